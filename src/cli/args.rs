@@ -1,0 +1,451 @@
+//! The command lines of the two programs.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, ValueEnum};
+use log::LevelFilter;
+
+use super::values::{self, HostArg, Pulse, Retries};
+use super::{code, text};
+use crate::{Builder, Connection, Host, RetryPolicy};
+
+/// Exponential delays grow up to this, unless the first is longer already.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+const DEFAULT_MAX_MESSAGE: usize = 256 * 1024;
+
+#[derive(Debug, Args)]
+struct Shared {
+    /// Ping after this long without sending, or `off`
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = Pulse::parse)]
+    heartbeat: Pulse,
+    /// After this many silent intervals the other side counts as dead
+    #[arg(long, value_name = "N", default_value = "3",
+        value_parser = |text: &str| values::count(text, 1000))]
+    misses: u32,
+    /// Say only what went wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more: every heartbeat answered, too
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+impl Shared {
+    fn level(&self) -> LevelFilter {
+        match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::Warn,
+            (_, true) => LevelFilter::Debug,
+            _ => LevelFilter::Info,
+        }
+    }
+}
+
+/// How the wait between attempts to connect grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Backoff {
+    /// The same each time.
+    Fixed,
+    /// Twice as long each time.
+    Exponential,
+}
+
+/// Sends the lines of standard input to a server, prints what comes back, and
+/// stays connected: a dead server is noticed by heartbeat, a lost link is made
+/// again, and no line is lost.
+///
+/// Standard output carries the replies and nothing else, so that
+/// `client HOST < in > out` is a filter.
+#[derive(Debug, Parser)]
+#[command(
+    name = "client",
+    version,
+    after_help = "`exit` alone on a line ends the client when everything is acknowledged; \
+                  Ctrl-C leaves at once.\n\
+                  It returns 0 when all went well, 1 when not, 2 for wrong arguments, 130 on Ctrl-C."
+)]
+pub struct ClientArgs {
+    /// Where to connect to, tried in turn: a name or an address, [::1]:6667 for IPv6 with a port
+    #[arg(value_name = "HOST[:PORT]", required = true, value_parser = HostArg::parse)]
+    hosts: Vec<HostArg>,
+    /// The port of a HOST that names none
+    #[arg(long, value_name = "PORT", default_value = "6666", value_parser = values::port)]
+    port: u16,
+    /// How many attempts to connect before giving up, or `forever`
+    #[arg(long, value_name = "N", default_value = "5", value_parser = Retries::parse)]
+    retries: Retries,
+    /// The wait before each attempt but the first
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::some_time)]
+    retry_delay: Duration,
+    /// How that wait grows
+    #[arg(long, value_name = "HOW", default_value = "fixed")]
+    backoff: Backoff,
+    /// How long an address may take to answer
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::some_time)]
+    connect_timeout: Duration,
+    /// Send a line that says `exit` like any other
+    #[arg(long)]
+    no_exit: bool,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+impl ClientArgs {
+    /// Parses the command line; says on standard error what is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// The code to exit with, which is 0 after `--help` and the like.
+    pub fn read() -> Result<ClientArgs, u8> {
+        Self::from_line(std::env::args_os()).map_err(|stop| stop.say("client"))
+    }
+
+    fn from_line(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, Stop> {
+        ClientArgs::try_parse_from(line).map_err(|error| Stop::new(&error))
+    }
+
+    /// What is logged.
+    pub fn level(&self) -> LevelFilter {
+        self.shared.level()
+    }
+
+    /// Whether a line that says `exit` ends the client.
+    pub fn exit_ends(&self) -> bool {
+        !self.no_exit
+    }
+
+    /// Where to connect to.
+    pub fn hosts(&self) -> Vec<Host> {
+        self.hosts.iter().map(|host| host.with_default_port(self.port)).collect()
+    }
+
+    /// The connection's settings.
+    pub fn builder(&self) -> Builder {
+        let delay = self.retry_delay;
+        let retry = match self.backoff {
+            Backoff::Fixed => RetryPolicy::fixed(delay, 0),
+            Backoff::Exponential => RetryPolicy::exponential(delay, LONGEST_DELAY.max(delay)),
+        };
+        let retry = match self.retries.0 {
+            Some(attempts) => retry.attempts(attempts),
+            None => retry.unlimited(),
+        };
+        Connection::builder()
+            .heartbeat(self.shared.heartbeat.with_misses(self.shared.misses))
+            .retry(retry)
+            .connect_timeout(self.connect_timeout)
+    }
+}
+
+/// Echoes what clients send; with --chat, an operator answers from standard
+/// input.
+///
+/// Standard output carries the messages, as `client-N> text`, and nothing else.
+#[derive(Debug, Parser)]
+#[command(
+    name = "server",
+    version,
+    after_help = "With --chat, lines go to the client in the prompt; `@N text` goes to client N, \
+                  which is the one in the prompt from then on; `/end N` ends the session of client \
+                  N; end of input (Ctrl-D) ends them all.\n\
+                  Ctrl-C leaves at once; the clients resume or start anew when a server is back."
+)]
+pub struct ServerArgs {
+    /// The address to listen on; 0.0.0.0 or :: is all there are, and there is no password
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1",
+        value_parser = values::bind_address)]
+    bind: IpAddr,
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value = "6666",
+        value_parser = values::listening_port)]
+    port: u16,
+    /// An operator answers from standard input, instead of an echo
+    #[arg(long)]
+    chat: bool,
+    /// How long a client that lost its link is waited for
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
+    resume_within: Duration,
+    /// How many clients are served at once
+    #[arg(long, value_name = "N", default_value = "1024",
+        value_parser = |text: &str| values::count(text, 1_000_000))]
+    max_clients: u32,
+    /// How much may be under way unacknowledged, per client and direction, such as 512KiB
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = values::bytes)]
+    window: usize,
+    /// The largest message, at most the window [default: 256KiB]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    max_message: Option<usize>,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+impl ServerArgs {
+    /// Parses the command line; says on standard error what is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// The code to exit with, which is 0 after `--help` and the like.
+    pub fn read() -> Result<ServerArgs, u8> {
+        Self::from_line(std::env::args_os()).map_err(|stop| stop.say("server"))
+    }
+
+    fn from_line(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, Stop> {
+        let args = ServerArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
+        match args.max_message {
+            Some(largest) if largest > args.window => Err(Stop::Usage(format!(
+                "--max-message ({}) can be at most the --window ({})",
+                text::size(largest as u64),
+                text::size(args.window as u64)
+            ))),
+            _ => Ok(args),
+        }
+    }
+
+    /// What is logged.
+    pub fn level(&self) -> LevelFilter {
+        self.shared.level()
+    }
+
+    /// Whether messages are printed: an operator needs them in any case.
+    pub fn prints(&self) -> bool {
+        self.chat || !self.shared.quiet
+    }
+
+    /// Whether an operator answers.
+    pub fn chat(&self) -> bool {
+        self.chat
+    }
+
+    /// The address and the port to listen on.
+    pub fn address(&self) -> (IpAddr, u16) {
+        (self.bind, self.port)
+    }
+
+    /// The largest message in bytes.
+    pub fn max_message(&self) -> usize {
+        self.max_message.unwrap_or(DEFAULT_MAX_MESSAGE.min(self.window))
+    }
+
+    /// How many clients there can be, and the memory that their messages can
+    /// come to.
+    pub fn limits(&self) -> String {
+        let each = 2 * (self.window as u64 + self.max_message() as u64);
+        format!(
+            "at most {} clients, whose messages can take {} of memory in all",
+            self.max_clients,
+            text::size(each * u64::from(self.max_clients))
+        )
+    }
+
+    /// The listener's settings.
+    pub fn builder(&self) -> Builder {
+        Connection::builder()
+            .heartbeat(self.shared.heartbeat.with_misses(self.shared.misses))
+            .resume_within(self.resume_within)
+            .max_clients(self.max_clients as usize)
+            .window(self.window)
+            .max_message(self.max_message())
+    }
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    /// Help or a version was asked for: this one.
+    Help(String),
+    /// The arguments are wrong; one line says which and what would be right.
+    Usage(String),
+}
+
+impl Stop {
+    fn new(error: &clap::Error) -> Stop {
+        let rendered = error.render().to_string();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Help(rendered),
+            ErrorKind::MissingRequiredArgument => Stop::Usage(
+                "HOST[:PORT] is missing: where to connect to, such as 127.0.0.1".to_string(),
+            ),
+            _ => Stop::Usage(one_line(&rendered)),
+        }
+    }
+
+    fn say(&self, program: &str) -> u8 {
+        match self {
+            Stop::Help(text) => {
+                // A reader who has seen enough closes the pipe.
+                let _ = io::stdout().write_all(text.as_bytes());
+                code::OK
+            }
+            Stop::Usage(text) => {
+                eprintln!("{program}: {text} (see {program} --help)");
+                code::USAGE
+            }
+        }
+    }
+}
+
+/// What clap says over several lines, without the usage and the advice to read it.
+fn one_line(rendered: &str) -> String {
+    let mut line = String::new();
+    for part in rendered.lines().map(str::trim) {
+        if part.starts_with("Usage:") || part.starts_with("For more information") {
+            break;
+        }
+        if part.is_empty() {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        match part.strip_prefix("tip: ") {
+            Some(tip) => line.push_str(&format!("({tip})")),
+            None => line.push_str(part),
+        }
+    }
+    text::escaped(line.strip_prefix("error: ").unwrap_or(&line).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Heartbeat;
+
+    fn client(line: &str) -> Result<ClientArgs, Stop> {
+        ClientArgs::from_line(format!("client {line}").split_whitespace())
+    }
+
+    fn server(line: &str) -> Result<ServerArgs, Stop> {
+        ServerArgs::from_line(format!("server {line}").split_whitespace())
+    }
+
+    #[test]
+    fn clap_finds_the_definitions_sound() {
+        use clap::CommandFactory;
+        ClientArgs::command().debug_assert();
+        ServerArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let (ours, theirs) = (client("host").unwrap().builder(), Connection::builder());
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        let ours = server("").unwrap().builder();
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
+
+    #[test]
+    fn a_client_takes_hosts_and_a_default_port() {
+        let args = client("a b:7 ::1 [::1]:8 --port 9 --no-exit -v").unwrap();
+        let hosts: Vec<String> = args.hosts().iter().map(Host::to_string).collect();
+        assert_eq!(hosts, ["a:9", "b:7", "[::1]:9", "[::1]:8"]);
+        assert!(!args.exit_ends());
+        assert_eq!(args.level(), LevelFilter::Debug);
+    }
+
+    #[test]
+    fn a_clients_options_reach_the_library() {
+        let line = "h --retries forever --backoff exponential --retry-delay 1m --heartbeat 1s \
+                    --misses 7 --connect-timeout 2s -q";
+        let args = client(line).unwrap();
+        assert_eq!(args.level(), LevelFilter::Warn);
+        let minute = Duration::from_secs(60);
+        let wanted = Connection::builder()
+            .heartbeat(Heartbeat::every(Duration::from_secs(1)).misses(7))
+            .retry(RetryPolicy::exponential(minute, minute).unlimited())
+            .connect_timeout(Duration::from_secs(2));
+        assert_eq!(format!("{:?}", args.builder()), format!("{wanted:?}"));
+        let off = client("h --heartbeat off --retries 0").unwrap().builder();
+        let wanted = Connection::builder()
+            .heartbeat(Heartbeat::off())
+            .retry(RetryPolicy::fixed(Duration::from_secs(3), 0));
+        assert_eq!(format!("{off:?}"), format!("{wanted:?}"));
+    }
+
+    #[test]
+    fn a_servers_options_reach_the_library() {
+        let line =
+            "--bind ::1 --port 0 --chat --resume-within 2m --max-clients 7 --window 64KiB -q";
+        let args = server(line).unwrap();
+        assert_eq!(args.address(), ("::1".parse().unwrap(), 0));
+        assert!(args.chat() && args.prints());
+        assert!(!server("-q").unwrap().prints());
+        let wanted = Connection::builder()
+            .resume_within(Duration::from_secs(120))
+            .max_clients(7)
+            .window(65536)
+            .max_message(65536);
+        assert_eq!(format!("{:?}", args.builder()), format!("{wanted:?}"));
+    }
+
+    #[test]
+    fn the_memory_is_the_product_of_the_limits() {
+        let limits = server("").unwrap().limits();
+        assert_eq!(
+            limits,
+            "at most 1024 clients, whose messages can take 2.5 GiB of memory in all"
+        );
+        let limits = server("--max-clients 1 --window 1024 --max-message 1024").unwrap().limits();
+        assert!(limits.contains("4 KiB"), "{limits}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_on_one_line() {
+        let of_client = [
+            ("", "HOST[:PORT] is missing"),
+            ("host --port 0", "'--port <PORT>': a port is a number from 1 to 65535"),
+            ("host --port", "'--port <PORT>'"),
+            ("host:99999", "from 1 to 65535"),
+            ("http://host", "HOST or HOST:PORT"),
+            ("host --heartbeat 10", "'--heartbeat <DURATION>': the unit is missing: 10s"),
+            ("host --heartbeat 1ms", "from 100ms to 24h, or off"),
+            ("host --retries many", "or forever"),
+            ("host --retry-delay 0s", "at least 1ms"),
+            ("host --connect-timeout soon", "written as 500ms, 10s or 2m"),
+            ("host --misses 0", "from 1 to 1000"),
+            ("host --backoff slow", "[possible values: fixed, exponential]"),
+            ("host --heartbeats 3s", "(a similar argument exists: '--heartbeat')"),
+            ("host -q -v", "cannot be used with"),
+            ("host --frobnicate", "'--frobnicate'"),
+        ];
+        for (line, wanted) in of_client {
+            match client(line) {
+                Err(Stop::Usage(said)) => {
+                    assert!(said.contains(wanted), "{line}: {said}");
+                    assert!(!said.contains('\n') && !said.starts_with("error"), "{said}");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        let of_server = [
+            ("--port 65536", "or 0 for any free one"),
+            ("--bind localhost", "an IP address"),
+            ("--window 1GB", "such as 65536, 256KiB or 1MiB"),
+            ("--window 1KiB --max-message 2KiB", "--max-message (2 KiB)"),
+            ("--max-clients 0", "from 1 to"),
+            ("extra", "'extra'"),
+        ];
+        for (line, wanted) in of_server {
+            match server(line) {
+                Err(Stop::Usage(said)) => assert!(said.contains(wanted), "{line}: {said}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_not_an_error() {
+        assert!(matches!(client("--help"), Err(Stop::Help(text)) if text.contains("--retries")));
+        assert!(matches!(server("-h"), Err(Stop::Help(text)) if text.contains("--chat")));
+        assert!(
+            matches!(server("--version"), Err(Stop::Help(text)) if text.starts_with("server "))
+        );
+    }
+}

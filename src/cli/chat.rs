@@ -1,0 +1,187 @@
+//! `server --chat`: an operator answers from standard input.
+//!
+//! Each client has a thread that prints what it sends and sees its end; the
+//! operator's lines are read by one thread and go where the [`Roster`] says.
+//! Its lock is never held while something blocks.
+
+use std::io::{self, IsTerminal};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::lines::{Line, Lines};
+use super::printer::Printer;
+use super::roster::{Command, Roster};
+use super::{log, terminal, text};
+use crate::{Connection, Error, Event};
+
+/// How long all clients together may take for the last of what they are sent.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a person waits for a client that takes nothing; a pipe waits for ever.
+const PATIENCE: Duration = Duration::from_secs(1);
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The operator's side of all conversations.
+pub struct Chat {
+    room: Mutex<Room>,
+    changed: Condvar,
+    printer: Printer,
+    interactive: bool,
+}
+
+#[derive(Default)]
+struct Room {
+    roster: Roster<Arc<Connection>>,
+    /// The operator has left, and so must whoever still comes.
+    closing: bool,
+}
+
+impl Chat {
+    /// Nobody is there yet.
+    pub fn new(printer: Printer) -> Chat {
+        let interactive = terminal::is_interactive();
+        let chat = Chat { room: Mutex::default(), changed: Condvar::new(), printer, interactive };
+        chat.show_prompt(&chat.room());
+        chat
+    }
+
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show_prompt(&self, room: &Room) {
+        if self.interactive {
+            log::show_prompt(&room.roster.prompt());
+        }
+    }
+
+    /// For [`Connection::on_event`]: notices who is gone for good.
+    pub fn note(&self, number: u64, event: &Event) {
+        if let Event::GaveUp { .. } | Event::Closed { .. } = event {
+            self.leave(number);
+        }
+    }
+
+    fn leave(&self, number: u64) {
+        let mut room = self.room();
+        room.roster.leave(number);
+        self.changed.notify_all();
+        self.show_prompt(&room);
+    }
+
+    /// A client comes.
+    pub fn join(&self, number: u64, connection: Arc<Connection>) {
+        let mut room = self.room();
+        room.roster.join(number, connection);
+        let late = if room.closing { room.roster.end(number).ok() } else { None };
+        self.show_prompt(&room);
+        drop(room);
+        if let Some(connection) = late {
+            let _ = connection.finish();
+        }
+    }
+
+    /// Prints what a client sends, and sees it out.
+    pub fn serve(&self, number: u64, connection: &Connection) -> crate::Result<()> {
+        let served = self.converse(number, connection);
+        self.leave(number);
+        served
+    }
+
+    fn converse(&self, number: u64, connection: &Connection) -> crate::Result<()> {
+        while let Some(message) = connection.recv()? {
+            self.printer.print(number, message);
+        }
+        let mut room = self.room();
+        if !room.roster.finish(number) {
+            ::log::info!("client-{number}: has sent all it had, your next line to it is the last");
+        }
+        while !room.roster.is_ended(number) {
+            room = self.changed.wait(room).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(room);
+        connection.close()
+    }
+
+    /// Reads the operator's lines until there are no more, then lets everybody go.
+    pub fn operate(&self, max_message: usize) {
+        let patience = if io::stdin().is_terminal() { PATIENCE } else { FOREVER };
+        // Room for the command before the text.
+        let limit = max_message.saturating_add(32);
+        let mut lines = Lines::new(io::stdin());
+        loop {
+            let read = lines.next(limit, || ()).map(|line| match line {
+                Line::Text(line) => Some(self.obey(line, patience)),
+                Line::TooLong { size } => Some(Err(too_long(size, max_message))),
+                Line::End => None,
+            });
+            match read {
+                Ok(Some(Ok(()))) => {}
+                Ok(Some(Err(why))) => ::log::warn!("line {}: {why}", lines.number()),
+                Ok(None) => break,
+                Err(error) => {
+                    ::log::error!("cannot read standard input: {}", text::system(&error));
+                    break;
+                }
+            }
+            self.show_prompt(&self.room());
+        }
+        if self.interactive {
+            log::show_prompt("");
+        }
+        self.say_goodbye();
+    }
+
+    /// Does what a line says, or says why not.
+    fn obey(&self, line: &[u8], patience: Duration) -> Result<(), String> {
+        let text = match Command::parse(line) {
+            Command::Wrong(why) => return Err(format!("{why}; nothing was sent")),
+            Command::End(number) => {
+                let connection = self.end(number)?;
+                return connection.finish().map_err(|error| text::error(&error));
+            }
+            Command::Target(number) => return self.room().roster.aim(number),
+            Command::To(number, text) => {
+                self.room().roster.aim(number)?;
+                text
+            }
+            Command::Text(text) => text,
+        };
+        let (number, connection, last) = self.room().roster.target()?;
+        connection.send_timeout(text, patience).map_err(|error| match error {
+            Error::TooLarge { size, limit } => too_long(size as u64, limit),
+            Error::TimedOut => format!("client-{number} takes nothing now, the line was not sent"),
+            error => format!("client-{number}: the line was not sent: {}", text::error(&error)),
+        })?;
+        if last && let Ok(connection) = self.end(number) {
+            let _ = connection.finish();
+        }
+        Ok(())
+    }
+
+    fn end(&self, number: u64) -> Result<Arc<Connection>, String> {
+        let connection = self.room().roster.end(number)?;
+        self.changed.notify_all();
+        Ok(connection)
+    }
+
+    fn say_goodbye(&self) {
+        let mut room = self.room();
+        room.closing = true;
+        let everybody = room.roster.end_all();
+        drop(room);
+        for connection in everybody {
+            let _ = connection.finish();
+        }
+        self.changed.notify_all();
+        let left =
+            self.changed.wait_timeout_while(self.room(), GOODBYE, |room| !room.roster.is_empty());
+        if left.is_ok_and(|(_, timeout)| timeout.timed_out()) {
+            ::log::warn!("not everybody has taken all that was sent within 5s");
+        }
+        self.printer.flush(PATIENCE);
+    }
+}
+
+fn too_long(size: u64, limit: usize) -> String {
+    format!("has {size} bytes, the limit is {limit}; it was not sent")
+}

@@ -1,0 +1,174 @@
+//! What happens to links, as it is logged.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use log::Level;
+
+use super::text::{self, humane};
+use crate::Event;
+
+/// Logs what happens to a client's connection.
+#[derive(Debug, Default)]
+pub struct Watch {
+    seen: Mutex<Seen>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Why the last attempt failed, to be said together with the next one.
+    failure: Option<String>,
+    gave_up: bool,
+}
+
+impl Watch {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For [`Builder::on_event`](crate::Builder::on_event).
+    pub fn note(&self, event: &Event) {
+        let mut seen = self.seen();
+        let failure = match event {
+            Event::Retrying { .. } => seen.failure.take(),
+            _ => None,
+        };
+        if let Event::Failed { cause } = event {
+            seen.failure = Some(text::cause(cause));
+        }
+        let (level, line) = of_client(event, failure.as_deref());
+        log::log!(level, "{line}");
+        if let Event::GaveUp { .. } = event {
+            seen.gave_up = true;
+            drop(seen);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Whether it was logged that the connection gave up; waits a moment for
+    /// it, since events come from another thread than errors.
+    pub fn has_given_up(&self) -> bool {
+        let moment = Duration::from_secs(1);
+        let waited = self.changed.wait_timeout_while(self.seen(), moment, |seen| !seen.gave_up);
+        waited.unwrap_or_else(PoisonError::into_inner).0.gave_up
+    }
+}
+
+/// How a client tells of an event.
+fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
+    match event {
+        Event::Connected { peer } => (Level::Info, format!("connected to {peer}")),
+        Event::Lost { cause } => (Level::Warn, format!("lost: {}", text::cause(cause))),
+        Event::Failed { cause } => (Level::Debug, format!("failed: {}", text::cause(cause))),
+        Event::Retrying { attempt, of, after } => {
+            let of = of.map(|of| format!(" of {of}")).unwrap_or_default();
+            let why = failure.map(|why| format!(" ({why})")).unwrap_or_default();
+            (Level::Info, format!("attempt {attempt}{of} in {}{why}", humane(*after)))
+        }
+        Event::Resumed { replayed, after } => (Level::Info, resumed(*replayed, *after)),
+        Event::SessionLost { unacknowledged, after } => (
+            Level::Warn,
+            format!(
+                "new session (old session lost), {unacknowledged} sent again, after {}",
+                humane(*after)
+            ),
+        ),
+        Event::Heartbeat { id, round_trip } => {
+            (Level::Debug, format!("heartbeat {id} answered in {}", humane(*round_trip)))
+        }
+        Event::GaveUp { attempts, unacknowledged, cause } => (
+            Level::Error,
+            format!(
+                "gave up after {attempts} attempts, {unacknowledged} messages not acknowledged: {}",
+                text::cause(cause)
+            ),
+        ),
+        // The program's own last words say more.
+        Event::Closed { .. } => (Level::Debug, event.to_string()),
+    }
+}
+
+/// How a server tells of an event of client number `number`.
+pub fn of_server(number: u64, event: &Event) -> (Level, String) {
+    let (level, line) = match event {
+        Event::Lost { cause } => (Level::Info, format!("lost: {}", text::cause(cause))),
+        Event::Resumed { replayed, after } => (Level::Info, resumed(*replayed, *after)),
+        Event::GaveUp { unacknowledged, cause, .. } => {
+            let line = format!(
+                "reclaimed, {unacknowledged} messages not acknowledged: {}",
+                text::cause(cause)
+            );
+            (Level::Info, line)
+        }
+        Event::Closed { .. } => (Level::Info, event.to_string()),
+        Event::Heartbeat { .. } => (Level::Debug, of_client(event, None).1),
+        // A listener has said so itself, or makes no attempts.
+        _ => (Level::Debug, event.to_string()),
+    };
+    (level, format!("client-{number}: {line}"))
+}
+
+fn resumed(replayed: u64, after: Duration) -> String {
+    format!("resumed, {replayed} sent again, after {}", humane(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cause;
+
+    fn refused() -> Cause {
+        Cause::Io(std::sync::Arc::new(std::io::ErrorKind::ConnectionRefused.into()))
+    }
+
+    #[test]
+    fn the_texts_that_are_relied_on() {
+        let after = Duration::from_millis(3140);
+        let peer = "127.0.0.1:6666".parse().unwrap();
+        let events = [
+            (Event::Connected { peer }, "connected to 127.0.0.1:6666"),
+            (Event::Lost { cause: Cause::Silent(after) }, "lost: nothing heard for 3.1s"),
+            (Event::Retrying { attempt: 2, of: Some(5), after }, "attempt 2 of 5 in 3.1s"),
+            (Event::Retrying { attempt: 2, of: None, after }, "attempt 2 in 3.1s"),
+            (Event::Resumed { replayed: 7, after }, "resumed, 7 sent again, after 3.1s"),
+            (
+                Event::SessionLost { unacknowledged: 7, after },
+                "new session (old session lost), 7 sent again, after 3.1s",
+            ),
+            (
+                Event::GaveUp { attempts: 5, unacknowledged: 3, cause: refused() },
+                "gave up after 5 attempts, 3 messages not acknowledged: connection refused",
+            ),
+        ];
+        for (event, text) in events {
+            let (level, line) = of_client(&event, None);
+            assert_eq!(line, text);
+            assert!(level <= Level::Info, "{line}");
+        }
+        let heartbeat = Event::Heartbeat { id: 4, round_trip: Duration::from_micros(210) };
+        let wanted = (Level::Debug, "heartbeat 4 answered in 0.2ms".to_string());
+        assert_eq!(of_client(&heartbeat, None), wanted);
+    }
+
+    #[test]
+    fn a_failure_is_said_with_the_next_attempt() {
+        let event = Event::Retrying { attempt: 3, of: Some(5), after: Duration::from_secs(3) };
+        let (_, line) = of_client(&event, Some("connection refused"));
+        assert_eq!(line, "attempt 3 of 5 in 3s (connection refused)");
+
+        let watch = Watch::default();
+        watch.note(&Event::Failed { cause: refused() });
+        assert!(watch.seen().failure.is_some());
+        watch.note(&event);
+        assert!(watch.seen().failure.is_none());
+    }
+
+    #[test]
+    fn a_server_names_the_client() {
+        let (_, line) = of_server(12, &Event::Lost { cause: Cause::Eof });
+        assert_eq!(line, "client-12: lost: the peer closed the socket");
+        let gone = Event::GaveUp { attempts: 0, unacknowledged: 0, cause: Cause::Eof };
+        assert!(of_server(12, &gone).1.starts_with("client-12: reclaimed, 0 messages"));
+    }
+}

@@ -1,0 +1,143 @@
+//! The client's standard input: lines that are sent, and how it ends.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::lines::{Line, Lines};
+use super::text;
+use crate::{Connection, Error};
+
+/// After this long without an end it is said what is waited for.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long `exit` waits for the other side's end once everything is
+/// acknowledged: every reply has arrived by then, and is being printed.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How long `exit` looks whether a pipe has more behind it.
+const GLANCE: Duration = Duration::from_millis(50);
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Sends what is read, on a thread of its own.
+#[derive(Debug, Default)]
+pub struct Input {
+    taken: AtomicU64,
+    all_read: AtomicBool,
+    refused: AtomicBool,
+    leaving: AtomicBool,
+}
+
+impl Input {
+    /// Whether a line, or the whole input, could not be sent.
+    pub fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Whether `exit` was read.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
+    /// From which line on the input was not sent; nothing if all of it was, or
+    /// if somebody types it.
+    pub fn unsent(&self) -> Option<u64> {
+        let all = self.all_read.load(Ordering::SeqCst) || io::stdin().is_terminal();
+        if all { None } else { Some(self.taken.load(Ordering::SeqCst) + 1) }
+    }
+
+    /// Starts the thread. It is never joined: it may be waiting for a person.
+    pub fn start(
+        self: &Arc<Input>,
+        connection: Arc<Connection>,
+        exit_ends: bool,
+    ) -> io::Result<()> {
+        let input = self.clone();
+        let work = move || input.read(&connection, exit_ends);
+        thread::Builder::new().name("input".into()).spawn(work)?;
+        Ok(())
+    }
+
+    fn read(&self, connection: &Connection, exit_ends: bool) {
+        let mut lines = Lines::new(io::stdin());
+        loop {
+            // What was fed is written when the input makes us wait.
+            let read = lines.next(connection.max_message(), || {
+                let _ = connection.flush();
+            });
+            let refusal = match read {
+                Ok(Line::Text(b"exit\n" | b"exit")) if exit_ends => {
+                    return self.leave(connection, lines.has_more());
+                }
+                Ok(Line::Text(line)) => connection.feed(line).err(),
+                Ok(Line::TooLong { size }) => {
+                    let (size, limit) = (size as usize, connection.max_message());
+                    Some(Error::TooLarge { size, limit })
+                }
+                Ok(Line::End) => break,
+                Err(error) => {
+                    log::error!("cannot read standard input: {}", text::system(&error));
+                    self.refused.store(true, Ordering::SeqCst);
+                    break;
+                }
+            };
+            match refusal {
+                None => {}
+                Some(Error::TooLarge { size, limit }) => {
+                    self.refused.store(true, Ordering::SeqCst);
+                    let number = lines.number();
+                    log::error!("line {number} refused: it has {size} bytes, the limit is {limit}");
+                }
+                // The connection is over; the thread that prints says so.
+                Some(error) if error.is_final() => return,
+                Some(error) => {
+                    self.refused.store(true, Ordering::SeqCst);
+                    log::error!("line {} not sent: {}", lines.number(), text::error(&error));
+                }
+            }
+            self.taken.store(lines.number(), Ordering::SeqCst);
+        }
+        self.all_read.store(true, Ordering::SeqCst);
+        if connection.finish().is_ok() && connection.sync(FOREVER).is_ok() {
+            // Unless the process has ended by then:
+            thread::park_timeout(SILENCE);
+            log::info!("everything is sent; waiting for the other side to end (Ctrl-C leaves)");
+        }
+    }
+
+    /// Ends the connection as soon as everything is acknowledged.
+    fn leave(&self, connection: &Connection, has_more: bool) {
+        let _ = connection.flush();
+        if !io::stdin().is_terminal() && (has_more || is_readable()) {
+            log::warn!("what comes after `exit` was not read (--no-exit sends it like any line)");
+        }
+        self.all_read.store(true, Ordering::SeqCst);
+        self.leaving.store(true, Ordering::SeqCst);
+        if connection.finish().is_err() {
+            return;
+        }
+        let mut acknowledged = connection.sync(SILENCE);
+        if let Err(Error::TimedOut) = acknowledged {
+            let count = text::messages(connection.stats().unacknowledged);
+            log::info!("waiting for {count} to be acknowledged (Ctrl-C leaves)");
+            acknowledged = connection.sync(FOREVER);
+        }
+        if acknowledged.is_ok() {
+            thread::park_timeout(LAST_WORDS);
+            // The thread that prints sees the end.
+            let _ = connection.close();
+        }
+    }
+}
+
+/// Whether a read from standard input would bring something: a byte, not its end.
+fn is_readable() -> bool {
+    use std::io::Read;
+    let stdin = io::stdin();
+    let glance = Timespec::try_from(GLANCE).ok();
+    let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+    let ready = poll(&mut fds, glance.as_ref()).is_ok_and(|ready| ready > 0);
+    ready && (&stdin).read(&mut [0]).is_ok_and(|read| read > 0)
+}

@@ -1,0 +1,143 @@
+//! Lines of any bytes, read in bounded memory.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+/// What was read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A line with its newline, or a last one without.
+    Text(&'a [u8]),
+    /// A line beyond the limit. It was read to its end, and thrown away.
+    TooLong {
+        /// Its size in bytes, newline included.
+        size: u64,
+    },
+    /// There is no more.
+    End,
+}
+
+/// Reads lines from a stream.
+#[derive(Debug)]
+pub struct Lines<R> {
+    reader: BufReader<R>,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl<R: Read> Lines<R> {
+    /// Starts at line 1.
+    pub fn new(reader: R) -> Lines<R> {
+        Lines { reader: BufReader::with_capacity(64 * 1024, reader), line: Vec::new(), number: 0 }
+    }
+
+    /// The number of the line that was read last.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether more was read from the stream already than was handed out.
+    pub fn has_more(&self) -> bool {
+        !self.reader.buffer().is_empty()
+    }
+
+    /// Reads the next line, of at most `limit` bytes with its newline, and
+    /// keeps no more of it in memory than that. Calls `before_wait` whenever
+    /// the stream itself has to be read, which may block: a good time to pass
+    /// on what was handed out before.
+    pub fn next(&mut self, limit: usize, mut before_wait: impl FnMut()) -> io::Result<Line<'_>> {
+        self.line.clear();
+        let mut size = 0u64;
+        loop {
+            if self.reader.buffer().is_empty() {
+                before_wait();
+            }
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let (taken, complete) = match buffer.iter().position(|&byte| byte == b'\n') {
+                Some(at) => (at + 1, true),
+                None => (buffer.len(), buffer.is_empty()),
+            };
+            size += taken as u64;
+            if size <= limit as u64 {
+                self.line.extend_from_slice(&buffer[..taken]);
+            }
+            self.reader.consume(taken);
+            if !complete {
+                continue;
+            }
+            if size == 0 {
+                return Ok(Line::End);
+            }
+            self.number += 1;
+            return Ok(match size <= limit as u64 {
+                true => Line::Text(&self.line),
+                false => Line::TooLong { size },
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands out one piece per read, as a pipe may.
+    struct Pieces(Vec<&'static [u8]>);
+
+    impl Read for Pieces {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Ok(0);
+            }
+            let piece = self.0.remove(0);
+            to[..piece.len()].copy_from_slice(piece);
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn lines_keep_their_newline_and_the_last_needs_none() {
+        let mut lines = Lines::new(&b"one\n\n\xff\0\r\nlast"[..]);
+        for line in [&b"one\n"[..], b"\n", b"\xff\0\r\n", b"last"] {
+            assert_eq!(lines.next(100, || ()).unwrap(), Line::Text(line));
+        }
+        assert_eq!(lines.next(100, || ()).unwrap(), Line::End);
+        assert_eq!(lines.number(), 4);
+        assert_eq!(Lines::new(io::empty()).next(1, || ()).unwrap(), Line::End);
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_measured_and_skipped() {
+        let mut lines = Lines::new(&b"1234\n12345\n1234567\n1\n12345"[..]);
+        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"1234\n"));
+        assert_eq!(lines.next(5, || ()).unwrap(), Line::TooLong { size: 6 });
+        assert_eq!(lines.next(5, || ()).unwrap(), Line::TooLong { size: 8 });
+        assert_eq!(lines.number(), 3);
+        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"1\n"));
+        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"12345"));
+        assert_eq!(lines.next(5, || ()).unwrap(), Line::End);
+    }
+
+    #[test]
+    fn a_huge_line_takes_no_memory() {
+        let mut lines = Lines::new(io::repeat(b'x').take(100 << 20));
+        assert_eq!(lines.next(1000, || ()).unwrap(), Line::TooLong { size: 100 << 20 });
+        assert!(lines.line.capacity() <= 64 * 1024, "{}", lines.line.capacity());
+    }
+
+    #[test]
+    fn tells_before_it_may_wait() {
+        let mut lines = Lines::new(Pieces(vec![b"a\nb\nc", b"d\n"]));
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            let mut count = 0;
+            lines.next(100, || count += 1).unwrap();
+            waits.push(count);
+        }
+        // a waits for the first piece, b does not, cd for the second, the end for more.
+        assert_eq!(waits, [1, 0, 1, 1]);
+    }
+}

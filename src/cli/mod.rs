@@ -1,0 +1,31 @@
+//! What the two programs share. No part of the library's interface.
+//!
+//! The pure parts (what arguments mean, what a line is, how things are
+//! written for people, whom the operator speaks to) know neither streams nor
+//! threads, and are tested here; the programs themselves are tested as
+//! processes in `tests/programs.rs`.
+
+pub mod args;
+pub mod chat;
+pub mod end;
+pub mod events;
+pub mod input;
+pub mod lines;
+pub mod log;
+pub mod printer;
+pub mod roster;
+pub mod terminal;
+pub mod text;
+pub mod values;
+
+/// The exit codes of the programs.
+pub mod code {
+    /// All went well.
+    pub const OK: u8 = 0;
+    /// Something was not done; standard error says what.
+    pub const FAILED: u8 = 1;
+    /// The arguments were wrong.
+    pub const USAGE: u8 = 2;
+    /// Ctrl-C, as shells count it: 128 and the signal's number.
+    pub const INTERRUPTED: u8 = 130;
+}

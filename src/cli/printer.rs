@@ -1,0 +1,207 @@
+//! What the server prints of its clients' messages.
+//!
+//! A thread of its own prints, behind a bounded queue, so that no echo waits
+//! for a terminal. What the queue cannot take is counted, and said at most
+//! once a second.
+
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{terminal, text};
+
+/// How many messages may wait, and how many bytes of them.
+const QUEUE: usize = 4096;
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// Printed in one go.
+const BATCH: usize = 64 * 1024;
+/// How often it is said that messages were dropped.
+const PACE: Duration = Duration::from_secs(1);
+
+enum Item {
+    Message(u64, Bytes),
+    /// Answered when everything before it is printed.
+    Flush(SyncSender<()>),
+}
+
+/// Prints messages as `client-N> text`.
+#[derive(Clone)]
+pub struct Printer {
+    /// `None` prints nothing.
+    items: Option<SyncSender<Item>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting_bytes: AtomicUsize,
+    /// Standard output is gone, and nothing is printed any more.
+    closed: AtomicBool,
+    dropped: Mutex<Dropped>,
+}
+
+#[derive(Default)]
+struct Dropped {
+    count: u64,
+    said: Option<Instant>,
+}
+
+impl Printer {
+    /// Starts the printing thread, if anything is to be printed.
+    pub fn start(prints: bool) -> io::Result<Printer> {
+        let shared = Arc::new(Shared::default());
+        if !prints {
+            return Ok(Printer { items: None, shared });
+        }
+        let (sender, receiver) = mpsc::sync_channel(QUEUE);
+        let of_thread = shared.clone();
+        thread::Builder::new().name("printer".into()).spawn(move || of_thread.print(&receiver))?;
+        Ok(Printer { items: Some(sender), shared })
+    }
+
+    /// Prints a message if there is room for it in the queue. Never blocks.
+    pub fn offer(&self, client: u64, message: Bytes) {
+        let Some(items) = &self.items else { return };
+        if self.shared.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        let size = message.len();
+        let before = self.shared.waiting_bytes.fetch_add(size, Ordering::Relaxed);
+        let fits = before == 0 || before + size <= QUEUE_BYTES;
+        if !fits || items.try_send(Item::Message(client, message)).is_err() {
+            self.shared.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+            self.shared.drop_one();
+        }
+    }
+
+    /// Prints a message; waits while too much is in the queue.
+    pub fn print(&self, client: u64, message: Bytes) {
+        let Some(items) = &self.items else { return };
+        let size = message.len();
+        if self.shared.waiting_bytes.fetch_add(size, Ordering::Relaxed) + size > QUEUE_BYTES {
+            self.flush(Duration::MAX);
+        }
+        let _ = items.send(Item::Message(client, message));
+    }
+
+    /// Waits until everything is printed, but no longer than this.
+    pub fn flush(&self, most: Duration) {
+        let Some(items) = &self.items else { return };
+        let (sender, receiver) = mpsc::sync_channel(1);
+        if most == Duration::MAX {
+            if items.send(Item::Flush(sender)).is_ok() {
+                let _ = receiver.recv();
+            }
+        } else if items.try_send(Item::Flush(sender)).is_ok() {
+            let _ = receiver.recv_timeout(most);
+        }
+    }
+}
+
+impl Shared {
+    /// The printing thread.
+    fn print(&self, items: &Receiver<Item>) {
+        let terminal = io::stdout().is_terminal();
+        let mut lines = Vec::new();
+        loop {
+            let mut next = match items.recv_timeout(self.patience()) {
+                Ok(item) => Some(item),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut flushed = None;
+            while let Some(item) = next {
+                match item {
+                    Item::Message(client, message) => {
+                        let prefix = format!("client-{client}> ");
+                        text::line(&prefix, &message, terminal, &mut lines);
+                        self.waiting_bytes.fetch_sub(message.len(), Ordering::Relaxed);
+                    }
+                    Item::Flush(done) => flushed = Some(done),
+                }
+                let more = lines.len() < BATCH && flushed.is_none();
+                next = if more { items.try_recv().ok() } else { None };
+            }
+            if !lines.is_empty()
+                && !self.closed.load(Ordering::Relaxed)
+                && let Err(error) = terminal::write(io::stdout().lock(), &lines)
+            {
+                self.closed.store(true, Ordering::Relaxed);
+                let why = text::system(&error);
+                log::warn!("messages are no longer printed, standard output is gone: {why}");
+            }
+            lines.clear();
+            lines.shrink_to(2 * BATCH);
+            if let Some(done) = flushed {
+                let _ = done.try_send(());
+            }
+            self.say_dropped(0);
+        }
+    }
+
+    /// How long the thread may wait for a message: shorter if it has yet to
+    /// say what was dropped.
+    fn patience(&self) -> Duration {
+        match self.dropped.lock().unwrap_or_else(PoisonError::into_inner).count {
+            0 => Duration::from_secs(3600),
+            _ => PACE,
+        }
+    }
+
+    fn drop_one(&self) {
+        self.say_dropped(1);
+    }
+
+    /// Counts what was dropped, and says it if the last time is long enough ago.
+    fn say_dropped(&self, more: u64) {
+        let count = {
+            let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+            dropped.count += more;
+            if dropped.count == 0 {
+                return;
+            }
+            #[expect(clippy::disallowed_methods, reason = "the pace of a message to a person")]
+            let now = Instant::now();
+            if dropped.said.is_some_and(|said| now.duration_since(said) < PACE) {
+                return;
+            }
+            dropped.said = Some(now);
+            std::mem::take(&mut dropped.count)
+        };
+        let messages = text::messages(count);
+        log::warn!("{messages} not printed: standard output is too slow (they were answered)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_and_counts_without_waiting() {
+        // Nobody prints.
+        let (sender, _receiver) = mpsc::sync_channel(2);
+        let printer = Printer { items: Some(sender), shared: Arc::default() };
+        for _ in 0..5 {
+            printer.offer(1, Bytes::from_static(b"x"));
+        }
+        // The first one dropped was said at once, the others wait for their second.
+        assert_eq!(printer.shared.dropped.lock().unwrap().count, 2);
+        assert_eq!(printer.shared.waiting_bytes.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn the_queue_is_bounded_in_bytes_too() {
+        let (sender, _receiver) = mpsc::sync_channel(100);
+        let printer = Printer { items: Some(sender), shared: Arc::default() };
+        let large = Bytes::from(vec![0; QUEUE_BYTES]);
+        printer.offer(1, large.clone());
+        printer.offer(1, large);
+        assert_eq!(printer.shared.waiting_bytes.load(Ordering::Relaxed), QUEUE_BYTES);
+    }
+}

@@ -1,0 +1,314 @@
+//! Who is there to talk to, and to whom the operator's next line goes. Pure.
+
+use std::collections::BTreeMap;
+
+/// What a line of the operator says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Text for whoever is the target.
+    Text(&'a [u8]),
+    /// `@N text`: text for client N, who is the target from now on.
+    To(u64, &'a [u8]),
+    /// `@N`: client N is the target from now on.
+    Target(u64),
+    /// `/end N`: client N is told that nothing more will come.
+    End(u64),
+    /// Something that begins like a command.
+    Wrong(&'static str),
+}
+
+impl Command<'_> {
+    /// Reads a line, which may have a newline.
+    pub fn parse(line: &[u8]) -> Command<'_> {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        if let Some(rest) = text.strip_prefix(b"@") {
+            let (name, behind) = match rest.iter().position(|&byte| byte == b' ') {
+                Some(at) => (&rest[..at], at + 1),
+                None => (rest, rest.len()),
+            };
+            return match number(name) {
+                None => Command::Wrong("after @ comes the number of a client: @2 text"),
+                Some(number) if behind == rest.len() => Command::Target(number),
+                Some(number) => Command::To(number, &line[1 + behind..]),
+            };
+        }
+        match text.strip_prefix(b"/end") {
+            Some(rest) if rest.is_empty() || rest[0] == b' ' => match number(rest.trim_ascii()) {
+                Some(number) => Command::End(number),
+                None => Command::Wrong("after /end comes the number of a client: /end 2"),
+            },
+            _ => Command::Text(line),
+        }
+    }
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
+/// To whom a line without a name goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// To nobody, until somebody is named, or one comes who is alone.
+    Nobody,
+    Client(u64),
+    /// To nobody: it was meant for this client, who left.
+    Left(u64),
+}
+
+/// The clients, and the operator's target among them.
+#[derive(Debug)]
+pub struct Roster<C> {
+    clients: BTreeMap<u64, Entry<C>>,
+    target: Target,
+}
+
+#[derive(Debug)]
+struct Entry<C> {
+    client: C,
+    /// The client has sent all it had; the next line to it is the last.
+    finished: bool,
+    /// It was told that nothing more comes.
+    ended: bool,
+}
+
+impl<C> Default for Roster<C> {
+    fn default() -> Roster<C> {
+        Roster { clients: BTreeMap::new(), target: Target::Nobody }
+    }
+}
+
+impl<C: Clone> Roster<C> {
+    /// A client comes. If it is alone, and nobody has just left, it is the target.
+    pub fn join(&mut self, number: u64, client: C) {
+        self.clients.insert(number, Entry { client, finished: false, ended: false });
+        if self.target == Target::Nobody {
+            self.choose();
+        }
+    }
+
+    /// A client is gone.
+    pub fn leave(&mut self, number: u64) {
+        self.clients.remove(&number);
+        self.vacate(number);
+    }
+
+    /// A client has sent all it had. Returns whether it knows already that
+    /// nothing more comes from here.
+    pub fn finish(&mut self, number: u64) -> bool {
+        self.clients.get_mut(&number).is_none_or(|entry| {
+            entry.finished = true;
+            entry.ended
+        })
+    }
+
+    /// Whether nothing more goes to this client.
+    pub fn is_ended(&self, number: u64) -> bool {
+        self.clients.get(&number).is_none_or(|entry| entry.ended)
+    }
+
+    /// Nothing more goes to this client. Who is to be told so, or what is wrong.
+    pub fn end(&mut self, number: u64) -> Result<C, String> {
+        let entry = match self.clients.get_mut(&number) {
+            Some(entry) if !entry.ended => entry,
+            _ => return Err(self.no_such(number)),
+        };
+        entry.ended = true;
+        let client = entry.client.clone();
+        self.vacate(number);
+        Ok(client)
+    }
+
+    /// Nothing more goes to anybody. Who is to be told so.
+    pub fn end_all(&mut self) -> Vec<C> {
+        self.target = Target::Nobody;
+        let live = self.clients.values_mut().filter(|entry| !entry.ended);
+        live.map(|entry| {
+            entry.ended = true;
+            entry.client.clone()
+        })
+        .collect()
+    }
+
+    /// Whether everybody is gone.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Makes a client the target.
+    pub fn aim(&mut self, number: u64) -> Result<(), String> {
+        if self.is_ended(number) {
+            return Err(self.no_such(number));
+        }
+        self.target = Target::Client(number);
+        Ok(())
+    }
+
+    /// The client to whom a line goes now: its number, itself, and whether
+    /// this line is its last. Or why the line goes to nobody.
+    pub fn target(&mut self) -> Result<(u64, C, bool), String> {
+        let why = match self.target {
+            Target::Client(number) => match self.clients.get(&number) {
+                Some(entry) => return Ok((number, entry.client.clone(), entry.finished)),
+                None => format!("client-{number} has left"),
+            },
+            Target::Left(number) => format!("client-{number} has left"),
+            Target::Nobody if self.open().next().is_none() => "nobody is connected".to_string(),
+            Target::Nobody => "several clients are connected".to_string(),
+        };
+        let list = self.list();
+        self.target = Target::Nobody;
+        // The operator has been told, so the only one there is can be meant now.
+        self.choose();
+        Err(format!("{why}, the line was not sent; {list}"))
+    }
+
+    /// What the operator sees before the line being typed.
+    pub fn prompt(&self) -> String {
+        match self.target {
+            Target::Client(number) => format!("to client-{number}> "),
+            Target::Left(_) | Target::Nobody => "to nobody> ".to_string(),
+        }
+    }
+
+    fn open(&self) -> impl Iterator<Item = u64> {
+        self.clients.iter().filter(|(_, entry)| !entry.ended).map(|(&number, _)| number)
+    }
+
+    fn choose(&mut self) {
+        let mut open = self.open();
+        if let (Some(number), None) = (open.next(), open.next()) {
+            drop(open);
+            self.target = Target::Client(number);
+        }
+    }
+
+    fn vacate(&mut self, number: u64) {
+        if self.target == Target::Client(number) {
+            self.target = Target::Left(number);
+        }
+    }
+
+    fn no_such(&self, number: u64) -> String {
+        format!("there is no client {number}, nothing was sent; {}", self.list())
+    }
+
+    fn list(&self) -> String {
+        let names: Vec<String> = self.open().map(|number| format!("@{number}")).collect();
+        match names.is_empty() {
+            true => "no client is connected".to_string(),
+            false => format!("connected: {}", names.join(" ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_commands() {
+        use Command::{End, Target, Text, To, Wrong};
+        assert_eq!(Command::parse(b"hello\n"), Text(b"hello\n"));
+        assert_eq!(Command::parse(b"\n"), Text(b"\n"));
+        assert_eq!(Command::parse(b"hello"), Text(b"hello"));
+        assert_eq!(Command::parse(b"@2 hello\n"), To(2, b"hello\n"));
+        assert_eq!(Command::parse(b"@2  two\xff"), To(2, b" two\xff"));
+        assert_eq!(Command::parse(b"@2 @3 x\n"), To(2, b"@3 x\n"));
+        assert_eq!(Command::parse(b"@2 /end 2\n"), To(2, b"/end 2\n"));
+        assert_eq!(Command::parse(b"@2\n"), Target(2));
+        assert_eq!(Command::parse(b"@2 \n"), Target(2));
+        assert_eq!(Command::parse(b"/end 2\n"), End(2));
+        assert_eq!(Command::parse(b"/end  2 \n"), End(2));
+        assert_eq!(Command::parse(b"/ending\n"), Text(b"/ending\n"));
+        assert_eq!(Command::parse(b"/bye\n"), Text(b"/bye\n"));
+        for wrong in [
+            &b"@\n"[..],
+            b"@x hi\n",
+            b"@ 2 hi\n",
+            b"@2hi\n",
+            b"@+2 hi\n",
+            b"@-1 x\n",
+            b"@99999999999999999999 x\n",
+            b"/end\n",
+            b"/end all\n",
+            b"/end 1 2\n",
+        ] {
+            assert!(matches!(Command::parse(wrong), Wrong(_)), "{wrong:?}");
+        }
+    }
+
+    fn roster(numbers: &[u64]) -> Roster<char> {
+        let mut roster = Roster::default();
+        for &number in numbers {
+            roster.join(number, char::from(b'a' + number as u8));
+        }
+        roster
+    }
+
+    #[test]
+    fn the_first_to_come_is_the_target_and_stays_it() {
+        let mut roster = roster(&[1, 2]);
+        assert_eq!(roster.prompt(), "to client-1> ");
+        assert_eq!(roster.target(), Ok((1, 'b', false)));
+        roster.aim(2).unwrap();
+        roster.join(3, 'd');
+        roster.leave(1);
+        assert_eq!(roster.target(), Ok((2, 'c', false)));
+    }
+
+    #[test]
+    fn a_line_for_somebody_who_left_goes_to_nobody() {
+        let mut roster = roster(&[1]);
+        roster.leave(1);
+        roster.join(2, 'c');
+        assert_eq!(roster.prompt(), "to nobody> ");
+        let why = roster.target().unwrap_err();
+        assert_eq!(why, "client-1 has left, the line was not sent; connected: @2");
+        // The operator knows now, and the prompt shows the only one there is.
+        assert_eq!(roster.prompt(), "to client-2> ");
+        assert_eq!(roster.target(), Ok((2, 'c', false)));
+    }
+
+    #[test]
+    fn among_several_one_must_be_named() {
+        let mut roster = roster(&[1, 2, 3]);
+        roster.leave(1);
+        assert!(roster.target().unwrap_err().contains("client-1 has left"));
+        assert!(roster.target().unwrap_err().contains("several clients"));
+        assert!(roster.aim(7).unwrap_err().contains("no client 7"));
+        roster.aim(3).unwrap();
+        assert_eq!(roster.target(), Ok((3, 'd', false)));
+    }
+
+    #[test]
+    fn nobody_is_there() {
+        let mut roster = roster(&[]);
+        assert!(roster.target().unwrap_err().contains("nobody is connected"));
+        roster.join(1, 'b');
+        assert_eq!(roster.target(), Ok((1, 'b', false)));
+    }
+
+    #[test]
+    fn an_ended_client_gets_nothing_more() {
+        let mut roster = roster(&[1, 2]);
+        assert_eq!(roster.end(1), Ok('b'));
+        assert!(roster.end(1).is_err());
+        assert!(roster.aim(1).is_err());
+        assert!(roster.target().unwrap_err().contains("client-1 has left"));
+        assert!(roster.finish(1) && roster.is_ended(1));
+        assert_eq!(roster.end_all(), ['c']);
+        assert!(!roster.is_empty());
+        roster.leave(1);
+        roster.leave(2);
+        assert!(roster.is_empty());
+    }
+
+    #[test]
+    fn a_client_that_has_finished_gets_a_last_line() {
+        let mut roster = roster(&[1]);
+        assert!(!roster.finish(1));
+        assert_eq!(roster.target(), Ok((1, 'b', true)));
+    }
+}

@@ -1,0 +1,215 @@
+//! How things are written for people. Pure.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::{Cause, Error};
+
+/// A duration as one would say it: `0s`, `0.3ms`, `45ms`, `3.1s`, `2m 5s`, `1h 2m`.
+pub fn humane(time: Duration) -> String {
+    let tenths = |value: f64, unit: &str| {
+        let text = format!("{value:.1}");
+        format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
+    };
+    let seconds = time.as_secs_f64();
+    let two = |large: u64, unit: &str, small: u64, smaller: &str| match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit} {small}{smaller}"),
+    };
+    let whole = seconds.round() as u64;
+    match time.as_micros() {
+        0 => "0s".to_string(),
+        1..100 => "0.1ms".to_string(),
+        100..9_950 => tenths(seconds * 1000.0, "ms"),
+        9_950..999_500 => format!("{:.0}ms", seconds * 1000.0),
+        999_500..59_950_000 => tenths(seconds, "s"),
+        _ if whole < 3600 => two(whole / 60, "m", whole % 60, "s"),
+        _ => two(whole / 3600, "h", whole % 3600 / 60, "m"),
+    }
+}
+
+/// A number of bytes as one would say it: `900 bytes`, `256 KiB`, `2.5 GiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let text = format!("{value:.1}");
+    format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
+}
+
+/// `1 message`, `2 messages`.
+pub fn messages(count: u64) -> String {
+    format!("{count} message{}", if count == 1 { "" } else { "s" })
+}
+
+/// Why a link was lost, without the number of the system's error.
+pub fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Io(error) => system(error),
+        Cause::Resolve { host, error } => format!("cannot resolve {host}: {}", system(error)),
+        Cause::Silent(time) => format!("nothing heard for {}", humane(*time)),
+        Cause::ConnectTimeout(time) => format!("no answer within {}", humane(*time)),
+        other => other.to_string(),
+    }
+}
+
+/// Who can reach a server that listens on this address.
+pub fn reach(address: IpAddr) -> String {
+    let all = if address.is_ipv4() { "0.0.0.0" } else { "::" };
+    match address {
+        _ if address.is_loopback() => format!(" (this machine only; --bind {all} for all)"),
+        _ if address.is_unspecified() => " (everybody who can reach this machine)".to_string(),
+        _ => String::new(),
+    }
+}
+
+/// An error of the library with its cause, on one line.
+pub fn error(error: &Error) -> String {
+    match error {
+        Error::Io(error) => system(error),
+        Error::GaveUp { cause: why, .. } => format!("{error}: {}", cause(why)),
+        other => other.to_string(),
+    }
+}
+
+/// An error of the system, without its number.
+pub fn system(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match (error.raw_os_error(), text.rfind(" (os error ")) {
+        (Some(_), Some(end)) => text[..end].to_string(),
+        _ => text,
+    }
+}
+
+/// Text from elsewhere, for a terminal: what would act on the terminal, and
+/// what is no text, is shown instead of done. Tabs stay.
+pub fn escape(bytes: &[u8], to: &mut String) {
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '\t' => to.push(char),
+                '\n' | '\r' => to.extend(char.escape_default()),
+                '\0'..' ' | '\x7f' => {
+                    let _ = write!(to, "\\x{:02x}", u32::from(char));
+                }
+                // The other control characters, and those that turn the text around.
+                '\u{80}'..='\u{9f}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}' => to.extend(char.escape_unicode()),
+                _ => to.push(char),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(to, "\\x{byte:02x}");
+        }
+    }
+}
+
+/// [`escape`] into a new string.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    escape(bytes, &mut text);
+    text
+}
+
+/// Appends a message as a line: a prefix, the text, and one newline. On a
+/// terminal the text is escaped; in a pipe it is as it came.
+pub fn line(prefix: &str, message: &[u8], terminal: bool, to: &mut Vec<u8>) {
+    let text = message.strip_suffix(b"\n").unwrap_or(message);
+    to.extend_from_slice(prefix.as_bytes());
+    if terminal {
+        to.extend_from_slice(escaped(text).as_bytes());
+    } else {
+        to.extend_from_slice(text);
+    }
+    to.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let micros = [
+            (0, "0s"),
+            (7, "0.1ms"),
+            (260, "0.3ms"),
+            (4_000, "4ms"),
+            (9_960, "10ms"),
+            (45_400, "45ms"),
+            (999_400, "999ms"),
+            (999_600, "1s"),
+            (3_140_000, "3.1s"),
+            (59_949_999, "59.9s"),
+            (59_960_000, "1m"),
+            (125_000_000, "2m 5s"),
+            (3_599_600_000, "1h"),
+            (3_720_000_000, "1h 2m"),
+        ];
+        for (micros, text) in micros {
+            assert_eq!(humane(Duration::from_micros(micros)), text, "{micros}");
+        }
+        assert!(!humane(Duration::MAX).is_empty());
+    }
+
+    #[test]
+    fn sizes() {
+        let sizes =
+            [(0, "0 bytes"), (1024, "1 KiB"), (2684354560, "2.5 GiB"), (1 << 50, "1024 TiB")];
+        for (bytes, text) in sizes {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn who_can_reach_us() {
+        let reach = |address: &str| reach(address.parse().unwrap());
+        assert_eq!(reach("127.0.0.1"), " (this machine only; --bind 0.0.0.0 for all)");
+        assert_eq!(reach("::1"), " (this machine only; --bind :: for all)");
+        assert!(reach("0.0.0.0").contains("everybody"));
+        assert_eq!(reach("192.0.2.1"), "");
+    }
+
+    #[test]
+    fn a_systems_error_without_its_number() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        assert!(!system(&refused).contains("os error"), "{}", system(&refused));
+        assert_eq!(system(&std::io::Error::other("a (os error 1)")), "a (os error 1)");
+    }
+
+    #[test]
+    fn terminals_get_no_commands() {
+        assert_eq!(escaped(b"plain\ttext"), "plain\ttext");
+        assert_eq!(escaped("gr\u{fc}n \u{4f60}\u{597d}".as_bytes()), "gr\u{fc}n \u{4f60}\u{597d}");
+        assert_eq!(escaped(b"\x1b[2J\x07\x7f\r\n\0"), "\\x1b[2J\\x07\\x7f\\r\\n\\x00");
+        assert_eq!(escaped("\u{9b}31m".as_bytes()), "\\u{9b}31m");
+        assert_eq!(escaped("\u{202e}x".as_bytes()), "\\u{202e}x");
+        assert_eq!(escaped(b"a\xff\xc3b\x9b"), "a\\xff\\xc3b\\x9b");
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        let shown = |message: &[u8], terminal| {
+            let mut to = Vec::new();
+            line("client-3> ", message, terminal, &mut to);
+            to
+        };
+        assert_eq!(shown(b"hi\n", false), b"client-3> hi\n");
+        assert_eq!(shown(b"hi", false), b"client-3> hi\n");
+        assert_eq!(shown(b"", false), b"client-3> \n");
+        assert_eq!(shown(b"hi\n\n", true), b"client-3> hi\\n\n");
+        assert_eq!(shown(b"\x1bc\xff\n", false), b"client-3> \x1bc\xff\n");
+        assert_eq!(shown(b"\x1bc\xff\n", true), b"client-3> \\x1bc\\xff\n");
+    }
+}

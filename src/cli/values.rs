@@ -1,0 +1,275 @@
+//! What people write on a command line, and what it means. An error says what
+//! would be right; clap puts the name of the argument before it.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::{Heartbeat, Host};
+
+/// Longer times are a slip of the finger.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A duration with its unit: `500ms`, `10s`, `2m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("the unit is missing: {text}s, {text}ms or {text}m"));
+    }
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| "a duration is written as 500ms, 10s or 2m".to_string())?;
+    if duration > LONGEST {
+        return Err("at most 365 days".to_string());
+    }
+    Ok(duration)
+}
+
+/// A duration that is not zero.
+pub fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if time < Duration::from_millis(1) => Err("at least 1ms".to_string()),
+        time => Ok(time),
+    }
+}
+
+/// An interval between heartbeats, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulse(pub Option<Duration>);
+
+impl Pulse {
+    /// `10s`, or `off`.
+    pub fn parse(text: &str) -> Result<Pulse, String> {
+        if text == "off" {
+            return Ok(Pulse(None));
+        }
+        let interval = duration(text).map_err(|error| format!("{error}, or off"))?;
+        if interval < Heartbeat::SHORTEST || interval > Heartbeat::LONGEST {
+            return Err("from 100ms to 24h, or off".to_string());
+        }
+        Ok(Pulse(Some(interval)))
+    }
+
+    /// As the library takes it.
+    pub fn with_misses(self, misses: u32) -> Heartbeat {
+        match self.0 {
+            Some(interval) => Heartbeat::every(interval).misses(misses),
+            None => Heartbeat::off(),
+        }
+    }
+}
+
+/// How many attempts; `None` is forever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retries(pub Option<u32>);
+
+impl Retries {
+    /// `5`, or `forever`.
+    pub fn parse(text: &str) -> Result<Retries, String> {
+        match text {
+            "forever" => Ok(Retries(None)),
+            number => match number.parse() {
+                Ok(number) => Ok(Retries(Some(number))),
+                Err(_) => Err("a number of attempts such as 5, or forever".to_string()),
+            },
+        }
+    }
+}
+
+/// A number of something, from 1 to `most`.
+pub fn count(text: &str, most: u32) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => Err(format!("a number from 1 to {most}")),
+    }
+}
+
+/// A port to connect to.
+pub fn port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("a port is a number from 1 to 65535".to_string()),
+    }
+}
+
+/// A port to listen on.
+pub fn listening_port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "a port is a number from 1 to 65535, or 0 for any free one".to_string())
+}
+
+/// An address to listen on.
+pub fn bind_address(text: &str) -> Result<IpAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse()
+        .map_err(|_| "an IP address without a port, such as 127.0.0.1, 0.0.0.0 or ::1".to_string())
+}
+
+/// A number of bytes: `65536`, `256KiB`, `1MiB`. From 1 to 1 GiB.
+pub fn bytes(text: &str) -> Result<usize, String> {
+    let wrong = || "a size in bytes such as 65536, 256KiB or 1MiB, at most 1024MiB".to_string();
+    let (digits, unit) = if let Some(digits) = text.strip_suffix("KiB") {
+        (digits, 1 << 10)
+    } else if let Some(digits) = text.strip_suffix("MiB") {
+        (digits, 1 << 20)
+    } else {
+        (text, 1)
+    };
+    match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)) {
+        Some(size) if (1..=1 << 30).contains(&size) => Ok(size),
+        _ => Err(wrong()),
+    }
+}
+
+/// A host, perhaps with a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostArg {
+    name: String,
+    port: Option<u16>,
+}
+
+impl HostArg {
+    /// `HOST[:PORT]`; an IPv6 address with a port stands in brackets.
+    pub fn parse(text: &str) -> Result<HostArg, String> {
+        if let Some(rest) = text.strip_prefix('[') {
+            let wrong = || "an IPv6 address in brackets is written [::1] or [::1]:6666".to_string();
+            let (name, behind) = rest.split_once(']').ok_or_else(wrong)?;
+            if !is_ipv6(name) {
+                return Err(wrong());
+            }
+            let port = match behind.strip_prefix(':') {
+                Some(text) => Some(port(text)?),
+                None if behind.is_empty() => None,
+                None => return Err(wrong()),
+            };
+            return Ok(HostArg { name: name.to_string(), port });
+        }
+        if is_ipv6(text) {
+            return Ok(HostArg { name: text.to_string(), port: None });
+        }
+        let (name, behind) = match text.split_once(':') {
+            Some((name, behind)) => (name, Some(behind)),
+            None => (text, None),
+        };
+        let strange = |c: char| c.is_whitespace() || c.is_control() || "/@[]".contains(c);
+        if name.is_empty() || text.starts_with('-') || text.contains(strange) {
+            return Err("HOST or HOST:PORT, such as example.org or 127.0.0.1:6666".to_string());
+        }
+        if behind.is_some_and(|behind| behind.contains(':')) {
+            let right = "HOST or HOST:PORT; an IPv6 address with a port is written [::1]:6666";
+            return Err(right.to_string());
+        }
+        Ok(HostArg { name: name.to_string(), port: behind.map(port).transpose()? })
+    }
+
+    /// As the library takes it.
+    pub fn with_default_port(&self, port: u16) -> Host {
+        Host::new(self.name.as_str(), self.port.unwrap_or(port))
+    }
+}
+
+/// An IPv6 address, perhaps with a scope (`fe80::1%eth0`).
+fn is_ipv6(text: &str) -> bool {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10"), Err("the unit is missing: 10s, 10ms or 10m".to_string()));
+        for wrong in ["", "s", "-1s", "soon", "10 apples", "99999999999999999999999s", "1000y"] {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(some_time("0s").is_err());
+        assert_eq!(some_time("1ms"), Ok(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn heartbeats_can_be_off() {
+        assert_eq!(Pulse::parse("off"), Ok(Pulse(None)));
+        assert_eq!(Pulse::parse("250ms"), Ok(Pulse(Some(Duration::from_millis(250)))));
+        for wrong in ["0s", "99ms", "25h", "Off", "5", "never"] {
+            let error = Pulse::parse(wrong).unwrap_err();
+            assert!(error.ends_with("or off"), "{wrong:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn retries_can_be_forever() {
+        assert_eq!(Retries::parse("0"), Ok(Retries(Some(0))));
+        assert_eq!(Retries::parse("5"), Ok(Retries(Some(5))));
+        assert_eq!(Retries::parse("forever"), Ok(Retries(None)));
+        for wrong in ["", "-1", "many", "5.5", "4294967296"] {
+            assert!(Retries::parse(wrong).unwrap_err().contains("forever"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_limits() {
+        assert_eq!(bytes("65536"), Ok(65536));
+        assert_eq!(bytes("256KiB"), Ok(256 * 1024));
+        assert_eq!(bytes("1024MiB"), Ok(1 << 30));
+        for wrong in ["0", "", "KiB", "1GB", "1025MiB", "-1", "1.5MiB", "99999999999999999999MiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn ports_and_counts() {
+        assert_eq!(port("6666"), Ok(6666));
+        assert!(port("0").is_err());
+        assert!(port("65536").is_err());
+        assert_eq!(listening_port("0"), Ok(0));
+        assert!(listening_port("x").is_err());
+        assert_eq!(count("3", 1000), Ok(3));
+        assert!(count("0", 1000).is_err());
+        assert!(count("1001", 1000).is_err());
+    }
+
+    #[test]
+    fn addresses_to_listen_on() {
+        assert!(bind_address("0.0.0.0").is_ok());
+        assert_eq!(bind_address("[::1]"), bind_address("::1"));
+        for wrong in ["localhost", "127.0.0.1:80", "[::1]:80", ""] {
+            assert!(bind_address(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_with_and_without_a_port() {
+        let at =
+            |text: &str| HostArg::parse(text).map(|host| host.with_default_port(1).to_string());
+        assert_eq!(at("127.0.0.1").as_deref(), Ok("127.0.0.1:1"));
+        assert_eq!(at("example.org:80").as_deref(), Ok("example.org:80"));
+        assert_eq!(at("::1").as_deref(), Ok("[::1]:1"));
+        assert_eq!(at("[::1]").as_deref(), Ok("[::1]:1"));
+        assert_eq!(at("[::1]:6667").as_deref(), Ok("[::1]:6667"));
+        assert_eq!(at("fe80::1%eth0").as_deref(), Ok("[fe80::1%eth0]:1"));
+        assert_eq!(at("[fe80::1%eth0]:7").as_deref(), Ok("[fe80::1%eth0]:7"));
+        for wrong in [
+            "",
+            ":80",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:x",
+            "a:b:c",
+            "[::1",
+            "[::1]x",
+            "[]",
+            "[host]:1",
+            "http://host",
+            "user@host",
+            "a b",
+            "[::1]:",
+            "-x",
+        ] {
+            assert!(at(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

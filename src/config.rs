@@ -1,0 +1,386 @@
+//! The settings of a connection, and where it is to go.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::retry::RetryPolicy;
+use crate::{Connection, Listener};
+
+/// How often a silent side says that it is alive, and how long it believes
+/// in a silent peer.
+///
+/// A side that has sent nothing for an interval sends a ping, which the peer
+/// answers. A peer that has not been heard at all for `misses` intervals is
+/// dead: the link is given up and a new one is made.
+///
+/// The client announces its interval; a server keeps to it rather than to its
+/// own (it pings after 1.25 intervals, and grants one interval of grace). A
+/// server's own setting serves for clients that announce none.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use longlink::Heartbeat;
+///
+/// // Behind a NAT that forgets after 30 s; dead after 25 s of silence.
+/// let heartbeat = Heartbeat::every(Duration::from_secs(5)).misses(5);
+/// # drop(heartbeat);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    pub(crate) interval: Option<Duration>,
+    pub(crate) misses: u32,
+}
+
+impl Heartbeat {
+    /// The shortest interval; shorter ones are taken as this.
+    pub const SHORTEST: Duration = Duration::from_millis(100);
+    /// The longest interval; longer ones are taken as this.
+    pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// A ping after `interval` without sending anything. 3 misses are death.
+    ///
+    /// The interval is kept between 100 ms and 24 h, in whole milliseconds.
+    pub fn every(interval: Duration) -> Heartbeat {
+        let interval = interval.clamp(Heartbeat::SHORTEST, Heartbeat::LONGEST);
+        let interval = Duration::from_millis(interval.as_millis() as u64);
+        Heartbeat { interval: Some(interval), misses: 3 }
+    }
+
+    /// No pings, and no judgement. Pings of the peer are answered all the same.
+    ///
+    /// A dead peer is then noticed by the kernel's keepalive and
+    /// `TCP_USER_TIMEOUT` (tuned to 10 s and 30 s), which cannot see a peer
+    /// that hangs while its kernel lives.
+    pub fn off() -> Heartbeat {
+        Heartbeat { interval: None, misses: 3 }
+    }
+
+    /// How many intervals of silence mean death; at least 1.
+    #[must_use]
+    pub fn misses(self, misses: u32) -> Heartbeat {
+        Heartbeat { misses: misses.clamp(1, 1000), ..self }
+    }
+}
+
+impl Default for Heartbeat {
+    /// Every 10 s, dead after 3 misses.
+    fn default() -> Heartbeat {
+        Heartbeat::every(Duration::from_secs(10))
+    }
+}
+
+/// The callback for events.
+pub(crate) type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Settings of a [`Connection`] or a [`Listener`], to be made before it is.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use longlink::{Connection, Heartbeat, RetryPolicy};
+///
+/// let connection = Connection::builder()
+///     .heartbeat(Heartbeat::every(Duration::from_secs(2)))
+///     .retry(RetryPolicy::exponential(Duration::from_millis(200), Duration::from_secs(30)).unlimited())
+///     .on_event(|event| eprintln!("{event}"))
+///     .connect("127.0.0.1:6666")?;
+/// connection.send(b"hello")?;
+/// # Ok::<(), longlink::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Builder {
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) window: u32,
+    pub(crate) max_message: u32,
+    pub(crate) resume_within: Duration,
+    pub(crate) max_clients: usize,
+    pub(crate) on_event: Option<OnEvent>,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            heartbeat: Heartbeat::default(),
+            retry: RetryPolicy::default(),
+            connect_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(5),
+            window: 1024 * 1024,
+            max_message: 256 * 1024,
+            resume_within: Duration::from_secs(60),
+            max_clients: 1024,
+            on_event: None,
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("heartbeat", &self.heartbeat)
+            .field("retry", &self.retry)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("close_timeout", &self.close_timeout)
+            .field("window", &self.window)
+            .field("max_message", &self.max_message)
+            .field("resume_within", &self.resume_within)
+            .field("max_clients", &self.max_clients)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// When to ping, and when to take the peer for dead (default: every 10 s, 3 misses).
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Builder {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// How often to try to connect again, and how long to wait in between
+    /// (default: at once, then every 3 s, 5 attempts). A listener has no use for it.
+    #[must_use]
+    pub fn retry(mut self, retry: RetryPolicy) -> Builder {
+        self.retry = retry;
+        self
+    }
+
+    /// How long one address may take to accept the connection and to welcome
+    /// us (default 5 s); a name may take as long to resolve.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Builder {
+        self.connect_timeout = timeout.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How long [`close`](Connection::close) waits at most, and how long a
+    /// dropped connection goes on in the background (default 5 s).
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: Duration) -> Builder {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How many bytes may be under way unacknowledged, in each direction
+    /// (default 1 MiB).
+    ///
+    /// It bounds what this side keeps for sending again and what it holds for
+    /// the application to receive. Each message counts its length and 64 bytes.
+    /// When the peer's window is smaller, that one counts for sending.
+    #[must_use]
+    pub fn window(mut self, bytes: usize) -> Builder {
+        self.window = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, 1 << 30);
+        self
+    }
+
+    /// The largest message that this side sends or accepts, in bytes (default
+    /// 256 KiB). Never more than the window.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Builder {
+        self.max_message = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// How long a listener keeps a session whose link is lost (default 60 s).
+    #[must_use]
+    pub fn resume_within(mut self, time: Duration) -> Builder {
+        self.resume_within = time;
+        self
+    }
+
+    /// How many sessions a listener keeps at once, live and lost ones
+    /// together (default 1024).
+    #[must_use]
+    pub fn max_clients(mut self, clients: usize) -> Builder {
+        self.max_clients = clients.max(1);
+        self
+    }
+
+    /// Calls `callback` for everything that happens to the link.
+    ///
+    /// It runs on the heartbeat thread, with no lock held, and must not block:
+    /// heartbeats and reconnects wait for it. A panic in it is logged and
+    /// goes no further. On a listener it sees the events of all its
+    /// connections; [`Connection::on_event`] tells them apart.
+    #[must_use]
+    pub fn on_event(mut self, callback: impl Fn(Event) + Send + Sync + 'static) -> Builder {
+        self.on_event = Some(Arc::new(callback));
+        self
+    }
+
+    /// Connects, and stays connected.
+    ///
+    /// Blocks until the first link is up, or the retry policy has spent its attempts.
+    /// See [`ToHosts`] for what an address can be; with several, each attempt
+    /// tries them in turn, the last good one first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GaveUp`] with the cause of the last failure; [`Error::Config`] if the
+    /// address cannot be one; [`Error::Io`] if no thread could be started.
+    pub fn connect(self, addr: impl ToHosts) -> Result<Connection> {
+        Connection::open(self, addr.to_hosts()?)
+    }
+
+    /// Listens on an address; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if none of the addresses can be listened on.
+    pub fn bind(self, addr: impl ToSocketAddrs) -> Result<Listener> {
+        Listener::open(self, addr)
+    }
+
+    /// The largest message: the window bounds it.
+    pub(crate) fn largest_message(&self) -> u32 {
+        self.max_message.min(self.window)
+    }
+}
+
+/// One place to connect to: a name or an address, and a port. Names are
+/// resolved anew at each attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Host {
+    pub(crate) name: String,
+    pub(crate) port: u16,
+}
+
+impl Host {
+    /// A name or an IP address (without brackets), and a port.
+    pub fn new(name: impl Into<String>, port: u16) -> Host {
+        Host { name: name.into(), port }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') {
+            write!(f, "[{}]:{}", self.name, self.port)
+        } else {
+            write!(f, "{}:{}", self.name, self.port)
+        }
+    }
+}
+
+/// What [`Connection::connect`] takes: `"host:port"`, `("host", port)`, a
+/// [`SocketAddr`], a [`Host`], or several of one of these.
+///
+/// It is std's [`ToSocketAddrs`] put off: the name is kept, and resolved at
+/// every attempt.
+///
+/// # Examples
+///
+/// ```
+/// use longlink::ToHosts;
+///
+/// assert_eq!("example.org:6666".to_hosts()?.len(), 1);
+/// assert_eq!([("::1", 6666), ("127.0.0.1", 6667)].to_hosts()?[0].to_string(), "[::1]:6666");
+/// assert!("no-port".to_hosts().is_err());
+/// # Ok::<(), longlink::Error>(())
+/// ```
+pub trait ToHosts {
+    /// The hosts, in the order in which they are to be tried.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if a string is not `host:port`, or there is no host at all.
+    fn to_hosts(&self) -> Result<Vec<Host>>;
+}
+
+impl ToHosts for str {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        let invalid = || Error::Config(format!("{self:?} is not host:port"));
+        let (name, port) = self.rsplit_once(':').ok_or_else(invalid)?;
+        let port = port.parse().map_err(|_| invalid())?;
+        let name = match name.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']').ok_or_else(invalid)?,
+            None if name.contains(':') => return Err(invalid()),
+            None => name,
+        };
+        if name.is_empty() {
+            return Err(invalid());
+        }
+        Ok(vec![Host::new(name, port)])
+    }
+}
+
+impl ToHosts for String {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        self.as_str().to_hosts()
+    }
+}
+
+impl ToHosts for SocketAddr {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        // A scope such as fe80::1%eth0 is part of the name.
+        let name = match self {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => self.ip().to_string(),
+        };
+        Ok(vec![Host::new(name, self.port())])
+    }
+}
+
+impl ToHosts for (&str, u16) {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        Ok(vec![Host::new(self.0, self.1)])
+    }
+}
+
+impl ToHosts for (String, u16) {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        Ok(vec![Host::new(self.0.as_str(), self.1)])
+    }
+}
+
+impl ToHosts for (IpAddr, u16) {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        SocketAddr::from(*self).to_hosts()
+    }
+}
+
+impl ToHosts for Host {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        Ok(vec![self.clone()])
+    }
+}
+
+impl<T: ToHosts> ToHosts for [T] {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        if self.is_empty() {
+            return Err(Error::Config("there is no host to connect to".into()));
+        }
+        let mut hosts = Vec::with_capacity(self.len());
+        for host in self {
+            hosts.extend(host.to_hosts()?);
+        }
+        Ok(hosts)
+    }
+}
+
+impl<T: ToHosts, const N: usize> ToHosts for [T; N] {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        self.as_slice().to_hosts()
+    }
+}
+
+impl<T: ToHosts> ToHosts for Vec<T> {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        self.as_slice().to_hosts()
+    }
+}
+
+impl<T: ToHosts + ?Sized> ToHosts for &T {
+    fn to_hosts(&self) -> Result<Vec<Host>> {
+        (**self).to_hosts()
+    }
+}

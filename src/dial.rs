@@ -1,0 +1,370 @@
+//! Finding a server again: names, addresses, hellos; one attempt after the
+//! other, as far as the retry policy goes.
+//!
+//! The dialler is a state machine that the keeper drives between its other
+//! work. It blocks nowhere: names are resolved on a thread of their own (at
+//! most one at a time; a resolver that hangs is waited for by the attempts
+//! that follow), connects and welcomes are polled for. So `close` is prompt in
+//! all of it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use crate::config::Host;
+use crate::error::{Cause, Rejection};
+use crate::event::Event;
+use crate::link::{Lost, Shared, Summons};
+use crate::net::{Connect, Interest, Socket};
+use crate::proto::frame::{Decoder, Frame};
+use crate::proto::session::Unwelcome;
+use crate::retry::{Attempt, Budget};
+use crate::sync::{self, Arc, Mutex};
+
+pub(crate) struct Dialler {
+    hosts: Vec<Host>,
+    /// The host that answered last is tried first.
+    favourite: usize,
+    timeout: Duration,
+    interval: Option<Duration>,
+    budget: Budget,
+    step: Step,
+    resolver: Resolver,
+    /// Whether a link was ever up.
+    connected: bool,
+}
+
+enum Step {
+    /// A link is up, or none is wanted.
+    Idle,
+    /// Until the next attempt.
+    Waiting {
+        until: Instant,
+    },
+    /// On to the next address, or the next host.
+    Next(Try),
+    Resolving {
+        attempt: Try,
+        until: Instant,
+    },
+    Connecting {
+        attempt: Try,
+        call: Call,
+    },
+    /// The hello is written.
+    Greeting {
+        attempt: Try,
+        call: Call,
+        decoder: Decoder,
+    },
+}
+
+/// One attempt: every address of every host.
+struct Try {
+    /// Hosts that were not tried yet, and the one that is being tried.
+    hosts: VecDeque<usize>,
+    host: usize,
+    /// Addresses of that host that were not tried yet.
+    addrs: VecDeque<SocketAddr>,
+    /// Why the last address failed.
+    cause: Option<Cause>,
+    /// Whether any name had an address.
+    resolved: bool,
+}
+
+impl Try {
+    fn failed(mut self, cause: Cause) -> Step {
+        self.cause = Some(cause);
+        Step::Next(self)
+    }
+}
+
+/// A connect to one address.
+struct Call {
+    socket: Socket,
+    addr: SocketAddr,
+    until: Instant,
+}
+
+impl Dialler {
+    pub(crate) fn new(
+        hosts: Vec<Host>,
+        timeout: Duration,
+        interval: Option<Duration>,
+        budget: Budget,
+    ) -> Dialler {
+        Dialler {
+            hosts,
+            favourite: 0,
+            timeout,
+            interval,
+            budget,
+            step: Step::Idle,
+            resolver: Resolver::default(),
+            connected: false,
+        }
+    }
+
+    /// Begins with the first attempt of all.
+    pub(crate) fn start(&mut self) {
+        self.budget.first();
+        self.step = Step::Waiting { until: sync::now() };
+    }
+
+    /// There is no link: begins to look for one, unless that is under way.
+    pub(crate) fn lost(&mut self, shared: &Shared, lost: &Lost) {
+        if matches!(self.step, Step::Idle) {
+            self.budget.lost(lost.proof, self.interval);
+            self.step = self.retry(shared, lost.cause.clone());
+        }
+    }
+
+    /// No link is wanted any more.
+    pub(crate) fn stop(&mut self) {
+        self.step = Step::Idle;
+    }
+
+    /// When [`Dialler::advance`] has something to do, ready or not.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.step {
+            Step::Idle | Step::Next(_) => None,
+            Step::Waiting { until } | Step::Resolving { until, .. } => Some(*until),
+            Step::Connecting { call, .. } | Step::Greeting { call, .. } => Some(call.until),
+        }
+    }
+
+    /// What to poll for.
+    pub(crate) fn watch(&self) -> Option<(&Socket, Interest)> {
+        match &self.step {
+            Step::Connecting { call, .. } => {
+                Some((&call.socket, Interest { read: false, write: true }))
+            }
+            Step::Greeting { call, .. } => {
+                Some((&call.socket, Interest { read: true, write: false }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Goes on as far as it goes without blocking. `ready`: what
+    /// [`Dialler::watch`] named is.
+    pub(crate) fn advance(&mut self, shared: &Shared, summons: &Arc<Summons>, mut ready: bool) {
+        loop {
+            let now = sync::now();
+            let due = self.deadline().is_some_and(|at| now >= at);
+            self.step = match std::mem::replace(&mut self.step, Step::Idle) {
+                Step::Waiting { .. } if due => Step::Next(self.attempt()),
+                Step::Next(attempt) => self.next(shared, attempt),
+                Step::Resolving { attempt, until } => {
+                    match self.resolver.resolve(&self.hosts[attempt.host], summons) {
+                        Some(Ok(addrs)) => {
+                            Step::Next(Try { addrs: addrs.into(), resolved: true, ..attempt })
+                        }
+                        Some(Err(error)) => {
+                            let host = self.hosts[attempt.host].name.clone();
+                            attempt.failed(Cause::Resolve { host, error: Arc::new(error) })
+                        }
+                        None if due => attempt.failed(Cause::ConnectTimeout(self.timeout)),
+                        None => {
+                            self.step = Step::Resolving { attempt, until };
+                            return;
+                        }
+                    }
+                }
+                Step::Connecting { attempt, .. } | Step::Greeting { attempt, .. }
+                    if due && !ready =>
+                {
+                    attempt.failed(Cause::ConnectTimeout(self.timeout))
+                }
+                Step::Connecting { attempt, call } if ready => greet(shared, attempt, call),
+                Step::Greeting { attempt, call, decoder } if ready => {
+                    self.listen(shared, attempt, call, decoder)
+                }
+                waiting => {
+                    self.step = waiting;
+                    return;
+                }
+            };
+            ready = false;
+        }
+    }
+
+    fn attempt(&self) -> Try {
+        let count = self.hosts.len();
+        Try {
+            hosts: (0..count).map(|i| (self.favourite + i) % count).collect(),
+            host: self.favourite,
+            addrs: VecDeque::new(),
+            cause: None,
+            resolved: false,
+        }
+    }
+
+    fn next(&mut self, shared: &Shared, mut attempt: Try) -> Step {
+        let until = sync::now() + self.timeout;
+        if let Some(addr) = attempt.addrs.pop_front() {
+            return match Socket::connect(addr) {
+                Ok((socket, Connect::Pending)) => {
+                    Step::Connecting { attempt, call: Call { socket, addr, until } }
+                }
+                Ok((socket, Connect::Done)) => greet(shared, attempt, Call { socket, addr, until }),
+                Err(e) => attempt.failed(Cause::Io(Arc::new(e))),
+            };
+        }
+        if let Some(host) = attempt.hosts.pop_front() {
+            attempt.host = host;
+            let Host { name, port } = &self.hosts[host];
+            return match name.parse::<IpAddr>() {
+                Ok(ip) => {
+                    attempt.resolved = true;
+                    attempt.addrs.push_back(SocketAddr::new(ip, *port));
+                    Step::Next(attempt)
+                }
+                Err(_) => Step::Resolving { attempt, until },
+            };
+        }
+        let cause = attempt.cause.expect("every host leaves a cause");
+        let mut state = shared.lock();
+        state.event(Event::Failed { cause: cause.clone() });
+        shared.settle(state);
+        // A name that never meant anything is a mistake; one that no longer
+        // resolves is an outage.
+        if !attempt.resolved && !self.connected {
+            return self.give_up(shared, cause);
+        }
+        self.retry(shared, cause)
+    }
+
+    fn retry(&mut self, shared: &Shared, cause: Cause) -> Step {
+        let now = sync::now();
+        let random = sync::random().map_or(u32::MAX / 2, u32::from_ne_bytes);
+        let Some(Attempt { number, of, after }) = self.budget.next(now, random) else {
+            return self.give_up(shared, cause);
+        };
+        let mut state = shared.lock();
+        state.event(Event::Retrying { attempt: number, of, after });
+        shared.settle(state);
+        let until = now.checked_add(after).unwrap_or(now + Duration::from_secs(1 << 31));
+        Step::Waiting { until }
+    }
+
+    fn give_up(&self, shared: &Shared, cause: Cause) -> Step {
+        let mut state = shared.lock();
+        state.give_up(self.budget.made(), cause);
+        shared.settle(state);
+        Step::Idle
+    }
+
+    /// Something came in answer to the hello.
+    fn listen(&mut self, shared: &Shared, attempt: Try, call: Call, mut decoder: Decoder) -> Step {
+        match call.socket.try_read(decoder.space()) {
+            Ok(0) => return attempt.failed(Cause::Eof),
+            Ok(n) => decoder.filled(n),
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) => return attempt.failed(Cause::Io(Arc::new(e))),
+        }
+        let frame = match decoder.next() {
+            Ok(None) => return Step::Greeting { attempt, call, decoder },
+            Ok(Some(frame)) => frame,
+            Err(_) => return attempt.failed(Cause::Protocol("the server does not speak longlink")),
+        };
+        let mut state = shared.lock();
+        match frame {
+            Frame::Welcome(welcome) => match state.session.welcomed(&welcome, sync::now()) {
+                Ok(welcomed) => {
+                    self.favourite = attempt.host;
+                    self.connected = true;
+                    shared.install(state, call.socket, decoder, call.addr, welcomed);
+                    Step::Idle
+                }
+                Err(Unwelcome::Violation(v)) => attempt.failed(Cause::Protocol(v.0)),
+                Err(Unwelcome::TooLarge { size, limit }) => {
+                    drop(state);
+                    self.give_up(shared, Cause::TooLarge { size, limit })
+                }
+            },
+            Frame::Close(close) => match state.session.read_epitaph(close) {
+                Ok(()) => {
+                    shared.settle(state);
+                    Step::Idle
+                }
+                Err(v) => attempt.failed(Cause::Protocol(v.0)),
+            },
+            Frame::Reject { code, text } => {
+                drop(state);
+                let rejection = Rejection::from_code(code);
+                // The text is the peer's: it is escaped.
+                log::debug!("{} rejects us: {text:?}", call.addr);
+                if rejection.is_retryable() {
+                    attempt.failed(Cause::Rejected(rejection))
+                } else {
+                    self.give_up(shared, Cause::Rejected(rejection))
+                }
+            }
+            _ => attempt.failed(Cause::Protocol("no answer to the hello")),
+        }
+    }
+}
+
+/// The socket is connected, or failed to.
+fn greet(shared: &Shared, attempt: Try, call: Call) -> Step {
+    let mut state = shared.lock();
+    let hello = state.session.hello();
+    let heartbeat = state.session.interval().is_some();
+    drop(state);
+    let greeted = call.socket.connected().and_then(|()| {
+        call.socket.prepare(heartbeat)?;
+        call.socket.try_write(&Frame::Hello(hello).to_bytes())
+    });
+    match greeted {
+        Ok(()) => Step::Greeting { attempt, call, decoder: Decoder::new() },
+        Err(e) => attempt.failed(Cause::Io(Arc::new(e))),
+    }
+}
+
+/// Resolves names on a thread, one at a time: a resolver may hang.
+#[derive(Default)]
+struct Resolver {
+    job: Option<Job>,
+}
+
+struct Job {
+    host: Host,
+    answer: Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>,
+}
+
+impl Resolver {
+    /// The addresses, if they are known; the keeper is woken once they are.
+    fn resolve(
+        &mut self,
+        host: &Host,
+        summons: &Arc<Summons>,
+    ) -> Option<io::Result<Vec<SocketAddr>>> {
+        if let Some(job) = &self.job {
+            let answer = job.answer.lock().take()?;
+            let asked = job.host == *host;
+            self.job = None;
+            if asked {
+                return Some(answer.and_then(|addrs| match addrs.is_empty() {
+                    true => Err(io::Error::other("the name has no address")),
+                    false => Ok(addrs),
+                }));
+            }
+        }
+        let answer = Arc::new(Mutex::new(None));
+        self.job = Some(Job { host: host.clone(), answer: answer.clone() });
+        let (host, summons) = (host.clone(), summons.clone());
+        let started = sync::spawn("longlink-resolver", move || {
+            let addrs = (host.name.as_str(), host.port).to_socket_addrs();
+            *answer.lock() = Some(addrs.map(Iterator::collect));
+            summons.waker.wake();
+        });
+        if let Err(error) = started {
+            self.job = None;
+            return Some(Err(error));
+        }
+        None
+    }
+}

@@ -1,0 +1,428 @@
+//! Where a listener's sessions come in: accept, handshake, resume, reclaim.
+//!
+//! The keeper drives it. Peers that have not introduced themselves are
+//! *guests*: they wait in the keeper's poll set, under a cap of their own, and
+//! cost no thread. A hello that names a session which is still there resumes
+//! it behind the application's back; any other makes a new session for
+//! [`Listener::accept`](crate::Listener::accept).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::config::Builder;
+use crate::error::{Cause, Rejection};
+use crate::link::{Shared, Summons};
+use crate::net::Socket;
+use crate::proto::frame::{Decoder, Frame, kind};
+use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+use crate::proto::session::{Admission, Session, Welcomed};
+use crate::sync::{self, Arc, Condvar, Mutex};
+
+/// Peers that may be silent at once; the oldest makes room.
+const GUESTS: usize = 256;
+
+/// After the first byte of a hello, the rest is due within this.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So many are accepted before others get their turn.
+const ACCEPTS: usize = 64;
+
+/// With no descriptor left, the next accept is tried after this.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// New sessions on their way to [`Listener::accept`](crate::Listener::accept).
+pub(crate) struct Lobby {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    sessions: VecDeque<Arc<Shared>>,
+    closed: bool,
+}
+
+impl Lobby {
+    pub(crate) fn new() -> Lobby {
+        Lobby { queue: Mutex::default(), arrived: Condvar::new() }
+    }
+
+    /// Blocks for the next session; `None` once the listener is closed.
+    pub(crate) fn next(&self) -> Option<Arc<Shared>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            if let Some(shared) = queue.sessions.pop_front() {
+                return Some(shared);
+            }
+            queue = sync::wait(&self.arrived, queue, None);
+        }
+    }
+
+    /// Nobody will ask for sessions any more; those that wait are ended.
+    pub(crate) fn close(&self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        let sessions = std::mem::take(&mut queue.sessions);
+        drop(queue);
+        self.arrived.notify_all();
+        for shared in sessions {
+            let mut state = shared.lock();
+            state.abort();
+            shared.settle(state);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
+    fn push(&self, shared: Arc<Shared>) {
+        self.queue.lock().sessions.push_back(shared);
+        self.arrived.notify_one();
+    }
+
+    fn forget(&self, shared: &Arc<Shared>) {
+        self.queue.lock().sessions.retain(|waiting| !Arc::ptr_eq(waiting, shared));
+    }
+}
+
+/// A peer that has not said who it is.
+struct Guest {
+    socket: Socket,
+    addr: SocketAddr,
+    decoder: Decoder,
+    /// When its hello has to be complete, once it has begun.
+    due: Option<Instant>,
+}
+
+pub(crate) struct Door {
+    builder: Builder,
+    socket: Socket,
+    lobby: Arc<Lobby>,
+    /// By age.
+    guests: BTreeMap<usize, Guest>,
+    next_guest: usize,
+    /// Sessions, and for a while the memory of those that were ended.
+    registry: HashMap<Token, Arc<Shared>>,
+    tombstones: VecDeque<(Instant, Token, u64)>,
+    /// Sessions that have not ended.
+    living: usize,
+    next_id: u64,
+    /// Accepting goes on then.
+    paused: Option<Instant>,
+    /// The last complaint about a lack of descriptors.
+    complained: Option<Instant>,
+}
+
+impl Door {
+    pub(crate) fn new(builder: Builder, socket: Socket, lobby: Arc<Lobby>) -> Door {
+        Door {
+            builder,
+            socket,
+            lobby,
+            guests: BTreeMap::new(),
+            next_guest: 1,
+            registry: HashMap::new(),
+            tombstones: VecDeque::new(),
+            living: 0,
+            next_id: 0,
+            paused: None,
+            complained: None,
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lobby.is_closed()
+    }
+
+    /// Names the sockets to poll, each with an index: 0 is the listener's own.
+    pub(crate) fn watch<'a>(&'a self, mut add: impl FnMut(usize, &'a Socket)) {
+        if self.paused.is_none() {
+            add(0, &self.socket);
+        }
+        for (index, guest) in &self.guests {
+            add(*index, &guest.socket);
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let guests = self.guests.values().filter_map(|guest| guest.due).min();
+        let tombstone = self.tombstones.front().map(|(at, ..)| *at);
+        [guests, tombstone, self.paused].into_iter().flatten().min()
+    }
+
+    /// Serves the sockets that are ready. Returns the new sessions.
+    pub(crate) fn serve(&mut self, ready: &[usize], summons: &Arc<Summons>) -> Vec<Arc<Shared>> {
+        let now = sync::now();
+        if self.paused.is_some_and(|until| now >= until) {
+            self.paused = None;
+        }
+        self.purge(now);
+        let mut created = Vec::new();
+        for index in ready {
+            if *index == 0 {
+                for index in self.accept(now) {
+                    // Most have sent their hello by now.
+                    created.extend(self.hear(index, now, summons));
+                }
+            } else {
+                created.extend(self.hear(*index, now, summons));
+            }
+        }
+        created
+    }
+
+    fn accept(&mut self, now: Instant) -> Vec<usize> {
+        let mut accepted = Vec::new();
+        while accepted.len() < ACCEPTS {
+            match self.socket.accept() {
+                Ok((socket, addr)) => {
+                    if self.guests.len() >= GUESTS
+                        && let Some((_, guest)) = self.guests.pop_first()
+                    {
+                        log::debug!("{}: dropped for a newer peer before its hello", guest.addr);
+                    }
+                    // A silent guest that vanished is noticed by the kernel.
+                    let _ = socket.keep_alive();
+                    let guest = Guest { socket, addr, decoder: Decoder::new(), due: None };
+                    self.guests.insert(self.next_guest, guest);
+                    accepted.push(self.next_guest);
+                    self.next_guest += 1;
+                }
+                Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
+                    Some(Errno::AGAIN) => break,
+                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                        self.paused = Some(now + PAUSE);
+                        self.complain(now, &e);
+                        break;
+                    }
+                    // The peer has gone again, or a signal came.
+                    _ => {}
+                },
+            }
+        }
+        accepted
+    }
+
+    fn complain(&mut self, now: Instant, error: &io::Error) {
+        let recently = self.complained.is_some_and(|at| now - at < Duration::from_secs(1));
+        if !recently {
+            self.complained = Some(now);
+            log::warn!("cannot accept, trying again: {error}");
+        }
+    }
+
+    /// Forgets what has had its time.
+    fn purge(&mut self, now: Instant) {
+        self.guests.retain(|_, guest| {
+            let late = guest.due.is_some_and(|due| now >= due);
+            if late {
+                log::info!("{}: dropped, its hello took too long", guest.addr);
+            }
+            !late
+        });
+        let most = self.builder.max_clients.saturating_mul(4);
+        while let Some((at, token, id)) = self.tombstones.front().copied()
+            && (now >= at || self.tombstones.len() > most)
+        {
+            self.tombstones.pop_front();
+            if self.registry.get(&token).is_some_and(|shared| shared.id() == id) {
+                self.registry.remove(&token);
+            }
+        }
+    }
+
+    /// A guest has something to say.
+    fn hear(&mut self, index: usize, now: Instant, summons: &Arc<Summons>) -> Option<Arc<Shared>> {
+        let mut guest = self.guests.remove(&index)?;
+        match guest.socket.try_read(guest.decoder.space()) {
+            Ok(0) => return None,
+            Ok(n) => guest.decoder.filled(n),
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => return None,
+        }
+        if guest.decoder.first_byte().is_some_and(|byte| byte != kind::HELLO) {
+            log::info!("{}: dropped, it does not speak longlink", guest.addr);
+            return None;
+        }
+        match guest.decoder.next() {
+            Ok(Some(Frame::Hello(hello))) => self.admit(guest, &hello, now, summons),
+            Ok(Some(_)) => None,
+            Ok(None) => {
+                if guest.decoder.first_byte().is_some() {
+                    guest.due.get_or_insert(now + HELLO_TIMEOUT);
+                }
+                self.guests.insert(index, guest);
+                None
+            }
+            Err(violation) => {
+                log::info!("{}: dropped: {}", guest.addr, violation.0);
+                reject(&guest, Rejection::Protocol);
+                None
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        guest: Guest,
+        hello: &Hello,
+        now: Instant,
+        summons: &Arc<Summons>,
+    ) -> Option<Arc<Shared>> {
+        if hello.version != VERSION {
+            log::info!("{}: rejected, it speaks version {}", guest.addr, hello.version);
+            reject(&guest, Rejection::Version);
+            return None;
+        }
+        if let Err(e) = guest.socket.prepare(self.builder.heartbeat.interval.is_some()) {
+            log::info!("{}: dropped: {e}", guest.addr);
+            return None;
+        }
+        let guest = match self.registry.get(&hello.token).cloned() {
+            Some(shared) => readmit(&shared, guest, hello, now)?,
+            None => guest,
+        };
+        self.create(guest, hello, now, summons)
+    }
+
+    /// Makes a new session, if there is room for one.
+    fn create(
+        &mut self,
+        guest: Guest,
+        hello: &Hello,
+        now: Instant,
+        summons: &Arc<Summons>,
+    ) -> Option<Arc<Shared>> {
+        let refusal = if hello.resume_only {
+            Some(Rejection::Ended)
+        } else if self.lobby.is_closed() {
+            Some(Rejection::ShuttingDown)
+        } else if self.living >= self.builder.max_clients && !self.evict() {
+            Some(Rejection::Full)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            log::info!("{}: rejected: {refusal}", guest.addr);
+            reject(&guest, refusal);
+            return None;
+        }
+        let epoch = match sync::random() {
+            // 0 means that there is none.
+            Ok(bytes) => u64::from_ne_bytes(bytes).max(1),
+            Err(e) => {
+                log::error!("no randomness for a session: {e}");
+                return None;
+            }
+        };
+        let builder = &self.builder;
+        let limits = Limits { window: builder.window, max_message: builder.largest_message() };
+        let heartbeat = builder.heartbeat;
+        let session =
+            Session::server(hello, epoch, limits, heartbeat.interval, heartbeat.misses, now);
+        self.next_id += 1;
+        let shared = Arc::new(Shared::new(
+            builder,
+            session,
+            guest.addr,
+            self.next_id,
+            summons.clone(),
+            Some(builder.resume_within),
+        ));
+        log::debug!("{}: new session {:?}", guest.addr, hello.token);
+        shared.install(shared.lock(), guest.socket, guest.decoder, guest.addr, Welcomed::Created);
+        self.registry.insert(hello.token, shared.clone());
+        self.living += 1;
+        self.lobby.push(shared.clone());
+        Some(shared)
+    }
+
+    /// Gives up the session that has been without a link for longest.
+    fn evict(&mut self) -> bool {
+        let lost = self.registry.values().filter_map(|shared| {
+            let state = shared.lock();
+            let since = state.lost_since().filter(|_| !state.has_ended() && !state.is_up());
+            since.map(|since| (since, shared))
+        });
+        let Some((_, shared)) = lost.min_by_key(|(since, _)| *since) else { return false };
+        let mut state = shared.lock();
+        log::info!("{}: its lost session makes room for a new client", state.peer());
+        state.give_up(0, Cause::Rejected(Rejection::Full));
+        shared.settle(state);
+        // It is counted out when the keeper finds that it is over.
+        true
+    }
+
+    /// The keeper lets go of a session that is over.
+    pub(crate) fn bury(&mut self, shared: &Arc<Shared>) {
+        self.living -= 1;
+        self.lobby.forget(shared);
+        let mut state = shared.lock();
+        let token = state.session.token();
+        if state.was_closed() {
+            // The client may come back because our last word was lost.
+            state.session.bury();
+            let until = sync::now().checked_add(self.builder.resume_within);
+            self.tombstones.extend(until.map(|until| (until, token, shared.id())));
+        } else if self.registry.get(&token).is_some_and(|known| Arc::ptr_eq(known, shared)) {
+            drop(state);
+            self.registry.remove(&token);
+        }
+    }
+}
+
+/// A hello for a session that is still known. Gives the guest back if it needs
+/// a new one.
+fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> Option<Guest> {
+    let mut state = shared.lock();
+    let admission = state.session.judge(hello);
+    let refusal = match admission {
+        Admission::Stale => Rejection::Stale,
+        Admission::Impossible => Rejection::Protocol,
+        Admission::Other => {
+            state.lose(Cause::Replaced);
+            state.give_up(0, Cause::Replaced);
+            shared.settle(state);
+            return Some(guest);
+        }
+        Admission::Resume if state.was_closed() => {
+            let close = state.session.epitaph(hello);
+            state.lose(Cause::Replaced);
+            shared.settle(state);
+            let _ = guest.socket.try_write(&Frame::Close(close).to_bytes());
+            guest.socket.shutdown(Shutdown::Write);
+            return None;
+        }
+        Admission::Resume if state.has_ended() => return Some(guest),
+        Admission::Resume => {
+            state.lose(Cause::Replaced);
+            match state.session.resume(hello, now) {
+                Ok(replayed) => {
+                    let welcomed = Welcomed::Resumed { replayed };
+                    shared.install(state, guest.socket, guest.decoder, guest.addr, welcomed);
+                    return None;
+                }
+                Err(_) => Rejection::Protocol,
+            }
+        }
+    };
+    drop(state);
+    log::info!("{}: rejected for session {:?}: {refusal}", guest.addr, hello.token);
+    reject(&guest, refusal);
+    None
+}
+
+fn reject(guest: &Guest, rejection: Rejection) {
+    let frame = Frame::Reject { code: rejection.code(), text: rejection.to_string() };
+    let _ = guest.socket.try_write(&frame.to_bytes());
+    guest.socket.shutdown(Shutdown::Write);
+}

@@ -1,0 +1,250 @@
+//! What can go wrong: whose fault it is, and what the caller can do.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call failed.
+///
+/// The first group leaves the connection as it was, and the call may be made
+/// again; the second says that the connection is over, and every later call
+/// says the same. Nobody has to read the text to tell them apart:
+/// [`Error::is_final`] does.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Error {
+    /// The time given to the call ran out first. Nothing was lost: what was
+    /// not sent was not taken, and what was not received will be.
+    TimedOut,
+    /// A call that does not block would have had to.
+    WouldBlock,
+    /// The message is larger than this side or the peer accepts. It was not taken.
+    #[non_exhaustive]
+    TooLarge {
+        /// The size of the message in bytes.
+        size: usize,
+        /// The largest size that both sides accept.
+        limit: usize,
+    },
+    /// [`finish`](crate::Connection::finish) was called before: there are no more sends.
+    Finished,
+    /// The builder's settings or the address make no sense; the text says which.
+    Config(String),
+    /// The operating system refused something local: a thread, a socket, a
+    /// port to listen on.
+    Io(Arc<io::Error>),
+
+    /// The link was lost and could not be regained within the retry budget
+    /// (or, on the server, the client did not come back in time).
+    #[non_exhaustive]
+    GaveUp {
+        /// How many messages were not acknowledged;
+        /// [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns them.
+        unacknowledged: u64,
+        /// Why the last attempt failed, or why the link was lost.
+        cause: Cause,
+    },
+    /// The peer ended the connection before it had taken everything.
+    #[non_exhaustive]
+    PeerClosed {
+        /// How many messages were not acknowledged;
+        /// [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns them.
+        unacknowledged: u64,
+    },
+    /// This side closed or aborted the connection.
+    #[non_exhaustive]
+    Closed {
+        /// How many messages were not acknowledged;
+        /// [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns them.
+        unacknowledged: u64,
+    },
+}
+
+impl Error {
+    /// Whether the connection is over: no later call on it will do better.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Error::GaveUp { .. } | Error::PeerClosed { .. } | Error::Closed { .. })
+    }
+
+    /// How many messages were not acknowledged when the connection ended;
+    /// `None` if it has not.
+    pub fn unacknowledged(&self) -> Option<u64> {
+        match self {
+            Error::GaveUp { unacknowledged, .. }
+            | Error::PeerClosed { unacknowledged }
+            | Error::Closed { unacknowledged } => Some(*unacknowledged),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::TimedOut => f.write_str("timed out"),
+            Error::WouldBlock => f.write_str("the call would block"),
+            Error::TooLarge { size, limit } => {
+                write!(f, "the message has {size} bytes, and the limit is {limit}")
+            }
+            Error::Finished => f.write_str("nothing can be sent after finish"),
+            Error::Config(what) => write!(f, "invalid configuration: {what}"),
+            Error::Io(_) => f.write_str("the operating system refused"),
+            Error::GaveUp { unacknowledged, .. } => {
+                write!(f, "gave up, {unacknowledged} messages not acknowledged")
+            }
+            Error::PeerClosed { unacknowledged } => {
+                write!(f, "the peer closed, {unacknowledged} messages not acknowledged")
+            }
+            Error::Closed { unacknowledged: 0 } => f.write_str("the connection is closed"),
+            Error::Closed { unacknowledged } => {
+                write!(f, "the connection is closed, {unacknowledged} messages not acknowledged")
+            }
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Error::Io(error) => Some(&**error),
+            Error::GaveUp { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        Error::Io(Arc::new(error))
+    }
+}
+
+/// Why a link was lost, or could not be made.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The socket failed: connection refused, reset, unreachable...
+    Io(Arc<io::Error>),
+    /// The peer closed the socket without ending the session.
+    Eof,
+    /// Nothing was heard for this long, while heartbeats should have been.
+    Silent(Duration),
+    /// Connecting, or waiting for the peer's welcome, took longer than this.
+    ConnectTimeout(Duration),
+    /// The name could not be resolved.
+    #[non_exhaustive]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        error: Arc<io::Error>,
+    },
+    /// The peer broke the protocol; the text says how.
+    Protocol(&'static str),
+    /// The server refused the connection.
+    Rejected(Rejection),
+    /// The peer came back over another link, which took this one's place.
+    Replaced,
+    /// The peer, restarted, accepts only smaller messages than one that still
+    /// has to be sent again.
+    #[non_exhaustive]
+    TooLarge {
+        /// The size of the message in bytes.
+        size: usize,
+        /// The largest size that the peer accepts.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Io(error) => write!(f, "{error}"),
+            Cause::Eof => f.write_str("the peer closed the socket"),
+            Cause::Silent(time) => write!(f, "nothing heard for {time:.1?}"),
+            Cause::ConnectTimeout(time) => write!(f, "no answer within {time:?}"),
+            Cause::Resolve { host, error } => write!(f, "cannot resolve {host}: {error}"),
+            Cause::Protocol(what) => write!(f, "protocol violation: {what}"),
+            Cause::Rejected(rejection) => write!(f, "rejected: {rejection}"),
+            Cause::Replaced => f.write_str("replaced by a newer link"),
+            Cause::TooLarge { size, limit } => write!(
+                f,
+                "a message of {size} bytes waits to be sent again, and the peer now accepts {limit}"
+            ),
+        }
+    }
+}
+
+// `Display` has said all there is to say, the inner error included, since a
+// cause is usually printed alone, as part of a line.
+impl StdError for Cause {}
+
+/// The reason a server gives for not taking a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The server has all the clients it takes. Trying again may help.
+    Full,
+    /// The server takes no new sessions any more. Trying again may help.
+    ShuttingDown,
+    /// The server does not speak this version of the protocol.
+    Version,
+    /// A newer attempt of the same client came first.
+    Stale,
+    /// The server does not know the session that was to be ended.
+    Ended,
+    /// What the client said in its hello cannot be.
+    Protocol,
+    /// A reason that this version does not know.
+    Other(u8),
+}
+
+impl Rejection {
+    pub(crate) fn from_code(code: u8) -> Rejection {
+        match code {
+            1 => Rejection::Full,
+            2 => Rejection::ShuttingDown,
+            3 => Rejection::Version,
+            4 => Rejection::Stale,
+            5 => Rejection::Ended,
+            6 => Rejection::Protocol,
+            other => Rejection::Other(other),
+        }
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Rejection::Full => 1,
+            Rejection::ShuttingDown => 2,
+            Rejection::Version => 3,
+            Rejection::Stale => 4,
+            Rejection::Ended => 5,
+            Rejection::Protocol => 6,
+            Rejection::Other(code) => code,
+        }
+    }
+
+    /// Whether another attempt could end differently.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Rejection::Full | Rejection::ShuttingDown)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rejection::Full => f.write_str("the server is full"),
+            Rejection::ShuttingDown => f.write_str("the server is shutting down"),
+            Rejection::Version => f.write_str("the server speaks another version"),
+            Rejection::Stale => f.write_str("a newer attempt came first"),
+            Rejection::Ended => f.write_str("the session has ended"),
+            Rejection::Protocol => f.write_str("the server found our hello impossible"),
+            Rejection::Other(code) => write!(f, "code {code}"),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What happens to the link, for whoever wants to watch it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::error::Cause;
+
+/// What happened to the link of a [`Connection`](crate::Connection).
+///
+/// Events are handed to the callback given to
+/// [`Builder::on_event`](crate::Builder::on_event), in order, on the heartbeat
+/// thread. `Display` prints each as one line for a log.
+///
+/// # Examples
+///
+/// ```
+/// use longlink::{Connection, Event};
+///
+/// let builder = Connection::builder().on_event(|event| match event {
+///     Event::Lost { cause, .. } => eprintln!("link lost: {cause}"),
+///     Event::SessionLost { unacknowledged, .. } => {
+///         eprintln!("the server lost our session; {unacknowledged} messages may arrive twice")
+///     }
+///     other => eprintln!("{other}"),
+/// });
+/// # drop(builder);
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// The first link is up.
+    #[non_exhaustive]
+    Connected {
+        /// The address at the other end.
+        peer: SocketAddr,
+    },
+    /// The link was lost. The session lives on.
+    #[non_exhaustive]
+    Lost {
+        /// Why.
+        cause: Cause,
+    },
+    /// Another attempt to connect will be made.
+    #[non_exhaustive]
+    Retrying {
+        /// Which attempt it is, from 1.
+        attempt: u32,
+        /// How many there are in all, or `None` if there is no limit.
+        of: Option<u32>,
+        /// The wait before it.
+        after: Duration,
+    },
+    /// An attempt to connect failed.
+    #[non_exhaustive]
+    Failed {
+        /// Why.
+        cause: Cause,
+    },
+    /// A new link continues the session; nothing was lost or doubled.
+    #[non_exhaustive]
+    Resumed {
+        /// How many messages are written again because the peer had not received them.
+        replayed: u64,
+        /// How long there was no link.
+        after: Duration,
+    },
+    /// A new link was found, but the other end no longer knows the session (it
+    /// was restarted, the session expired, or another server answers). What
+    /// was not acknowledged is sent again and may arrive a second time.
+    #[non_exhaustive]
+    SessionLost {
+        /// How many messages are sent again.
+        unacknowledged: u64,
+        /// How long there was no link.
+        after: Duration,
+    },
+    /// A heartbeat was answered.
+    #[non_exhaustive]
+    Heartbeat {
+        /// The number of the ping, counted from 1 over the whole connection.
+        id: u64,
+        /// From the ping being written to the pong being read.
+        round_trip: Duration,
+    },
+    /// The retry budget (or, on the server, the time to resume) ran out: the
+    /// connection is over.
+    #[non_exhaustive]
+    GaveUp {
+        /// Attempts made since the link was lost; 0 on the server, which makes none.
+        attempts: u32,
+        /// How many messages were not acknowledged.
+        unacknowledged: u64,
+        /// Why the last attempt failed, or why the link was lost.
+        cause: Cause,
+    },
+    /// The connection was closed, by this side or by the peer.
+    #[non_exhaustive]
+    Closed {
+        /// How many messages of ours were not acknowledged.
+        unacknowledged: u64,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Connected { peer } => write!(f, "connected to {peer}"),
+            Event::Lost { cause } => write!(f, "lost: {cause}"),
+            Event::Retrying { attempt, of: Some(of), after } => {
+                write!(f, "attempt {attempt} of {of} in {after:.1?}")
+            }
+            Event::Retrying { attempt, of: None, after } => {
+                write!(f, "attempt {attempt} in {after:.1?}")
+            }
+            Event::Failed { cause } => write!(f, "failed: {cause}"),
+            Event::Resumed { replayed, after } => {
+                write!(f, "resumed, {replayed} sent again, after {after:.1?}")
+            }
+            Event::SessionLost { unacknowledged, after } => write!(
+                f,
+                "new session (old session lost), {unacknowledged} sent again, after {after:.1?}"
+            ),
+            Event::Heartbeat { id, round_trip } => {
+                write!(f, "heartbeat {id} answered in {round_trip:.1?}")
+            }
+            Event::GaveUp { attempts: 0, unacknowledged, cause } => {
+                write!(f, "gave up: {cause}, {unacknowledged} messages not acknowledged")
+            }
+            Event::GaveUp { attempts, unacknowledged, .. } => write!(
+                f,
+                "gave up after {attempts} attempts, {unacknowledged} messages not acknowledged"
+            ),
+            Event::Closed { unacknowledged: 0 } => f.write_str("closed"),
+            Event::Closed { unacknowledged } => {
+                write!(f, "closed, {unacknowledged} messages not acknowledged")
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The heartbeat thread: pings, judges, reconnects, reclaims, reports.
+//!
+//! A client's connection has a keeper of its own; a listener has one for all
+//! its sessions. It is one loop: visit whoever called or whose time has come,
+//! then wait in `poll` for sockets, for the next deadline, or for a call.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use crate::config::Heartbeat;
+use crate::dial::Dialler;
+use crate::door::Door;
+use crate::event::Event;
+use crate::link::{Shared, Summons, Visit};
+use crate::net::{self, Interest, Socket};
+use crate::sync::{self, Arc};
+
+/// A connection in the keeper's care.
+struct Ward {
+    shared: Arc<Shared>,
+    watch: Option<(Arc<Socket>, Interest)>,
+    /// The time of its entry in the queue that counts; others are out of date.
+    deadline: Option<Instant>,
+}
+
+/// Where wards come from, and what becomes of them.
+pub(crate) enum Trade {
+    /// One connection, which is dialled again and again.
+    Client(Box<Dialler>),
+    /// Many, which come in through the door.
+    Server(Box<Door>),
+}
+
+pub(crate) struct Keeper {
+    summons: Arc<Summons>,
+    wards: HashMap<u64, Ward>,
+    queue: BinaryHeap<Reverse<(Instant, u64)>>,
+    trade: Trade,
+}
+
+/// What a ready descriptor belongs to.
+#[derive(Debug, Clone, Copy)]
+enum Owner {
+    Summons,
+    Ward(u64),
+    Trade(usize),
+}
+
+impl Keeper {
+    pub(crate) fn new(summons: Arc<Summons>, trade: Trade) -> Keeper {
+        Keeper { summons, wards: HashMap::new(), queue: BinaryHeap::new(), trade }
+    }
+
+    /// Takes a connection into care.
+    pub(crate) fn adopt(&mut self, shared: Arc<Shared>) {
+        self.wards.insert(shared.id(), Ward { shared, watch: None, deadline: None });
+    }
+
+    /// Keeps until nothing is left to keep.
+    pub(crate) fn run(mut self) {
+        let ids: Vec<u64> = self.wards.keys().copied().collect();
+        for id in ids {
+            self.visit(id);
+        }
+        if let Trade::Client(dialler) = &mut self.trade {
+            dialler.start();
+            self.advance_dialler(false);
+        }
+        let mut ready = Vec::new();
+        while !self.is_done() {
+            let deadline = self.deadline();
+            self.wait(deadline, &mut ready);
+            if let Some(deadline) = deadline {
+                self.allow_for(sync::now().saturating_duration_since(deadline));
+            }
+            self.serve(&mut ready);
+            self.on_time();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match &self.trade {
+            Trade::Client(_) => self.wards.is_empty(),
+            Trade::Server(door) => door.is_closed() && self.wards.is_empty(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let ward = self.queue.peek().map(|Reverse((at, _))| *at);
+        let trade = match &self.trade {
+            Trade::Client(dialler) => dialler.deadline(),
+            Trade::Server(door) => door.deadline(),
+        };
+        ward.into_iter().chain(trade).min()
+    }
+
+    /// Waits, and collects what became ready.
+    fn wait(&self, deadline: Option<Instant>, ready: &mut Vec<(Owner, Interest)>) {
+        let mut fds = Vec::with_capacity(16);
+        let mut owners = Vec::with_capacity(16);
+        fds.push(net::poll_fd(&self.summons.waker, Interest { read: true, write: false }));
+        owners.push(Owner::Summons);
+        for (id, ward) in &self.wards {
+            if let Some((socket, interest)) = &ward.watch {
+                fds.push(net::poll_fd(&**socket, *interest));
+                owners.push(Owner::Ward(*id));
+            }
+        }
+        match &self.trade {
+            Trade::Client(dialler) => {
+                if let Some((socket, interest)) = dialler.watch() {
+                    fds.push(net::poll_fd(socket, interest));
+                    owners.push(Owner::Trade(0));
+                }
+            }
+            Trade::Server(door) => door.watch(|index, socket| {
+                fds.push(net::poll_fd(socket, Interest { read: true, write: false }));
+                owners.push(Owner::Trade(index));
+            }),
+        }
+        net::poll(&mut fds, deadline);
+        ready.clear();
+        for (fd, owner) in fds.iter().zip(owners) {
+            let interest = net::readiness(fd);
+            if interest.read || interest.write {
+                ready.push((owner, interest));
+            }
+        }
+    }
+
+    fn serve(&mut self, ready: &mut Vec<(Owner, Interest)>) {
+        let mut dialled = false;
+        let mut guests = Vec::new();
+        for (owner, interest) in ready.drain(..) {
+            match owner {
+                Owner::Summons => {}
+                Owner::Ward(id) => {
+                    if let Some(ward) = self.wards.get(&id) {
+                        ward.shared.serve(interest);
+                    }
+                    self.visit(id);
+                }
+                Owner::Trade(index) => {
+                    dialled = true;
+                    guests.push(index);
+                }
+            }
+        }
+        for id in self.summons.answer() {
+            self.visit(id);
+        }
+        match &mut self.trade {
+            Trade::Client(_) => self.advance_dialler(dialled),
+            Trade::Server(door) => {
+                for shared in door.serve(&guests, &self.summons) {
+                    let id = shared.id();
+                    self.adopt(shared);
+                    self.visit(id);
+                }
+            }
+        }
+    }
+
+    /// After a long sleep nobody is judged before he was asked again.
+    fn allow_for(&self, late: Duration) {
+        // Nobody's interval is short enough to mind less.
+        if late > Heartbeat::SHORTEST / 2 {
+            for ward in self.wards.values() {
+                ward.shared.overslept(late);
+            }
+        }
+    }
+
+    /// Visits those whose time has come.
+    fn on_time(&mut self) {
+        let now = sync::now();
+        while let Some(Reverse((at, id))) = self.queue.peek().copied()
+            && at <= now
+        {
+            self.queue.pop();
+            if self.wards.get(&id).is_some_and(|ward| ward.deadline == Some(at)) {
+                self.visit(id);
+            }
+        }
+    }
+
+    fn visit(&mut self, id: u64) {
+        let Some(ward) = self.wards.get_mut(&id) else { return };
+        let Visit { deadline, watch, events, on_event, lost, over } = ward.shared.visit();
+        ward.watch = watch;
+        if ward.deadline != deadline {
+            ward.deadline = deadline;
+            if let Some(at) = deadline {
+                self.queue.push(Reverse((at, id)));
+            }
+        }
+        if let Some(on_event) = on_event {
+            for event in events {
+                report(&*on_event, event);
+            }
+        }
+        let shared = ward.shared.clone();
+        match &mut self.trade {
+            Trade::Client(dialler) => match lost {
+                _ if over => dialler.stop(),
+                Some(lost) => dialler.lost(&shared, &lost),
+                None => {}
+            },
+            Trade::Server(door) if over => door.bury(&shared),
+            Trade::Server(_) => {}
+        }
+        if over {
+            self.wards.remove(&id);
+        }
+    }
+
+    fn advance_dialler(&mut self, ready: bool) {
+        let Trade::Client(dialler) = &mut self.trade else { return };
+        let Some(ward) = self.wards.values().next() else { return };
+        dialler.advance(&ward.shared, &self.summons, ready);
+    }
+}
+
+/// Calls the user's callback; a panic in it is contained.
+fn report(on_event: &(dyn Fn(Event) + Send + Sync), event: Event) {
+    if catch_unwind(AssertUnwindSafe(|| on_event(event))).is_err() {
+        log::error!("the event callback panicked");
+    }
+}

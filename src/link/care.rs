@@ -1,0 +1,231 @@
+//! The keeper's view: times, coverage, new links, the end.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{Ending, Link, Lost, Shared, State, Writer};
+use crate::config::OnEvent;
+use crate::error::Cause;
+use crate::event::Event;
+use crate::net::{Interest, Socket};
+use crate::proto::frame::Decoder;
+use crate::proto::session::{Batch, Welcomed};
+use crate::sync::{self, Arc, MutexGuard};
+
+/// How often the keeper looks at a link on which the application is active.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// What the keeper learns on a visit.
+#[derive(Default)]
+pub(crate) struct Visit {
+    /// When to look again.
+    pub(crate) deadline: Option<Instant>,
+    /// What to poll for.
+    pub(crate) watch: Option<(Arc<Socket>, Interest)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) on_event: Option<OnEvent>,
+    /// Why there is no link, if there should be one.
+    pub(crate) lost: Option<Lost>,
+    /// Nothing will happen any more.
+    pub(crate) over: bool,
+}
+
+/// The keeper's part.
+impl Shared {
+    /// The keeper slept `late` beyond the time it wanted to.
+    pub(crate) fn overslept(&self, late: Duration) {
+        self.lock().session.overslept(late);
+    }
+
+    /// Looks after the times, and says what to poll for.
+    pub(crate) fn visit(&self) -> Visit {
+        let mut state = self.lock();
+        let now = sync::now();
+        if let Some(silence) = state.session.tick(now) {
+            state = self.judge(state, silence, now);
+        }
+        state.tick(now);
+        state.time_to_end(now, self.close_timeout, self.resume_within);
+        state = self.settle_within(state);
+        // From here on whoever calls, calls anew.
+        (state.call, state.called) = (false, false);
+        let over = state.is_over(self.resume_within.is_some());
+        state.news |= over && !std::mem::replace(&mut state.over, over);
+        let visit = Visit {
+            deadline: state.deadline(self.resume_within),
+            watch: state.watch(),
+            events: state.events.drain(..).collect(),
+            on_event: state.on_event.clone(),
+            lost: state.lost.clone().filter(|_| !over),
+            over,
+        };
+        self.settle(state);
+        visit
+    }
+
+    /// The peer has been silent for too long. But bytes that wait to be read
+    /// are life, even if the reader had no time for them.
+    fn judge<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        silence: Duration,
+        now: Instant,
+    ) -> MutexGuard<'a, State> {
+        let Some(link) = &state.link else { return state };
+        let (socket, generation) = (link.socket.clone(), link.generation);
+        drop(state);
+        let queued = socket.has_queued();
+        state = self.lock();
+        if state.current(generation).is_none() {
+            return state;
+        }
+        if queued {
+            state.session.has_queued();
+        } else if state.session.tick(now).is_some() {
+            state.lose(Cause::Silent(silence));
+        }
+        state
+    }
+
+    /// The socket is ready, as [`Visit::watch`] asked.
+    pub(crate) fn serve(&self, ready: Interest) {
+        let mut state = self.lock();
+        if ready.write {
+            state.unblock_writer();
+        }
+        if ready.read
+            && let Some((socket, generation, mut decoder)) = state.take_decoder_if_covered()
+        {
+            drop(state);
+            let result = socket.try_read(decoder.space());
+            state = self.lock();
+            state.after_read(generation, decoder, result);
+        }
+        self.settle(state);
+    }
+
+    /// A link is up, for the generation that the session has just started.
+    pub(crate) fn install(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        socket: Socket,
+        mut decoder: Decoder,
+        peer: SocketAddr,
+        welcomed: Welcomed,
+    ) {
+        let now = sync::now();
+        let after = state.lost.take().map_or(Duration::ZERO, |lost| now - lost.at);
+        let event = match welcomed {
+            Welcomed::Created => Event::Connected { peer },
+            Welcomed::Resumed { replayed } => Event::Resumed { replayed, after },
+            Welcomed::Restarted { unacknowledged } => {
+                state.sessions_lost += 1;
+                Event::SessionLost { unacknowledged, after }
+            }
+        };
+        state.reconnects += u64::from(welcomed != Welcomed::Created);
+        state.event(event);
+        decoder.allow_data(state.session.own_max_message());
+        let generation = state.session.generation();
+        state.peer = peer;
+        state.link = Some(Link {
+            socket: Arc::new(socket),
+            generation,
+            since: now,
+            decoder: None,
+            writer: Writer::Idle,
+            batch: Batch::default(),
+            covered: true,
+            reads: 0,
+            reads_at_tick: 0,
+            read_timeout: None,
+        });
+        // Bytes may have come along with the handshake.
+        match state.decode(generation, &mut decoder, now) {
+            Ok(()) => state.link.as_mut().expect("just made").decoder = Some(decoder),
+            Err(cause) => state.lose(cause),
+        }
+        state.news = true;
+        state.call = true;
+        self.settle(state);
+    }
+}
+
+impl State {
+    fn unblock_writer(&mut self) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.writer == Writer::Blocked) {
+            link.writer = Writer::Idle;
+        }
+    }
+
+    /// Decides who reads until the next look.
+    fn tick(&mut self, now: Instant) {
+        let Some(link) = self.link.as_mut().filter(|_| self.ticking) else { return };
+        let at = *self.tick_at.get_or_insert(now + TICK);
+        if now < at {
+            return;
+        }
+        if std::mem::replace(&mut link.reads_at_tick, link.reads) != link.reads {
+            self.tick_at = Some(now + TICK);
+            return;
+        }
+        // Quiet. If a thread waits in a read, it calls when it is done.
+        link.covered = link.decoder.is_some();
+        self.ticking = false;
+    }
+
+    fn time_to_end(
+        &mut self,
+        now: Instant,
+        close_timeout: Duration,
+        resume_within: Option<Duration>,
+    ) {
+        if self.ending.is_some() && self.closing_until.is_none() {
+            self.closing_until = now.checked_add(close_timeout);
+        }
+        if self.closing_until.is_some_and(|until| now >= until) {
+            if self.ending.is_none() {
+                self.stop_closing();
+            } else {
+                self.abandoned = true;
+                self.lose(Cause::Eof);
+            }
+        }
+        if let Some(within) = resume_within
+            && let Some(lost) = &self.lost
+            && (self.session.is_unused() || lost.at.checked_add(within).is_some_and(|at| now >= at))
+        {
+            let cause = lost.cause.clone();
+            self.give_up(0, cause);
+        }
+    }
+
+    /// No link can be had any more.
+    pub(crate) fn give_up(&mut self, attempts: u32, cause: Cause) {
+        self.abandoned = true;
+        if self.ending.is_none() {
+            let unacknowledged = self.session.unacknowledged();
+            self.event(Event::GaveUp { attempts, unacknowledged, cause: cause.clone() });
+            self.end(Ending::GaveUp(cause));
+        }
+    }
+
+    fn is_over(&self, server: bool) -> bool {
+        let told = server || self.abandoned || self.session.peer_closed().is_some();
+        self.ending.is_some() && self.link.is_none() && told
+    }
+
+    fn deadline(&self, resume_within: Option<Duration>) -> Option<Instant> {
+        let session = self.session.deadline();
+        let tick = self.tick_at.filter(|_| self.ticking && self.link.is_some());
+        let resume = self.lost.as_ref().zip(resume_within).filter(|_| self.ending.is_none());
+        let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
+        [session, tick, resume, self.closing_until].into_iter().flatten().min()
+    }
+
+    fn watch(&self) -> Option<(Arc<Socket>, Interest)> {
+        let link = self.link.as_ref()?;
+        let interest = Interest { read: link.covered, write: link.writer == Writer::Blocked };
+        (interest.read || interest.write).then(|| (link.socket.clone(), interest))
+    }
+}

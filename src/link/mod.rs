@@ -1,0 +1,541 @@
+//! The monitor: one session over successive sockets; who reads, who writes.
+//!
+//! Everything that a connection's threads share is a [`State`] behind one
+//! mutex. No system call is made while it is locked. The rules:
+//!
+//! * **One reader.** Whoever holds the link's decoder reads. A thread that
+//!   waits for the peer (`recv`, `send` without room, `sync`, `close`) takes it
+//!   and blocks in the kernel, on its own thread, so that an answer costs no
+//!   hand-over. The others wait on a condition variable, and a reader that is
+//!   done passes the role on to one of them.
+//! * **One writer, who never blocks.** Whoever holds the link's batch writes,
+//!   and takes along what others append meanwhile. What the socket does not
+//!   take at once is left to the keeper, which waits for room with `poll`. So
+//!   there is no thread that could be stuck in a write, and none that a ping
+//!   would have to wait for.
+//! * **The keeper covers.** While no application thread has read for a tick,
+//!   the keeper polls the link. It is not told of every message: an
+//!   application that reads is looked at every [`care::TICK`], and only the first
+//!   message after a quiet time costs a wake-up.
+//! * **Death is one call**, [`State::lose`]: it takes the [`Link`] out of the
+//!   state, with all its roles. A thread that comes back from a system call
+//!   first asks whether its generation is still there; if not, whatever it
+//!   brings is thrown away.
+//! * **Consequences in one place**: every change is followed by
+//!   [`Shared::settle`], which writes what is due, ends what is over, wakes who
+//!   has to go on, and calls the keeper.
+
+mod care;
+mod wait;
+
+pub(crate) use care::Visit;
+use wait::{Calls, Wake};
+pub(crate) use wait::{Patience, Waiter};
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::config::{Builder, OnEvent};
+use crate::connection::Stats;
+use crate::error::{Cause, Error, Result};
+use crate::event::Event;
+use crate::net::{Socket, Waker};
+use crate::proto::frame::{CloseCode, Decoder, Violation};
+use crate::proto::session::{Batch, Seen, Session};
+use crate::retry::Proof;
+use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard};
+
+/// How long an ended session goes on telling the peer so.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// One TCP connection, and the roles on it. They end with it.
+struct Link {
+    socket: Arc<Socket>,
+    generation: u64,
+    since: Instant,
+    /// Whoever takes it reads.
+    decoder: Option<Decoder>,
+    writer: Writer,
+    /// Partly written, if the writer is blocked.
+    batch: Batch,
+    /// The keeper polls for input; else an application thread reads, or did
+    /// so lately.
+    covered: bool,
+    /// Counts how often an application thread took the decoder.
+    reads: u64,
+    reads_at_tick: u64,
+    /// What `SO_RCVTIMEO` is set to.
+    read_timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    Idle,
+    /// A thread has the batch in hand.
+    Busy,
+    /// The keeper goes on when the socket has room.
+    Blocked,
+    /// A write failed. What the peer said before is still read, up to the
+    /// error or the end that follows.
+    Dead,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Ending {
+    GaveUp(Cause),
+    PeerClosed,
+    Closed,
+}
+
+/// The loss of a link, for whoever is to find the next one.
+#[derive(Debug, Clone)]
+pub(crate) struct Lost {
+    pub(crate) at: Instant,
+    pub(crate) cause: Cause,
+    pub(crate) proof: Proof,
+}
+
+/// What the threads of a connection share.
+pub(crate) struct State {
+    pub(crate) session: Session,
+    link: Option<Link>,
+    peer: SocketAddr,
+    /// The last loss, until a new link is up.
+    lost: Option<Lost>,
+    ending: Option<Ending>,
+    /// `close` or drop is under way, until then.
+    closing_until: Option<Instant>,
+    /// The peer need not be told any more that the session has ended.
+    abandoned: bool,
+    /// Nothing will happen any more; the keeper has let go.
+    over: bool,
+    /// Threads that wait on [`Shared::readable`] and [`Shared::progress`].
+    receivers: usize,
+    others: usize,
+    /// Something changed that `progress` is about.
+    news: bool,
+    /// The keeper has to look.
+    call: bool,
+    /// It was told so.
+    called: bool,
+    /// The keeper looks once a tick, next at `tick_at`.
+    ticking: bool,
+    tick_at: Option<Instant>,
+    /// Sockets to shut down once the lock is released.
+    retired: Vec<(Arc<Socket>, Shutdown)>,
+    events: VecDeque<Event>,
+    on_event: Option<OnEvent>,
+    reconnects: u64,
+    sessions_lost: u64,
+}
+
+/// A connection, as its threads see it.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// For threads that wait for a message.
+    readable: Condvar,
+    /// For threads that wait for room, acknowledgements, a link, or the end.
+    progress: Condvar,
+    id: u64,
+    summons: Arc<Summons>,
+    close_timeout: Duration,
+    /// A server waits to be resumed for so long; a client dials instead.
+    resume_within: Option<Duration>,
+}
+
+/// How a keeper is called, and by whom.
+pub(crate) struct Summons {
+    pub(crate) waker: Waker,
+    calls: Mutex<Vec<u64>>,
+}
+
+impl Summons {
+    pub(crate) fn new() -> io::Result<Summons> {
+        Ok(Summons { waker: Waker::new()?, calls: Mutex::default() })
+    }
+
+    /// The ids that have called since last time.
+    pub(crate) fn answer(&self) -> Vec<u64> {
+        self.waker.answer();
+        std::mem::take(&mut *self.calls.lock())
+    }
+
+    fn call(&self, id: u64) {
+        self.calls.lock().push(id);
+        self.waker.wake();
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        builder: &Builder,
+        session: Session,
+        peer: SocketAddr,
+        id: u64,
+        summons: Arc<Summons>,
+        resume_within: Option<Duration>,
+    ) -> Shared {
+        let state = State {
+            session,
+            link: None,
+            peer,
+            lost: None,
+            ending: None,
+            closing_until: None,
+            abandoned: false,
+            over: false,
+            receivers: 0,
+            others: 0,
+            news: false,
+            call: false,
+            called: false,
+            ticking: false,
+            tick_at: None,
+            retired: Vec::new(),
+            events: VecDeque::new(),
+            on_event: builder.on_event.clone(),
+            reconnects: 0,
+            sessions_lost: 0,
+        };
+        Shared {
+            state: Mutex::new(state),
+            readable: Condvar::new(),
+            progress: Condvar::new(),
+            id,
+            summons,
+            close_timeout: builder.close_timeout,
+            resume_within,
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(crate) fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// A role, with the link that it is about.
+type Taken<T> = (Arc<Socket>, u64, T);
+
+/// Roles.
+impl State {
+    fn current(&mut self, generation: u64) -> Option<&mut Link> {
+        self.link.as_mut().filter(|link| link.generation == generation)
+    }
+
+    fn take_decoder(&mut self) -> Option<Taken<Decoder>> {
+        let link = self.link.as_mut()?;
+        let decoder = link.decoder.take()?;
+        link.covered = false;
+        link.reads += 1;
+        Some((link.socket.clone(), link.generation, decoder))
+    }
+
+    fn take_decoder_if_covered(&mut self) -> Option<Taken<Decoder>> {
+        let link = self.link.as_mut().filter(|link| link.covered)?;
+        let decoder = link.decoder.take()?;
+        Some((link.socket.clone(), link.generation, decoder))
+    }
+
+    /// Whether the system has to be told.
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) -> bool {
+        self.link
+            .as_mut()
+            .is_some_and(|link| std::mem::replace(&mut link.read_timeout, timeout) != timeout)
+    }
+
+    fn after_read(&mut self, generation: u64, mut decoder: Decoder, result: io::Result<usize>) {
+        if self.current(generation).is_none() {
+            return;
+        }
+        match result {
+            Ok(0) => return self.lose(Cause::Eof),
+            Ok(n) => {
+                let now = sync::now();
+                decoder.filled(n);
+                self.session.heard(now);
+                if let Err(cause) = self.decode(generation, &mut decoder, now) {
+                    return self.lose(cause);
+                }
+            }
+            Err(e) => match e.kind() {
+                // Nothing there, the time is over, or a signal came (trap 18).
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
+                _ => return self.lose(Cause::Io(Arc::new(e))),
+            },
+        }
+        if let Some(link) = self.current(generation) {
+            link.decoder = Some(decoder);
+            if !link.covered {
+                self.start_ticking();
+            }
+        }
+    }
+
+    fn decode(
+        &mut self,
+        generation: u64,
+        decoder: &mut Decoder,
+        now: Instant,
+    ) -> Result<(), Cause> {
+        let violation = |v: Violation| Cause::Protocol(v.0);
+        while let Some(frame) = decoder.next().map_err(violation)? {
+            match self.session.on_frame(generation, frame, now).map_err(violation)? {
+                // Receivers learn of messages by their own rule.
+                Seen::Nothing | Seen::Item => {}
+                Seen::Acknowledged | Seen::Closed => self.news = true,
+                Seen::Pong(id, round_trip) => self.event(Event::Heartbeat { id, round_trip }),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_batch(&mut self) -> Option<Taken<Batch>> {
+        let link = self.link.as_mut().filter(|link| link.writer == Writer::Idle)?;
+        if link.batch.is_empty() {
+            self.session.fill(&mut link.batch);
+            if link.batch.is_empty() {
+                return None;
+            }
+        }
+        link.writer = Writer::Busy;
+        Some((link.socket.clone(), link.generation, std::mem::take(&mut link.batch)))
+    }
+
+    fn after_write(&mut self, generation: u64, batch: Batch, result: io::Result<bool>) {
+        let Some(link) = self.current(generation) else { return };
+        link.batch = batch;
+        match result {
+            Ok(true) => {
+                link.writer = Writer::Idle;
+                self.session.sent(sync::now());
+            }
+            Ok(false) => {
+                link.writer = Writer::Blocked;
+                self.call = true;
+            }
+            Err(e) => match e.kind() {
+                // What the peer said before it left can still be read, and the
+                // end behind it.
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                    link.writer = Writer::Dead;
+                    link.covered |= link.decoder.is_some();
+                    self.call = true;
+                }
+                _ => self.lose(Cause::Io(Arc::new(e))),
+            },
+        }
+    }
+
+    fn leave_rest_to_keeper(&mut self) {
+        if let Some(link) = &mut self.link
+            && link.writer == Writer::Idle
+            && (!link.batch.is_empty() || self.session.has_output())
+        {
+            link.writer = Writer::Blocked;
+            self.call = true;
+        }
+    }
+}
+
+/// What follows from what.
+impl State {
+    /// Draws conclusions that need no clock.
+    fn conclude(&mut self) {
+        if self.ending.is_none() {
+            let leaving = self.closing_until.is_some();
+            if self.session.is_complete() || (leaving && self.session.is_acknowledged()) {
+                self.end(Ending::Closed);
+            } else if self.session.peer_closed().is_some() {
+                self.end(Ending::PeerClosed);
+            }
+        }
+        if self.session.has_parted()
+            && let Some(link) = &self.link
+            && link.batch.is_empty()
+            && link.writer != Writer::Busy
+        {
+            self.lose(Cause::Eof);
+        }
+        if self.session.owes_ack() && !self.ticking {
+            self.start_ticking();
+        }
+    }
+
+    /// The connection is over for the application. The first reason stays.
+    pub(crate) fn end(&mut self, ending: Ending) {
+        if self.ending.is_some() {
+            return;
+        }
+        let unacknowledged = self.session.unacknowledged();
+        match &ending {
+            Ending::GaveUp(_) => self.abandoned = true,
+            Ending::PeerClosed | Ending::Closed => {
+                self.session.close(CloseCode::Closed);
+                self.event(Event::Closed { unacknowledged });
+            }
+        }
+        self.ending = Some(ending);
+        self.news = true;
+        self.call = true;
+    }
+
+    /// The link has died. Its roles die with it.
+    pub(crate) fn lose(&mut self, cause: Cause) {
+        let Some(link) = self.link.take() else { return };
+        self.retired.push((link.socket, Shutdown::Both));
+        let now = sync::now();
+        let (progress, frame) = self.session.proof();
+        let proof = Proof { progress, frame, uptime: now.saturating_duration_since(link.since) };
+        self.session.link_lost();
+        if self.ending.is_none() {
+            self.event(Event::Lost { cause: cause.clone() });
+        }
+        self.lost = Some(Lost { at: now, cause, proof });
+        self.ticking = false;
+        self.news = true;
+        self.call = true;
+    }
+
+    fn start_ticking(&mut self) {
+        if !std::mem::replace(&mut self.ticking, true) {
+            self.tick_at = None;
+            self.call = true;
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        if self.on_event.is_some() {
+            self.events.push_back(event);
+            self.call = true;
+        }
+    }
+
+    /// Whom the changes concern. A thread that is `leaving` passes the
+    /// reader's role on.
+    fn calls(&mut self, leaving: bool) -> Calls {
+        let news = std::mem::take(&mut self.news);
+        let free = leaving && self.link.as_ref().is_some_and(|link| link.decoder.is_some());
+        let receivers = match self.receivers {
+            0 => Wake::None,
+            _ if news && self.ending.is_some() => Wake::All,
+            _ if free || self.session.has_item() => Wake::One,
+            _ => Wake::None,
+        };
+        let others = match self.others {
+            0 => Wake::None,
+            _ if news => Wake::All,
+            _ if free && receivers == Wake::None => Wake::One,
+            _ => Wake::None,
+        };
+        let keeper = std::mem::take(&mut self.call) && !std::mem::replace(&mut self.called, true);
+        Calls { receivers, others, keeper, retired: std::mem::take(&mut self.retired) }
+    }
+}
+
+/// The application's view.
+impl State {
+    /// Fails if the connection is over.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Some(ending) = &self.ending else { return Ok(()) };
+        let unacknowledged = self.session.unacknowledged() + self.session.taken();
+        Err(match ending {
+            Ending::GaveUp(cause) => Error::GaveUp { unacknowledged, cause: cause.clone() },
+            Ending::PeerClosed => Error::PeerClosed { unacknowledged },
+            Ending::Closed => Error::Closed { unacknowledged },
+        })
+    }
+
+    /// `close` begins: no more sends, no more messages.
+    pub(crate) fn leave(&mut self, until: Option<Instant>) {
+        if self.ending.is_none() {
+            self.session.leave(sync::now());
+            // A time beyond the clock's end is no bound.
+            self.closing_until = until.or_else(|| sync::after(Duration::from_secs(1 << 31)));
+            self.call = true;
+        }
+    }
+
+    /// The time given to `close` has run out.
+    pub(crate) fn stop_closing(&mut self) {
+        if self.ending.is_none() {
+            self.end(Ending::Closed);
+            self.closing_until = sync::after(LINGER);
+        }
+    }
+
+    /// The end, at once; the peer is told if that is possible without waiting.
+    pub(crate) fn abort(&mut self) {
+        if self.ending.is_none() {
+            self.session.close(CloseCode::Aborted);
+        }
+        self.end(Ending::Closed);
+        self.closing_until = sync::after(LINGER);
+        // Whoever reads is not to wait for the peer's answer.
+        if let Some(link) = self.link.as_ref().filter(|link| link.decoder.is_none()) {
+            self.retired.push((link.socket.clone(), Shutdown::Read));
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Nobody can be told any more, or needs to be.
+    pub(crate) fn has_taken_leave(&self) -> bool {
+        self.over || self.session.peer_closed().is_some()
+    }
+
+    /// Whether a client that comes back is to be told of the end, because
+    /// somebody chose it.
+    pub(crate) fn was_closed(&self) -> bool {
+        matches!(self.ending, Some(Ending::Closed | Ending::PeerClosed))
+    }
+
+    /// Since when there has been no link.
+    pub(crate) fn lost_since(&self) -> Option<Instant> {
+        self.lost.as_ref().map(|lost| lost.at)
+    }
+
+    /// Whether there was ever a link.
+    pub(crate) fn has_connected(&self) -> bool {
+        self.session.generation() > 0
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.link.is_some() && self.ending.is_none()
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(crate) fn set_on_event(&mut self, on_event: OnEvent) {
+        self.on_event = Some(on_event);
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let totals = self.session.totals();
+        Stats {
+            messages_sent: totals.messages_sent,
+            bytes_sent: totals.bytes_sent,
+            messages_received: totals.messages_received,
+            bytes_received: totals.bytes_received,
+            replayed: totals.replayed,
+            reconnects: self.reconnects,
+            sessions_lost: self.sessions_lost,
+            last_round_trip: self.session.round_trip(),
+            unacknowledged: self.session.unacknowledged(),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The threads of the application: waiting, reading, and what follows from a change.
+
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use super::{Shared, State, Taken};
+use crate::error::{Error, Result};
+use crate::net::Socket;
+use crate::proto::frame::Decoder;
+use crate::sync::{self, Arc, MutexGuard};
+
+/// How many batches a thread writes before it leaves the rest to the keeper:
+/// its own, and one that others appended meanwhile.
+const BATCHES: usize = 2;
+
+/// What a thread waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    Receiver,
+    Other,
+}
+
+/// How long a call may block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    For(Duration),
+    Forever,
+}
+
+/// Waiting and reading.
+impl Shared {
+    /// Waits until `ready` has a result, reading the link meanwhile if nobody
+    /// else does.
+    pub(crate) fn wait<T>(
+        &self,
+        waiter: Waiter,
+        patience: Patience,
+        mut ready: impl FnMut(&mut State) -> Option<Result<T>>,
+    ) -> Result<T> {
+        let mut state = self.lock();
+        if let Some(result) = ready(&mut state) {
+            self.settle(state);
+            return result;
+        }
+        // What the peer is to answer must have been written first.
+        state = self.settle_within(state);
+        // The time as it was given spares a system call when the same is asked
+        // for again and again.
+        let (deadline, mut given) = match patience {
+            Patience::None => (None, None),
+            Patience::For(time) => (sync::after(time), Some(time)),
+            Patience::Forever => (None, None),
+        };
+        let mut looked = false;
+        loop {
+            if let Some(result) = ready(&mut state) {
+                self.settle(state);
+                return result;
+            }
+            let left = match patience {
+                Patience::None => Some(Duration::ZERO),
+                Patience::Forever => None,
+                Patience::For(_) => deadline.map(|at| at.saturating_duration_since(sync::now())),
+            };
+            let no_time = left.is_some_and(|left| left.is_zero());
+            if no_time && looked {
+                self.settle(state);
+                return Err(match patience {
+                    Patience::None => Error::WouldBlock,
+                    _ => Error::TimedOut,
+                });
+            }
+            looked = true;
+            state = match state.take_decoder() {
+                Some(taken) if no_time => self.read(state, taken, Some(Duration::ZERO)),
+                Some(taken) => self.read(state, taken, given.take().or(left)),
+                None if no_time => state,
+                None => self.sleep(state, waiter, deadline),
+            };
+            given = None;
+        }
+    }
+
+    fn sleep<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        waiter: Waiter,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, State> {
+        match waiter {
+            Waiter::Receiver => {
+                state.receivers += 1;
+                state = sync::wait(&self.readable, state, deadline);
+                state.receivers -= 1;
+            }
+            Waiter::Other => {
+                state.others += 1;
+                state = sync::wait(&self.progress, state, deadline);
+                state.others -= 1;
+            }
+        }
+        state
+    }
+
+    /// Reads once, on the thread of an application: what is there, or what
+    /// comes within the timeout.
+    fn read<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        (socket, generation, mut decoder): Taken<Decoder>,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        let blocking = timeout != Some(Duration::ZERO);
+        // The kernel takes less than a microsecond for no timeout at all.
+        let timeout = timeout.map(|time| time.max(Duration::from_millis(1)));
+        let set = blocking && state.set_read_timeout(timeout);
+        drop(state);
+        let set = if set { socket.set_read_timeout(timeout) } else { Ok(()) };
+        let result = set.and_then(|()| match blocking {
+            true => socket.read(decoder.space()),
+            false => socket.try_read(decoder.space()),
+        });
+        let mut state = self.lock();
+        state.after_read(generation, decoder, result);
+        self.settle_within(state)
+    }
+}
+
+/// What follows from a change.
+impl Shared {
+    /// Does what follows from the changes made, and releases the lock.
+    pub(crate) fn settle(&self, state: MutexGuard<'_, State>) {
+        let mut state = self.flush(state);
+        let calls = state.calls(true);
+        drop(state);
+        self.carry_out(calls);
+    }
+
+    /// The same for a thread that goes on and needs the lock again.
+    pub(super) fn settle_within<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
+        let mut state = self.flush(state);
+        let calls = state.calls(false);
+        if calls.is_empty() {
+            return state;
+        }
+        drop(state);
+        self.carry_out(calls);
+        self.lock()
+    }
+
+    /// Writes what is due, as far as the socket takes it at once. The lock is
+    /// released meanwhile.
+    fn flush<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.conclude();
+        for _ in 0..BATCHES {
+            let Some((socket, generation, mut batch)) = state.take_batch() else { break };
+            drop(state);
+            let result = socket.write(&mut batch);
+            state = self.lock();
+            state.after_write(generation, batch, result);
+            state.conclude();
+        }
+        state.leave_rest_to_keeper();
+        state
+    }
+
+    fn carry_out(&self, calls: Calls) {
+        match calls.receivers {
+            Wake::None => {}
+            Wake::One => self.readable.notify_one(),
+            Wake::All => self.readable.notify_all(),
+        }
+        match calls.others {
+            Wake::None => {}
+            Wake::One => self.progress.notify_one(),
+            Wake::All => self.progress.notify_all(),
+        }
+        if calls.keeper {
+            self.summons.call(self.id);
+        }
+        for (socket, how) in calls.retired {
+            socket.shutdown(how);
+        }
+    }
+}
+
+/// Who is to be woken, and what is to be done, once the lock is released.
+pub(super) struct Calls {
+    pub(super) receivers: Wake,
+    pub(super) others: Wake,
+    pub(super) keeper: bool,
+    pub(super) retired: Vec<(Arc<Socket>, Shutdown)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wake {
+    None,
+    One,
+    All,
+}
+
+impl Calls {
+    fn is_empty(&self) -> bool {
+        self.receivers == Wake::None
+            && self.others == Wake::None
+            && !self.keeper
+            && self.retired.is_empty()
+    }
+}

@@ -1,0 +1,131 @@
+//! [`Listener`]: accepts sessions, and keeps them while their links come and go.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use crate::config::Builder;
+use crate::connection::Connection;
+use crate::door::{Door, Lobby};
+use crate::error::{Error, Result};
+use crate::keeper::{Keeper, Trade};
+use crate::link::Summons;
+use crate::net::Socket;
+use crate::sync::{self, Arc};
+
+/// Listens for connections.
+///
+/// One thread of the library's own serves all the connections of a listener:
+/// it accepts, greets, resumes lost sessions, sends heartbeats and reclaims
+/// what nobody came back for. A slow or hostile peer delays nobody.
+///
+/// Dropping a listener is [`close`](Listener::close).
+///
+/// # Examples
+///
+/// ```
+/// use longlink::{Connection, Listener};
+///
+/// let listener = Listener::bind("127.0.0.1:0")?;
+/// let client = Connection::connect(listener.local_addr())?;
+/// let server = listener.accept()?;
+/// client.send(b"hello")?;
+/// assert_eq!(server.recv()?.as_deref(), Some(&b"hello"[..]));
+/// # Ok::<(), longlink::Error>(())
+/// ```
+pub struct Listener {
+    lobby: Arc<Lobby>,
+    summons: Arc<Summons>,
+    addr: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on an address, with the default settings; port 0 takes a free
+    /// one. See [`Builder::bind`](crate::Builder::bind).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if none of the addresses can be listened on.
+    pub fn bind(addr: impl ToSocketAddrs) -> Result<Listener> {
+        Builder::default().bind(addr)
+    }
+
+    pub(crate) fn open(builder: Builder, addr: impl ToSocketAddrs) -> Result<Listener> {
+        let mut failure = None;
+        for addr in addr.to_socket_addrs()? {
+            match Socket::listen(addr) {
+                Ok(socket) => return Listener::start(builder, socket),
+                Err(e) => failure = Some(e),
+            }
+        }
+        Err(failure.map_or_else(|| Error::Config("no address to listen on".into()), Error::from))
+    }
+
+    fn start(builder: Builder, socket: Socket) -> Result<Listener> {
+        let addr = socket.local_addr()?;
+        let lobby = Arc::new(Lobby::new());
+        let summons = Arc::new(Summons::new()?);
+        let door = Door::new(builder, socket, lobby.clone());
+        let keeper = Keeper::new(summons.clone(), Trade::Server(Box::new(door)));
+        sync::spawn("longlink-keeper", move || keeper.run())?;
+        Ok(Listener { lobby, summons, addr })
+    }
+
+    /// The next new connection. Blocks until there is one.
+    ///
+    /// A client that comes back to a session which is still known is not a
+    /// new connection: the one it had goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the listener is closed.
+    pub fn accept(&self) -> Result<Connection> {
+        let shared = self.lobby.next().ok_or(Error::Closed { unacknowledged: 0 })?;
+        Ok(Connection::new(shared))
+    }
+
+    /// The new connections, one after the other, until the listener is closed.
+    pub fn incoming(&self) -> Accepted<'_> {
+        Accepted { listener: self }
+    }
+
+    /// The address that is listened on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops accepting: every blocked [`accept`](Listener::accept) returns.
+    ///
+    /// The connections that were given out live on. So that their clients can
+    /// come back to them, the port stays open until the last of them has
+    /// ended; new clients are told meanwhile that the server is shutting down.
+    pub fn close(&self) {
+        self.lobby.close();
+        self.summons.waker.wake();
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+/// The connections of a [`Listener`]; see [`Listener::incoming`].
+#[derive(Debug)]
+pub struct Accepted<'a> {
+    listener: &'a Listener,
+}
+
+impl Iterator for Accepted<'_> {
+    type Item = Result<Connection>;
+
+    fn next(&mut self) -> Option<Result<Connection>> {
+        self.listener.accept().ok().map(Ok)
+    }
+}

@@ -1,0 +1,258 @@
+//! Sockets, as this crate uses them: nothing here blocks in a write, and
+//! nothing toggles a socket's mode once it carries frames (another thread may
+//! be in a call on it).
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
+
+use crate::proto::session::Batch;
+use crate::sync::{AtomicBool, Ordering, now};
+
+/// Without heartbeats, the kernel looks after the peer: asks after this much
+/// silence, and gives up when nothing was acknowledged for the other.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A listener's queue of connections that wait to be accepted. The standard
+/// library's 128 overflows when a thousand clients come back at once.
+const BACKLOG: i32 = 4096;
+
+/// How a connect is going.
+pub(crate) enum Connect {
+    Done,
+    Pending,
+}
+
+/// A TCP socket.
+#[derive(Debug)]
+pub(crate) struct Socket(socket2::Socket);
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Socket {
+    /// Begins to connect. [`Socket::connected`] tells how it went, once the
+    /// socket is writable.
+    pub(crate) fn connect(addr: SocketAddr) -> io::Result<(Socket, Connect)> {
+        let socket =
+            socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        let state = match socket.connect(&SockAddr::from(addr)) {
+            Ok(()) => Connect::Done,
+            Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
+                Connect::Pending
+            }
+            // An interrupted connect goes on in the background.
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Connect::Pending,
+            Err(e) => return Err(e),
+        };
+        Ok((Socket(socket), state))
+    }
+
+    /// Whether the connect succeeded.
+    pub(crate) fn connected(&self) -> io::Result<()> {
+        if let Some(error) = self.0.take_error()? {
+            return Err(error);
+        }
+        // Trap 17: a connect to a free port of the ephemeral range can meet itself.
+        if self.0.local_addr()?.as_socket() == self.0.peer_addr()?.as_socket() {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "connected to itself: nobody listens there",
+            ));
+        }
+        self.0.set_nonblocking(false)
+    }
+
+    /// Listens, without blocking in [`Socket::accept`].
+    pub(crate) fn listen(addr: SocketAddr) -> io::Result<Socket> {
+        let socket =
+            socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        // A server that was killed can start again at once, although its old
+        // connections linger in TIME-WAIT.
+        socket.set_reuse_address(true)?;
+        if addr.is_ipv6() && addr.ip().is_unspecified() {
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&SockAddr::from(addr))?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(Socket(socket))
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        let (socket, addr) = self.0.accept()?;
+        let addr = addr.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        socket.set_nonblocking(false)?;
+        Ok((Socket(socket), addr))
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let addr = self.0.local_addr()?;
+        addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Sets the options of a socket that carries frames. With `heartbeat`, we
+    /// watch the peer ourselves: the kernel's own timeouts would end a link
+    /// whose peer lives but has no room.
+    pub(crate) fn prepare(&self, heartbeat: bool) -> io::Result<()> {
+        self.0.set_tcp_nodelay(true)?;
+        if heartbeat {
+            return Ok(());
+        }
+        self.keep_alive()?;
+        #[cfg(target_os = "linux")]
+        self.0.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        Ok(())
+    }
+
+    /// The kernel asks a silent peer whether it lives.
+    pub(crate) fn keep_alive(&self) -> io::Result<()> {
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        let retries = USER_TIMEOUT.as_secs() / KEEPALIVE.as_secs() - 1;
+        self.0.set_tcp_keepalive(&keepalive.with_retries(u32::try_from(retries).unwrap_or(2)))
+    }
+
+    /// Blocks until there are bytes, at most for the time set with
+    /// [`Socket::set_read_timeout`]; 0 is the end.
+    pub(crate) fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::net::recv(self, space, RecvFlags::empty())?.0)
+    }
+
+    /// Reads what is there.
+    pub(crate) fn try_read(&self, space: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::net::recv(self, space, RecvFlags::DONTWAIT)?.0)
+    }
+
+    /// Whether there is something to read, be it the end or an error.
+    pub(crate) fn has_queued(&self) -> bool {
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        !matches!(rustix::net::recv(self, &mut [0; 1], flags), Err(Errno::AGAIN | Errno::INTR))
+    }
+
+    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_read_timeout(timeout)
+    }
+
+    /// Writes as much of the batch as the socket takes at once, without
+    /// blocking and without SIGPIPE. Returns whether all of it was written.
+    pub(crate) fn write(&self, batch: &mut Batch) -> io::Result<bool> {
+        const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+        while !batch.is_empty() {
+            let sent = if let Some(bytes) = batch.single() {
+                rustix::net::send(self, bytes, FLAGS)
+            } else {
+                let mut slices = [IoSlice::new(&[]); 64];
+                let count = slices.len().min(batch.slices().len());
+                for (slice, bytes) in slices.iter_mut().zip(batch.slices()) {
+                    *slice = IoSlice::new(bytes);
+                }
+                let mut nothing = SendAncillaryBuffer::default();
+                rustix::net::sendmsg(self, &slices[..count], &mut nothing, FLAGS)
+            };
+            match sent {
+                Ok(n) => batch.advance(n),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes a few bytes if there is room; a handshake's are few enough.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<()> {
+        let sent = rustix::net::send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+        if sent < bytes.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) {
+        // An error means that there is nothing left to shut down.
+        let _ = self.0.shutdown(how);
+    }
+}
+
+/// Wakes a thread that sits in [`poll`]. A wake-up that nobody has answered
+/// yet costs no second system call.
+#[derive(Debug)]
+pub(crate) struct Waker {
+    ours: UnixStream,
+    theirs: UnixStream,
+    pending: AtomicBool,
+}
+
+impl Waker {
+    pub(crate) fn new() -> io::Result<Waker> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        Ok(Waker { ours, theirs, pending: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn wake(&self) {
+        if !self.pending.swap(true, Ordering::SeqCst) {
+            // A full pipe wakes as well.
+            let _ = (&self.theirs).write(&[0]);
+        }
+    }
+
+    /// Answers what came so far. What comes later wakes again.
+    pub(crate) fn answer(&self) {
+        while matches!((&self.ours).read(&mut [0; 64]), Ok(64)) {}
+        self.pending.store(false, Ordering::SeqCst);
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ours.as_fd()
+    }
+}
+
+/// What to wait for on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+/// A socket to wait for.
+pub(crate) fn poll_fd(fd: &impl AsFd, interest: Interest) -> PollFd<'_> {
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::IN, interest.read);
+    flags.set(PollFlags::OUT, interest.write);
+    PollFd::new(fd, flags)
+}
+
+/// What a socket is ready for: an error or a hang-up counts for both.
+pub(crate) fn readiness(fd: &PollFd<'_>) -> Interest {
+    let failed = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+    let is = |flag: PollFlags| fd.revents().intersects(flag | failed);
+    Interest { read: is(PollFlags::IN), write: is(PollFlags::OUT) }
+}
+
+/// Waits until something is ready, or the deadline has come.
+pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
+    let timeout = deadline.map(|deadline| {
+        let left = deadline.saturating_duration_since(now());
+        Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
+    });
+    if rustix::event::poll(fds, timeout.as_ref()).is_err() {
+        // Interrupted: nothing is ready, and the caller looks at the time.
+        fds.iter_mut().for_each(PollFd::clear_revents);
+    }
+}

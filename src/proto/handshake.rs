@@ -1,0 +1,164 @@
+//! What the two sides tell each other before the first message.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut};
+
+use super::frame::Violation;
+
+/// The version of the protocol that this crate speaks.
+pub(crate) const VERSION: u16 = 1;
+
+const MAGIC: [u8; 4] = *b"LLNK";
+
+/// The name of a session, drawn by the client from the system's randomness.
+/// Who knows it can take the session over, so only a part of it is ever printed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Token(pub(crate) [u8; 16]);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, ..] = self.0;
+        write!(f, "{a:02x}{b:02x}{c:02x}..")
+    }
+}
+
+/// What one side accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The cost of messages that may be unacknowledged; see [`super::outbox::cost`].
+    pub(crate) window: u32,
+    /// The length of the largest message.
+    pub(crate) max_message: u32,
+}
+
+/// "Create a session, or resume it."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) version: u16,
+    pub(crate) token: Token,
+    /// Counts the hellos sent under this token: an older one must lose.
+    pub(crate) attempt: u64,
+    /// The epoch last welcomed; 0 if none ever was.
+    pub(crate) epoch: u64,
+    /// Sequenced frames of that epoch that were received.
+    pub(crate) received: u64,
+    /// The client's limits, should a new session result.
+    pub(crate) limits: Limits,
+    /// The client's heartbeat interval; `None` if it sends none.
+    pub(crate) interval: Option<Duration>,
+    /// The client has nothing more to say: no new session, please.
+    pub(crate) resume_only: bool,
+}
+
+impl Hello {
+    pub(crate) const LEN: usize = 4 + 2 + 16 + 8 + 8 + 8 + 4 + 4 + 4 + 1;
+
+    pub(crate) fn encode(&self, out: &mut impl BufMut) {
+        out.put_slice(&MAGIC);
+        out.put_u16(self.version);
+        out.put_slice(&self.token.0);
+        out.put_u64(self.attempt);
+        out.put_u64(self.epoch);
+        out.put_u64(self.received);
+        put_limits(out, self.limits);
+        put_interval(out, self.interval);
+        out.put_u8(self.resume_only.into());
+    }
+
+    /// A hello of another version decodes as far as its version, so that it
+    /// can be told that it is one.
+    pub(crate) fn decode(body: &[u8]) -> Result<Hello, Violation> {
+        let Some((head, _)) = body.split_first_chunk::<6>().filter(|(h, _)| h[..4] == MAGIC) else {
+            return Err(Violation("not a longlink hello"));
+        };
+        let mut padded = [0; Hello::LEN];
+        let known = head[4..] == VERSION.to_be_bytes();
+        let mut body = match known {
+            true if body.len() == Hello::LEN => body,
+            true => return Err(Violation("a hello of the wrong length")),
+            false => {
+                padded[..6].copy_from_slice(head);
+                &padded
+            }
+        };
+        body.advance(4);
+        let version = body.get_u16();
+        let mut token = Token([0; 16]);
+        body.copy_to_slice(&mut token.0);
+        Ok(Hello {
+            version,
+            token,
+            attempt: body.get_u64(),
+            epoch: body.get_u64(),
+            received: body.get_u64(),
+            limits: get_limits(&mut body),
+            interval: get_interval(&mut body),
+            resume_only: body.get_u8() & 1 != 0,
+        })
+    }
+}
+
+/// "You are in; this is where we stand."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Welcome {
+    /// Names the session's life on this server: another one than the client's
+    /// means that the session is new.
+    pub(crate) epoch: u64,
+    /// Sequenced frames of this epoch that were received.
+    pub(crate) received: u64,
+    pub(crate) limits: Limits,
+    /// After how much silence the server pings; `None` if it does not.
+    pub(crate) interval: Option<Duration>,
+}
+
+impl Welcome {
+    pub(crate) const LEN: usize = 2 + 8 + 8 + 4 + 4 + 4;
+
+    pub(crate) fn encode(&self, out: &mut impl BufMut) {
+        out.put_u16(VERSION);
+        out.put_u64(self.epoch);
+        out.put_u64(self.received);
+        put_limits(out, self.limits);
+        put_interval(out, self.interval);
+    }
+
+    pub(crate) fn decode(mut body: &[u8]) -> Result<Welcome, Violation> {
+        if body.len() != Welcome::LEN {
+            return Err(Violation("a welcome of the wrong length"));
+        }
+        if body.get_u16() != VERSION {
+            return Err(Violation("a welcome of another version"));
+        }
+        let welcome = Welcome {
+            epoch: body.get_u64(),
+            received: body.get_u64(),
+            limits: get_limits(&mut body),
+            interval: get_interval(&mut body),
+        };
+        if welcome.epoch == 0 {
+            return Err(Violation("a welcome without an epoch"));
+        }
+        Ok(welcome)
+    }
+}
+
+fn put_limits(out: &mut impl BufMut, limits: Limits) {
+    out.put_u32(limits.window);
+    out.put_u32(limits.max_message);
+}
+
+fn get_limits(body: &mut &[u8]) -> Limits {
+    Limits { window: body.get_u32(), max_message: body.get_u32() }
+}
+
+fn put_interval(out: &mut impl BufMut, interval: Option<Duration>) {
+    let millis = interval.map_or(0, |i| u32::try_from(i.as_millis()).unwrap_or(u32::MAX));
+    out.put_u32(millis);
+}
+
+fn get_interval(body: &mut &[u8]) -> Option<Duration> {
+    let millis = body.get_u32();
+    (millis > 0).then(|| Duration::from_millis(millis.into()))
+}

@@ -1,0 +1,279 @@
+//! What was received and not handed out yet, and the acknowledgements that
+//! follow from handing it out.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::frame::Violation;
+use super::handshake::Limits;
+use super::outbox::cost;
+
+/// The next thing that the peer said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item {
+    Message(Bytes),
+    /// The peer's FIN: it says no more.
+    End,
+}
+
+impl Item {
+    fn cost(&self) -> usize {
+        match self {
+            Item::Message(message) => cost(message.len()),
+            Item::End => cost(0),
+        }
+    }
+}
+
+/// Received frames, in order. Two counters: what was *received* drops
+/// duplicates and positions a replay; what is *consumed* prunes the sender's
+/// memory.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    items: VecDeque<Item>,
+    /// How many of the items belong to an older session: they acknowledge nothing.
+    stale: usize,
+    stale_cost: usize,
+    /// Sequenced frames of this session that were received, and handed out.
+    received: u64,
+    handed: u64,
+    /// The cost of what was received in this session and is not consumed.
+    held: usize,
+    /// The cost of what was handed out, of any session, and is not consumed,
+    /// and how much of it is of this session.
+    released: usize,
+    released_held: usize,
+    /// The peer's FIN was received in this session.
+    fin: bool,
+    /// The application has seen the end. It stays so in later sessions.
+    over: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Inbox {
+        Inbox {
+            items: VecDeque::new(),
+            stale: 0,
+            stale_cost: 0,
+            received: 0,
+            handed: 0,
+            held: 0,
+            released: 0,
+            released_held: 0,
+            fin: false,
+            over: false,
+        }
+    }
+
+    pub(crate) fn push(&mut self, item: Item, own: Limits) -> Result<(), Violation> {
+        if self.fin {
+            return Err(Violation("a message after the end"));
+        }
+        let cost = item.cost();
+        let limit = own.window as usize + self::cost(own.max_message as usize);
+        if self.held + self.stale_cost + cost > limit {
+            return Err(Violation("more than the window holds"));
+        }
+        self.received += 1;
+        self.fin = item == Item::End;
+        self.held += cost;
+        if self.over {
+            // Nobody will ask for it any more: a session that took the place
+            // of a finished one has nothing to add.
+            self.handed += 1;
+            self.released += cost;
+            self.released_held += cost;
+        } else {
+            self.items.push_back(item);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Item> {
+        if self.over {
+            return Some(Item::End);
+        }
+        let item = self.items.pop_front()?;
+        let cost = item.cost();
+        self.released += cost;
+        if self.stale > 0 {
+            self.stale -= 1;
+            self.stale_cost -= cost;
+        } else {
+            self.handed += 1;
+            self.released_held += cost;
+        }
+        self.over = item == Item::End;
+        Some(item)
+    }
+
+    /// Whether something was handed out and not consumed.
+    pub(crate) fn has_released(&self) -> bool {
+        self.released > 0
+    }
+
+    /// The application is done with everything that was handed out. Returns
+    /// what may be acknowledged, and the cost that became free.
+    pub(crate) fn consume(&mut self) -> Option<(u64, usize)> {
+        let released = std::mem::take(&mut self.released);
+        self.held -= std::mem::take(&mut self.released_held);
+        (released > 0).then_some((self.handed, released))
+    }
+
+    /// A new session took the place of the old one. What is here is still
+    /// handed out, but acknowledges nothing; an end that nobody has seen is
+    /// not final, since the new session has one of its own.
+    pub(crate) fn restart(&mut self) {
+        if self.items.back() == Some(&Item::End) {
+            self.items.pop_back();
+        }
+        self.stale = self.items.len();
+        self.stale_cost = self.cost();
+        (self.received, self.handed, self.held) = (0, 0, 0);
+        (self.released, self.released_held) = (0, 0);
+        self.fin = false;
+    }
+
+    /// The cost that a new session could add to what is here.
+    pub(crate) fn room_for_new(&self, window: u32) -> u32 {
+        window.saturating_sub(u32::try_from(self.cost()).unwrap_or(u32::MAX))
+    }
+
+    /// The cost that the present session may have outstanding.
+    pub(crate) fn room(&self, window: u32) -> u32 {
+        window.saturating_sub(u32::try_from(self.stale_cost).unwrap_or(u32::MAX))
+    }
+
+    fn cost(&self) -> usize {
+        self.items.iter().map(Item::cost).sum()
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty() && !self.over
+    }
+
+    /// Whether the end comes next.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.over || self.items.front() == Some(&Item::End)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Forgets what nobody will ask for any more.
+    pub(crate) fn discard(&mut self) {
+        self.items = VecDeque::new();
+        (self.stale, self.stale_cost) = (0, 0);
+    }
+}
+
+/// An acknowledgement is due this long after it came to be owed, if nothing took
+/// it along before.
+pub(crate) const ACK_DELAY: Duration = Duration::from_millis(50);
+
+/// "Done with the first `consumed` frames", to be written only behind the first
+/// `after` frames of our own, so that a peer which sees it has seen what the
+/// application sent in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    consumed: u64,
+    after: u64,
+}
+
+/// Acknowledgements on their way out.
+#[derive(Debug)]
+pub(crate) struct Acks {
+    /// Ascending. The first may have been written on the present link: it is
+    /// kept, since the next link needs it again. Two more wait at most: one
+    /// whose place in the stream stays put, and one that follows the newest.
+    slots: VecDeque<Slot>,
+    written: bool,
+    /// The cost that is free and that the peer does not know to be.
+    owed: usize,
+    since: Option<Instant>,
+    due: bool,
+}
+
+impl Acks {
+    pub(crate) fn new() -> Acks {
+        Acks { slots: VecDeque::new(), written: false, owed: 0, since: None, due: false }
+    }
+
+    pub(crate) fn record(&mut self, consumed: u64, after: u64, freed: usize, now: Instant) {
+        let slot = Slot { consumed, after };
+        if self.slots.len() - usize::from(self.written) >= 2 {
+            self.slots.pop_back();
+        }
+        self.slots.push_back(slot);
+        self.owed += freed;
+        self.since.get_or_insert(now);
+    }
+
+    /// To be written as soon as its place in the stream is reached.
+    pub(crate) fn hurry(&mut self) {
+        self.due = true;
+    }
+
+    /// The index of the newest that may be written now. `stuck`: nothing of
+    /// ours can be written before the peer makes room, for which it may need
+    /// to see the acknowledgement first.
+    fn ready(&self, cursor: u64, stuck: bool) -> Option<usize> {
+        let newest = self.slots.iter().rposition(|slot| stuck || slot.after <= cursor)?;
+        (newest >= usize::from(self.written)).then_some(newest)
+    }
+
+    /// Whether one has to be written even if nothing else is.
+    pub(crate) fn is_due(&self, cursor: u64, stuck: bool, window: u32) -> bool {
+        (self.due || self.owed >= window as usize / 4) && self.ready(cursor, stuck).is_some()
+    }
+
+    /// Takes the newest that may be written now.
+    pub(crate) fn take(&mut self, cursor: u64, stuck: bool) -> Option<u64> {
+        let newest = self.ready(cursor, stuck)?;
+        self.slots.drain(..newest);
+        self.written = true;
+        if self.slots.len() == 1 {
+            (self.owed, self.since, self.due) = (0, None, false);
+        }
+        Some(self.slots[0].consumed)
+    }
+
+    /// What a peer that has received the first `position` frames may be told.
+    pub(crate) fn covered(&self, position: u64) -> u64 {
+        self.slots.iter().rfind(|slot| slot.after <= position).map_or(0, |slot| slot.consumed)
+    }
+
+    /// A new link: what was written on the old one may not have arrived.
+    pub(crate) fn replay(&mut self) {
+        self.written = false;
+        self.due |= !self.slots.is_empty();
+    }
+
+    /// A new session, in which nothing is acknowledged.
+    pub(crate) fn restart(&mut self) {
+        *self = Acks::new();
+    }
+
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if self.since.is_some_and(|since| now >= since + ACK_DELAY) {
+            self.since = None;
+            self.due = true;
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.since.filter(|_| !self.due).map(|since| since + ACK_DELAY)
+    }
+
+    /// Whether one is owed that waits for its time.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.since.is_some()
+    }
+}

@@ -1,0 +1,384 @@
+//! What was sent and is not acknowledged: the memory from which a lost link is
+//! made good.
+//!
+//! Messages are kept as the frames in which they go over the wire, so the
+//! bytes that are written and the bytes that are kept for a replay are one
+//! copy. Frames are appended to a growing tail; to be written, the tail is
+//! sealed into a segment that whoever writes can hold on to while others
+//! append.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::frame::{HEADER, Violation, kind, put_header};
+
+/// What a message counts for in a window besides its length, so that empty
+/// messages count too.
+pub(crate) const OVERHEAD: usize = 64;
+
+/// What a message of `len` bytes counts for in a window.
+pub(crate) fn cost(len: usize) -> usize {
+    len + OVERHEAD
+}
+
+/// The tail is sealed at this size, so that its buffer can be reused.
+const TAIL: usize = 64 * 1024;
+/// The tail's first buffer: an idle connection keeps no more.
+const SMALL_TAIL: usize = 1024;
+/// An owned body of at least this size is kept as it is instead of being copied.
+const KEEP: usize = 4 * 1024;
+
+/// Frames that stand together in memory.
+#[derive(Debug, Clone)]
+struct Segment {
+    /// Whole frames; of an owned body, its header.
+    frames: Bytes,
+    /// An owned body, the only one in its segment; empty otherwise.
+    body: Bytes,
+    items: u64,
+}
+
+impl Segment {
+    fn len(&self) -> usize {
+        self.frames.len() + self.body.len()
+    }
+
+    fn cost(&self) -> usize {
+        self.len() + self.items as usize * (OVERHEAD - HEADER)
+    }
+
+    /// The number of bytes that the first `items` frames take.
+    fn prefix(&self, items: u64) -> usize {
+        if items == self.items {
+            return self.len();
+        }
+        let mut rest = &self.frames[..];
+        for _ in 0..items {
+            rest.advance(frame_len(rest));
+        }
+        self.frames.len() - rest.len()
+    }
+
+    fn skip(&mut self, items: u64) {
+        if items > 0 {
+            let bytes = self.prefix(items);
+            self.frames.advance(bytes);
+            self.items -= items;
+        }
+    }
+}
+
+/// The length of the frame that `bytes` begins with, header included.
+fn frame_len(bytes: &[u8]) -> usize {
+    let [_, len @ ..] = bytes.first_chunk::<HEADER>().expect("segments hold whole frames");
+    HEADER + u32::from_be_bytes(*len) as usize
+}
+
+/// Where frames go that are to be written.
+pub(crate) trait Sink {
+    fn push(&mut self, bytes: Bytes);
+    /// Whether the batch is large enough.
+    fn is_full(&self) -> bool;
+}
+
+/// The sequenced frames of one direction: messages, and at last a FIN.
+///
+/// Four counters, each a number of frames since the session began:
+/// `acked <= cursor <= sent <= end`.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    segments: VecDeque<Segment>,
+    tail: BytesMut,
+    tail_items: u64,
+    /// Consumed by the peer's application, and forgotten here.
+    acked: u64,
+    /// Handed to the writer of the present link; a replay sets it back.
+    cursor: u64,
+    /// Handed to any link: what the peer could have received.
+    sent: u64,
+    /// Fed by the application.
+    end: u64,
+    /// The segment that the cursor stands in, and how many of its frames lie before it.
+    at: usize,
+    passed: u64,
+    /// The cost from `acked` to `end`, and from `acked` to `cursor`.
+    cost: usize,
+    outstanding: usize,
+    finished: bool,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Outbox {
+        Outbox {
+            segments: VecDeque::new(),
+            tail: BytesMut::new(),
+            tail_items: 0,
+            acked: 0,
+            cursor: 0,
+            sent: 0,
+            end: 0,
+            at: 0,
+            passed: 0,
+            cost: 0,
+            outstanding: 0,
+            finished: false,
+        }
+    }
+
+    /// Appends a message.
+    pub(crate) fn feed(&mut self, message: &[u8]) {
+        self.append(kind::DATA, message);
+    }
+
+    /// Appends a message that is kept without being copied, if it is large.
+    pub(crate) fn feed_bytes(&mut self, message: Bytes) {
+        if message.len() < KEEP {
+            return self.append(kind::DATA, &message);
+        }
+        self.seal();
+        self.reserve(HEADER);
+        put_header(&mut self.tail, kind::DATA, message.len());
+        self.end += 1;
+        self.cost += cost(message.len());
+        let frames = self.tail.split().freeze();
+        self.segments.push_back(Segment { frames, body: message, items: 1 });
+    }
+
+    /// Appends the FIN, once.
+    pub(crate) fn finish(&mut self) {
+        if !self.finished {
+            self.finished = true;
+            self.append(kind::FIN, &[]);
+        }
+    }
+
+    fn append(&mut self, kind: u8, body: &[u8]) {
+        if self.tail.len() + HEADER + body.len() > TAIL {
+            self.seal();
+        }
+        self.reserve(HEADER + body.len());
+        put_header(&mut self.tail, kind, body.len());
+        self.tail.put_slice(body);
+        self.tail_items += 1;
+        self.end += 1;
+        self.cost += cost(body.len());
+    }
+
+    /// Makes room in the tail's buffer: in place once what was sealed off it
+    /// has been acknowledged, so that a steady exchange allocates nothing.
+    fn reserve(&mut self, len: usize) {
+        if self.tail.capacity() - self.tail.len() >= len || self.tail.try_reclaim(len) {
+            return;
+        }
+        self.seal();
+        let room = if self.cost > SMALL_TAIL / 2 { TAIL } else { SMALL_TAIL };
+        self.tail = BytesMut::with_capacity(room.max(len));
+    }
+
+    fn seal(&mut self) {
+        if self.tail_items > 0 {
+            let frames = self.tail.split().freeze();
+            let items = std::mem::take(&mut self.tail_items);
+            self.segments.push_back(Segment { frames, body: Bytes::new(), items });
+        }
+    }
+
+    /// Moves frames to `sink` until it is full, everything is moved, or what
+    /// is outstanding fills the peer's window (which one frame may overshoot).
+    pub(crate) fn fill(&mut self, sink: &mut impl Sink, window: usize) {
+        while !sink.is_full() && self.outstanding < window {
+            if self.at == self.segments.len() {
+                self.seal();
+            }
+            let Some(segment) = self.segments.get(self.at) else { break };
+            let mut rest = segment.clone();
+            rest.skip(self.passed);
+            if rest.items > 1 && self.outstanding + rest.cost() > window {
+                let bytes = rest.prefix(1);
+                rest.frames.truncate(bytes);
+                rest.items = 1;
+            }
+            self.outstanding += rest.cost();
+            self.cursor += rest.items;
+            self.passed += rest.items;
+            if self.passed == segment.items {
+                self.at += 1;
+                self.passed = 0;
+            }
+            sink.push(rest.frames);
+            if !rest.body.is_empty() {
+                sink.push(rest.body);
+            }
+        }
+        self.sent = self.sent.max(self.cursor);
+    }
+
+    /// Whether [`fill`](Outbox::fill) would move something.
+    pub(crate) fn has_output(&self, window: usize) -> bool {
+        self.cursor < self.end && self.outstanding < window
+    }
+
+    /// The peer's application is done with the first `consumed` frames.
+    /// Returns whether that is news.
+    pub(crate) fn acknowledge(&mut self, consumed: u64) -> Result<bool, Violation> {
+        if consumed > self.sent {
+            return Err(Violation("acknowledged what was never sent"));
+        }
+        let Some(mut news) = consumed.checked_sub(self.acked) else {
+            return Err(Violation("an acknowledgement was taken back"));
+        };
+        let is_news = news > 0;
+        // What was sent on an earlier link may be acknowledged before the
+        // replay gets there.
+        if consumed > self.cursor {
+            self.seek(consumed);
+        }
+        self.acked = consumed;
+        while news > 0 {
+            let front = self.segments.front_mut().expect("what was sent is in segments");
+            let items = news.min(front.items);
+            let before = front.cost();
+            if items == front.items {
+                self.segments.pop_front();
+                self.at -= 1;
+                self.cost -= before;
+                self.outstanding -= before;
+            } else {
+                front.skip(items);
+                let freed = before - front.cost();
+                self.cost -= freed;
+                self.outstanding -= freed;
+                if self.at == 0 {
+                    self.passed -= items;
+                }
+            }
+            news -= items;
+        }
+        Ok(is_news)
+    }
+
+    /// The peer has received the first `received` frames: writing goes on
+    /// behind them. Nothing is forgotten. Returns how many messages will be
+    /// written a second time.
+    pub(crate) fn resume(&mut self, received: u64) -> Result<u64, Violation> {
+        self.can_resume(received)?;
+        self.seek(received);
+        let fin_again = self.finished && self.sent == self.end && received < self.end;
+        Ok(self.sent - received - u64::from(fin_again))
+    }
+
+    /// Whether the counters of both sides fit together.
+    pub(crate) fn can_resume(&self, received: u64) -> Result<(), Violation> {
+        if received > self.sent {
+            return Err(Violation("resumes ahead of what was sent"));
+        }
+        if received < self.acked {
+            return Err(Violation("resumes behind what was acknowledged"));
+        }
+        Ok(())
+    }
+
+    fn seek(&mut self, position: u64) {
+        let mut ahead = position - self.acked;
+        self.cursor = position;
+        (self.at, self.passed, self.outstanding) = (0, 0, 0);
+        while let Some(segment) = self.segments.get(self.at).filter(|s| s.items <= ahead) {
+            ahead -= segment.items;
+            self.outstanding += segment.cost();
+            self.at += 1;
+        }
+        if ahead > 0 {
+            let segment = &self.segments[self.at];
+            self.passed = ahead;
+            self.outstanding += segment.prefix(ahead) + ahead as usize * (OVERHEAD - HEADER);
+        }
+    }
+
+    /// The session was lost: what is kept becomes the beginning of a new one.
+    /// It ends as the old one did, even if the old one's end was acknowledged.
+    pub(crate) fn restart(&mut self) {
+        if self.finished && self.is_empty() {
+            self.append(kind::FIN, &[]);
+        }
+        self.end -= self.acked;
+        (self.acked, self.cursor, self.sent) = (0, 0, 0);
+        (self.at, self.passed, self.outstanding) = (0, 0, 0);
+    }
+
+    /// What everything kept counts for in the window.
+    pub(crate) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    pub(crate) fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// The number of the next frame to be fed.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The number of the next frame to be written on the present link.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether nothing is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.acked == self.end
+    }
+
+    /// How many messages are kept.
+    pub(crate) fn messages(&self) -> u64 {
+        self.end - self.acked - u64::from(self.finished && self.end > self.acked)
+    }
+
+    /// Takes out the messages that are kept, for good.
+    pub(crate) fn take_messages(&mut self) -> Vec<Bytes> {
+        self.seal();
+        let mut messages = Vec::new();
+        for mut segment in self.segments.drain(..) {
+            if !segment.body.is_empty() {
+                messages.push(segment.body);
+                continue;
+            }
+            while !segment.frames.is_empty() {
+                let is_message = segment.frames[0] == kind::DATA;
+                let mut frame = segment.frames.split_to(frame_len(&segment.frames));
+                frame.advance(HEADER);
+                if is_message {
+                    messages.push(frame);
+                }
+            }
+        }
+        self.acked = self.end;
+        (self.cursor, self.sent) = (self.end, self.end);
+        (self.at, self.passed, self.outstanding, self.cost) = (0, 0, 0, 0);
+        messages
+    }
+
+    /// The length of the largest message that is kept.
+    pub(crate) fn largest(&self) -> usize {
+        let mut largest = 0;
+        let tail = self.tail_items > 0;
+        let tail = tail.then_some(&self.tail[..]);
+        for segment in &self.segments {
+            largest = largest.max(segment.body.len());
+        }
+        let framed = self.segments.iter().filter(|s| s.body.is_empty()).map(|s| &s.frames[..]);
+        for mut frames in framed.chain(tail) {
+            while !frames.is_empty() {
+                let len = frame_len(frames);
+                largest = largest.max(len - HEADER);
+                frames.advance(len);
+            }
+        }
+        largest
+    }
+}

@@ -1,0 +1,766 @@
+//! One session: what outlives its links.
+//!
+//! A [`Session`] eats frames and emits batches of bytes. It owns no socket and
+//! reads no clock. Each link it is given starts a new *generation*, and what
+//! an older generation still has to say is ignored.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::frame::{Ack, Close, CloseCode, Frame, Violation};
+use super::handshake::{Hello, Limits, Token, VERSION, Welcome};
+use super::inbox::{Acks, Inbox, Item};
+use super::outbox::{Outbox, Sink};
+use super::pulse::{Pulse, Rhythm, Verdict};
+
+/// Bytes to be written, whole frames, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    slices: VecDeque<Bytes>,
+    len: usize,
+    scratch: BytesMut,
+}
+
+/// A batch is closed at this many bytes, or slices.
+const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_SLICES: usize = 60;
+
+impl Sink for Batch {
+    fn push(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        self.slices.push_back(bytes);
+    }
+
+    fn is_full(&self) -> bool {
+        self.len >= BATCH_BYTES || self.slices.len() >= BATCH_SLICES
+    }
+}
+
+impl Batch {
+    fn push_frame(&mut self, frame: &Frame) {
+        frame.encode(&mut self.scratch);
+        let bytes = self.scratch.split().freeze();
+        self.push(bytes);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The bytes, if they stand together.
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        (self.slices.len() == 1).then(|| &self.slices[0][..])
+    }
+
+    pub(crate) fn slices(&self) -> impl ExactSizeIterator<Item = &Bytes> {
+        self.slices.iter()
+    }
+
+    /// The first `n` bytes were written.
+    pub(crate) fn advance(&mut self, mut n: usize) {
+        self.len -= n;
+        while n > 0 {
+            let front = &mut self.slices[0];
+            if n < front.len() {
+                front.advance(n);
+                break;
+            }
+            n -= front.len();
+            self.slices.pop_front();
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Client,
+    Server,
+}
+
+/// Where a session stands. `Down` and `Up` alternate; the end is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No link.
+    Down,
+    /// A link carries frames.
+    Up,
+    /// A link carries our CLOSE and waits for the peer's.
+    Parting,
+}
+
+/// What a client learns from a welcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Welcomed {
+    /// The first session.
+    Created,
+    /// The session goes on; so many messages are written a second time.
+    Resumed { replayed: u64 },
+    /// The peer knows nothing of the old session; so many messages begin the new one.
+    Restarted { unacknowledged: u64 },
+}
+
+/// Why a welcome is no good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwelcome {
+    Violation(Violation),
+    /// A message that has to be sent again is larger than this peer accepts.
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
+}
+
+impl From<Violation> for Unwelcome {
+    fn from(violation: Violation) -> Unwelcome {
+        Unwelcome::Violation(violation)
+    }
+}
+
+/// What a server makes of a hello that names the token of a session it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It goes on from here; see [`Session::resume`].
+    Resume,
+    /// A delayed hello, older than one already seen.
+    Stale,
+    /// It claims to have received what was never sent, or less than it acknowledged.
+    Impossible,
+    /// It knows the session under another epoch: the client has been elsewhere
+    /// meanwhile, and starts anew.
+    Other,
+}
+
+/// What a frame brought, as far as somebody may be waiting for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Nothing,
+    /// A message, or the end.
+    Item,
+    /// The peer is done with more, or has room for more.
+    Acknowledged,
+    /// The ping of this number was answered.
+    Pong(u64, Duration),
+    /// The peer ended the session.
+    Closed,
+}
+
+/// Totals over all links and sessions.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub(crate) messages_sent: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) messages_received: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) replayed: u64,
+    /// Messages of an ended session that were taken out by hand.
+    taken: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    role: Role,
+    state: State,
+    token: Token,
+    epoch: u64,
+    /// On a server: the epoch that the client named when this session was made.
+    created_from: u64,
+    attempt: u64,
+    generation: u64,
+    own: Limits,
+    peer: Limits,
+    /// The window that the last hello offered for a new session.
+    announced: u32,
+    interval: Option<Duration>,
+    outbox: Outbox,
+    inbox: Inbox,
+    acks: Acks,
+    pulse: Pulse,
+    welcome_due: bool,
+    ping_due: Option<u64>,
+    pong_due: Option<u64>,
+    /// Our CLOSE, to be written on this link and each later one until the peer's is here.
+    closing: Option<CloseCode>,
+    /// The application takes no more messages: an end that comes next is taken for it.
+    leaving: bool,
+    peer_closed: Option<CloseCode>,
+    /// The most that the peer said it has received or consumed in this session.
+    peer_has: u64,
+    /// On the present link: something new came, or was acknowledged; any frame came.
+    progress: bool,
+    heard_frame: bool,
+    /// In this session, on any link.
+    ever_heard_frame: bool,
+    totals: Totals,
+}
+
+impl Session {
+    /// A client's session, before its first link.
+    pub(crate) fn client(
+        token: Token,
+        own: Limits,
+        interval: Option<Duration>,
+        misses: u32,
+        now: Instant,
+    ) -> Session {
+        let rhythm = interval.map(|interval| Rhythm::client(interval, misses));
+        Session::new(Role::Client, token, own, own, interval, rhythm, now)
+    }
+
+    /// A server's session, made by a hello that resumes none.
+    pub(crate) fn server(
+        hello: &Hello,
+        epoch: u64,
+        own: Limits,
+        interval: Option<Duration>,
+        misses: u32,
+        now: Instant,
+    ) -> Session {
+        // The client's interval is announced in milliseconds, of which there
+        // could be too few to serve, or so many as to overflow.
+        let interval = interval.map(|own| {
+            let chosen = hello.interval.unwrap_or(own);
+            chosen.clamp(crate::Heartbeat::SHORTEST, crate::Heartbeat::LONGEST)
+        });
+        let rhythm = interval.map(|interval| Rhythm::server(interval, misses));
+        let announced = rhythm.map(|rhythm| rhythm.ping_after);
+        let mut session =
+            Session::new(Role::Server, hello.token, own, hello.limits, announced, rhythm, now);
+        session.epoch = epoch;
+        session.created_from = hello.epoch;
+        session.attempt = hello.attempt;
+        session.start_link(now);
+        session
+    }
+
+    fn new(
+        role: Role,
+        token: Token,
+        own: Limits,
+        peer: Limits,
+        interval: Option<Duration>,
+        rhythm: Option<Rhythm>,
+        now: Instant,
+    ) -> Session {
+        Session {
+            role,
+            state: State::Down,
+            token,
+            epoch: 0,
+            created_from: 0,
+            attempt: 0,
+            generation: 0,
+            own,
+            peer,
+            announced: 0,
+            interval,
+            outbox: Outbox::new(),
+            inbox: Inbox::new(),
+            acks: Acks::new(),
+            pulse: Pulse::new(rhythm, now),
+            welcome_due: false,
+            ping_due: None,
+            pong_due: None,
+            closing: None,
+            leaving: false,
+            peer_closed: None,
+            peer_has: 0,
+            progress: false,
+            heard_frame: false,
+            ever_heard_frame: false,
+            totals: Totals::default(),
+        }
+    }
+}
+
+/// The application's side.
+impl Session {
+    /// The largest message that both sides take.
+    pub(crate) fn max_message(&self) -> usize {
+        self.own.max_message.min(self.peer.max_message) as usize
+    }
+
+    /// What may be outstanding: both sides keep it, one to send it again, the
+    /// other until it is asked for.
+    fn send_window(&self) -> usize {
+        self.own.window.min(self.peer.window) as usize
+    }
+
+    /// Whether another message may be fed; one may overshoot the window.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbox.cost() < self.send_window()
+    }
+
+    pub(crate) fn feed(&mut self, message: &[u8]) {
+        self.outbox.feed(message);
+        self.totals.messages_sent += 1;
+        self.totals.bytes_sent += message.len() as u64;
+    }
+
+    pub(crate) fn feed_bytes(&mut self, message: Bytes) {
+        self.totals.messages_sent += 1;
+        self.totals.bytes_sent += message.len() as u64;
+        self.outbox.feed_bytes(message);
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.outbox.finish();
+        self.complete();
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.outbox.is_finished()
+    }
+
+    /// The application asks for the next message, so it is done with the ones before.
+    pub(crate) fn consume(&mut self, now: Instant) {
+        if let Some((consumed, freed)) = self.inbox.consume() {
+            self.acks.record(consumed, self.outbox.end(), freed, now);
+        }
+    }
+
+    /// Whether [`consume`](Session::consume) would do something, for which the
+    /// clock would have to be read.
+    pub(crate) fn has_to_consume(&self) -> bool {
+        self.inbox.has_released()
+    }
+
+    /// The next message, or the end; the end is acknowledged with it.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Item> {
+        let seen_end = self.inbox.is_over();
+        let item = self.inbox.take()?;
+        match &item {
+            Item::Message(message) => {
+                self.totals.messages_received += 1;
+                self.totals.bytes_received += message.len() as u64;
+            }
+            Item::End if !seen_end => {
+                self.consume(now);
+                self.acks.hurry();
+                self.complete();
+            }
+            Item::End => {}
+        }
+        Some(item)
+    }
+
+    /// Whether there is something to take.
+    pub(crate) fn has_item(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// The application sends no more and takes no more.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        self.leaving = true;
+        self.consume(now);
+        self.finish();
+        self.skip_end(now);
+    }
+
+    fn skip_end(&mut self, now: Instant) {
+        if self.leaving && !self.inbox.is_over() && self.inbox.is_at_end() {
+            self.take(now);
+        }
+    }
+
+    /// The session is to end, whatever is unacknowledged; the first code stays.
+    pub(crate) fn close(&mut self, code: CloseCode) {
+        self.closing.get_or_insert(code);
+    }
+
+    /// Both directions have ended, and everything was taken: nothing is left
+    /// to say but that.
+    fn complete(&mut self) {
+        if self.is_complete() {
+            self.close(CloseCode::Done);
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.outbox.is_finished() && self.outbox.is_empty() && self.inbox.is_over()
+    }
+
+    /// Whether everything that was sent is acknowledged.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// How many messages are not acknowledged.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        self.outbox.messages()
+    }
+
+    /// How many unacknowledged messages were taken out.
+    pub(crate) fn taken(&self) -> u64 {
+        self.totals.taken
+    }
+
+    /// How many messages were acknowledged, over all sessions.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.totals.messages_sent - self.outbox.messages() - self.totals.taken
+    }
+
+    pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
+        let messages = self.outbox.take_messages();
+        self.totals.taken += messages.len() as u64;
+        messages
+    }
+
+    /// Whether closing was begun by either side.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_some() || self.peer_closed.is_some()
+    }
+
+    pub(crate) fn peer_closed(&self) -> Option<CloseCode> {
+        self.peer_closed
+    }
+
+    /// Both sides know that it is over: the link has served.
+    pub(crate) fn has_parted(&self) -> bool {
+        self.state == State::Parting && self.peer_closed.is_some()
+    }
+
+    /// Whether our CLOSE was written on the present link.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.state == State::Parting
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.pulse.round_trip()
+    }
+
+    /// Whether no message ever went over it, nor waits to.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.inbox.received() == 0 && self.outbox.end() == 0
+    }
+
+    /// Frees what only a living session needs.
+    pub(crate) fn bury(&mut self) {
+        self.inbox.discard();
+    }
+}
+
+/// The link's side.
+impl Session {
+    fn start_link(&mut self, now: Instant) {
+        self.generation += 1;
+        self.state = State::Up;
+        self.welcome_due = self.role == Role::Server;
+        (self.ping_due, self.pong_due) = (None, None);
+        (self.progress, self.heard_frame) = (false, false);
+        self.acks.replay();
+        self.pulse.restart(now);
+    }
+
+    /// The next hello of a client.
+    pub(crate) fn hello(&mut self) -> Hello {
+        self.attempt += 1;
+        self.announced = self.inbox.room_for_new(self.own.window);
+        Hello {
+            version: VERSION,
+            token: self.token,
+            attempt: self.attempt,
+            epoch: self.epoch,
+            received: self.inbox.received(),
+            limits: Limits { window: self.announced, ..self.own },
+            interval: self.interval,
+            // Nothing is left to say to a server that does not know us.
+            resume_only: self.epoch != 0 && self.is_closing(),
+        }
+    }
+
+    /// A client's hello was answered: a new link is up.
+    pub(crate) fn welcomed(
+        &mut self,
+        welcome: &Welcome,
+        now: Instant,
+    ) -> Result<Welcomed, Unwelcome> {
+        if welcome.epoch == self.epoch {
+            let replayed = self.outbox.resume(welcome.received)?;
+            self.totals.replayed += replayed;
+            self.start_link(now);
+            self.progress = welcome.received > self.peer_has;
+            self.peer_has = self.peer_has.max(welcome.received);
+            return Ok(Welcomed::Resumed { replayed });
+        }
+        if welcome.received != 0 {
+            return Err(Violation("a new session that has received something").into());
+        }
+        let limit = welcome.limits.max_message as usize;
+        let size = self.outbox.largest();
+        if size > limit {
+            return Err(Unwelcome::TooLarge { size, limit });
+        }
+        let first = self.epoch == 0;
+        self.epoch = welcome.epoch;
+        self.peer = welcome.limits;
+        self.peer_has = 0;
+        self.ever_heard_frame = false;
+        self.outbox.restart();
+        self.inbox.restart();
+        self.acks.restart();
+        if self.inbox.room(self.own.window) > self.announced {
+            // It has grown since the hello.
+            self.acks.record(0, 0, 0, now);
+        }
+        self.start_link(now);
+        let unacknowledged = self.unacknowledged();
+        if first {
+            return Ok(Welcomed::Created);
+        }
+        self.totals.replayed += unacknowledged;
+        Ok(Welcomed::Restarted { unacknowledged })
+    }
+
+    /// What a server makes of a hello with this session's token. Nothing changes yet.
+    pub(crate) fn judge(&self, hello: &Hello) -> Admission {
+        if hello.attempt <= self.attempt {
+            return Admission::Stale;
+        }
+        if hello.epoch == self.epoch {
+            return match self.outbox.can_resume(hello.received) {
+                Ok(()) => Admission::Resume,
+                Err(_) => Admission::Impossible,
+            };
+        }
+        if hello.epoch == self.created_from && !self.ever_heard_frame {
+            // The welcome was lost, and with it all that was sent behind it.
+            return Admission::Resume;
+        }
+        Admission::Other
+    }
+
+    /// A hello that was judged to resume this session takes it over on a new
+    /// link. Returns how many messages are written a second time.
+    pub(crate) fn resume(&mut self, hello: &Hello, now: Instant) -> Result<u64, Violation> {
+        let received = if hello.epoch == self.epoch { hello.received } else { 0 };
+        let replayed = self.outbox.resume(received)?;
+        self.totals.replayed += replayed;
+        self.attempt = hello.attempt;
+        self.start_link(now);
+        self.progress = received > self.peer_has;
+        self.peer_has = self.peer_has.max(received);
+        Ok(replayed)
+    }
+
+    /// What a client is told that comes back for a session which has ended.
+    pub(crate) fn epitaph(&self, hello: &Hello) -> Close {
+        let received = if hello.epoch == self.epoch { hello.received } else { 0 };
+        let code = self.closing.unwrap_or(CloseCode::Closed);
+        Close { code, consumed: self.acks.covered(received) }
+    }
+
+    /// A client that comes back learns that its session has ended.
+    pub(crate) fn read_epitaph(&mut self, close: Close) -> Result<(), Violation> {
+        self.on_close(close)
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.state != State::Down
+    }
+
+    /// The link is gone, and all that was due on it.
+    pub(crate) fn link_lost(&mut self) {
+        self.state = State::Down;
+        self.welcome_due = false;
+        (self.ping_due, self.pong_due) = (None, None);
+    }
+
+    /// Whether the present link moved the session forward, and whether a frame came.
+    pub(crate) fn proof(&self) -> (bool, bool) {
+        (self.progress, self.heard_frame)
+    }
+
+    /// Bytes came over the present link.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.pulse.heard(now);
+    }
+
+    /// Bytes went out over the present link.
+    pub(crate) fn sent(&mut self, now: Instant) {
+        self.pulse.sent(now);
+    }
+
+    /// A frame came over the link of that generation; an older one's is ignored.
+    pub(crate) fn on_frame(
+        &mut self,
+        generation: u64,
+        frame: Frame,
+        now: Instant,
+    ) -> Result<Seen, Violation> {
+        if generation != self.generation || !self.is_up() || self.peer_closed.is_some() {
+            return Ok(Seen::Nothing);
+        }
+        (self.heard_frame, self.ever_heard_frame) = (true, true);
+        match frame {
+            Frame::Data(message) => self.on_item(Item::Message(message), now),
+            Frame::Fin => self.on_item(Item::End, now),
+            Frame::Ack(ack) => self.on_ack(ack),
+            Frame::Ping(id) => {
+                // At most one answer waits; the newest says all.
+                self.pong_due = Some(id);
+                Ok(Seen::Nothing)
+            }
+            Frame::Pong(id) => {
+                Ok(self.pulse.pong(id, now).map_or(Seen::Nothing, |time| Seen::Pong(id, time)))
+            }
+            Frame::Close(close) => {
+                self.on_close(close)?;
+                Ok(Seen::Closed)
+            }
+            Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject { .. } => {
+                Err(Violation("a handshake in the middle"))
+            }
+        }
+    }
+
+    fn on_item(&mut self, item: Item, now: Instant) -> Result<Seen, Violation> {
+        self.inbox.push(item, self.own)?;
+        self.progress = true;
+        if self.inbox.is_over() {
+            self.consume(now);
+            self.acks.hurry();
+        }
+        self.skip_end(now);
+        Ok(Seen::Item)
+    }
+
+    fn on_ack(&mut self, ack: Ack) -> Result<Seen, Violation> {
+        if ack.consumed > self.outbox.cursor() {
+            return Err(Violation("acknowledged what was never sent"));
+        }
+        self.progress |= self.outbox.acknowledge(ack.consumed)?;
+        self.peer_has = self.peer_has.max(ack.consumed);
+        self.peer.window = ack.window;
+        self.complete();
+        Ok(Seen::Acknowledged)
+    }
+
+    fn on_close(&mut self, close: Close) -> Result<(), Violation> {
+        // It may count less than an acknowledgement that came before, if what
+        // it was to follow was never written.
+        let consumed = close.consumed.max(self.outbox.acked());
+        self.progress |= self.outbox.acknowledge(consumed)?;
+        self.peer_closed = Some(close.code);
+        self.close(CloseCode::Done);
+        Ok(())
+    }
+
+    /// Moves what is to be written next into `batch`.
+    pub(crate) fn fill(&mut self, batch: &mut Batch) {
+        if self.state != State::Up {
+            return;
+        }
+        if std::mem::take(&mut self.welcome_due) {
+            batch.push_frame(&Frame::Welcome(Welcome {
+                epoch: self.epoch,
+                received: self.inbox.received(),
+                limits: self.own,
+                interval: self.interval,
+            }));
+        }
+        if let Some(code) = self.closing {
+            let consumed = self.acks.covered(self.outbox.cursor());
+            batch.push_frame(&Frame::Close(Close { code, consumed }));
+            self.state = State::Parting;
+            return;
+        }
+        let before = batch.len();
+        self.outbox.fill(batch, self.send_window());
+        let carried = batch.len() > before;
+        let (cursor, stuck) = (self.outbox.cursor(), self.is_stuck());
+        if (carried || self.acks.is_due(cursor, stuck, self.own.window))
+            && let Some(consumed) = self.acks.take(cursor, stuck)
+        {
+            let window = self.inbox.room(self.own.window);
+            batch.push_frame(&Frame::Ack(Ack { consumed, window }));
+        }
+        if let Some(id) = self.pong_due.take() {
+            batch.push_frame(&Frame::Pong(id));
+        }
+        if let Some(id) = self.ping_due.take() {
+            batch.push_frame(&Frame::Ping(id));
+        }
+    }
+
+    /// Whether [`fill`](Session::fill) has something that should not wait.
+    pub(crate) fn has_output(&self) -> bool {
+        self.state == State::Up
+            && (self.welcome_due
+                || self.closing.is_some()
+                || self.pong_due.is_some()
+                || self.ping_due.is_some()
+                || self.outbox.has_output(self.send_window())
+                || self.acks.is_due(self.outbox.cursor(), self.is_stuck(), self.own.window))
+    }
+
+    /// Nothing of ours can be written.
+    fn is_stuck(&self) -> bool {
+        !self.outbox.has_output(self.send_window())
+    }
+
+    /// Looks after the times. Afterwards something may have to be written.
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<Duration> {
+        if self.state == State::Down {
+            return None;
+        }
+        self.acks.tick(now);
+        match self.pulse.tick(now) {
+            Verdict::Alive => None,
+            Verdict::Ping(id) => {
+                self.ping_due = Some(id);
+                None
+            }
+            Verdict::Dead(silence) => Some(silence),
+        }
+    }
+
+    /// When [`tick`](Session::tick) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.state == State::Down {
+            return None;
+        }
+        self.pulse.deadline().into_iter().chain(self.acks.deadline()).min()
+    }
+
+    /// Whether an acknowledgement waits for its time to come.
+    pub(crate) fn owes_ack(&self) -> bool {
+        self.acks.is_waiting()
+    }
+
+    /// See [`Pulse::overslept`].
+    pub(crate) fn overslept(&mut self, late: Duration) {
+        self.pulse.overslept(late);
+    }
+
+    /// See [`Pulse::has_queued`].
+    pub(crate) fn has_queued(&mut self) {
+        self.pulse.has_queued();
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// The largest DATA body that may come in.
+    pub(crate) fn own_max_message(&self) -> u32 {
+        self.own.max_message
+    }
+
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.interval
+    }
+}

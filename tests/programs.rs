@@ -1,0 +1,474 @@
+//! The two programs as processes: what they print, what they say, how they end.
+#![cfg(feature = "cli")]
+
+#[path = "support/process.rs"]
+mod process;
+
+use process::{CLIENT, Process, SERVER, Server, Stdout, dead_port};
+
+/// Loses and regains a link in no time.
+const QUICK: [&str; 8] = [
+    "--heartbeat",
+    "100ms",
+    "--retry-delay",
+    "50ms",
+    "--retries",
+    "200",
+    "--connect-timeout",
+    "300ms",
+];
+
+fn numbers(range: std::ops::RangeInclusive<u32>) -> String {
+    range.map(|number| format!("{number}\n")).collect()
+}
+
+/// What was sent is all there, in order of its first occurrence. Returns the
+/// number of repeats.
+#[track_caller]
+fn at_least_once(printed: &str, last: u32) -> usize {
+    let mut next = 1;
+    let mut repeats = 0;
+    for line in printed.lines() {
+        let number: u32 = line.parse().unwrap();
+        assert!(number <= next, "{next} is missing before {number}");
+        repeats += usize::from(number < next);
+        next = next.max(number + 1);
+    }
+    assert_eq!(next, last + 1, "the end is missing");
+    repeats
+}
+
+#[test]
+fn an_echo_is_a_filter() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&[]);
+    let input = numbers(1..=20_000);
+    client.send_all(input.clone().into_bytes());
+    assert_eq!(client.ends(), 0);
+    assert!(client.out.text() == input, "the output is not the input");
+}
+
+#[test]
+fn bytes_stay_as_they_are() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&[]);
+    let mut input = b"\n\n\r\n\0\xff\xfe\x80\n exit\nexit \n\x1b[2J\nkeepalive\n".to_vec();
+    input.extend(vec![b'x'; 200_000]);
+    input.extend(b"\n\xc3 no newline at the end");
+    client.send_all(input.clone());
+    assert_eq!(client.ends(), 0);
+    assert!(client.out.bytes() == input, "the output is not the input");
+}
+
+#[test]
+fn nothing_at_all_is_fine() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&[]);
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "");
+}
+
+#[test]
+fn a_reply_comes_before_the_next_line() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&[]);
+    for line in ["one", "two", "three"] {
+        client.send(format!("{line}\n"));
+        client.prints(line);
+        server.process.prints(&format!("client-1> {line}"));
+    }
+    assert_eq!(client.out.text(), "one\ntwo\nthree\n");
+    assert_eq!(server.process.out.text(), "client-1> one\nclient-1> two\nclient-1> three\n");
+}
+
+#[test]
+fn exit_ends_when_all_is_acknowledged() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&[]);
+    let input = numbers(1..=1000);
+    client.send(&input);
+    client.send("exit\n");
+    // Its input stays open.
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), input);
+    assert_eq!(client.err.count("was not read"), 0);
+}
+
+#[test]
+fn exit_can_be_data() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&["--no-exit"]);
+    client.send("exit\nmore\n");
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "exit\nmore\n");
+}
+
+#[test]
+fn a_piped_exit_with_more_behind_it_warns() {
+    let server = Server::start(&[]);
+    for rest in ["more\n".to_string(), "x".repeat(100_000)] {
+        let mut client = server.client_unseen(&[]);
+        client.send_all(format!("one\nexit\n{rest}").into_bytes());
+        client.says("was not read");
+        assert_eq!(client.ends(), 0);
+        assert_eq!(client.out.text(), "one\n");
+    }
+}
+
+#[test]
+fn wrong_usage_is_one_line() {
+    let cases: [(&'static str, &[&str], &str); 7] = [
+        (CLIENT, &[], "HOST"),
+        (CLIENT, &["127.0.0.1", "--heartbeat", "10"], "--heartbeat"),
+        (CLIENT, &["127.0.0.1", "--retries", "some"], "forever"),
+        (CLIENT, &["127.0.0.1", "-q", "-v"], "--quiet"),
+        (CLIENT, &["a:b:c"], "[::1]:6666"),
+        (SERVER, &["--port", "70000"], "--port"),
+        (SERVER, &["--bind", "nowhere"], "--bind"),
+    ];
+    for (program, args, wanted) in cases {
+        let mut process = Process::start(program, args, Stdout::Read);
+        assert_eq!(process.ends(), 2, "{args:?}");
+        let said = process.err.text();
+        assert!(said.contains(wanted), "{args:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(process.out.text(), "");
+    }
+}
+
+#[test]
+fn help_goes_to_standard_output() {
+    for program in [SERVER, CLIENT] {
+        for (arg, wanted) in [("--help", "--heartbeat"), ("--version", env!("CARGO_PKG_VERSION"))] {
+            let mut process = Process::start(program, &[arg], Stdout::Read);
+            process.prints(wanted);
+            assert_eq!(process.ends(), 0);
+            assert_eq!(process.err.text(), "");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    let port = dead_port();
+    let args = ["127.0.0.1", "--port", &port, "--retries", "3", "--retry-delay", "20ms"];
+    let mut client = Process::start(CLIENT, &args, Stdout::Read);
+    client.send("never sent\n");
+    client.says("attempt 2 of 3 in ");
+    client.says("gave up after 3 attempts, 0 messages not acknowledged");
+    assert_eq!(client.ends(), 1);
+    assert_eq!(client.out.text(), "");
+}
+
+#[test]
+fn a_server_that_starts_late() {
+    let port = dead_port();
+    let args = [&["127.0.0.1", "--port", &port][..], &QUICK].concat();
+    let mut client = Process::start(CLIENT, &args, Stdout::Read);
+    client.send("waiting\n");
+    client.says("attempt 2 of 200 in ");
+    let _server = Server::start_on(&port, &[]);
+    client.prints("waiting");
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+}
+
+#[test]
+fn giving_up_counts_what_was_not_acknowledged() {
+    let mut server = Server::start(&[]);
+    let mut client = server.client(&["--retries", "3", "--retry-delay", "500ms"]);
+    client.send("one\n");
+    client.prints("one");
+    server.process.signal("STOP");
+    client.send("two\nthree\nfour\n");
+    server.process.kill();
+    client.says("lost: ");
+    client.says("gave up after 3 attempts");
+    // The first may have been echoed before its acknowledgement was due.
+    let said = client.err.text();
+    assert!(
+        [3, 4].iter().any(|n| said.contains(&format!(", {n} messages not acknowledged"))),
+        "{said}"
+    );
+    // Its input is silent, and stays open.
+    assert_eq!(client.ends(), 1);
+    assert_eq!(client.out.text(), "one\n");
+}
+
+#[test]
+fn kill_and_restart_in_the_middle_of_a_stream() {
+    let mut server = Server::start(&[]);
+    let mut client = server.client(&QUICK);
+    let mut last = 0;
+    let mut send = |client: &mut Process, more: u32| {
+        client.send(numbers(last + 1..=last + more));
+        last += more;
+    };
+    for round in 1..=3 {
+        send(&mut client, 2000);
+        client.prints(&format!("{}", (round - 1) * 4000 + 500));
+        server.process.kill();
+        send(&mut client, 2000);
+        client.says_nth("lost: ", round);
+        server = Server::start_on(&server.port, &[]);
+        client.says_nth("new session (old session lost), ", round);
+    }
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+    at_least_once(&client.out.text(), 12_000);
+    client.says("attempt 1 of 200 in ");
+    assert_eq!(client.err.count("new session"), 3);
+}
+
+#[test]
+fn a_hung_server_is_noticed_and_nothing_is_lost_or_doubled() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&QUICK);
+    client.send("before\n");
+    client.prints("before");
+    server.process.signal("STOP");
+    client.send("meanwhile\n");
+    client.says("lost: nothing heard for ");
+    server.process.signal("CONT");
+    client.says("resumed, ");
+    client.send("after\n");
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "before\nmeanwhile\nafter\n");
+    server.process.says("client-1: resumed, ");
+}
+
+#[test]
+fn a_client_that_is_stopped_for_a_while_goes_on() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&QUICK);
+    client.send("before\n");
+    client.prints("before");
+    client.signal("STOP");
+    server.process.says("client-1: lost: nothing heard for ");
+    client.signal("CONT");
+    client.send("after\n");
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "before\nafter\n");
+}
+
+#[test]
+fn heartbeats_can_be_seen() {
+    let server = Server::start(&[]);
+    let client = server.client(&["-v", "--heartbeat", "100ms"]);
+    let line = client.says("heartbeat 2 answered in ");
+    assert!(line.ends_with('s'), "{line}");
+    let quiet = server.client_unseen(&["-q", "--heartbeat", "100ms"]);
+    client.says("heartbeat 5 answered in ");
+    assert_eq!(quiet.err.text(), "");
+}
+
+#[test]
+fn a_client_that_hangs_delays_no_other() {
+    let server = Server::start(&[]);
+    let mut hung = server.client(&[]);
+    hung.signal("STOP");
+    hung.send(numbers(1..=10_000));
+    let mut client = server.client(&[]);
+    client.send("hello\nexit\n");
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "hello\n");
+    server.process.prints("client-2> hello");
+}
+
+#[test]
+fn fifty_clients_at_once() {
+    let server = Server::start(&[]);
+    let mut clients: Vec<Process> = (0..50).map(|_| server.client_unseen(&[])).collect();
+    let input = |index: usize| (0..100).map(|n| format!("{index}: {n}\n")).collect::<String>();
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.send(input(index));
+    }
+    for client in &mut clients {
+        client.end_input();
+    }
+    for (index, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ends(), 0);
+        assert_eq!(client.out.text(), input(index));
+    }
+    server.process.says("client-50: connected from 127.0.0.1:");
+    assert_eq!(server.process.err.count("connected from"), 50);
+}
+
+#[test]
+fn several_hosts_are_tried_in_turn() {
+    let server = Server::start(&[]);
+    let hosts = [format!("127.0.0.1:{}", dead_port()), format!("127.0.0.1:{}", server.port)];
+    let mut client = Process::start(CLIENT, &[&hosts[0], &hosts[1]], Stdout::Read);
+    client.says(&format!("connected to {}", hosts[1]));
+    client.send("hello\n");
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "hello\n");
+}
+
+#[test]
+fn a_line_beyond_the_limit_is_refused_with_its_number_and_size() {
+    let server = Server::start(&["--max-message", "1000"]);
+    let mut client = server.client(&[]);
+    let long = "x".repeat(1000);
+    let fits = "y".repeat(999);
+    client.send_all(format!("one\n{long}\n{fits}\nlast\n").into_bytes());
+    assert_eq!(client.ends(), 1);
+    client.says("line 2 refused: it has 1001 bytes, the limit is 1000");
+    assert_eq!(client.out.text(), format!("one\n{fits}\nlast\n"));
+}
+
+#[test]
+fn a_closed_output_is_no_error() {
+    let server = Server::start(&[]);
+    let args = ["127.0.0.1", "--port", &server.port];
+    let mut client = Process::start(CLIENT, &args, Stdout::Closed);
+    client.send("hello\n");
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.err.count("error"), 0);
+}
+
+#[test]
+fn interrupting_a_client_tells_what_is_open() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&[]);
+    client.send("one\n");
+    client.prints("one");
+    server.process.signal("STOP");
+    client.signal("INT");
+    client.says("messages not acknowledged");
+    assert_eq!(client.ends(), 130);
+}
+
+#[test]
+fn an_interrupted_server_leaves_its_port_and_its_clients() {
+    let mut server = Server::start(&[]);
+    let mut client = server.client(&QUICK);
+    client.send("one\n");
+    client.prints("one");
+    let mut second = Process::start(SERVER, &["--port", &server.port], Stdout::Read);
+    second.says("cannot listen on 127.0.0.1 port ");
+    assert_eq!(second.ends(), 1);
+
+    server.process.signal("INT");
+    assert_eq!(server.process.ends(), 0);
+    let _server = Server::start_on(&server.port, &[]);
+    client.says("new session (old session lost), ");
+    client.send("two\n");
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+    at_least_once(&client.out.text().replace("one", "1").replace("two", "2"), 2);
+}
+
+#[test]
+fn a_quiet_server_prints_nothing() {
+    // Quiet servers do not say where they listen either.
+    let port = dead_port();
+    let server = Process::start(SERVER, &["--port", &port, "-q"], Stdout::Read);
+    let args = [&["127.0.0.1", "--port", &port][..], &QUICK].concat();
+    let mut client = Process::start(CLIENT, &args, Stdout::Read);
+    client.send("hello\nexit\n");
+    assert_eq!(client.ends(), 0);
+    assert_eq!(server.out.text(), "");
+    assert_eq!(server.err.text(), "");
+}
+
+#[test]
+fn an_output_that_is_stuck_delays_no_echo() {
+    let server = Server::start_with("0", &[], Stdout::Stuck);
+    let mut client = server.client(&[]);
+    let input = format!("{}\n", "z".repeat(9_999)).repeat(600);
+    client.send_all(input.clone().into_bytes());
+    assert_eq!(client.ends(), 0);
+    assert!(client.out.text() == input, "the output is not the input");
+    server.process.says("not printed: standard output is too slow");
+}
+
+#[test]
+fn the_server_says_who_can_reach_it_and_what_it_may_take() {
+    let server = Server::start(&["--max-clients", "4", "--window", "512KiB"]);
+    let line = server.process.says("listening on ");
+    assert!(line.ends_with("(this machine only; --bind 0.0.0.0 for all)"), "{line}");
+    server.process.says("at most 4 clients, whose messages can take 6 MiB");
+}
+
+#[test]
+fn a_chat_with_two_clients() {
+    let mut server = Server::start(&["--chat"]);
+    let mut first = server.client(&[]);
+    server.process.says("client-1: connected from");
+    let mut second = server.client(&[]);
+    server.process.says("client-2: connected from");
+
+    first.send("I am one\n");
+    second.send("I am two\n");
+    server.process.prints("client-1> I am one");
+    server.process.prints("client-2> I am two");
+    server.process.send("hello first\n@2 hello second\nand more\n@1 back\n");
+    first.prints("back");
+    second.prints("and more");
+    assert_eq!(first.out.text(), "hello first\nback\n");
+    assert_eq!(second.out.text(), "hello second\nand more\n");
+
+    server.process.send("@7 nobody\n@x wrong\n/end\n");
+    server.process.says("line 5: there is no client 7");
+    server.process.says("line 6: after @");
+    server.process.says("line 7: after /end");
+
+    // What is meant for somebody who has left goes to nobody.
+    first.send("exit\n");
+    assert_eq!(first.ends(), 0);
+    server.process.says("client-1: closed");
+    server.process.send("for the first only\n");
+    server.process.says("line 8: client-1 has left, the line was not sent");
+
+    server.process.send("/end 2\n");
+    assert_eq!(second.ends(), 0);
+    assert_eq!(second.out.text(), "hello second\nand more\n");
+}
+
+#[test]
+fn a_chat_ends_with_the_next_line_after_the_clients_end_of_input() {
+    let mut server = Server::start(&["--chat"]);
+    let mut client = server.client(&[]);
+    client.send("question\n");
+    client.end_input();
+    server.process.says("client-1: has sent all it had");
+    client.says("waiting for the other side to end (Ctrl-C leaves)");
+    server.process.send("answer\n");
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "answer\n");
+}
+
+#[test]
+fn a_chat_ends_with_the_operators_input() {
+    let mut server = Server::start(&["--chat"]);
+    let mut first = server.client(&[]);
+    server.process.says("client-1: connected from");
+    let mut second = server.client(&[]);
+    server.process.says("client-2: connected from");
+    second.end_input();
+    server.process.says("client-2: has sent all it had");
+    server.process.send("@2 \n@1 bye\n");
+    server.process.end_input();
+    assert_eq!(first.ends(), 0);
+    assert_eq!(first.out.text(), "bye\n");
+    assert_eq!(second.ends(), 0);
+    assert_eq!(server.process.ends(), 0);
+    assert_eq!(server.process.err.count("not everybody"), 0);
+}
+
+#[test]
+fn a_chat_is_seen_with_the_heartbeats_off() {
+    let mut server = Server::start(&["--chat", "--heartbeat", "off"]);
+    let client = server.client(&["--heartbeat", "off"]);
+    server.process.says("client-1: connected from");
+    server.process.send("hello\n");
+    client.prints("hello");
+    server.process.signal("INT");
+    assert_eq!(server.process.ends(), 0);
+}

@@ -1,0 +1,251 @@
+//! The programs as processes. What a process said is printed when a test
+//! fails; no test outlives its processes, and no wait is without a deadline.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The patience of every wait: for machines that do much else meanwhile.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a process wrote to one of its outputs.
+#[derive(Default)]
+pub(crate) struct Output {
+    written: Mutex<Written>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+impl Output {
+    fn of(mut pipe: impl Read + Send + 'static) -> Arc<Output> {
+        let output = Arc::new(Output::default());
+        let ours = output.clone();
+        thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            loop {
+                let read = pipe.read(&mut buffer).unwrap_or(0);
+                let mut written = ours.written.lock().unwrap();
+                written.bytes.extend_from_slice(&buffer[..read]);
+                written.closed = read == 0;
+                ours.changed.notify_all();
+                if read == 0 {
+                    return;
+                }
+            }
+        });
+        output
+    }
+
+    fn closed() -> Arc<Output> {
+        let output = Output::default();
+        output.written.lock().unwrap().closed = true;
+        Arc::new(output)
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).bytes.clone()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until something is true of the output; `None` when it ends, or
+    /// the deadline passes, before.
+    fn wait<T>(&self, mut find: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
+        let mut found = None;
+        let written = self.written.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(written, DEADLINE, |written| {
+            found = find(&written.bytes);
+            found.is_none() && !written.closed
+        });
+        drop(waited.unwrap());
+        found
+    }
+
+    fn wait_closed(&self) -> bool {
+        let written = self.written.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(written, DEADLINE, |written| !written.closed);
+        waited.unwrap().0.closed
+    }
+
+    /// Waits for a complete line that contains the text, the `nth` such line from 1.
+    fn wait_line(&self, text: &str, nth: usize) -> Option<String> {
+        self.wait(|bytes| {
+            let end = bytes.iter().rposition(|&byte| byte == b'\n')?;
+            let said = String::from_utf8_lossy(&bytes[..end]);
+            said.lines().filter(|line| line.contains(text)).nth(nth - 1).map(str::to_string)
+        })
+    }
+}
+
+/// A running program. It is killed when it goes out of scope.
+pub(crate) struct Process {
+    name: &'static str,
+    args: Vec<String>,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    pub(crate) out: Arc<Output>,
+    pub(crate) err: Arc<Output>,
+}
+
+/// What becomes of a program's standard output.
+pub(crate) enum Stdout {
+    Read,
+    /// The pipe is closed at the other end.
+    Closed,
+    /// Nobody reads the pipe.
+    Stuck,
+}
+
+pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_server");
+pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_client");
+
+impl Process {
+    pub(crate) fn start(program: &'static str, args: &[&str], stdout: Stdout) -> Process {
+        let mut command = Command::new(program);
+        command.args(args).env_remove("RUST_LOG");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let pipe = child.stdout.take().unwrap();
+        let out = match stdout {
+            Stdout::Read => Output::of(pipe),
+            Stdout::Closed => Output::closed(),
+            Stdout::Stuck => {
+                child.stdout = Some(pipe);
+                Output::closed()
+            }
+        };
+        let err = Output::of(child.stderr.take().unwrap());
+        let name = if program == SERVER { "server" } else { "client" };
+        let args = args.iter().map(|arg| arg.to_string()).collect();
+        let stdin = child.stdin.take();
+        Process { name, args, child, stdin, out, err }
+    }
+
+    /// Writes to its standard input; what fits into a pipe is taken at once.
+    pub(crate) fn send(&mut self, input: impl AsRef<[u8]>) {
+        // A program that has ended does not read on; the test sees that elsewhere.
+        let _ = self.stdin.as_mut().unwrap().write_all(input.as_ref());
+    }
+
+    pub(crate) fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Writes everything from a thread, then ends the input.
+    pub(crate) fn send_all(&mut self, input: Vec<u8>) {
+        let mut stdin = self.stdin.take().unwrap();
+        thread::spawn(move || stdin.write_all(&input));
+    }
+
+    /// Waits for a line on standard error that contains this text.
+    pub(crate) fn says(&self, text: &str) -> String {
+        self.says_nth(text, 1)
+    }
+
+    /// Waits for the nth such line, counted from 1.
+    pub(crate) fn says_nth(&self, text: &str, nth: usize) -> String {
+        let line = self.err.wait_line(text, nth);
+        line.unwrap_or_else(|| panic!("{} never said {text:?} ({nth})", self.name))
+    }
+
+    /// Waits for a line on standard output that contains this text.
+    pub(crate) fn prints(&self, text: &str) -> String {
+        let line = self.out.wait_line(text, 1);
+        line.unwrap_or_else(|| panic!("{} never printed {text:?}", self.name))
+    }
+
+    /// Waits until it has ended by itself, and returns its exit code.
+    pub(crate) fn ends(&mut self) -> i32 {
+        assert!(self.err.wait_closed() && self.out.wait_closed(), "{} does not end", self.name);
+        let status = self.child.wait().unwrap();
+        status.code().unwrap_or_else(|| panic!("{} was killed: {status}", self.name))
+    }
+
+    /// kill -9, and gone when this returns.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let args = [OsStr::new("-s"), OsStr::new(signal), OsStr::new(&pid)];
+        assert!(Command::new("kill").args(args).status().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            const END: usize = 4000;
+            let tail = |text: String| match text.char_indices().rev().nth(END) {
+                Some((at, _)) => format!("...{}", &text[at..]),
+                None => text,
+            };
+            let (out, err) = (tail(self.out.text()), tail(self.err.text()));
+            eprintln!("=== {} {}\n--- stderr\n{err}", self.name, self.args.join(" "));
+            eprintln!("--- stdout\n{out}\n===");
+        }
+    }
+}
+
+/// A server, and the port it listens on.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) port: String,
+}
+
+impl Server {
+    /// Starts on a free port, and waits until it listens.
+    pub(crate) fn start(args: &[&str]) -> Server {
+        Server::start_on("0", args)
+    }
+
+    pub(crate) fn start_on(port: &str, args: &[&str]) -> Server {
+        Server::start_with(port, args, Stdout::Read)
+    }
+
+    pub(crate) fn start_with(port: &str, args: &[&str], stdout: Stdout) -> Server {
+        let args = [&["--port", port], args].concat();
+        let process = Process::start(SERVER, &args, stdout);
+        let line = process.says("listening on 127.0.0.1:");
+        let (_, behind) = line.split_once("127.0.0.1:").unwrap();
+        let port = behind.split(' ').next().unwrap().to_string();
+        Server { process, port }
+    }
+
+    /// Starts a client of this server, and waits until it is connected.
+    pub(crate) fn client(&self, args: &[&str]) -> Process {
+        let client = self.client_unseen(args);
+        client.says(&format!("connected to 127.0.0.1:{}", self.port));
+        client
+    }
+
+    /// Starts a client of this server.
+    pub(crate) fn client_unseen(&self, args: &[&str]) -> Process {
+        let args = [&["127.0.0.1", "--port", &self.port], args].concat();
+        Process::start(CLIENT, &args, Stdout::Read)
+    }
+}
+
+/// A port on which nobody listens.
+pub(crate) fn dead_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port().to_string()
+}
