@@ -397,6 +397,7 @@ impl Drop for Connection {
         } else {
             state.leave(sync::after(self.shared.close_timeout()));
         }
+        state.release();
         self.shared.settle(state);
     }
 }

@@ -31,7 +31,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// So many are accepted before others get their turn.
 const ACCEPTS: usize = 64;
 
-/// With no descriptor left, the next accept is tried after this.
+/// After a failure, as when no descriptor is left, accepting goes on after this.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// New sessions on their way to [`Listener::accept`](crate::Listener::accept).
@@ -117,7 +117,7 @@ pub(crate) struct Door {
     next_id: u64,
     /// Accepting goes on then.
     paused: Option<Instant>,
-    /// The last complaint about a lack of descriptors.
+    /// The last complaint that accepting failed.
     complained: Option<Instant>,
 }
 
@@ -198,13 +198,14 @@ impl Door {
                 }
                 Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::AGAIN) => break,
-                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    // The peer has gone again, or a signal came.
+                    Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
+                    // Above all, no descriptor is left.
+                    _ => {
                         self.paused = Some(now + PAUSE);
                         self.complain(now, &e);
                         break;
                     }
-                    // The peer has gone again, or a signal came.
-                    _ => {}
                 },
             }
         }
@@ -370,7 +371,7 @@ impl Door {
         let token = state.session.token();
         if state.was_closed() {
             // The client may come back because our last word was lost.
-            state.session.bury();
+            state.bury();
             let until = sync::now().checked_add(self.builder.resume_within);
             self.tombstones.extend(until.map(|until| (until, token, shared.id())));
         } else if self.registry.get(&token).is_some_and(|known| Arc::ptr_eq(known, shared)) {

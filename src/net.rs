@@ -148,10 +148,21 @@ impl Socket {
     /// Writes as much of the batch as the socket takes at once, without
     /// blocking and without SIGPIPE. Returns whether all of it was written.
     pub(crate) fn write(&self, batch: &mut Batch) -> io::Result<bool> {
+        const SMALL: usize = 512;
         const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
         while !batch.is_empty() {
             let sent = if let Some(bytes) = batch.single() {
                 rustix::net::send(self, bytes, FLAGS)
+            } else if batch.len() <= SMALL {
+                // A message and an acknowledgement: copying them together
+                // costs less than a vector of two.
+                let mut small = [0; SMALL];
+                let mut len = 0;
+                for bytes in batch.slices() {
+                    small[len..len + bytes.len()].copy_from_slice(bytes);
+                    len += bytes.len();
+                }
+                rustix::net::send(self, &small[..len], FLAGS)
             } else {
                 let mut slices = [IoSlice::new(&[]); 64];
                 let count = slices.len().min(batch.slices().len());

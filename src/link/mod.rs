@@ -112,6 +112,8 @@ pub(crate) struct State {
     abandoned: bool,
     /// Nothing will happen any more; the keeper has let go.
     over: bool,
+    /// The application has dropped its handle.
+    dropped: bool,
     /// Threads that wait on [`Shared::readable`] and [`Shared::progress`].
     receivers: usize,
     others: usize,
@@ -187,6 +189,7 @@ impl Shared {
             closing_until: None,
             abandoned: false,
             over: false,
+            dropped: false,
             receivers: 0,
             others: 0,
             news: false,
@@ -484,6 +487,22 @@ impl State {
         // Whoever reads is not to wait for the peer's answer.
         if let Some(link) = self.link.as_ref().filter(|link| link.decoder.is_none()) {
             self.retired.push((link.socket.clone(), Shutdown::Read));
+        }
+    }
+
+    /// The application lets go: nobody will ask for what is left.
+    pub(crate) fn release(&mut self) {
+        self.dropped = true;
+        if self.over {
+            self.bury();
+        }
+    }
+
+    /// Keeps of an ended session what its client may ask for, and what the
+    /// application may.
+    pub(crate) fn bury(&mut self) {
+        if self.dropped {
+            self.session.discard();
         }
     }
 

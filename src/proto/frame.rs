@@ -187,12 +187,15 @@ impl Frame {
 /// [`filled`](Decoder::filled), and then takes frames with
 /// [`next`](Decoder::next) until there are no more. Small bodies are copied
 /// out of the buffer, so that a message which is kept pins no more memory than
-/// its own; a body larger than the buffer is read straight to where it stays.
+/// its own; a large body is read straight to where it stays. The buffer starts
+/// small, and grows with the frames that come and with reads that fill it.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// The size that the buffer should have.
+    wanted: usize,
     body: Option<Body>,
     max_data: Option<usize>,
 }
@@ -206,11 +209,20 @@ struct Body {
 
 const SMALL_BUFFER: usize = 4 * 1024;
 const LARGE_BUFFER: usize = 64 * 1024;
+/// A body of at least this size gets memory of its own before it is complete.
+const LARGE_BODY: usize = 32 * 1024;
 
 impl Decoder {
     /// A decoder for a handshake, in which nothing is larger than [`MAX_CONTROL`].
     pub(crate) fn new() -> Decoder {
-        Decoder { buffer: Vec::new(), start: 0, end: 0, body: None, max_data: None }
+        Decoder {
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            wanted: SMALL_BUFFER,
+            body: None,
+            max_data: None,
+        }
     }
 
     /// From now on DATA may come, of at most `max` bytes.
@@ -223,19 +235,13 @@ impl Decoder {
         if let Some(body) = &mut self.body {
             return &mut body.bytes[body.filled..];
         }
-        if self.buffer.is_empty() {
-            self.buffer.resize(SMALL_BUFFER, 0);
-        }
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == self.buffer.len() {
-            // Only a stream fills the buffer. What a partial frame needs is
-            // less than half of it: see `next`.
-            let larger = (self.buffer.len() * 2).min(LARGE_BUFFER);
-            self.buffer.resize(larger, 0);
+        if self.buffer.len() < self.wanted {
+            self.buffer.resize(self.wanted, 0);
         }
         &mut self.buffer[self.end..]
     }
@@ -244,7 +250,12 @@ impl Decoder {
     pub(crate) fn filled(&mut self, n: usize) {
         match &mut self.body {
             Some(body) => body.filled += n,
-            None => self.end += n,
+            None => {
+                self.end += n;
+                if self.end == self.buffer.len() {
+                    self.want(2 * self.end);
+                }
+            }
         }
     }
 
@@ -273,14 +284,20 @@ impl Decoder {
             self.start += HEADER + len;
             return Ok(Some(frame));
         }
-        if kind == kind::DATA && HEADER + len > SMALL_BUFFER / 2 {
+        if kind == kind::DATA && len >= LARGE_BODY {
             let mut bytes = vec![0; len];
             let filled = rest.len();
             bytes[..filled].copy_from_slice(rest);
             self.body = Some(Body { bytes, filled });
             (self.start, self.end) = (0, 0);
+        } else {
+            self.want(HEADER + len);
         }
         Ok(None)
+    }
+
+    fn want(&mut self, size: usize) {
+        self.wanted = size.next_power_of_two().min(LARGE_BUFFER).max(self.wanted);
     }
 
     fn check(&self, kind: u8, len: usize) -> Result<(), Violation> {

@@ -443,9 +443,11 @@ impl Session {
         self.inbox.received() == 0 && self.outbox.end() == 0
     }
 
-    /// Frees what only a living session needs.
-    pub(crate) fn bury(&mut self) {
+    /// Frees the messages of an ended session. What may be acknowledged to a
+    /// client that comes back stays known.
+    pub(crate) fn discard(&mut self) {
         self.inbox.discard();
+        self.take_unacknowledged();
     }
 }
 
