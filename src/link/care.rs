@@ -181,7 +181,7 @@ impl State {
         resume_within: Option<Duration>,
     ) {
         if self.ending.is_some() && self.closing_until.is_none() {
-            self.closing_until = now.checked_add(close_timeout);
+            self.closing_until = Some(sync::later(close_timeout));
         }
         if self.closing_until.is_some_and(|until| now >= until) {
             if self.ending.is_none() {

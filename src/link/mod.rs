@@ -457,11 +457,10 @@ impl State {
     }
 
     /// `close` begins: no more sends, no more messages.
-    pub(crate) fn leave(&mut self, until: Option<Instant>) {
+    pub(crate) fn leave(&mut self, until: Instant) {
         if self.ending.is_none() {
             self.session.leave(sync::now());
-            // A time beyond the clock's end is no bound.
-            self.closing_until = until.or_else(|| sync::after(Duration::from_secs(1 << 31)));
+            self.closing_until = Some(until);
             self.call = true;
         }
     }
@@ -470,7 +469,7 @@ impl State {
     pub(crate) fn stop_closing(&mut self) {
         if self.ending.is_none() {
             self.end(Ending::Closed);
-            self.closing_until = sync::after(LINGER);
+            self.closing_until = Some(sync::later(LINGER));
         }
     }
 
@@ -480,7 +479,7 @@ impl State {
             self.session.close(CloseCode::Aborted);
         }
         self.end(Ending::Closed);
-        self.closing_until = sync::after(LINGER);
+        self.closing_until = Some(sync::later(LINGER));
         // Whoever reads is not to wait for the peer's answer.
         if let Some(link) = self.link.as_ref().filter(|link| link.decoder.is_none()) {
             self.retired.push((link.socket.clone(), Shutdown::Read));
