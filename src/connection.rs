@@ -397,6 +397,7 @@ impl Drop for Connection {
         } else {
             state.leave(sync::later(self.shared.close_timeout()));
         }
+        state.forsake();
         self.shared.settle(state);
     }
 }

@@ -75,6 +75,7 @@ impl Lobby {
         for shared in sessions {
             let mut state = shared.lock();
             state.abort();
+            state.forsake();
             shared.settle(state);
         }
     }
@@ -88,8 +89,12 @@ impl Lobby {
         self.arrived.notify_one();
     }
 
-    fn forget(&self, shared: &Arc<Shared>) {
-        self.queue.lock().sessions.retain(|waiting| !Arc::ptr_eq(waiting, shared));
+    /// Takes a session back. Returns whether it was still there.
+    fn forget(&self, shared: &Arc<Shared>) -> bool {
+        let sessions = &mut self.queue.lock().sessions;
+        let before = sessions.len();
+        sessions.retain(|waiting| !Arc::ptr_eq(waiting, shared));
+        sessions.len() < before
     }
 }
 
@@ -365,12 +370,14 @@ impl Door {
     /// The keeper lets go of a session that is over.
     pub(crate) fn bury(&mut self, shared: &Arc<Shared>) {
         self.living -= 1;
-        self.lobby.forget(shared);
+        let never_accepted = self.lobby.forget(shared);
         let mut state = shared.lock();
+        if never_accepted {
+            state.forsake();
+        }
         let token = state.session.token();
         if state.was_closed() {
             // The client may come back because our last word was lost.
-            state.session.bury();
             let until = sync::now().checked_add(self.builder.resume_within);
             self.tombstones.extend(until.map(|until| (until, token, shared.id())));
         } else if self.registry.get(&token).is_some_and(|known| Arc::ptr_eq(known, shared)) {

@@ -50,7 +50,12 @@ impl Shared {
         // From here on whoever calls, calls anew.
         (state.call, state.called) = (false, false);
         let over = state.is_over(self.resume_within.is_some());
-        state.news |= over && !std::mem::replace(&mut state.over, over);
+        if over && !std::mem::replace(&mut state.over, true) {
+            state.news = true;
+            if state.forsaken {
+                state.forsake();
+            }
+        }
         let visit = Visit {
             deadline: state.deadline(self.resume_within),
             watch: state.watch(),

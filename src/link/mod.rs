@@ -112,6 +112,8 @@ pub(crate) struct State {
     abandoned: bool,
     /// Nothing will happen any more; the keeper has let go.
     over: bool,
+    /// Nobody holds the connection any more.
+    forsaken: bool,
     /// Threads that wait on [`Shared::readable`] and [`Shared::progress`].
     receivers: usize,
     others: usize,
@@ -187,6 +189,7 @@ impl Shared {
             closing_until: None,
             abandoned: false,
             over: false,
+            forsaken: false,
             receivers: 0,
             others: 0,
             news: false,
@@ -483,6 +486,15 @@ impl State {
         // Whoever reads is not to wait for the peer's answer.
         if let Some(link) = self.link.as_ref().filter(|link| link.decoder.is_none()) {
             self.retired.push((link.socket.clone(), Shutdown::Read));
+        }
+    }
+
+    /// Nobody will ask for messages any more. A server remembers for a while
+    /// how the session ended, but not what was in it.
+    pub(crate) fn forsake(&mut self) {
+        self.forsaken = true;
+        if self.over {
+            self.session.discard();
         }
     }
 

@@ -443,9 +443,10 @@ impl Session {
         self.inbox.received() == 0 && self.outbox.end() == 0
     }
 
-    /// Frees what only a living session needs.
-    pub(crate) fn bury(&mut self) {
+    /// Frees the messages: nobody will ask for them any more.
+    pub(crate) fn discard(&mut self) {
         self.inbox.discard();
+        self.take_unacknowledged();
     }
 }
 
