@@ -115,3 +115,25 @@ fn a_client_learns_the_end_after_the_server_took_back_what_was_unacknowledged() 
     let error = within(LONG, move || client.recv().unwrap_err());
     assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
 }
+
+#[test]
+fn the_end_is_the_last_event() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let relay = Relay::to(listener.local_addr());
+    let (report, events) = mpsc::channel();
+    let client = Connection::builder()
+        .retry(RetryPolicy::fixed(Duration::from_millis(100), 5))
+        .on_event(move |event| drop(report.send(event)))
+        .connect(relay.addr)
+        .unwrap();
+    let server = listener.accept().unwrap();
+    client.send(b"request").unwrap();
+    assert!(server.recv().unwrap().is_some());
+    relay.cut();
+    assert!(events.iter().any(|event| matches!(event, Event::Lost { .. })));
+    // The client comes back only to say that it has left.
+    client.abort();
+    drop(client);
+    let rest: Vec<Event> = events.iter().collect();
+    assert!(matches!(rest.last(), Some(Event::Closed { .. })), "{rest:?}");
+}

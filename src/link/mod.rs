@@ -401,9 +401,7 @@ impl State {
         let (progress, frame) = self.session.proof();
         let proof = Proof { progress, frame, uptime: now.saturating_duration_since(link.since) };
         self.session.link_lost();
-        if self.ending.is_none() {
-            self.event(Event::Lost { cause: cause.clone() });
-        }
+        self.event(Event::Lost { cause: cause.clone() });
         self.lost = Some(Lost { at: now, cause, proof });
         self.ticking = false;
         self.news = true;
@@ -417,8 +415,10 @@ impl State {
         }
     }
 
+    /// Reports to the application; how the end is told to the peer is none of
+    /// its business any more.
     pub(crate) fn event(&mut self, event: Event) {
-        if self.on_event.is_some() {
+        if self.on_event.is_some() && self.ending.is_none() {
             self.events.push_back(event);
             self.call = true;
         }
