@@ -72,12 +72,7 @@ impl Lobby {
         let sessions = std::mem::take(&mut queue.sessions);
         drop(queue);
         self.arrived.notify_all();
-        for shared in sessions {
-            let mut state = shared.lock();
-            state.abort();
-            state.forsake();
-            shared.settle(state);
-        }
+        sessions.iter().for_each(turn_away);
     }
 
     fn is_closed(&self) -> bool {
@@ -85,7 +80,13 @@ impl Lobby {
     }
 
     fn push(&self, shared: Arc<Shared>) {
-        self.queue.lock().sessions.push_back(shared);
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            drop(queue);
+            return turn_away(&shared);
+        }
+        queue.sessions.push_back(shared);
+        drop(queue);
         self.arrived.notify_one();
     }
 
@@ -96,6 +97,14 @@ impl Lobby {
         sessions.retain(|waiting| !Arc::ptr_eq(waiting, shared));
         sessions.len() < before
     }
+}
+
+/// Ends a session that nobody will accept.
+fn turn_away(shared: &Arc<Shared>) {
+    let mut state = shared.lock();
+    state.abort();
+    state.forsake();
+    shared.settle(state);
 }
 
 /// A peer that has not said who it is.
