@@ -387,8 +387,8 @@ impl Door {
         let token = state.session.token();
         if state.was_closed() {
             // The client may come back because our last word was lost.
-            let until = sync::now().checked_add(self.builder.resume_within);
-            self.tombstones.extend(until.map(|until| (until, token, shared.id())));
+            let until = sync::later(self.builder.resume_within);
+            self.tombstones.push_back((until, token, shared.id()));
         } else if self.registry.get(&token).is_some_and(|known| Arc::ptr_eq(known, shared)) {
             drop(state);
             self.registry.remove(&token);
