@@ -195,7 +195,7 @@ impl Door {
 
     fn accept(&mut self, now: Instant) -> Vec<usize> {
         let mut accepted = Vec::new();
-        while accepted.len() < ACCEPTS {
+        for _ in 0..ACCEPTS {
             match self.socket.accept() {
                 Ok((socket, addr)) => {
                     if self.guests.len() >= GUESTS
