@@ -40,6 +40,9 @@ impl Shared {
     /// Looks after the times, and says what to poll for.
     pub(crate) fn visit(&self) -> Visit {
         let mut state = self.lock();
+        // Whoever changes something from here on calls anew: the lock is
+        // released in between.
+        (state.call, state.called) = (false, false);
         let now = sync::now();
         if let Some(silence) = state.session.tick(now) {
             state = self.judge(state, silence, now);
@@ -47,8 +50,6 @@ impl Shared {
         state.tick(now);
         state.time_to_end(now, self.close_timeout, self.resume_within);
         state = self.settle_within(state);
-        // From here on whoever calls, calls anew.
-        (state.call, state.called) = (false, false);
         let over = state.is_over(self.resume_within.is_some());
         if over && !std::mem::replace(&mut state.over, true) {
             state.news = true;
