@@ -319,7 +319,7 @@ impl Connection {
     /// The final ones, if not every message was acknowledged.
     pub fn close(&self) -> Result<()> {
         let timeout = self.shared.close_timeout();
-        let until = sync::after(timeout);
+        let until = sync::later(timeout);
         let mut state = self.shared.lock();
         state.leave(until);
         self.shared.settle(state);
@@ -332,7 +332,7 @@ impl Connection {
             self.shared.settle(state);
         }
         // Our last word should arrive, but the verdict does not depend on it.
-        let left = until.map_or(timeout, |at| at.saturating_duration_since(sync::now()));
+        let left = until.saturating_duration_since(sync::now());
         let _ = self.shared.wait(Waiter::Other, Patience::For(left), |state| {
             state.has_taken_leave().then_some(Ok(()))
         });
@@ -395,9 +395,9 @@ impl Drop for Connection {
         if std::thread::panicking() {
             state.abort();
         } else {
-            state.leave(sync::after(self.shared.close_timeout()));
+            state.leave(sync::later(self.shared.close_timeout()));
         }
-        state.release();
+        state.forsake();
         self.shared.settle(state);
     }
 }

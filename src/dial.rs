@@ -202,7 +202,7 @@ impl Dialler {
     }
 
     fn next(&mut self, shared: &Shared, mut attempt: Try) -> Step {
-        let until = sync::now() + self.timeout;
+        let until = sync::later(self.timeout);
         if let Some(addr) = attempt.addrs.pop_front() {
             return match Socket::connect(addr) {
                 Ok((socket, Connect::Pending)) => {
@@ -245,8 +245,7 @@ impl Dialler {
         let mut state = shared.lock();
         state.event(Event::Retrying { attempt: number, of, after });
         shared.settle(state);
-        let until = now.checked_add(after).unwrap_or(now + Duration::from_secs(1 << 31));
-        Step::Waiting { until }
+        Step::Waiting { until: sync::later(after) }
     }
 
     fn give_up(&self, shared: &Shared, cause: Cause) -> Step {

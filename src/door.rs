@@ -72,11 +72,7 @@ impl Lobby {
         let sessions = std::mem::take(&mut queue.sessions);
         drop(queue);
         self.arrived.notify_all();
-        for shared in sessions {
-            let mut state = shared.lock();
-            state.abort();
-            shared.settle(state);
-        }
+        sessions.iter().for_each(turn_away);
     }
 
     fn is_closed(&self) -> bool {
@@ -84,13 +80,31 @@ impl Lobby {
     }
 
     fn push(&self, shared: Arc<Shared>) {
-        self.queue.lock().sessions.push_back(shared);
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            drop(queue);
+            return turn_away(&shared);
+        }
+        queue.sessions.push_back(shared);
+        drop(queue);
         self.arrived.notify_one();
     }
 
-    fn forget(&self, shared: &Arc<Shared>) {
-        self.queue.lock().sessions.retain(|waiting| !Arc::ptr_eq(waiting, shared));
+    /// Takes a session back. Returns whether it was still there.
+    fn forget(&self, shared: &Arc<Shared>) -> bool {
+        let sessions = &mut self.queue.lock().sessions;
+        let before = sessions.len();
+        sessions.retain(|waiting| !Arc::ptr_eq(waiting, shared));
+        sessions.len() < before
     }
+}
+
+/// Ends a session that nobody will accept.
+fn turn_away(shared: &Arc<Shared>) {
+    let mut state = shared.lock();
+    state.abort();
+    state.forsake();
+    shared.settle(state);
 }
 
 /// A peer that has not said who it is.
@@ -181,7 +195,7 @@ impl Door {
 
     fn accept(&mut self, now: Instant) -> Vec<usize> {
         let mut accepted = Vec::new();
-        while accepted.len() < ACCEPTS {
+        for _ in 0..ACCEPTS {
             match self.socket.accept() {
                 Ok((socket, addr)) => {
                     if self.guests.len() >= GUESTS
@@ -366,14 +380,16 @@ impl Door {
     /// The keeper lets go of a session that is over.
     pub(crate) fn bury(&mut self, shared: &Arc<Shared>) {
         self.living -= 1;
-        self.lobby.forget(shared);
+        let never_accepted = self.lobby.forget(shared);
         let mut state = shared.lock();
+        if never_accepted {
+            state.forsake();
+        }
         let token = state.session.token();
         if state.was_closed() {
             // The client may come back because our last word was lost.
-            state.bury();
-            let until = sync::now().checked_add(self.builder.resume_within);
-            self.tombstones.extend(until.map(|until| (until, token, shared.id())));
+            let until = sync::later(self.builder.resume_within);
+            self.tombstones.push_back((until, token, shared.id()));
         } else if self.registry.get(&token).is_some_and(|known| Arc::ptr_eq(known, shared)) {
             drop(state);
             self.registry.remove(&token);

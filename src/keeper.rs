@@ -4,8 +4,7 @@
 //! its sessions. It is one loop: visit whoever called or whose time has come,
 //! then wait in `poll` for sockets, for the next deadline, or for a call.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ use crate::sync::{self, Arc};
 struct Ward {
     shared: Arc<Shared>,
     watch: Option<(Arc<Socket>, Interest)>,
-    /// The time of its entry in the queue that counts; others are out of date.
+    /// The time of its entry in the queue.
     deadline: Option<Instant>,
 }
 
@@ -36,7 +35,7 @@ pub(crate) enum Trade {
 pub(crate) struct Keeper {
     summons: Arc<Summons>,
     wards: HashMap<u64, Ward>,
-    queue: BinaryHeap<Reverse<(Instant, u64)>>,
+    queue: BTreeSet<(Instant, u64)>,
     trade: Trade,
 }
 
@@ -50,7 +49,7 @@ enum Owner {
 
 impl Keeper {
     pub(crate) fn new(summons: Arc<Summons>, trade: Trade) -> Keeper {
-        Keeper { summons, wards: HashMap::new(), queue: BinaryHeap::new(), trade }
+        Keeper { summons, wards: HashMap::new(), queue: BTreeSet::new(), trade }
     }
 
     /// Takes a connection into care.
@@ -88,7 +87,7 @@ impl Keeper {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let ward = self.queue.peek().map(|Reverse((at, _))| *at);
+        let ward = self.queue.first().map(|(at, _)| *at);
         let trade = match &self.trade {
             Trade::Client(dialler) => dialler.deadline(),
             Trade::Server(door) => door.deadline(),
@@ -176,13 +175,10 @@ impl Keeper {
     /// Visits those whose time has come.
     fn on_time(&mut self) {
         let now = sync::now();
-        while let Some(Reverse((at, id))) = self.queue.peek().copied()
+        while let Some((at, id)) = self.queue.first().copied()
             && at <= now
         {
-            self.queue.pop();
-            if self.wards.get(&id).is_some_and(|ward| ward.deadline == Some(at)) {
-                self.visit(id);
-            }
+            self.visit(id);
         }
     }
 
@@ -190,11 +186,13 @@ impl Keeper {
         let Some(ward) = self.wards.get_mut(&id) else { return };
         let Visit { deadline, watch, events, on_event, lost, over } = ward.shared.visit();
         ward.watch = watch;
+        // Those of one who is over end with him.
+        let deadline = deadline.filter(|_| !over);
         if ward.deadline != deadline {
-            ward.deadline = deadline;
-            if let Some(at) = deadline {
-                self.queue.push(Reverse((at, id)));
+            if let Some(at) = std::mem::replace(&mut ward.deadline, deadline) {
+                self.queue.remove(&(at, id));
             }
+            self.queue.extend(deadline.map(|at| (at, id)));
         }
         if let Some(on_event) = on_event {
             for event in events {

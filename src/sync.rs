@@ -47,6 +47,12 @@ pub(crate) fn after(time: Duration) -> Option<Instant> {
     now().checked_add(time)
 }
 
+/// The moment `time` from now, or one that nobody will live to see.
+pub(crate) fn later(time: Duration) -> Instant {
+    let now = now();
+    now.checked_add(time).unwrap_or(now + Duration::from_secs(1 << 31))
+}
+
 /// Starts a named thread.
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     // Nothing joins it: it ends by itself when its work is done.

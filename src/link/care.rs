@@ -40,6 +40,9 @@ impl Shared {
     /// Looks after the times, and says what to poll for.
     pub(crate) fn visit(&self) -> Visit {
         let mut state = self.lock();
+        // Whoever changes something from here on calls anew: the lock is
+        // released in between.
+        (state.call, state.called) = (false, false);
         let now = sync::now();
         if let Some(silence) = state.session.tick(now) {
             state = self.judge(state, silence, now);
@@ -47,10 +50,13 @@ impl Shared {
         state.tick(now);
         state.time_to_end(now, self.close_timeout, self.resume_within);
         state = self.settle_within(state);
-        // From here on whoever calls, calls anew.
-        (state.call, state.called) = (false, false);
         let over = state.is_over(self.resume_within.is_some());
-        state.news |= over && !std::mem::replace(&mut state.over, over);
+        if over && !std::mem::replace(&mut state.over, true) {
+            state.news = true;
+            if state.forsaken {
+                state.forsake();
+            }
+        }
         let visit = Visit {
             deadline: state.deadline(self.resume_within),
             watch: state.watch(),
@@ -181,7 +187,7 @@ impl State {
         resume_within: Option<Duration>,
     ) {
         if self.ending.is_some() && self.closing_until.is_none() {
-            self.closing_until = now.checked_add(close_timeout);
+            self.closing_until = Some(sync::later(close_timeout));
         }
         if self.closing_until.is_some_and(|until| now >= until) {
             if self.ending.is_none() {

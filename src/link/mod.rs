@@ -112,8 +112,8 @@ pub(crate) struct State {
     abandoned: bool,
     /// Nothing will happen any more; the keeper has let go.
     over: bool,
-    /// The application has dropped its handle.
-    dropped: bool,
+    /// Nobody holds the connection any more.
+    forsaken: bool,
     /// Threads that wait on [`Shared::readable`] and [`Shared::progress`].
     receivers: usize,
     others: usize,
@@ -189,7 +189,7 @@ impl Shared {
             closing_until: None,
             abandoned: false,
             over: false,
-            dropped: false,
+            forsaken: false,
             receivers: 0,
             others: 0,
             news: false,
@@ -401,9 +401,7 @@ impl State {
         let (progress, frame) = self.session.proof();
         let proof = Proof { progress, frame, uptime: now.saturating_duration_since(link.since) };
         self.session.link_lost();
-        if self.ending.is_none() {
-            self.event(Event::Lost { cause: cause.clone() });
-        }
+        self.event(Event::Lost { cause: cause.clone() });
         self.lost = Some(Lost { at: now, cause, proof });
         self.ticking = false;
         self.news = true;
@@ -417,8 +415,10 @@ impl State {
         }
     }
 
+    /// Reports to the application; how the end is told to the peer is none of
+    /// its business any more.
     pub(crate) fn event(&mut self, event: Event) {
-        if self.on_event.is_some() {
+        if self.on_event.is_some() && self.ending.is_none() {
             self.events.push_back(event);
             self.call = true;
         }
@@ -460,11 +460,10 @@ impl State {
     }
 
     /// `close` begins: no more sends, no more messages.
-    pub(crate) fn leave(&mut self, until: Option<Instant>) {
+    pub(crate) fn leave(&mut self, until: Instant) {
         if self.ending.is_none() {
             self.session.leave(sync::now());
-            // A time beyond the clock's end is no bound.
-            self.closing_until = until.or_else(|| sync::after(Duration::from_secs(1 << 31)));
+            self.closing_until = Some(until);
             self.call = true;
         }
     }
@@ -473,7 +472,7 @@ impl State {
     pub(crate) fn stop_closing(&mut self) {
         if self.ending.is_none() {
             self.end(Ending::Closed);
-            self.closing_until = sync::after(LINGER);
+            self.closing_until = Some(sync::later(LINGER));
         }
     }
 
@@ -483,25 +482,18 @@ impl State {
             self.session.close(CloseCode::Aborted);
         }
         self.end(Ending::Closed);
-        self.closing_until = sync::after(LINGER);
+        self.closing_until = Some(sync::later(LINGER));
         // Whoever reads is not to wait for the peer's answer.
         if let Some(link) = self.link.as_ref().filter(|link| link.decoder.is_none()) {
             self.retired.push((link.socket.clone(), Shutdown::Read));
         }
     }
 
-    /// The application lets go: nobody will ask for what is left.
-    pub(crate) fn release(&mut self) {
-        self.dropped = true;
+    /// Nobody will ask for messages any more. A server remembers for a while
+    /// how the session ended, but not what was in it.
+    pub(crate) fn forsake(&mut self) {
+        self.forsaken = true;
         if self.over {
-            self.bury();
-        }
-    }
-
-    /// Keeps of an ended session what its client may ask for, and what the
-    /// application may.
-    pub(crate) fn bury(&mut self) {
-        if self.dropped {
             self.session.discard();
         }
     }

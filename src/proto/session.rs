@@ -443,8 +443,7 @@ impl Session {
         self.inbox.received() == 0 && self.outbox.end() == 0
     }
 
-    /// Frees the messages of an ended session. What may be acknowledged to a
-    /// client that comes back stays known.
+    /// Frees the messages: nobody will ask for them any more.
     pub(crate) fn discard(&mut self) {
         self.inbox.discard();
         self.take_unacknowledged();
@@ -529,6 +528,11 @@ impl Session {
             return Admission::Stale;
         }
         if hello.epoch == self.epoch {
+            if self.closing.is_some() {
+                // Nothing is replayed, only the end is told; what the outbox
+                // counts may have been taken out of it.
+                return Admission::Resume;
+            }
             return match self.outbox.can_resume(hello.received) {
                 Ok(()) => Admission::Resume,
                 Err(_) => Admission::Impossible,

@@ -1,0 +1,139 @@
+//! What the documentation promises, in situations in which it was once not kept.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use longlink::{Connection, Error, Event, Listener, RetryPolicy};
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// Fails, instead of hanging, if `body` does not come to its end.
+fn within<T: Send + 'static>(time: Duration, body: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = mpsc::channel();
+    thread::spawn(move || done.send(body()));
+    result.recv_timeout(time).expect("it ends, and in time")
+}
+
+fn pair(listener: &Listener) -> (Connection, Connection) {
+    let client = Connection::connect(listener.local_addr()).unwrap();
+    (client, listener.accept().unwrap())
+}
+
+/// Passes connections on to a listener, and can cut them.
+struct Relay {
+    addr: SocketAddr,
+    ends: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn to(server: SocketAddr) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let ends: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let kept = ends.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, server) = (client.unwrap(), TcpStream::connect(server).unwrap());
+                let clone = |stream: &TcpStream| stream.try_clone().unwrap();
+                kept.lock().unwrap().extend([clone(&client), clone(&server)]);
+                for (mut from, mut to) in
+                    [(clone(&client), clone(&server)), (clone(&server), clone(&client))]
+                {
+                    thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Relay { addr, ends }
+    }
+
+    /// Cuts what there is. Later connections pass.
+    fn cut(&self) {
+        for end in self.ends.lock().unwrap().drain(..) {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn a_connect_timeout_beyond_the_clocks_end_is_none() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr();
+    let builder = Connection::builder().connect_timeout(Duration::MAX);
+    within(LONG, move || builder.connect(addr)).unwrap();
+}
+
+#[test]
+fn what_had_arrived_is_handed_out_after_the_peer_has_aborted() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let (client, server) = pair(&listener);
+    let (ended, end) = mpsc::channel();
+    server.on_event(move |event| {
+        if matches!(event, Event::Closed { .. }) {
+            let _ = ended.send(());
+        }
+    });
+    for message in [b"1", b"2", b"3"] {
+        client.send(message).unwrap();
+    }
+    client.abort();
+    end.recv_timeout(LONG).unwrap();
+    // The listener's keeper has done with the session before it greets another.
+    let _ = pair(&listener);
+    for message in [b"1", b"2", b"3"] {
+        assert_eq!(server.recv().unwrap().as_deref(), Some(&message[..]));
+    }
+    assert!(matches!(server.recv(), Err(Error::PeerClosed { .. })));
+}
+
+#[test]
+fn a_client_learns_the_end_after_the_server_took_back_what_was_unacknowledged() {
+    let listener = Connection::builder().close_timeout(Duration::ZERO).bind("127.0.0.1:0").unwrap();
+    let relay = Relay::to(listener.local_addr());
+    let (lost, loss) = mpsc::channel();
+    let retry = RetryPolicy::fixed(Duration::from_millis(500), 5);
+    let client = Connection::builder().retry(retry).connect(relay.addr).unwrap();
+    let server = listener.accept().unwrap();
+    server.on_event(move |event| {
+        if matches!(event, Event::Lost { .. }) {
+            let _ = lost.send(());
+        }
+    });
+    client.send(b"request").unwrap();
+    assert!(server.recv().unwrap().is_some());
+    // The client, to which nothing was proved yet, waits before it comes back.
+    relay.cut();
+    loss.recv_timeout(LONG).unwrap();
+    server.send(b"reply").unwrap();
+    assert_eq!(server.close().unwrap_err().unacknowledged(), Some(1));
+    assert_eq!(server.take_unacknowledged(), [&b"reply"[..]]);
+    let error = within(LONG, move || client.recv().unwrap_err());
+    assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
+}
+
+#[test]
+fn the_end_is_the_last_event() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let relay = Relay::to(listener.local_addr());
+    let (report, events) = mpsc::channel();
+    let client = Connection::builder()
+        .retry(RetryPolicy::fixed(Duration::from_millis(100), 5))
+        .on_event(move |event| drop(report.send(event)))
+        .connect(relay.addr)
+        .unwrap();
+    let server = listener.accept().unwrap();
+    client.send(b"request").unwrap();
+    assert!(server.recv().unwrap().is_some());
+    relay.cut();
+    assert!(events.iter().any(|event| matches!(event, Event::Lost { .. })));
+    // The client comes back only to say that it has left.
+    client.abort();
+    drop(client);
+    let rest: Vec<Event> = events.iter().collect();
+    assert!(matches!(rest.last(), Some(Event::Closed { .. })), "{rest:?}");
+}
