@@ -24,3 +24,8 @@ pub use error::{Cause, Error, Rejection, Result};
 pub use event::Event;
 pub use listener::{Accepted, Listener};
 pub use retry::RetryPolicy;
+
+/// What goes over the wire.
+pub mod wire {
+    #![doc = include_str!("proto/wire.md")]
+}
