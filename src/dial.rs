@@ -284,7 +284,7 @@ impl Dialler {
                     self.give_up(shared, Cause::TooLarge { size, limit })
                 }
             },
-            Frame::Close(close) => match state.session.read_epitaph(close) {
+            Frame::Close(close) => match state.read_epitaph(close) {
                 Ok(()) => {
                     shared.settle(state);
                     Step::Idle

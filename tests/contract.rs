@@ -1,6 +1,6 @@
 //! What the documentation promises, in situations in which it was once not kept.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -136,4 +136,34 @@ fn the_end_is_the_last_event() {
     drop(client);
     let rest: Vec<Event> = events.iter().collect();
     assert!(matches!(rest.last(), Some(Event::Closed { .. })), "{rest:?}");
+}
+
+// The server's last word is lost, and told again to the client that comes back.
+#[test]
+fn close_returns_once_the_server_has_said_that_the_session_ended() {
+    const HEADER: usize = 5;
+    const HELLO: usize = HEADER + 59;
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = server.local_addr().unwrap();
+    let closed = thread::spawn(move || {
+        let builder = Connection::builder().close_timeout(LONG * 3);
+        let client = builder.connect(addr).unwrap();
+        client.close()
+    });
+    let (mut link, _) = server.accept().unwrap();
+    link.read_exact(&mut [0; HELLO]).unwrap();
+    // WELCOME: version 1, epoch 1, nothing received, limits, no heartbeat.
+    let mut welcome = vec![0x01, 0, 0, 0, 30, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+    welcome.extend([0; 8]);
+    welcome.extend([0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+    link.write_all(&welcome).unwrap();
+    // FIN, acknowledged; then the client's CLOSE, which stays without an answer.
+    link.read_exact(&mut [0; HEADER]).unwrap();
+    link.write_all(&[0x05, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xff, 0xff]).unwrap();
+    link.read_exact(&mut [0; HEADER + 9]).unwrap();
+    drop(link);
+    let (mut link, _) = server.accept().unwrap();
+    link.read_exact(&mut [0; HELLO]).unwrap();
+    link.write_all(&[0x08, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+    within(LONG, move || closed.join().unwrap()).unwrap();
 }

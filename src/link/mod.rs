@@ -42,7 +42,7 @@ use crate::connection::Stats;
 use crate::error::{Cause, Error, Result};
 use crate::event::Event;
 use crate::net::{Socket, Waker};
-use crate::proto::frame::{CloseCode, Decoder, Violation};
+use crate::proto::frame::{Close, CloseCode, Decoder, Violation};
 use crate::proto::session::{Batch, Seen, Session};
 use crate::retry::Proof;
 use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard};
@@ -391,6 +391,15 @@ impl State {
         self.ending = Some(ending);
         self.news = true;
         self.call = true;
+    }
+
+    /// A client that came back is told that the session has ended. It may have
+    /// known, and waited only for this.
+    pub(crate) fn read_epitaph(&mut self, close: Close) -> Result<(), Violation> {
+        self.session.read_epitaph(close)?;
+        self.news = true;
+        self.call = true;
+        Ok(())
     }
 
     /// The link has died. Its roles die with it.
