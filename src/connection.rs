@@ -310,9 +310,11 @@ impl Connection {
     /// [`close_timeout`](Builder::close_timeout), through a reconnection too.
     ///
     /// What was handed out before is acknowledged, what was not is not: the
-    /// peer learns how far this side has read. Later calls on this connection
-    /// fail with [`Error::Closed`]. Once it is closed, closing again only tells
-    /// the result again.
+    /// peer learns how far this side has read. If both sides close and neither
+    /// has read what the other sent, both therefore wait in vain, and err.
+    ///
+    /// Later sends fail with [`Error::Closed`]; what had arrived can still be
+    /// received. Closing again only tells the result again.
     ///
     /// # Errors
     ///

@@ -165,7 +165,9 @@ impl Dialler {
                             let host = self.hosts[attempt.host].name.clone();
                             attempt.failed(Cause::Resolve { host, error: Arc::new(error) })
                         }
-                        None if due => attempt.failed(Cause::ConnectTimeout(self.timeout)),
+                        // A resolver that takes its time does not say that there is no such name.
+                        None if due => Try { resolved: true, ..attempt }
+                            .failed(Cause::ConnectTimeout(self.timeout)),
                         None => {
                             self.step = Step::Resolving { attempt, until };
                             return;

@@ -156,6 +156,10 @@ impl Door {
         self.lobby.is_closed()
     }
 
+    pub(crate) fn close(&self) {
+        self.lobby.close();
+    }
+
     /// Names the sockets to poll, each with an index: 0 is the listener's own.
     pub(crate) fn watch<'a>(&'a self, mut add: impl FnMut(usize, &'a Socket)) {
         if self.paused.is_none() {
@@ -370,9 +374,10 @@ impl Door {
         });
         let Some((_, shared)) = lost.min_by_key(|(since, _)| *since) else { return false };
         let mut state = shared.lock();
-        log::info!("{}: its lost session makes room for a new client", state.peer());
+        let peer = state.peer();
         state.give_up(0, Cause::Rejected(Rejection::Full));
         shared.settle(state);
+        log::info!("{peer}: its lost session makes room for a new client");
         // It is counted out when the keeper finds that it is over.
         true
     }
@@ -401,8 +406,11 @@ impl Door {
 /// a new one.
 fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> Option<Guest> {
     let mut state = shared.lock();
-    let admission = state.session.judge(hello);
-    let refusal = match admission {
+    if state.has_ended() && !state.was_closed() {
+        // Given up, and not buried yet.
+        return Some(guest);
+    }
+    let refusal = match state.session.judge(hello) {
         Admission::Stale => Rejection::Stale,
         Admission::Impossible => Rejection::Protocol,
         Admission::Other => {
@@ -419,7 +427,6 @@ fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> O
             guest.socket.shutdown(Shutdown::Write);
             return None;
         }
-        Admission::Resume if state.has_ended() => return Some(guest),
         Admission::Resume => {
             state.lose(Cause::Replaced);
             match state.session.resume(hello, now) {
@@ -432,7 +439,7 @@ fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> O
             }
         }
     };
-    drop(state);
+    shared.settle(state);
     log::info!("{}: rejected for session {:?}: {refusal}", guest.addr, hello.token);
     reject(&guest, refusal);
     None

@@ -5,12 +5,14 @@
 //! then wait in `poll` for sockets, for the next deadline, or for a call.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::config::Heartbeat;
 use crate::dial::Dialler;
 use crate::door::Door;
+use crate::error::Cause;
 use crate::event::Event;
 use crate::link::{Shared, Summons, Visit};
 use crate::net::{self, Interest, Socket};
@@ -218,6 +220,23 @@ impl Keeper {
         let Trade::Client(dialler) = &mut self.trade else { return };
         let Some(ward) = self.wards.values().next() else { return };
         dialler.advance(&ward.shared, &self.summons, ready);
+    }
+}
+
+/// A keeper that dies takes nobody into limbo. It should only ever find that
+/// there is nothing left to keep.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        for ward in self.wards.values() {
+            let mut state = ward.shared.lock();
+            let cause = Cause::Io(Arc::new(io::Error::other("the heartbeat thread panicked")));
+            state.lose(cause.clone());
+            state.give_up(0, cause);
+            ward.shared.settle(state);
+        }
+        if let Trade::Server(door) = &self.trade {
+            door.close();
+        }
     }
 }
 

@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 
 /// How often, and how far apart, a lost link is tried again.
 ///
-/// The first attempt after a loss is made at once, the others after a delay.
-/// When the attempts are spent, the connection gives up with
-/// [`Error::GaveUp`](crate::Error::GaveUp). The budget is filled up again by a
-/// link that works: one on which the session moved forward, or that stayed up
-/// for a while. The same policy holds for the first connect.
+/// The first attempt after the loss of a link that worked is made at once, the
+/// others after a delay. When the attempts are spent, the connection gives up
+/// with [`Error::GaveUp`](crate::Error::GaveUp). A link works, and fills the
+/// budget up again, if the session moved forward on it, or if it stayed up for
+/// a while; one that does neither costs an attempt like a refusal. The same
+/// policy holds for the first connect.
+///
+/// Attempts without a delay are limited to 32, of which one comes back each
+/// second: a server that crashes on what it is sent again is not hammered.
 ///
 /// The default is five attempts, 3 s apart.
 ///

@@ -61,7 +61,9 @@ impl Shared {
             deadline: state.deadline(self.resume_within),
             watch: state.watch(),
             events: state.events.drain(..).collect(),
-            on_event: state.on_event.clone(),
+            // The last events are the last use of the callback, which may
+            // itself hold the connection.
+            on_event: if over { state.on_event.take() } else { state.on_event.clone() },
             lost: state.lost.clone().filter(|_| !over),
             over,
         };
