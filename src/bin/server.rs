@@ -90,6 +90,9 @@ fn accept(listener: &Listener, mode: &Mode) {
                 continue;
             }
         };
+        if let Mode::Chat(chat) = mode {
+            chat.join(number, connection.clone());
+        }
         log::info!("client-{number}: connected from {}", connection.peer_addr());
         let watching = mode.clone();
         connection.on_event(move |event| {
@@ -99,9 +102,6 @@ fn accept(listener: &Listener, mode: &Mode) {
                 chat.note(number, &event);
             }
         });
-        if let Mode::Chat(chat) = mode {
-            chat.join(number, connection.clone());
-        }
         let mode = mode.clone();
         let thread = thread::Builder::new().name(format!("client-{number}")).stack_size(STACK);
         let serving = connection.clone();
