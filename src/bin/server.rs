@@ -96,11 +96,11 @@ fn accept(listener: &Listener, mode: &Mode) {
         log::info!("client-{number}: connected from {}", connection.peer_addr());
         let watching = mode.clone();
         connection.on_event(move |event| {
-            let (level, line) = events::of_server(number, &event);
-            log::log!(level, "{line}");
             if let Mode::Chat(chat) = &watching {
                 chat.note(number, &event);
             }
+            let (level, line) = events::of_server(number, &event);
+            log::log!(level, "{line}");
         });
         let mode = mode.clone();
         let thread = thread::Builder::new().name(format!("client-{number}")).stack_size(STACK);
