@@ -267,3 +267,19 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
         fds.iter_mut().for_each(PollFd::clear_revents);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Trap 17.
+    #[test]
+    fn a_socket_that_met_itself_is_refused() {
+        let itself = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        itself.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let addr = itself.local_addr().unwrap();
+        itself.connect(&addr).unwrap();
+        let refused = Socket(itself).connected().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -1,0 +1,251 @@
+//! Servers that take a link and give nothing.
+
+use std::thread::{self, JoinHandle};
+
+use longlink::{Cause, Connection, Error, Event, Rejection, RetryPolicy};
+
+use crate::proxy::How;
+use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, until};
+use crate::wire::{CLOSE, DATA, FULL, Hello, RawServer, REJECT, VERSION, Welcome, frame, ping};
+
+fn five() -> longlink::Builder {
+    calm().retry(RetryPolicy::fixed(ms(10), 5))
+}
+
+fn attempts(log: &Log) -> Vec<u32> {
+    let retries = log.events().into_iter().filter_map(|event| match event {
+        Event::Retrying { attempt, .. } => Some(attempt),
+        _ => None,
+    });
+    retries.collect()
+}
+
+// Trap 14.
+#[test]
+fn a_server_that_accepts_and_drops_spends_the_first_budget() {
+    let rig = Rig::new(five());
+    rig.proxy.accept_and_close(true);
+    let log = Log::new("client");
+    let error = five().on_event(log.callback()).connect(rig.proxy.addr()).unwrap_err();
+    assert!(matches!(error, Error::GaveUp { unacknowledged: 0, .. }), "{error:?}");
+    assert!(rig.proxy.wait_for(|stats| stats.accepted == 5, SOON));
+    log.says("gave up after 5 attempts", 1);
+    assert_eq!(attempts(&log), [2, 3, 4, 5]);
+}
+
+// Trap 14.
+#[test]
+fn a_server_that_accepts_and_drops_spends_the_budget_of_a_session() {
+    let rig = Rig::new(five());
+    let (client, server) = rig.pair();
+    client.send(b"taken").unwrap();
+    server.takes(b"taken");
+    rig.proxy.accept_and_close(true);
+    rig.proxy.cut(How::Fin);
+    for message in ["one", "two"] {
+        client.send(message.as_bytes()).unwrap();
+    }
+    let error = client.recv().unwrap_err();
+    let Error::GaveUp { unacknowledged, cause: Cause::Eof, .. } = &error else {
+        panic!("{error:?}");
+    };
+    // Whether the server's application came back for more is not told.
+    assert!((2..=3).contains(unacknowledged), "{unacknowledged}");
+    assert_eq!(attempts(&client.log), [1, 2, 3, 4, 5]);
+    let left = client.take_unacknowledged();
+    assert_eq!(left.len() as u64, *unacknowledged);
+    assert_eq!(left[left.len() - 2..], ["one", "two"]);
+}
+
+/// Welcomes every client, says this, and drops it.
+fn drop_everybody(says: Vec<u8>) -> (Side, JoinHandle<usize>) {
+    let raw = RawServer::new();
+    let addr = raw.addr();
+    let welcomes = thread::spawn(move || {
+        for count in 0..6 {
+            let (mut link, _) = raw.welcome(&Welcome::new(7));
+            link.send(&says);
+            if count == 0 {
+                // The connection has to be there before it is lost.
+                link.read();
+            }
+            link.end();
+        }
+        6
+    });
+    let client = connect(calm().retry(RetryPolicy::fixed(ms(300), 5)), addr);
+    client.send(b"lost").unwrap();
+    (client, welcomes)
+}
+
+// Trap 14.
+#[test]
+fn a_server_that_welcomes_and_drops_spends_the_budget() {
+    let (client, welcomes) = drop_everybody(Vec::new());
+    client.says("gave up after 5 attempts, 1 messages not acknowledged", 1);
+    assert_eq!(attempts(&client.log), [1, 2, 3, 4, 5]);
+    assert_eq!(join(welcomes), 6);
+}
+
+// Trap 14: a frame refills only with some time of uptime.
+#[test]
+fn a_server_that_welcomes_and_pings_and_drops_spends_the_budget() {
+    let (client, welcomes) = drop_everybody(ping(1));
+    client.says("gave up after 5 attempts, 1 messages not acknowledged", 1);
+    assert_eq!(attempts(&client.log), [1, 2, 3, 4, 5]);
+    assert_eq!(join(welcomes), 6);
+}
+
+// Trap 14, the other way round.
+#[test]
+fn twenty_cuts_of_a_working_link_do_not_spend_the_budget() {
+    let rig = Rig::new(five());
+    let (client, server) = rig.pair();
+    for round in 1..=20 {
+        client.send(b"forward").unwrap();
+        server.takes(b"forward");
+        rig.proxy.cut(How::Rst);
+        client.says("resumed, ", round);
+    }
+    assert_eq!(attempts(&client.log), [1; 20]);
+}
+
+// Trap 25: what it is sent kills the server, each time after some progress.
+#[test]
+fn a_server_that_crashes_on_a_message_is_not_replayed_at_full_speed() {
+    let raw = RawServer::new();
+    let addr = raw.addr();
+    thread::spawn(move || {
+        for epoch in 1.. {
+            let (mut link, _) = raw.welcome(&Welcome::new(epoch));
+            link.send(frame(DATA, b"a reply, so there is progress"));
+            link.read_kind(DATA);
+            link.end();
+        }
+    });
+    let client = connect(calm().retry(RetryPolicy::fixed(ms(1), 5)), addr);
+    client.send(b"poison").unwrap();
+    let slow = || {
+        let events = client.log.events().into_iter();
+        events.filter(|e| matches!(e, Event::Retrying { after, .. } if *after >= ms(800))).count()
+    };
+    // The first attempts are quick, and then there is one a second.
+    until("it slows down", || slow() > 0);
+    let quick = attempts(&client.log).len();
+    assert!((30..40).contains(&quick), "{quick} attempts");
+    client.abort();
+    assert_eq!(client.take_unacknowledged(), ["poison"]);
+}
+
+// Trap 25.
+#[test]
+fn a_handler_that_panics_does_not_take_the_message() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    let handler = thread::spawn(move || {
+        while let Some(message) = server.connection_recv() {
+            if message == "poison" {
+                std::panic::resume_unwind(Box::new("it choked"));
+            }
+        }
+    });
+    for message in ["fine", "poison", "behind it"] {
+        client.send(message.as_bytes()).unwrap();
+    }
+    let error = client.recv().unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { unacknowledged: 2, .. }), "{error:?}");
+    assert_eq!(client.take_unacknowledged(), ["poison", "behind it"]);
+    assert!(handler.join().is_err());
+    // It is over: no replay follows.
+    assert_eq!(client.stats().reconnects, 0);
+}
+
+impl Side {
+    fn connection_recv(&self) -> Option<longlink::Bytes> {
+        self.recv().unwrap()
+    }
+}
+
+fn reject(code: u8) -> Vec<u8> {
+    frame(REJECT, [&[code][..], b"no\x1b[2J\xff"].concat())
+}
+
+#[test]
+fn a_final_rejection_ends_the_attempts() {
+    for (code, rejection) in [(VERSION, Rejection::Version), (99, Rejection::Other(99))] {
+        let raw = RawServer::new();
+        let addr = raw.addr();
+        let thread = thread::spawn(move || five().connect(addr));
+        let (mut link, hello) = raw.accept();
+        assert_eq!((hello.version, hello.attempt, hello.epoch), (1, 1, 0));
+        link.send(reject(code));
+        let error = join(thread).unwrap_err();
+        let Error::GaveUp { cause: Cause::Rejected(why), .. } = error else { panic!("{error:?}") };
+        assert_eq!(why, rejection);
+    }
+}
+
+#[test]
+fn a_retryable_rejection_is_tried_again() {
+    let raw = RawServer::new();
+    let addr = raw.addr();
+    let thread = thread::spawn(move || connect(five(), addr));
+    for attempt in 1..=2 {
+        let (mut link, hello) = raw.accept();
+        assert_eq!(hello.attempt, attempt);
+        link.send(reject(FULL));
+    }
+    let (_link, hello) = raw.welcome(&Welcome::new(7));
+    let client = join(thread);
+    assert_eq!(hello.attempt, 3);
+    client.says("failed: rejected: the server is full", 2);
+}
+
+// Bad input: whatever a server says instead of a welcome is one failed attempt.
+#[test]
+fn a_server_that_speaks_nonsense_is_a_failed_attempt() {
+    let fine = Welcome::new(7);
+    let answers: Vec<(&str, Vec<u8>)> = vec![
+        ("text", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        ("zeros", vec![0; 100]),
+        ("a huge length", crate::wire::header(1, u32::MAX)),
+        ("data first", frame(DATA, b"hello")),
+        ("a ping first", ping(1)),
+        ("another version", Welcome { version: 2, ..fine }.bytes()),
+        ("no epoch", Welcome { epoch: 0, ..fine }.bytes()),
+        ("counters of nobody", Welcome { received: 3, ..fine }.bytes()),
+        ("a short welcome", frame(1, [0; 3])),
+        ("a hello", Hello::new(1).bytes()),
+        ("an empty rejection", frame(REJECT, b"")),
+        ("a close of what is not", frame(CLOSE, [0, 0, 0, 0, 0, 0, 0, 0, 9])),
+    ];
+    let raw = RawServer::new();
+    let addr = raw.addr();
+    let builder = calm().retry(RetryPolicy::fixed(ms(1), 100));
+    let thread = thread::spawn(move || connect(builder, addr));
+    for (_, answer) in &answers {
+        let (mut link, _) = raw.accept();
+        link.send(answer);
+        link.read_end();
+    }
+    let (_link, hello) = raw.welcome(&fine);
+    let client = join(thread);
+    assert_eq!(client.log.count("failed: protocol violation: "), answers.len());
+    assert_eq!(hello.attempt, answers.len() as u64 + 1);
+}
+
+#[test]
+fn never_means_one_attempt_at_first_and_none_later() {
+    let rig = Rig::new(calm());
+    let client = rig.connect_with(calm().retry(RetryPolicy::never()));
+    let _server = rig.accept();
+    rig.proxy.cut(How::Fin);
+    let error = client.recv().unwrap_err();
+    assert!(matches!(error, Error::GaveUp { cause: Cause::Eof, .. }), "{error:?}");
+    rig.proxy.refuse(true);
+    let error = Connection::builder()
+        .retry(RetryPolicy::never())
+        .connect(rig.proxy.addr())
+        .unwrap_err();
+    assert!(matches!(error, Error::GaveUp { cause: Cause::Io(_) | Cause::Eof, .. }), "{error:?}");
+}

@@ -1,0 +1,315 @@
+//! Ends: in order, at once, in the midst of something, and unheard.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use longlink::{Builder, Error, RetryPolicy};
+
+use crate::proxy::{Direction, How};
+use crate::rig::{Rig, SLACK, SOON, calm, join, ms, timed, until};
+
+const BRIEF: Duration = ms(300);
+
+/// Gives up closing soon.
+fn brief() -> Builder {
+    calm().close_timeout(BRIEF)
+}
+
+#[track_caller]
+fn closes_late(client: &longlink::Connection, unacknowledged: u64) {
+    let (closed, took) = timed(|| client.close());
+    match closed {
+        Err(Error::Closed { unacknowledged: open, .. }) => assert_eq!(open, unacknowledged),
+        Ok(()) if unacknowledged == 0 => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(took >= BRIEF && took < BRIEF + SLACK, "{took:?}");
+    assert_eq!(client.take_unacknowledged().len() as u64, unacknowledged);
+}
+
+// Trap 15.
+#[test]
+fn close_during_a_connect_is_bounded_and_says_what_is_open() {
+    let rig = Rig::new(brief());
+    let (client, _server) = rig.pair();
+    rig.proxy.hold_connect(true);
+    rig.proxy.cut(How::Fin);
+    client.send(b"one").unwrap();
+    client.send(b"two").unwrap();
+    assert!(rig.proxy.wait_for(|stats| stats.accepted == 2, SOON));
+    closes_late(&client, 2);
+}
+
+// Trap 15.
+#[test]
+fn close_during_a_retry_delay_is_bounded_and_says_what_is_open() {
+    let rig = Rig::new(brief());
+    let hour = Duration::from_secs(3600);
+    let client = rig.connect_with(brief().retry(RetryPolicy::fixed(hour, 9)));
+    let _server = rig.accept();
+    rig.proxy.refuse(true);
+    rig.proxy.cut(How::Fin);
+    client.send(b"one").unwrap();
+    client.says("attempt 2 of 9 in ", 1);
+    closes_late(&client, 1);
+    client.says("closed, 1 messages not acknowledged", 1);
+}
+
+// Trap 15.
+#[test]
+fn close_during_a_reconnect_goes_through_if_there_is_time() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    rig.proxy.hold_connect(true);
+    rig.proxy.cut(How::Fin);
+    client.send(b"last words").unwrap();
+    let client = Arc::new(client);
+    let closing = thread::spawn({
+        let client = client.clone();
+        move || client.close()
+    });
+    assert!(rig.proxy.wait_for(|stats| stats.accepted == 2, SOON));
+    until("close has begun", || matches!(client.try_send(b""), Err(Error::Finished)));
+    rig.proxy.hold_connect(false);
+    server.takes(b"last words");
+    server.takes_end();
+    join(closing).unwrap();
+}
+
+// Trap 15.
+#[test]
+fn close_behind_a_blocked_write_is_bounded_and_says_what_is_open() {
+    let rig = Rig::new(brief().window(16 << 20));
+    let (client, _server) = rig.pair();
+    rig.proxy.stall(Direction::Up, true);
+    for _ in 0..60 {
+        client.send(&[0; 256 * 1024]).unwrap();
+    }
+    closes_late(&client, 60);
+}
+
+// Trap 15.
+#[test]
+fn close_during_a_replay_delivers_it() {
+    let rig = Rig::new(calm().window(16 << 20));
+    let (client, server) = rig.pair();
+    rig.proxy.stall(Direction::Up, true);
+    for i in 0..60 {
+        client.send(&[i; 256 * 1024]).unwrap();
+    }
+    rig.proxy.cut(How::Fin);
+    rig.proxy.stall(Direction::Up, false);
+    client.says("resumed, ", 1);
+    let closing = thread::spawn(move || (client.close(), client));
+    for i in 0..60 {
+        server.takes([i; 256 * 1024]);
+    }
+    server.takes_end();
+    let (closed, client) = join(closing);
+    closed.unwrap();
+    assert_eq!(client.stats().reconnects, 1);
+}
+
+// Trap 15.
+#[test]
+fn close_against_data_in_flight_tells_how_far_it_was_read() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    for i in 0..10u8 {
+        server.send(&[i]).unwrap();
+    }
+    for i in 0..4u8 {
+        client.takes([i]);
+    }
+    // Closing, the application is done with the four it was given.
+    client.close().unwrap();
+    server.takes_end();
+    let error = server.send(b"more").unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { unacknowledged: 6, .. }), "{error:?}");
+    assert_eq!(server.take_unacknowledged(), [b"\x04", b"\x05", b"\x06", b"\x07", b"\x08", b"\x09"].map(|m| &m[..]));
+}
+
+// Trap 15.
+#[test]
+fn both_close_at_once() {
+    let rig = Rig::new(calm());
+    for _ in 0..20 {
+        let (client, server) = rig.pair();
+        client.send(b"up").unwrap();
+        client.takes_nothing_yet();
+        server.takes(b"up");
+        let other = thread::spawn(move || server.close());
+        client.close().unwrap();
+        join(other).unwrap();
+    }
+}
+
+impl crate::rig::Side {
+    fn takes_nothing_yet(&self) {
+        assert!(matches!(self.try_recv(), Err(Error::WouldBlock)));
+    }
+}
+
+/// Cuts at each offset of what goes one way while a connection ends in order.
+fn cut_the_end(direction: Direction, how: How) {
+    let rig = Rig::new(calm());
+    for offset in 0..70 {
+        let (client, server) = rig.pair();
+        client.send(b"before").unwrap();
+        server.takes(b"before");
+        rig.proxy.cut_after(direction, offset, how);
+        client.send(b"last").unwrap();
+        let closing = thread::spawn(move || (client.close(), client));
+        server.takes(b"last");
+        server.takes_end();
+        let (closed, took) = timed(|| server.close());
+        closed.unwrap_or_else(|e| panic!("server, {offset}: {e:?}"));
+        let (closed, client) = join(closing);
+        closed.unwrap_or_else(|e| panic!("client, {offset}: {e:?}"));
+        assert!(took < SLACK, "{offset}: {took:?}");
+        assert_eq!(client.take_unacknowledged().len() + server.take_unacknowledged().len(), 0);
+        assert_eq!(client.stats().sessions_lost, 0);
+    }
+}
+
+// Trap 15: the last acknowledgement, the last words, and their answers are lost.
+#[test]
+fn an_end_that_is_cut_anywhere_up_is_learnt() {
+    cut_the_end(Direction::Up, How::Fin);
+    cut_the_end(Direction::Up, How::Rst);
+}
+
+// Trap 15.
+#[test]
+fn an_end_that_is_cut_anywhere_down_is_learnt() {
+    cut_the_end(Direction::Down, How::Fin);
+    cut_the_end(Direction::Down, How::Rst);
+}
+
+// Trap 15: the server has closed, and the client was not there to hear it.
+#[test]
+fn a_client_that_was_away_learns_the_end() {
+    let rig = Rig::new(calm().close_timeout(BRIEF));
+    let (client, server) = rig.pair();
+    for message in ["one", "two"] {
+        client.send(message.as_bytes()).unwrap();
+    }
+    server.takes(b"one");
+    rig.proxy.hold_connect(true);
+    rig.proxy.cut(How::Fin);
+    server.says("lost: ", 1);
+    let closed = server.close();
+    assert!(closed.is_ok(), "{closed:?}");
+    rig.proxy.hold_connect(false);
+    let error = client.recv().unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { unacknowledged: 1, .. }), "{error:?}");
+    assert_eq!(client.take_unacknowledged(), ["two"]);
+    assert_eq!(client.stats().sessions_lost, 0);
+}
+
+#[test]
+fn a_dropped_connection_says_what_it_had_to_say() {
+    let rig = Rig::new(calm().window(16 << 20));
+    let (client, server) = rig.pair();
+    for i in 0..40 {
+        client.send(&[i; 256 * 1024]).unwrap();
+    }
+    let (_, took) = timed(|| drop(client));
+    assert!(took < SLACK, "drop took {took:?}");
+    for i in 0..40 {
+        server.takes([i; 256 * 1024]);
+    }
+    server.takes_end();
+    server.close().unwrap();
+}
+
+#[test]
+fn a_dropped_connection_does_not_take_what_it_did_not_read() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    for message in ["read", "unread", "unread"] {
+        server.send(message.as_bytes()).unwrap();
+    }
+    client.takes(b"read");
+    drop(client);
+    let error = server.close().unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { unacknowledged: 2, .. }), "{error:?}");
+}
+
+#[test]
+fn a_connection_dropped_by_a_panic_aborts() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    server.send(b"in its hands").unwrap();
+    let handler = thread::spawn(move || {
+        client.takes(b"in its hands");
+        std::panic::resume_unwind(Box::new("it choked"));
+    });
+    assert!(handler.join().is_err());
+    let error = server.recv().unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { unacknowledged: 1, .. }), "{error:?}");
+}
+
+#[test]
+fn abort_ends_both_sides_at_once() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    let client = Arc::new(client);
+    let receiving = thread::spawn({
+        let client = client.clone();
+        move || client.recv()
+    });
+    client.send(b"one").unwrap();
+    server.takes(b"one");
+    client.send(b"two").unwrap();
+    let (_, took) = timed(|| {
+        client.abort();
+        let received = join(receiving);
+        assert!(matches!(received, Err(Error::Closed { .. })), "{received:?}");
+    });
+    assert!(took < SLACK, "{took:?}");
+    // What had arrived is handed out first.
+    server.takes(b"two");
+    assert!(matches!(server.recv(), Err(Error::PeerClosed { unacknowledged: 0, .. })));
+    assert!(matches!(client.send(b"more"), Err(Error::Closed { .. })));
+    client.abort();
+}
+
+#[test]
+fn a_full_window_gives_way_when_the_peer_closes() {
+    let rig = Rig::new(calm().window(10_000));
+    let (client, server) = rig.pair();
+    let sending = thread::spawn(move || {
+        let mut sent = 0;
+        loop {
+            match client.send(&[0; 1000]) {
+                Ok(()) => sent += 1,
+                Err(e) => return (e, sent, client.take_unacknowledged().len()),
+            }
+        }
+    });
+    until("the sender is blocked", || !sending.is_finished());
+    server.take();
+    server.take();
+    server.close().unwrap();
+    let (error, sent, left) = join(sending);
+    assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
+    assert_eq!(error.unacknowledged(), Some(left as u64));
+    assert_eq!(sent - left, 2);
+}
+
+#[test]
+fn an_end_is_gone_from_the_server_soon() {
+    let rig = Rig::new(calm().max_clients(1));
+    for _ in 0..10 {
+        // There is room for the next one only once this one is counted out.
+        let (client, server) = rig.pair_with(calm().retry(RetryPolicy::fixed(ms(20), 500)));
+        client.send(b"bye").unwrap();
+        server.takes(b"bye");
+        let closing = thread::spawn(move || client.close());
+        server.takes_end();
+        server.close().unwrap();
+        join(closing).unwrap();
+    }
+}

@@ -1,0 +1,23 @@
+//! The traps: what goes wrong with long connections, one test for each way.
+//!
+//! The numbers are those of the design's list. Traps 4, 5 and 13 are also
+//! played with real processes in `programs.rs`; the rules of the protocol alone
+//! are played with in the core's simulation.
+
+#[path = "../support/proxy.rs"]
+#[allow(unreachable_pub)]
+mod proxy;
+mod rig;
+mod wire;
+
+mod budget;
+mod close;
+mod cut;
+mod face;
+mod hostile;
+mod limits;
+mod pressure;
+mod restart;
+mod signals;
+mod silence;
+mod takeover;

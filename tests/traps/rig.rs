@@ -1,0 +1,258 @@
+//! Connections under a fault proxy, and everything they said when a test fails.
+
+use std::fmt::Write;
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use longlink::{Builder, Bytes, Connection, Event, Heartbeat, Listener, RetryPolicy, ToHosts};
+
+use crate::proxy::Proxy;
+
+/// The patience of every wait: for machines that do much else meanwhile.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// What a busy machine may add to a time that is promised.
+pub(crate) const SLACK: Duration = Duration::from_millis(800);
+
+/// The clock.
+#[expect(clippy::disallowed_methods, reason = "tests of time need to read it")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Runs `body`, and tells how long it took.
+pub(crate) fn timed<T>(body: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = now();
+    let result = body();
+    (result, begun.elapsed())
+}
+
+/// Waits until something is true that nobody announces.
+#[track_caller]
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = now() + SOON;
+    while !done() {
+        assert!(now() < deadline, "not within {SOON:?}: {what}");
+        thread::park_timeout(ms(1));
+    }
+}
+
+/// Waits for a thread, but not for ever.
+#[track_caller]
+pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
+    until("a thread ends", || thread.is_finished());
+    thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))
+}
+
+/// What happened to a connection.
+pub(crate) struct Log {
+    name: &'static str,
+    begun: Instant,
+    seen: Mutex<Vec<(Instant, Event)>>,
+    changed: Condvar,
+}
+
+impl Log {
+    pub(crate) fn new(name: &'static str) -> Arc<Log> {
+        let (seen, changed) = Default::default();
+        Arc::new(Log { name, begun: now(), seen, changed })
+    }
+
+    /// The callback that fills it.
+    pub(crate) fn callback(self: &Arc<Log>) -> impl Fn(Event) + Send + Sync + 'static {
+        let log = self.clone();
+        move |event| {
+            log.seen.lock().unwrap().push((now(), event));
+            log.changed.notify_all();
+        }
+    }
+
+    /// Waits for the nth event, from 1, that prints with this text.
+    #[track_caller]
+    pub(crate) fn says(&self, text: &str, nth: usize) -> (Instant, Event) {
+        let mut found = None;
+        let seen = self.seen.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(seen, SOON, |seen| {
+            let mut matching = seen.iter().filter(|(_, event)| event.to_string().contains(text));
+            found = matching.nth(nth - 1).cloned();
+            found.is_none()
+        });
+        drop(waited.unwrap());
+        found.unwrap_or_else(|| panic!("{}: never {text:?} ({nth})", self.name))
+    }
+
+    /// How many events print with this text.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.lines().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// The events so far, without heartbeats.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        let seen = self.seen.lock().unwrap();
+        let events = seen.iter().map(|(_, event)| event);
+        events.filter(|event| !matches!(event, Event::Heartbeat { .. })).cloned().collect()
+    }
+
+    fn lines(&self) -> String {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = String::new();
+        for (at, event) in &*seen {
+            writeln!(lines, "{:9.3?} {event}", at.duration_since(self.begun)).unwrap();
+        }
+        lines
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- {}\n{}", self.name, self.lines());
+        }
+    }
+}
+
+/// A connection, its log, and its counters when the test fails.
+pub(crate) struct Side {
+    connection: Connection,
+    pub(crate) log: Arc<Log>,
+}
+
+impl Side {
+    pub(crate) fn new(connection: Connection, log: Arc<Log>) -> Side {
+        connection.on_event(log.callback());
+        Side { connection, log }
+    }
+
+    /// The message that comes next.
+    #[track_caller]
+    pub(crate) fn take(&self) -> Bytes {
+        match self.recv_timeout(SOON) {
+            Ok(Some(message)) => message,
+            other => panic!("{}: no message but {other:?}", self.log.name),
+        }
+    }
+
+    /// The message that comes next is this.
+    #[track_caller]
+    pub(crate) fn takes(&self, message: impl AsRef<[u8]>) {
+        assert_eq!(self.take(), message.as_ref(), "{}", self.log.name);
+    }
+
+    /// What comes next is the end.
+    #[track_caller]
+    pub(crate) fn takes_end(&self) {
+        match self.recv_timeout(SOON) {
+            Ok(None) => {}
+            other => panic!("{}: no end but {other:?}", self.log.name),
+        }
+    }
+
+    pub(crate) fn says(&self, text: &str, nth: usize) -> (Instant, Event) {
+        self.log.says(text, nth)
+    }
+}
+
+impl Deref for Side {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- {}: {:?} {:?}", self.log.name, self.connection, self.stats());
+        }
+    }
+}
+
+/// Settings that lose and regain a link in no time, and find a dead one late
+/// enough for a busy machine.
+pub(crate) fn quick() -> Builder {
+    Connection::builder()
+        .heartbeat(Heartbeat::every(ms(100)).misses(8))
+        .retry(RetryPolicy::fixed(ms(5), 1000))
+        .connect_timeout(ms(1000))
+        .close_timeout(SOON)
+}
+
+/// Settings under which only the sockets tell that a link is lost.
+pub(crate) fn calm() -> Builder {
+    quick().heartbeat(Heartbeat::every(Duration::from_secs(60))).connect_timeout(SOON)
+}
+
+/// A listener behind a proxy.
+pub(crate) struct Rig {
+    pub(crate) listener: Listener,
+    pub(crate) proxy: Proxy,
+    builder: Builder,
+}
+
+impl Rig {
+    /// Both sides with these settings.
+    pub(crate) fn new(builder: Builder) -> Rig {
+        let listener = builder.clone().bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::to(listener.local_addr());
+        Rig { listener, proxy, builder }
+    }
+
+    pub(crate) fn connect(&self) -> Side {
+        self.connect_with(self.builder.clone())
+    }
+
+    pub(crate) fn connect_with(&self, builder: Builder) -> Side {
+        connect(builder, self.proxy.addr())
+    }
+
+    pub(crate) fn accept(&self) -> Side {
+        Side::new(self.listener.accept().unwrap(), Log::new("server"))
+    }
+
+    /// A client and what the server has of it.
+    pub(crate) fn pair(&self) -> (Side, Side) {
+        self.pair_with(self.builder.clone())
+    }
+
+    pub(crate) fn pair_with(&self, builder: Builder) -> (Side, Side) {
+        let client = self.connect_with(builder);
+        (client, self.accept())
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- proxy: {:?}", self.proxy.stats());
+        }
+    }
+}
+
+pub(crate) fn connect(builder: Builder, addr: impl ToHosts) -> Side {
+    let log = Log::new("client");
+    let connection = builder.on_event(log.callback()).connect(addr).unwrap();
+    Side { connection, log }
+}
+
+/// Echoes on a thread until the end. Returns what came.
+pub(crate) fn echo(side: &Arc<Side>) -> JoinHandle<Vec<Bytes>> {
+    let side = side.clone();
+    thread::spawn(move || {
+        let mut seen = Vec::new();
+        while let Ok(Some(message)) = side.recv() {
+            if side.send(&message).is_err() {
+                break;
+            }
+            seen.push(message);
+        }
+        let _ = side.finish();
+        seen
+    })
+}

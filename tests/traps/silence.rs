@@ -1,0 +1,242 @@
+//! Links that fall silent while the sockets stay open.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use longlink::{Builder, Connection, Event, Heartbeat, RetryPolicy};
+
+use crate::proxy::Direction;
+use crate::rig::{Rig, SLACK, SOON, connect, echo, join, ms, now, until};
+use crate::wire::{PING, RawServer, Welcome, ping};
+
+const INTERVAL: Duration = ms(100);
+const MISSES: u32 = 3;
+const RETRY: Duration = ms(100);
+const CONNECT: Duration = ms(400);
+
+fn watchful() -> Builder {
+    Connection::builder()
+        .heartbeat(Heartbeat::every(INTERVAL).misses(MISSES))
+        .retry(RetryPolicy::fixed(RETRY, 1000))
+        .connect_timeout(CONNECT)
+        .close_timeout(SOON)
+}
+
+/// Swallows what goes these ways until the client has lost its link and could
+/// not make another, and counts what arrived.
+fn black_out(directions: &[Direction], busy: bool) {
+    let rig = Rig::new(watchful());
+    let (client, server) = rig.pair();
+    let (client, server) = (Arc::new(client), Arc::new(server));
+    let echoed = echo(&server);
+    client.send(b"0").unwrap();
+    client.takes(b"0");
+
+    let begun = now();
+    directions.iter().for_each(|&direction| rig.proxy.swallow(direction, true));
+    let mut sent = 0;
+    let (lost, _) = if busy {
+        until("the link is lost", || {
+            sent += 1;
+            client.send(sent.to_string().as_bytes()).unwrap();
+            client.log.count("lost: ") > 0
+        });
+        client.says("lost: ", 1)
+    } else {
+        client.says("lost: ", 1)
+    };
+    // The server, which grants an interval of grace, is the one who hears
+    // nothing if only the way up is silent; its end reaches the client.
+    let grace = INTERVAL * u32::from(!directions.contains(&Direction::Down));
+    let noticed = lost - begun;
+    assert!(noticed <= INTERVAL * (MISSES + 1) + grace + SLACK, "noticed after {noticed:?}");
+
+    client.says("failed: no answer within 400ms", 1);
+    let returned = now();
+    directions.iter().for_each(|&direction| rig.proxy.swallow(direction, false));
+    let (resumed, _) = client.says("resumed, ", 1);
+    let regained = resumed.saturating_duration_since(returned);
+    assert!(regained <= CONNECT + RETRY * 6 / 5 + SLACK, "regained after {regained:?}");
+
+    for number in 1..=sent {
+        client.takes(number.to_string());
+    }
+    client.finish().unwrap();
+    client.takes_end();
+    assert_eq!(join(echoed).len(), sent + 1);
+    assert_eq!(client.stats().sessions_lost, 0);
+}
+
+// Trap 3.
+#[test]
+fn an_idle_blackhole_up_is_noticed_and_its_end_too() {
+    black_out(&[Direction::Up], false);
+}
+
+// Trap 3.
+#[test]
+fn an_idle_blackhole_down_is_noticed_and_its_end_too() {
+    black_out(&[Direction::Down], false);
+}
+
+// Trap 3.
+#[test]
+fn an_idle_blackhole_both_ways_is_noticed_and_its_end_too() {
+    black_out(&Direction::BOTH, false);
+}
+
+// Trap 3.
+#[test]
+fn a_busy_blackhole_up_is_noticed_and_its_end_too() {
+    black_out(&[Direction::Up], true);
+}
+
+// Trap 3.
+#[test]
+fn a_busy_blackhole_down_is_noticed_and_its_end_too() {
+    black_out(&[Direction::Down], true);
+}
+
+// Trap 3.
+#[test]
+fn a_busy_blackhole_both_ways_is_noticed_and_its_end_too() {
+    black_out(&Direction::BOTH, true);
+}
+
+// Trap 3.
+#[test]
+fn a_server_notices_a_silent_client_and_keeps_its_session() {
+    let rig = Rig::new(watchful());
+    let client = rig.connect_with(watchful().retry(RetryPolicy::fixed(ms(5), 1000)));
+    let server = rig.accept();
+    client.send(b"before").unwrap();
+    server.takes(b"before");
+    let begun = now();
+    Direction::BOTH.iter().for_each(|&direction| rig.proxy.swallow(direction, true));
+    let (lost, _) = server.says("lost: nothing heard for ", 1);
+    assert!(lost - begun <= INTERVAL * (MISSES + 2) + SLACK, "{:?}", lost - begun);
+    assert!(!server.is_connected());
+    server.send(b"meanwhile").unwrap();
+    Direction::BOTH.iter().for_each(|&direction| rig.proxy.swallow(direction, false));
+    client.takes(b"meanwhile");
+    server.says("resumed, ", 1);
+}
+
+// Trap 4: the kernel of a peer that hangs accepts and acknowledges.
+#[test]
+fn a_peer_whose_kernel_alone_lives_is_noticed() {
+    let raw = RawServer::new();
+    let hung = thread::spawn({
+        let addr = raw.addr();
+        move || connect(watchful().retry(RetryPolicy::fixed(ms(20), 2)), addr)
+    });
+    let (link, _) = raw.welcome(&Welcome::new(7));
+    let client = join(hung);
+    let begun = now();
+    client.send(b"taken by the kernel").unwrap();
+    let (lost, _) = client.says("lost: nothing heard for ", 1);
+    assert!(lost - begun <= INTERVAL * (MISSES + 1) + SLACK, "{:?}", lost - begun);
+    // And new connections to it, which its kernel accepts as well, are no life.
+    client.says("failed: no answer within 400ms", 2);
+    client.says("gave up after 2 attempts, 1 messages not acknowledged", 1);
+    drop(link);
+}
+
+/// Keeps a callback from returning, as a hung or stopped process would.
+#[derive(Default)]
+struct Hold {
+    held: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Hold {
+    fn set(&self, held: bool) {
+        *self.held.lock().unwrap() = held;
+        self.changed.notify_all();
+    }
+
+    /// Waits to be let go, for at most this long.
+    fn stay(&self, time: Duration) {
+        let held = self.held.lock().unwrap();
+        drop(self.changed.wait_timeout_while(held, time, |held| *held).unwrap());
+    }
+}
+
+// Trap 5.
+#[test]
+fn a_side_that_overslept_judges_nobody_unasked() {
+    let raw = RawServer::new();
+    let hold = Arc::new(Hold::default());
+    let thread = thread::spawn({
+        let (addr, hold) = (raw.addr(), hold.clone());
+        move || {
+            let client = connect(watchful(), addr);
+            let callback = client.log.callback();
+            client.on_event(move |event| {
+                let beat = matches!(event, Event::Heartbeat { id: 3, .. });
+                callback(event);
+                if beat {
+                    hold.stay(SOON);
+                }
+            });
+            client
+        }
+    });
+    hold.set(true);
+    let (mut link, _) = raw.welcome(&Welcome::new(7));
+    let client = join(thread);
+    // Two answers; the third ping is left unanswered until the keeper sleeps.
+    for id in 1..=3u64 {
+        assert_eq!(link.read_kind(PING), id.to_be_bytes());
+        link.send(crate::wire::frame(crate::wire::PONG, id.to_be_bytes()));
+    }
+    client.says("heartbeat 3 answered", 1);
+    hold.stay(INTERVAL * 12);
+    hold.set(false);
+    for id in 4..=8u64 {
+        assert_eq!(link.read_kind(PING), id.to_be_bytes());
+        link.send(crate::wire::frame(crate::wire::PONG, id.to_be_bytes()));
+    }
+    client.says("heartbeat 8 answered", 1);
+    assert_eq!(client.log.count("lost: "), 0);
+}
+
+// Trap 3: any byte proves life, and a side that only sends is answered.
+#[test]
+fn a_stream_in_one_direction_keeps_the_link() {
+    let rig = Rig::new(watchful().heartbeat(Heartbeat::every(INTERVAL).misses(8)));
+    let (client, server) = rig.pair();
+    let server = Arc::new(server);
+    let received = thread::spawn({
+        let server = server.clone();
+        move || server.incoming().map(Result::unwrap).count()
+    });
+    let begun = now();
+    let mut sent = 0;
+    until("it has streamed for twelve intervals", || {
+        client.send(&[7; 100]).unwrap();
+        sent += 1;
+        begun.elapsed() > INTERVAL * 12
+    });
+    client.close().unwrap();
+    assert_eq!(join(received), sent);
+    assert_eq!(client.log.count("lost: ") + server.log.count("lost: "), 0);
+}
+
+#[test]
+fn a_ping_is_answered_with_its_number_even_with_heartbeats_off() {
+    let raw = RawServer::new();
+    let thread = thread::spawn({
+        let addr = raw.addr();
+        move || connect(watchful().heartbeat(Heartbeat::off()), addr)
+    });
+    let (mut link, hello) = raw.welcome(&Welcome::new(7));
+    let client = join(thread);
+    assert_eq!(hello.interval, 0);
+    for id in [0, 77, u64::MAX] {
+        link.send(ping(id));
+        assert_eq!(link.read_kind(crate::wire::PONG), id.to_be_bytes());
+    }
+    assert!(client.is_connected());
+}

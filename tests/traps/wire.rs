@@ -1,0 +1,288 @@
+//! The wire by hand: peers that keep to the protocol as far as a test wants.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+
+use socket2::SockRef;
+
+use crate::rig::SOON;
+
+pub(crate) const HELLO: u8 = 0xF8;
+pub(crate) const WELCOME: u8 = 0x01;
+pub(crate) const REJECT: u8 = 0x02;
+pub(crate) const DATA: u8 = 0x03;
+pub(crate) const FIN: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x05;
+pub(crate) const PING: u8 = 0x06;
+pub(crate) const PONG: u8 = 0x07;
+pub(crate) const CLOSE: u8 = 0x08;
+
+/// The codes of a rejection.
+pub(crate) const FULL: u8 = 1;
+pub(crate) const VERSION: u8 = 3;
+pub(crate) const STALE: u8 = 4;
+pub(crate) const ENDED: u8 = 5;
+pub(crate) const PROTOCOL: u8 = 6;
+
+pub(crate) fn frame(kind: u8, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let len = u32::try_from(body.len()).unwrap();
+    [&[kind][..], &len.to_be_bytes(), body].concat()
+}
+
+/// A header that promises this much.
+pub(crate) fn header(kind: u8, len: u32) -> Vec<u8> {
+    [&[kind][..], &len.to_be_bytes()].concat()
+}
+
+pub(crate) fn ack(consumed: u64, window: u32) -> Vec<u8> {
+    frame(ACK, [&consumed.to_be_bytes()[..], &window.to_be_bytes()].concat())
+}
+
+pub(crate) fn ping(id: u64) -> Vec<u8> {
+    frame(PING, id.to_be_bytes())
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hello {
+    pub(crate) version: u16,
+    pub(crate) token: [u8; 16],
+    pub(crate) attempt: u64,
+    pub(crate) epoch: u64,
+    pub(crate) received: u64,
+    pub(crate) window: u32,
+    pub(crate) max_message: u32,
+    /// In milliseconds; 0: no heartbeats.
+    pub(crate) interval: u32,
+    pub(crate) flags: u8,
+}
+
+impl Hello {
+    /// The first of a client that pings once a minute.
+    pub(crate) fn new(token: u8) -> Hello {
+        Hello {
+            version: 1,
+            token: [token; 16],
+            attempt: 1,
+            epoch: 0,
+            received: 0,
+            window: 1 << 20,
+            max_message: 1 << 18,
+            interval: 60_000,
+            flags: 0,
+        }
+    }
+
+    /// The next one, to resume.
+    pub(crate) fn next(self, welcome: &Welcome, received: u64) -> Hello {
+        Hello { attempt: self.attempt + 1, epoch: welcome.epoch, received, ..self }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut body = b"LLNK".to_vec();
+        body.extend(self.version.to_be_bytes());
+        body.extend(self.token);
+        body.extend(self.attempt.to_be_bytes());
+        body.extend(self.epoch.to_be_bytes());
+        body.extend(self.received.to_be_bytes());
+        body.extend(self.window.to_be_bytes());
+        body.extend(self.max_message.to_be_bytes());
+        body.extend(self.interval.to_be_bytes());
+        body.push(self.flags);
+        frame(HELLO, body)
+    }
+
+    fn parse(body: &[u8]) -> Hello {
+        let mut body = Fields(body);
+        assert_eq!(body.take(), *b"LLNK");
+        Hello {
+            version: u16::from_be_bytes(body.take()),
+            token: body.take(),
+            attempt: u64::from_be_bytes(body.take()),
+            epoch: u64::from_be_bytes(body.take()),
+            received: u64::from_be_bytes(body.take()),
+            window: u32::from_be_bytes(body.take()),
+            max_message: u32::from_be_bytes(body.take()),
+            interval: u32::from_be_bytes(body.take()),
+            flags: u8::from_be_bytes(body.take()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Welcome {
+    pub(crate) version: u16,
+    pub(crate) epoch: u64,
+    pub(crate) received: u64,
+    pub(crate) window: u32,
+    pub(crate) max_message: u32,
+    pub(crate) interval: u32,
+}
+
+impl Welcome {
+    pub(crate) fn new(epoch: u64) -> Welcome {
+        let (window, max_message) = (1 << 20, 1 << 18);
+        Welcome { version: 1, epoch, received: 0, window, max_message, interval: 75_000 }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut body = self.version.to_be_bytes().to_vec();
+        body.extend(self.epoch.to_be_bytes());
+        body.extend(self.received.to_be_bytes());
+        body.extend(self.window.to_be_bytes());
+        body.extend(self.max_message.to_be_bytes());
+        body.extend(self.interval.to_be_bytes());
+        frame(WELCOME, body)
+    }
+
+    fn parse(body: &[u8]) -> Welcome {
+        let mut body = Fields(body);
+        Welcome {
+            version: u16::from_be_bytes(body.take()),
+            epoch: u64::from_be_bytes(body.take()),
+            received: u64::from_be_bytes(body.take()),
+            window: u32::from_be_bytes(body.take()),
+            max_message: u32::from_be_bytes(body.take()),
+            interval: u32::from_be_bytes(body.take()),
+        }
+    }
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (field, rest) = self.0.split_first_chunk().unwrap();
+        self.0 = rest;
+        *field
+    }
+}
+
+/// One end of a link.
+#[derive(Debug)]
+pub(crate) struct Raw(pub(crate) TcpStream);
+
+impl Raw {
+    fn new(stream: TcpStream) -> Raw {
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_write_timeout(Some(SOON)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Raw(stream)
+    }
+
+    pub(crate) fn connect(addr: SocketAddr) -> Raw {
+        Raw::new(TcpStream::connect(addr).unwrap())
+    }
+
+    /// Says hello, and is welcomed.
+    #[track_caller]
+    pub(crate) fn join(addr: SocketAddr, hello: &Hello) -> (Raw, Welcome) {
+        let mut raw = Raw::connect(addr);
+        raw.send(hello.bytes());
+        match raw.read() {
+            Some((WELCOME, body)) => (raw, Welcome::parse(&body)),
+            other => panic!("not welcome: {other:?}"),
+        }
+    }
+
+    /// Says hello, and is rejected with a code.
+    #[track_caller]
+    pub(crate) fn rejected(addr: SocketAddr, hello: &Hello) -> u8 {
+        let mut raw = Raw::connect(addr);
+        raw.send(hello.bytes());
+        match raw.read() {
+            Some((REJECT, body)) => body[0],
+            other => panic!("not rejected: {other:?}"),
+        }
+    }
+
+    /// Writes, if the peer still listens.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.0.write_all(bytes.as_ref());
+    }
+
+    /// The next frame; `None` when the link has ended.
+    #[track_caller]
+    pub(crate) fn read(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut header = [0; 5];
+        if let Err(e) = self.0.read_exact(&mut header) {
+            let timeout = matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+            assert!(!timeout, "nothing comes");
+            return None;
+        }
+        let [kind, len @ ..] = header;
+        let mut body = vec![0; u32::from_be_bytes(len) as usize];
+        self.0.read_exact(&mut body).ok()?;
+        Some((kind, body))
+    }
+
+    /// The body of the next frame of this kind.
+    #[track_caller]
+    pub(crate) fn read_kind(&mut self, wanted: u8) -> Vec<u8> {
+        loop {
+            match self.read() {
+                Some((kind, body)) if kind == wanted => return body,
+                Some(_) => {}
+                None => panic!("the link ended before a frame {wanted:#x}"),
+            }
+        }
+    }
+
+    /// Waits until the other side has ended the link. Returns the kinds of
+    /// frames that came before.
+    #[track_caller]
+    pub(crate) fn read_end(&mut self) -> Vec<u8> {
+        std::iter::from_fn(|| self.read()).map(|(kind, _)| kind).collect()
+    }
+
+    /// Whether the other side has ended the link; does not wait.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let peeked = self.0.peek(&mut [0]);
+        self.0.set_nonblocking(false).unwrap();
+        match peeked {
+            Ok(n) => n == 0,
+            Err(e) => e.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// The other end of a client.
+pub(crate) struct RawServer(TcpListener);
+
+impl RawServer {
+    pub(crate) fn new() -> RawServer {
+        RawServer(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// One that takes in little.
+    pub(crate) fn narrow() -> RawServer {
+        let server = RawServer::new();
+        SockRef::from(&server.0).set_recv_buffer_size(4096).unwrap();
+        server
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// The next client and its hello.
+    #[track_caller]
+    pub(crate) fn accept(&self) -> (Raw, Hello) {
+        let mut raw = Raw::new(self.0.accept().unwrap().0);
+        let body = raw.read_kind(HELLO);
+        (raw, Hello::parse(&body))
+    }
+
+    /// The next client, welcomed.
+    #[track_caller]
+    pub(crate) fn welcome(&self, welcome: &Welcome) -> (Raw, Hello) {
+        let (mut raw, hello) = self.accept();
+        raw.send(welcome.bytes());
+        (raw, hello)
+    }
+}
