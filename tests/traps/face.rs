@@ -1,6 +1,6 @@
 //! What the documentation says of each method.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use longlink::{
@@ -413,22 +413,26 @@ fn a_panic_in_a_callback_is_contained() {
     let builder = calm().on_event({
         let seen = seen.clone();
         move |event| {
-            seen.lock().unwrap().push(event);
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(event);
             std::panic::resume_unwind(Box::new("the callback choked"));
         }
     });
     let client = builder.connect(rig.proxy.addr()).unwrap();
     let server = rig.accept();
+    server.send(b"first").unwrap();
+    assert_eq!(client.recv().unwrap().unwrap(), "first");
     rig.proxy.cut(How::Fin);
     client.send(b"goes on").unwrap();
     server.takes(b"goes on");
-    assert_eq!(names(&seen.lock().unwrap()), ["connected", "lost", "retrying", "resumed"]);
+    let events = || names(&seen.lock().unwrap_or_else(PoisonError::into_inner));
+    until("all were told", || events().len() >= 4);
+    assert_eq!(events(), ["connected", "lost", "retrying", "resumed"]);
 }
 
 #[test]
 fn a_callback_may_use_the_connection() {
     let rig = Rig::new(calm());
-    let (client, server) = rig.pair();
+    let (client, server) = rig.warm_pair();
     let client = Arc::new(client);
     let log = Log::new("callback");
     client.on_event({
@@ -498,6 +502,8 @@ fn several_hosts_are_tried_in_turn_and_the_good_one_first_later() {
     let client = connect(calm(), [dead, rig.proxy.addr()]);
     let server = rig.accept();
     assert_eq!(client.peer_addr(), rig.proxy.addr());
+    server.send(b"first").unwrap();
+    client.takes(b"first");
     rig.proxy.cut(How::Fin);
     client.send(b"x").unwrap();
     server.takes(b"x");

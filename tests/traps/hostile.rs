@@ -228,7 +228,7 @@ fn windows_and_limits_of_a_peer_are_only_upper_bounds() {
     for (token, (window, max_message)) in (1..).zip(extreme) {
         for interval in [0, 1, u32::MAX] {
             let hello = Hello { window, max_message, interval, ..Hello::new(token) };
-            let hello = Hello { token: [token + 10 * (interval as u8); 16], ..hello };
+            let hello = Hello { token: [token + (interval % 50) as u8 * 5; 16], ..hello };
             let (mut raw, _) = Raw::join(addr, &hello);
             let side = Side::new(listener.accept().unwrap(), Log::new("server"));
             raw.send(frame(DATA, b"up"));

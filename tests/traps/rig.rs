@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use longlink::{Builder, Bytes, Connection, Event, Heartbeat, Listener, RetryPolicy, ToHosts};
+use longlink::{Builder, Bytes, Connection, Error, Event, Heartbeat, Listener, RetryPolicy, ToHosts};
 
 use crate::proxy::Proxy;
 
@@ -219,6 +219,28 @@ impl Rig {
     /// A client and what the server has of it.
     pub(crate) fn pair(&self) -> (Side, Side) {
         self.pair_with(self.builder.clone())
+    }
+
+    /// The same, with a message each way behind them: a session that carried
+    /// nothing would die with its link, and one without progress spends the
+    /// retry budget.
+    pub(crate) fn warm_pair(&self) -> (Side, Side) {
+        self.warm_pair_with(self.builder.clone())
+    }
+
+    pub(crate) fn warm_pair_with(&self, builder: Builder) -> (Side, Side) {
+        let (client, server) = self.pair_with(builder);
+        client.send(b"warm").unwrap();
+        server.takes(b"warm");
+        server.send(b"warm").unwrap();
+        client.takes(b"warm");
+        for side in [&client, &server] {
+            assert!(matches!(side.try_recv(), Err(Error::WouldBlock)));
+        }
+        for side in [&client, &server] {
+            side.sync(SOON).unwrap();
+        }
+        (client, server)
     }
 
     pub(crate) fn pair_with(&self, builder: Builder) -> (Side, Side) {

@@ -56,7 +56,7 @@ fn a_client_that_is_back_before_its_loss_was_noticed_resumes_at_once() {
 fn an_impossible_or_old_hello_leaves_the_live_link_alone() {
     let (listener, addr) = listen();
     let first = Hello::new(1);
-    let (_, welcome) = Raw::join(addr, &first);
+    let (_old, welcome) = Raw::join(addr, &first);
     let server = accept(&listener);
     let second = first.next(&welcome, 0);
     let (mut link, _) = Raw::join(addr, &second);
