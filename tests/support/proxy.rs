@@ -22,11 +22,13 @@ use std::time::{Duration, Instant};
 const CHUNK: usize = 16 * 1024;
 /// Kernel buffers asked for on each socket: small, so that back-pressure reaches the sender soon.
 const KERNEL_BUFFER: usize = 128 * 1024;
-/// A blocked write looks this often for a cut: freed by a shutdown, it would send a FIN before the RST.
+/// A blocked write looks this often for a cut: freed by a shutdown, it would send a FIN before the
+/// RST.
 const WRITE_SLICE: Duration = Duration::from_millis(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Forwards connections to a server until dropped, which closes every socket and joins every thread.
+/// Forwards connections to a server until dropped, which closes every socket and joins every
+/// thread.
 pub struct Proxy {
     addr: SocketAddr,
     shared: Arc<Shared>,
@@ -51,6 +53,8 @@ pub enum How {
     Rst,
 }
 
+/// What happened so far. Bytes are counted right after they were written: a peer may have them
+/// before they are seen here, so wait for them with `wait_for`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Connections accepted so far, those turned away included.
@@ -121,7 +125,7 @@ impl Proxy {
         self.shared.change(|state| state.swallow[direction as usize] = on);
     }
 
-    /// Stops reading; nothing is lost when it goes on.
+    /// Stops reading (16 KiB may still be taken in, not passed on); nothing is lost in the end.
     pub fn stall(&self, direction: Direction, on: bool) {
         self.shared.change(|state| state.stall[direction as usize] = on);
     }
@@ -148,7 +152,8 @@ impl Proxy {
         self.shared.change(|state| state.close = on);
     }
 
-    /// New connections are accepted, then not read, written or passed on until this is switched off.
+    /// New connections are accepted, then not read, written or passed on until this is switched
+    /// off; their server is dialled only then.
     pub fn hold_connect(&self, on: bool) {
         self.shared.change(|state| {
             state.hold = on;

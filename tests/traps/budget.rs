@@ -6,7 +6,7 @@ use longlink::{Cause, Connection, Error, Event, Rejection, RetryPolicy};
 
 use crate::proxy::How;
 use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, until};
-use crate::wire::{CLOSE, DATA, FULL, Hello, RawServer, REJECT, VERSION, Welcome, frame, ping};
+use crate::wire::{CLOSE, DATA, FULL, Hello, REJECT, RawServer, VERSION, Welcome, frame, ping};
 
 fn five() -> longlink::Builder {
     calm().retry(RetryPolicy::fixed(ms(10), 5))
@@ -141,7 +141,7 @@ fn a_handler_that_panics_does_not_take_the_message() {
     let rig = Rig::new(calm());
     let (client, server) = rig.pair();
     let handler = thread::spawn(move || {
-        while let Some(message) = server.connection_recv() {
+        while let Some(message) = server.recv().unwrap() {
             if message == "poison" {
                 std::panic::resume_unwind(Box::new("it choked"));
             }
@@ -156,12 +156,6 @@ fn a_handler_that_panics_does_not_take_the_message() {
     assert!(handler.join().is_err());
     // It is over: no replay follows.
     assert_eq!(client.stats().reconnects, 0);
-}
-
-impl Side {
-    fn connection_recv(&self) -> Option<longlink::Bytes> {
-        self.recv().unwrap()
-    }
 }
 
 fn reject(code: u8) -> Vec<u8> {
@@ -241,9 +235,7 @@ fn never_means_one_attempt_at_first_and_none_later() {
     let error = client.recv().unwrap_err();
     assert!(matches!(error, Error::GaveUp { cause: Cause::Eof, .. }), "{error:?}");
     rig.proxy.refuse(true);
-    let error = Connection::builder()
-        .retry(RetryPolicy::never())
-        .connect(rig.proxy.addr())
-        .unwrap_err();
+    let error =
+        Connection::builder().retry(RetryPolicy::never()).connect(rig.proxy.addr()).unwrap_err();
     assert!(matches!(error, Error::GaveUp { cause: Cause::Io(_) | Cause::Eof, .. }), "{error:?}");
 }

@@ -398,8 +398,16 @@ fn events_come_in_order() {
     assert_eq!(
         names(&client.log.events()),
         [
-            "connected", "lost", "retrying", "resumed", "lost", "retrying", "failed", "retrying",
-            "failed", "gave up"
+            "connected",
+            "lost",
+            "retrying",
+            "resumed",
+            "lost",
+            "retrying",
+            "failed",
+            "retrying",
+            "failed",
+            "gave up"
         ]
     );
     server.says("lost: ", 2);

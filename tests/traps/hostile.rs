@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use longlink::Connection;
+use longlink::{Cause, Connection, Error, RetryPolicy};
 
-use crate::rig::{Log, SLACK, Side, calm, connect, echo, join, ms, now, quick, timed, until};
+use crate::rig::{Log, SLACK, Side, calm, connect, echo, ms, now, quick, timed, until};
 use crate::wire::{
-    ACK, CLOSE, DATA, FIN, HELLO, Hello, PING, PROTOCOL, PONG, REJECT, Raw, VERSION, WELCOME,
+    ACK, CLOSE, DATA, FIN, HELLO, Hello, PING, PONG, PROTOCOL, REJECT, Raw, VERSION, WELCOME,
     Welcome, ack, frame, header,
 };
 
@@ -277,23 +277,12 @@ fn a_link_that_ends_behind_its_last_frames_still_delivers_them() {
     side.says("lost: ", 1);
 }
 
-// Trap 19.
+// Trap 17: for a connect that does meet itself, see the tests of `net`.
 #[test]
 fn a_dead_port_is_refused() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let builder = Connection::builder().retry(longlink::RetryPolicy::fixed(ms(1), 50));
-    let error = builder.connect(gone).unwrap_err();
-    assert!(matches!(error, longlink::Error::GaveUp { .. }), "{error:?}");
-}
-
-#[test]
-fn a_stopped_bystander_thread_is_joined() {
-    let listener = calm().bind("127.0.0.1:0").unwrap();
-    let client = connect(calm(), listener.local_addr());
-    let server = Arc::new(Side::new(listener.accept().unwrap(), Log::new("server")));
-    let echoed = echo(&server);
-    client.send(b"one").unwrap();
-    client.takes(b"one");
-    client.close().unwrap();
-    assert_eq!(join(echoed), ["one"]);
+    let retry = RetryPolicy::fixed(ms(1), 50);
+    let error = Connection::builder().retry(retry).connect(gone).unwrap_err();
+    let Error::GaveUp { cause: Cause::Io(io), .. } = error else { panic!("{error:?}") };
+    assert_eq!(io.kind(), std::io::ErrorKind::ConnectionRefused);
 }

@@ -1,5 +1,6 @@
 //! How many sessions there are, and for how long.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -132,7 +133,7 @@ fn an_expiry_that_races_a_resume_loses_nothing() {
     let within = ms(30);
     let rig = Rig::new(calm().resume_within(within));
     // Echoes every session until its end.
-    let listener = std::sync::Arc::new(rig.listener_clone(calm().resume_within(within)));
+    let listener = Arc::new(calm().resume_within(within).bind("127.0.0.1:0").unwrap());
     thread::spawn({
         let listener = listener.clone();
         move || {
@@ -173,12 +174,6 @@ fn an_expiry_that_races_a_resume_loses_nothing() {
     client.sync(SOON).unwrap_or_else(|e| assert!(matches!(e, Error::TimedOut), "{e:?}"));
 }
 
-impl Rig {
-    fn listener_clone(&self, builder: Builder) -> longlink::Listener {
-        builder.bind("127.0.0.1:0").unwrap()
-    }
-}
-
 #[test]
 fn a_closed_listener_takes_nobody_new_and_lets_its_own_come_back() {
     let rig = Rig::new(calm());
@@ -206,20 +201,25 @@ fn a_closed_listener_takes_nobody_new_and_lets_its_own_come_back() {
 }
 
 #[test]
-fn closing_a_listener_frees_accept_and_ends_whom_nobody_accepted() {
-    let listener = std::sync::Arc::new(calm().bind("127.0.0.1:0").unwrap());
+fn closing_a_listener_frees_accept() {
+    let listener = Arc::new(calm().bind("127.0.0.1:0").unwrap());
     let accepting = thread::spawn({
         let listener = listener.clone();
         move || listener.incoming().count()
     });
-    let first = connect(calm(), listener.local_addr());
-    first.send(b"taken").unwrap();
-    let addr = listener.local_addr();
-    until("it was accepted", || first.stats().reconnects == 0);
     listener.close();
-    assert!(join(accepting) <= 1);
-    let error = first.recv().unwrap_err();
-    assert!(error.is_final(), "{error:?}");
-    drop(listener);
+    assert_eq!(join(accepting), 0);
+    let addr = listener.local_addr();
     until("the port is closed", || std::net::TcpStream::connect(addr).is_err());
+}
+
+#[test]
+fn closing_a_listener_ends_whom_nobody_accepted() {
+    let listener = calm().bind("127.0.0.1:0").unwrap();
+    let client = connect(calm(), listener.local_addr());
+    client.send(b"to nobody").unwrap();
+    drop(listener);
+    let error = client.recv().unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { unacknowledged: 1, .. }), "{error:?}");
+    assert_eq!(client.take_unacknowledged(), ["to nobody"]);
 }

@@ -195,8 +195,11 @@ fn a_message_that_the_next_server_would_not_take_ends_it_with_both_sizes() {
     rig.proxy.retarget(small.local_addr());
     rig.proxy.cut(How::Rst);
     let error = client.recv().unwrap_err();
-    let Error::GaveUp { unacknowledged: 1, cause: longlink::Cause::TooLarge { size, limit, .. }, .. } =
-        error
+    let Error::GaveUp {
+        unacknowledged: 1,
+        cause: longlink::Cause::TooLarge { size, limit, .. },
+        ..
+    } = error
     else {
         panic!("{error:?}");
     };

@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use longlink::{Builder, Bytes, Connection, Error, Event, Heartbeat, Listener, RetryPolicy, ToHosts};
+use longlink::{
+    Builder, Bytes, Connection, Error, Event, Heartbeat, Listener, RetryPolicy, ToHosts,
+};
 
 use crate::proxy::Proxy;
 
