@@ -425,11 +425,6 @@ impl Session {
         self.state == State::Parting && self.peer_closed.is_some()
     }
 
-    /// Whether our CLOSE was written on the present link.
-    pub(crate) fn is_parting(&self) -> bool {
-        self.state == State::Parting
-    }
-
     pub(crate) fn totals(&self) -> Totals {
         self.totals
     }
