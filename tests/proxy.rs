@@ -1,4 +1,5 @@
 //! One test per fault; no test sleeps, every wait has a deadline.
+#![expect(clippy::disallowed_methods, reason = "tests of delays need the clock")]
 
 #[path = "support/proxy.rs"]
 #[allow(unreachable_pub)]
