@@ -159,6 +159,8 @@ fn an_expiry_that_races_a_resume_loses_nothing() {
         let begun = now();
         until("it is about to expire", || begun.elapsed() >= wait);
         rig.proxy.hold_connect(false);
+        // An echo may have come before the cut, so it does not tell.
+        until("it is back", || client.stats().reconnects > number.into());
         // Repeats are allowed, since the session may be lost; gaps are not.
         loop {
             let echoed = client.take();
@@ -169,9 +171,6 @@ fn an_expiry_that_races_a_resume_loses_nothing() {
             }
         }
     }
-    let stats = client.stats();
-    assert_eq!(stats.reconnects, 25, "{stats:?}");
-    client.sync(SOON).unwrap_or_else(|e| assert!(matches!(e, Error::TimedOut), "{e:?}"));
 }
 
 #[test]
