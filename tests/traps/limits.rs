@@ -7,7 +7,7 @@ use std::time::Duration;
 use longlink::{Builder, Cause, Error, Rejection, RetryPolicy};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SLACK, SOON, Side, calm, connect, join, ms, now, until};
+use crate::rig::{Log, Rig, SLACK, Side, calm, connect, join, ms, now, until};
 use crate::wire::{DATA, FULL, Hello, Raw, frame};
 
 fn five() -> Builder {
