@@ -78,7 +78,7 @@ fn writing_to_a_peer_that_is_gone_raises_no_signal() {
     until("the signal is seen", || raised.swap(false, Ordering::SeqCst));
 
     let rig = Rig::new(calm());
-    let (client, server) = rig.pair();
+    let (client, server) = rig.warm_pair();
     for round in 0..20 {
         rig.proxy.cut(if round % 2 == 0 { How::Rst } else { How::Fin });
         for _ in 0..20 {
