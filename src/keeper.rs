@@ -7,9 +7,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::config::Heartbeat;
 use crate::dial::Dialler;
 use crate::door::Door;
 use crate::error::Cause;
@@ -71,11 +70,7 @@ impl Keeper {
         }
         let mut ready = Vec::new();
         while !self.is_done() {
-            let deadline = self.deadline();
-            self.wait(deadline, &mut ready);
-            if let Some(deadline) = deadline {
-                self.allow_for(sync::now().saturating_duration_since(deadline));
-            }
+            self.wait(self.deadline(), &mut ready);
             self.serve(&mut ready);
             self.on_time();
         }
@@ -164,16 +159,6 @@ impl Keeper {
         }
     }
 
-    /// After a long sleep nobody is judged before he was asked again.
-    fn allow_for(&self, late: Duration) {
-        // Nobody's interval is short enough to mind less.
-        if late > Heartbeat::SHORTEST / 2 {
-            for ward in self.wards.values() {
-                ward.shared.overslept(late);
-            }
-        }
-    }
-
     /// Visits those whose time has come.
     fn on_time(&mut self) {
         let now = sync::now();
@@ -186,7 +171,8 @@ impl Keeper {
 
     fn visit(&mut self, id: u64) {
         let Some(ward) = self.wards.get_mut(&id) else { return };
-        let Visit { deadline, watch, events, on_event, lost, over } = ward.shared.visit();
+        let Visit { deadline, watch, events, on_event, lost, over } =
+            ward.shared.visit(ward.deadline);
         ward.watch = watch;
         // Those of one who is over end with him.
         let deadline = deadline.filter(|_| !over);

@@ -32,18 +32,18 @@ pub(crate) struct Visit {
 
 /// The keeper's part.
 impl Shared {
-    /// The keeper slept `late` beyond the time it wanted to.
-    pub(crate) fn overslept(&self, late: Duration) {
-        self.lock().session.overslept(late);
-    }
-
-    /// Looks after the times, and says what to poll for.
-    pub(crate) fn visit(&self) -> Visit {
+    /// Looks after the times, and says what to poll for. The keeper wanted to
+    /// be here when it was `due`; wherever it spent the time since, in its wait
+    /// or in a slow callback, nobody is judged before he was asked again.
+    pub(crate) fn visit(&self, due: Option<Instant>) -> Visit {
         let mut state = self.lock();
         // Whoever changes something from here on calls anew: the lock is
         // released in between.
         (state.call, state.called) = (false, false);
         let now = sync::now();
+        if let Some(due) = due {
+            state.session.overslept(now.saturating_duration_since(due));
+        }
         if let Some(silence) = state.session.tick(now) {
             state = self.judge(state, silence, now);
         }
