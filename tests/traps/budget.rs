@@ -43,7 +43,7 @@ fn a_server_that_accepts_and_drops_spends_the_budget_of_a_session() {
     for message in ["one", "two"] {
         client.send(message.as_bytes()).unwrap();
     }
-    let error = client.recv().unwrap_err();
+    let error = client.recv_timeout(SOON).unwrap_err();
     let Error::GaveUp { unacknowledged, cause: Cause::Eof, .. } = &error else {
         panic!("{error:?}");
     };
@@ -150,7 +150,7 @@ fn a_handler_that_panics_does_not_take_the_message() {
     for message in ["fine", "poison", "behind it"] {
         client.send(message.as_bytes()).unwrap();
     }
-    let error = client.recv().unwrap_err();
+    let error = client.recv_timeout(SOON).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { unacknowledged: 2, .. }), "{error:?}");
     assert_eq!(client.take_unacknowledged(), ["poison", "behind it"]);
     assert!(handler.join().is_err());
@@ -232,7 +232,7 @@ fn never_means_one_attempt_at_first_and_none_later() {
     let client = rig.connect_with(calm().retry(RetryPolicy::never()));
     let _server = rig.accept();
     rig.proxy.cut(How::Fin);
-    let error = client.recv().unwrap_err();
+    let error = client.recv_timeout(SOON).unwrap_err();
     assert!(matches!(error, Error::GaveUp { cause: Cause::Eof, .. }), "{error:?}");
     rig.proxy.refuse(true);
     let error =

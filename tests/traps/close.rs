@@ -201,7 +201,7 @@ fn a_client_that_was_away_learns_the_end() {
     let closed = server.close();
     assert!(closed.is_ok(), "{closed:?}");
     rig.proxy.hold_connect(false);
-    let error = client.recv().unwrap_err();
+    let error = client.recv_timeout(SOON).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { unacknowledged: 1, .. }), "{error:?}");
     assert_eq!(client.take_unacknowledged(), ["two"]);
     assert_eq!(client.stats().sessions_lost, 0);
@@ -246,7 +246,7 @@ fn a_connection_dropped_by_a_panic_aborts() {
         std::panic::resume_unwind(Box::new("it choked"));
     });
     assert!(handler.join().is_err());
-    let error = server.recv().unwrap_err();
+    let error = server.recv_timeout(SOON).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { unacknowledged: 1, .. }), "{error:?}");
 }
 

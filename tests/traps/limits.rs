@@ -7,7 +7,7 @@ use std::time::Duration;
 use longlink::{Builder, Cause, Error, Rejection, RetryPolicy};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SLACK, Side, calm, connect, join, ms, now, until};
+use crate::rig::{Log, Rig, SLACK, SOON, Side, calm, connect, join, ms, now, until};
 use crate::wire::{DATA, FULL, Hello, Raw, frame};
 
 fn five() -> Builder {
@@ -72,7 +72,7 @@ fn the_longest_lost_makes_room_for_a_new_client() {
         sessions[index].2.says("lost: ", 1);
     }
     let (_new, _) = Raw::join(addr, &Hello::new(4));
-    let error = sessions[1].2.recv().unwrap_err();
+    let error = sessions[1].2.recv_timeout(SOON).unwrap_err();
     let Error::GaveUp { unacknowledged: 1, cause: Cause::Rejected(Rejection::Full), .. } = error
     else {
         panic!("{error:?}");
@@ -110,7 +110,7 @@ fn a_session_is_given_up_when_its_time_is_over() {
     rig.proxy.hold_connect(true);
     rig.proxy.cut(How::Fin);
     let begun = now();
-    let error = server.recv().unwrap_err();
+    let error = server.recv_timeout(SOON).unwrap_err();
     let took = begun.elapsed();
     assert!(matches!(error, Error::GaveUp { .. }), "{error:?}");
     assert!(took < within + SLACK, "{took:?}");
@@ -218,7 +218,7 @@ fn closing_a_listener_ends_whom_nobody_accepted() {
     let client = connect(calm(), listener.local_addr());
     client.send(b"to nobody").unwrap();
     drop(listener);
-    let error = client.recv().unwrap_err();
+    let error = client.recv_timeout(SOON).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { unacknowledged: 1, .. }), "{error:?}");
     assert_eq!(client.take_unacknowledged(), ["to nobody"]);
 }

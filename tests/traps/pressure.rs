@@ -18,6 +18,7 @@ fn fill(side: &Connection) -> usize {
     let mut sent = 0;
     loop {
         match side.try_send(&[sent as u8; MESSAGE]) {
+            Ok(()) if sent > WINDOW => panic!("no window"),
             Ok(()) => sent += 1,
             Err(Error::WouldBlock) => return sent,
             Err(e) => panic!("after {sent}: {e}"),
@@ -64,6 +65,7 @@ fn empty_messages_fill_the_window() {
     let mut sent = 0;
     while client.try_send(b"").is_ok() {
         sent += 1;
+        assert!(sent <= WINDOW, "no window");
     }
     assert_eq!(sent, WINDOW / 64);
     for _ in 0..sent {
@@ -184,6 +186,7 @@ fn a_live_peer_that_never_reads_is_back_pressure_and_no_death() {
     };
     while client.try_send(&message(sent)).is_ok() {
         sent += 1;
+        assert!(sent < 1000, "no window");
     }
     assert!(sent as usize * 100_064 < LARGE + 100_064);
     // For longer than silence would be allowed to last.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use longlink::{Error, Event, Listener};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, Side, calm, ms, until};
+use crate::rig::{Log, Rig, SOON, Side, calm, ms, until};
 
 fn accept(listener: &Listener) -> Side {
     Side::new(listener.accept().unwrap(), Log::new("server"))
@@ -117,7 +117,7 @@ fn a_failover_and_back_mixes_no_counters() {
     }
     again.send(&[7]).unwrap();
     client.takes([7]);
-    let error = at_a.recv().unwrap_err();
+    let error = at_a.recv_timeout(SOON).unwrap_err();
     assert!(matches!(error, Error::GaveUp { .. }), "{error:?}");
     assert_eq!(client.stats().sessions_lost, 2);
 }
@@ -194,7 +194,7 @@ fn a_message_that_the_next_server_would_not_take_ends_it_with_both_sizes() {
     let small = calm().max_message(1000).bind("127.0.0.1:0").unwrap();
     rig.proxy.retarget(small.local_addr());
     rig.proxy.cut(How::Rst);
-    let error = client.recv().unwrap_err();
+    let error = client.recv_timeout(SOON).unwrap_err();
     let Error::GaveUp {
         unacknowledged: 1,
         cause: longlink::Cause::TooLarge { size, limit, .. },

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use longlink::Listener;
 
-use crate::rig::{Log, SLACK, Side, calm, timed, until};
+use crate::rig::{Log, SLACK, SOON, Side, calm, timed, until};
 use crate::wire::{ACK, DATA, ENDED, Hello, PROTOCOL, Raw, STALE, WELCOME, ack, frame};
 
 fn listen() -> (Listener, SocketAddr) {
@@ -106,7 +106,7 @@ fn another_epoch_starts_a_new_session_and_touches_no_other() {
     round_trip(&mut bystander, &other);
     old.read_end();
     server.says("gave up: replaced by a newer link", 1);
-    assert_eq!(server.recv().unwrap_err().unacknowledged(), Some(1));
+    assert_eq!(server.recv_timeout(SOON).unwrap_err().unacknowledged(), Some(1));
     assert_eq!(other.log.count(""), other.log.count("heartbeat"));
 }
 
