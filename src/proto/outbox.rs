@@ -106,8 +106,6 @@ pub(crate) struct Outbox {
     cost: usize,
     outstanding: usize,
     finished: bool,
-    /// The messages were taken out: the counters mean nothing any more.
-    emptied: bool,
 }
 
 impl Outbox {
@@ -125,7 +123,6 @@ impl Outbox {
             cost: 0,
             outstanding: 0,
             finished: false,
-            emptied: false,
         }
     }
 
@@ -225,9 +222,6 @@ impl Outbox {
     /// The peer's application is done with the first `consumed` frames.
     /// Returns whether that is news.
     pub(crate) fn acknowledge(&mut self, consumed: u64) -> Result<bool, Violation> {
-        if self.emptied {
-            return Ok(false);
-        }
         if consumed > self.sent {
             return Err(Violation("acknowledged what was never sent"));
         }
@@ -269,9 +263,6 @@ impl Outbox {
     /// written a second time.
     pub(crate) fn resume(&mut self, received: u64) -> Result<u64, Violation> {
         self.can_resume(received)?;
-        if self.emptied {
-            return Ok(0);
-        }
         self.seek(received);
         let fin_again = self.finished && self.sent == self.end && received < self.end;
         Ok(self.sent - received - u64::from(fin_again))
@@ -279,9 +270,6 @@ impl Outbox {
 
     /// Whether the counters of both sides fit together.
     pub(crate) fn can_resume(&self, received: u64) -> Result<(), Violation> {
-        if self.emptied {
-            return Ok(());
-        }
         if received > self.sent {
             return Err(Violation("resumes ahead of what was sent"));
         }
@@ -369,7 +357,6 @@ impl Outbox {
                 }
             }
         }
-        self.emptied = true;
         self.acked = self.end;
         (self.cursor, self.sent) = (self.end, self.end);
         (self.at, self.passed, self.outstanding, self.cost) = (0, 0, 0, 0);
