@@ -339,27 +339,26 @@ impl Outbox {
         self.end - self.acked - u64::from(self.finished && self.end > self.acked)
     }
 
-    /// Takes out the messages that are kept, for good.
-    pub(crate) fn take_messages(&mut self) -> Vec<Bytes> {
+    /// The messages that are kept. They stay, and so do the counters, since
+    /// the peer may still have something to say about them.
+    pub(crate) fn kept(&mut self) -> Vec<Bytes> {
         self.seal();
         let mut messages = Vec::new();
-        for mut segment in self.segments.drain(..) {
+        for segment in &self.segments {
             if !segment.body.is_empty() {
-                messages.push(segment.body);
+                messages.push(segment.body.clone());
                 continue;
             }
-            while !segment.frames.is_empty() {
-                let is_message = segment.frames[0] == kind::DATA;
-                let mut frame = segment.frames.split_to(frame_len(&segment.frames));
+            let mut frames = segment.frames.clone();
+            while !frames.is_empty() {
+                let is_message = frames[0] == kind::DATA;
+                let mut frame = frames.split_to(frame_len(&frames));
                 frame.advance(HEADER);
                 if is_message {
                     messages.push(frame);
                 }
             }
         }
-        self.acked = self.end;
-        (self.cursor, self.sent) = (self.end, self.end);
-        (self.at, self.passed, self.outstanding, self.cost) = (0, 0, 0, 0);
         messages
     }
 

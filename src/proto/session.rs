@@ -402,12 +402,17 @@ impl Session {
 
     /// How many messages were acknowledged, over all sessions.
     pub(crate) fn acknowledged(&self) -> u64 {
-        self.totals.messages_sent - self.outbox.messages() - self.totals.taken
+        self.totals.messages_sent - self.outbox.messages()
     }
 
+    /// The messages that are not acknowledged, once. The session is ending; what
+    /// it still has to tell the peer does not depend on who has them.
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
-        let messages = self.outbox.take_messages();
-        self.totals.taken += messages.len() as u64;
+        if self.totals.taken > 0 {
+            return Vec::new();
+        }
+        let messages = self.outbox.kept();
+        self.totals.taken = messages.len() as u64;
         messages
     }
 
