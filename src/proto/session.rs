@@ -551,6 +551,10 @@ impl Session {
         let received = if hello.epoch == self.epoch { hello.received } else { 0 };
         let replayed = self.outbox.resume(received)?;
         self.totals.replayed += replayed;
+        if hello.epoch != self.epoch {
+            // To the client the session is new, and it has offered its room anew.
+            self.peer = hello.limits;
+        }
         self.attempt = hello.attempt;
         self.start_link(now);
         self.progress = received > self.peer_has;
