@@ -153,6 +153,14 @@ impl Outbox {
         }
     }
 
+    /// Appends the FIN again, if there was one and it was acknowledged: a new
+    /// session ends as the old one did.
+    pub(crate) fn finish_again(&mut self) {
+        if self.finished && self.is_empty() {
+            self.append(kind::FIN, &[]);
+        }
+    }
+
     fn append(&mut self, kind: u8, body: &[u8]) {
         if self.tail.len() + HEADER + body.len() > TAIL {
             self.seal();
@@ -296,11 +304,7 @@ impl Outbox {
     }
 
     /// The session was lost: what is kept becomes the beginning of a new one.
-    /// It ends as the old one did, even if the old one's end was acknowledged.
     pub(crate) fn restart(&mut self) {
-        if self.finished && self.is_empty() {
-            self.append(kind::FIN, &[]);
-        }
         self.end -= self.acked;
         (self.acked, self.cursor, self.sent) = (0, 0, 0);
         (self.at, self.passed, self.outstanding) = (0, 0, 0);

@@ -506,7 +506,11 @@ impl Session {
         self.peer = welcome.limits;
         self.peer_has = 0;
         self.ever_heard_frame = false;
+        let complete = self.is_complete();
         self.outbox.restart();
+        if !complete {
+            self.outbox.finish_again();
+        }
         self.inbox.restart();
         self.acks.restart();
         if self.inbox.room(self.own.window) > self.announced {
