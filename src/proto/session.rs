@@ -291,6 +291,11 @@ impl Session {
         self.own.window.min(self.peer.window) as usize
     }
 
+    /// What the peer may have outstanding, who keeps it as well.
+    fn receive_window(&self) -> u32 {
+        self.inbox.room(self.own.window).min(self.peer.window)
+    }
+
     /// Whether another message may be fed; one may overshoot the window.
     pub(crate) fn has_room(&self) -> bool {
         self.outbox.cost() < self.send_window()
@@ -696,7 +701,7 @@ impl Session {
         self.outbox.fill(batch, self.send_window());
         let carried = batch.len() > before;
         let (cursor, stuck) = (self.outbox.cursor(), self.is_stuck());
-        if (carried || self.acks.is_due(cursor, stuck, self.own.window))
+        if (carried || self.acks.is_due(cursor, stuck, self.receive_window()))
             && let Some(consumed) = self.acks.take(cursor, stuck)
         {
             let window = self.inbox.room(self.own.window);
@@ -718,7 +723,7 @@ impl Session {
                 || self.pong_due.is_some()
                 || self.ping_due.is_some()
                 || self.outbox.has_output(self.send_window())
-                || self.acks.is_due(self.outbox.cursor(), self.is_stuck(), self.own.window))
+                || self.acks.is_due(self.outbox.cursor(), self.is_stuck(), self.receive_window()))
     }
 
     /// Nothing of ours can be written.
