@@ -460,7 +460,7 @@ impl State {
     /// Fails if the connection is over.
     pub(crate) fn check(&self) -> Result<()> {
         let Some(ending) = &self.ending else { return Ok(()) };
-        let unacknowledged = self.session.unacknowledged() + self.session.taken();
+        let unacknowledged = self.session.unacknowledged();
         Err(match ending {
             Ending::GaveUp(cause) => Error::GaveUp { unacknowledged, cause: cause.clone() },
             Ending::PeerClosed => Error::PeerClosed { unacknowledged },

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use super::frame::Violation;
 use super::handshake::Limits;
 use super::outbox::cost;
+#[cfg(test)]
+use super::sim::{Fault, planted};
 
 /// The next thing that the peer said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,6 +227,8 @@ impl Acks {
     /// ours can be written before the peer makes room, for which it may need
     /// to see the acknowledgement first.
     fn ready(&self, cursor: u64, stuck: bool) -> Option<usize> {
+        #[cfg(test)]
+        let stuck = stuck || planted(Fault::AckOvertakes);
         let newest = self.slots.iter().rposition(|slot| stuck || slot.after <= cursor)?;
         (newest >= usize::from(self.written)).then_some(newest)
     }
@@ -258,6 +262,10 @@ impl Acks {
 
     /// A new session, in which nothing is acknowledged.
     pub(crate) fn restart(&mut self) {
+        #[cfg(test)]
+        if planted(Fault::AcksSurviveRestart) {
+            return;
+        }
         *self = Acks::new();
     }
 

@@ -10,4 +10,6 @@ pub(crate) mod outbox;
 pub(crate) mod pulse;
 pub(crate) mod session;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod worked_example;

@@ -271,6 +271,8 @@ impl Outbox {
     /// written a second time.
     pub(crate) fn resume(&mut self, received: u64) -> Result<u64, Violation> {
         self.can_resume(received)?;
+        #[cfg(test)]
+        let received = super::sim::misplaced(received, self.acked, self.sent);
         self.seek(received);
         let fin_again = self.finished && self.sent == self.end && received < self.end;
         Ok(self.sent - received - u64::from(fin_again))
@@ -364,6 +366,12 @@ impl Outbox {
             }
         }
         messages
+    }
+
+    /// Forgets the messages of a session that has ended. What they count stays.
+    pub(crate) fn discard(&mut self) {
+        self.segments = VecDeque::new();
+        self.tail = BytesMut::new();
     }
 
     /// The length of the largest message that is kept.

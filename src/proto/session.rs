@@ -14,6 +14,8 @@ use super::handshake::{Hello, Limits, Token, VERSION, Welcome};
 use super::inbox::{Acks, Inbox, Item};
 use super::outbox::{Outbox, Sink};
 use super::pulse::{Pulse, Rhythm, Verdict};
+#[cfg(test)]
+use super::sim::{Fault, planted};
 
 /// Bytes to be written, whole frames, in order.
 #[derive(Debug, Default)]
@@ -24,8 +26,8 @@ pub(crate) struct Batch {
 }
 
 /// A batch is closed at this many bytes, or slices.
-const BATCH_BYTES: usize = 64 * 1024;
-const BATCH_SLICES: usize = 60;
+const BATCH_BYTES: usize = if cfg!(test) { 1024 } else { 64 * 1024 };
+const BATCH_SLICES: usize = if cfg!(test) { 3 } else { 60 };
 
 impl Sink for Batch {
     fn push(&mut self, bytes: Bytes) {
@@ -400,11 +402,6 @@ impl Session {
         self.outbox.messages()
     }
 
-    /// How many unacknowledged messages were taken out.
-    pub(crate) fn taken(&self) -> u64 {
-        self.totals.taken
-    }
-
     /// How many messages were acknowledged, over all sessions.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.totals.messages_sent - self.outbox.messages()
@@ -451,7 +448,7 @@ impl Session {
     /// Frees the messages: nobody will ask for them any more.
     pub(crate) fn discard(&mut self) {
         self.inbox.discard();
-        self.take_unacknowledged();
+        self.outbox.discard();
     }
 }
 
@@ -620,6 +617,8 @@ impl Session {
         frame: Frame,
         now: Instant,
     ) -> Result<Seen, Violation> {
+        #[cfg(test)]
+        let generation = if planted(Fault::StaleHeard) { self.generation } else { generation };
         if generation != self.generation || !self.is_up() || self.peer_closed.is_some() {
             return Ok(Seen::Nothing);
         }
@@ -648,6 +647,10 @@ impl Session {
 
     fn on_item(&mut self, item: Item, now: Instant) -> Result<Seen, Violation> {
         self.inbox.push(item, self.own)?;
+        #[cfg(test)]
+        if planted(Fault::AckOnReceipt) {
+            self.acks.record(self.inbox.received(), self.outbox.end(), 0, now);
+        }
         self.progress = true;
         if self.inbox.is_over() {
             self.consume(now);

@@ -1,0 +1,514 @@
+//! Two sessions, a seeded adversary between them, and a model beside them.
+//!
+//! The adversary holds the clock and the bytes: it delivers them in pieces or
+//! late, cuts either direction at any byte, tells each end when it likes, or
+//! never, and restarts servers. The [`model`] knows what every application
+//! said and must hear, and is asked after every step. Then the adversary stops,
+//! and everything has to come to its end within a bounded time.
+//!
+//! `LONGLINK_SIM_SEED=n cargo test sim` replays one seed and prints its trace.
+
+mod apps;
+mod ends;
+mod link;
+mod model;
+mod planted;
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use self::ends::{Client, Host, Phase};
+use self::link::{Link, Side};
+use self::model::Model;
+pub(super) use self::planted::{Fault, misplaced, planted};
+use super::handshake::{Limits, Token};
+use super::session::Session;
+
+/// What kind of run it is: most seeds leave most trouble out, so that the rest
+/// of it gets far.
+#[derive(Debug)]
+struct Plan {
+    steps: u32,
+    messages: u64,
+    client: Limits,
+    hosts: Vec<Limits>,
+    interval: Option<Duration>,
+    server_interval: Option<Duration>,
+    misses: u32,
+    large: f64,
+    replies: Range<usize>,
+    /// Chances of a step.
+    cut: f64,
+    /// That a welcome is lost.
+    unwelcome: f64,
+    /// That one side gives a link up of its own accord, with bytes in flight.
+    hop: f64,
+    restart: f64,
+    expire: f64,
+    leap: f64,
+    client_leaves: f64,
+    server_leaves: f64,
+    server_finishes: f64,
+    speaks: f64,
+    /// The chance of an attempt to go elsewhere.
+    failover: f64,
+    /// How much the client's application takes at a time, at most.
+    burst: u32,
+    /// How eagerly, of 10, the applications and the links act.
+    eager: [u32; 6],
+}
+
+impl Plan {
+    fn draw(rng: &mut fastrand::Rng) -> Plan {
+        let mut rare = |of: u32, chance: f64| match rng.u32(..of) {
+            0 => chance,
+            _ => 0.0,
+        };
+        let (restart, expire) = (rare(3, 0.01), rare(8, 0.02));
+        let (client_leaves, server_leaves) = (rare(4, 0.01), rare(8, 0.02));
+        let (server_finishes, speaks) = (rare(6, 0.1), rare(2, 0.5));
+        let (leap, large) = (rare(3, 0.02), rare(2, 0.2));
+        let (unwelcome, hop) = (rare(3, 0.4), rare(3, 0.02));
+        let cut = [0.0, 0.005, 0.02, 0.04][rng.usize(..4)];
+        let several = rng.u32(..4) == 0;
+        let mut limits = || {
+            let window = match rng.u32(..4) {
+                0 => rng.u32(1..200),
+                1 | 2 => rng.u32(200..2000),
+                _ => 64 * 1024,
+            };
+            // Some are so large that the core keeps them in another way.
+            let largest = if rng.u32(..8) == 0 { 10_000 } else { 1000 };
+            Limits { window, max_message: rng.u32(1..largest).min(window) }
+        };
+        let client = limits();
+        // The first host takes what the client may have to send again.
+        let mut hosts = vec![limits()];
+        hosts[0].max_message = client.max_message;
+        hosts[0].window = hosts[0].window.max(client.max_message);
+        if several {
+            hosts.push(limits());
+        }
+        let mut eager = std::array::from_fn(|_| rng.u32(1..11));
+        let burst = [3, 5, 50][rng.usize(..3)];
+        if burst > 5 {
+            eager[1] = 1;
+        }
+        let interval = (rng.u32(..5) > 0).then(|| millis(rng.u64(100..2000)));
+        let mut plan = Plan {
+            steps: rng.u32(50..400),
+            messages: rng.u64(..40),
+            client,
+            hosts,
+            interval,
+            server_interval: (rng.u32(..6) > 0).then_some(millis(1000)),
+            misses: rng.u32(1..4),
+            large,
+            replies: [0..2, 1..2, 0..4][rng.usize(..3)].clone(),
+            cut,
+            unwelcome,
+            hop,
+            restart,
+            expire,
+            leap,
+            client_leaves,
+            server_leaves,
+            server_finishes,
+            speaks,
+            failover: if several { 0.3 } else { 0.0 },
+            burst,
+            eager,
+        };
+        if rng.u32(..6) == 0 {
+            // A flood to a slow reader, whose servers are lost, and welcomes too:
+            // what it has not read yet narrows the window of the next session.
+            plan.client.window = rng.u32(plan.client.max_message..plan.client.max_message + 300);
+            (plan.speaks, plan.unwelcome, plan.restart) = (0.5, 0.6, 0.02);
+            (plan.burst, plan.eager) = (50, [7, 1, 9, 9, 9, 9]);
+        }
+        plan
+    }
+}
+
+/// What happened, cheaply.
+#[derive(Debug, Clone, Copy)]
+struct Note {
+    millis: u32,
+    what: &'static str,
+    one: u64,
+    two: u64,
+}
+
+struct World {
+    rng: fastrand::Rng,
+    origin: Instant,
+    now: Instant,
+    trace: Vec<Note>,
+    plan: Plan,
+    model: Model,
+    client: Client,
+    hosts: Vec<Host>,
+    links: Vec<Link>,
+    last_link: u64,
+    last_epoch: u64,
+    /// The client's application is gone.
+    left: bool,
+    /// A session was given up, since nobody came back for it in time.
+    expired: bool,
+    /// The adversary has stopped.
+    calm: bool,
+}
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+impl World {
+    fn new(seed: u64, origin: Instant) -> World {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let plan = Plan::draw(&mut rng);
+        let token = Token(rng.u128(..).to_be_bytes());
+        let session = Session::client(token, plan.client, plan.interval, plan.misses, origin);
+        let wide = plan.hosts.iter().all(|host| host.window >= plan.client.window);
+        let host = |&limits: &Limits| Host { limits, server: None };
+        World {
+            rng,
+            origin,
+            now: origin,
+            trace: Vec::with_capacity(1024),
+            model: Model::new(plan.client.window, plan.client.max_message, wide),
+            client: Client::new(session, origin),
+            hosts: plan.hosts.iter().map(host).collect(),
+            plan,
+            links: Vec::new(),
+            last_link: 0,
+            last_epoch: 0,
+            left: false,
+            expired: false,
+            calm: false,
+        }
+    }
+
+    fn note(&mut self, what: &'static str, one: u64, two: u64) {
+        let millis = (self.now - self.origin).as_millis() as u32;
+        self.trace.push(Note { millis, what, one, two });
+    }
+
+    fn chance(&mut self, chance: f64) -> bool {
+        chance > 0.0 && self.rng.f64() < chance
+    }
+
+    fn draw_len(&mut self, max: usize) -> usize {
+        match self.chance(self.plan.large) {
+            true => max - self.rng.usize(..3).min(max),
+            false => self.rng.usize(..8).pow(2).min(max),
+        }
+    }
+
+    fn link(&mut self, id: u64) -> &mut Link {
+        self.links.iter_mut().find(|link| link.id == id).expect("a link that is not over")
+    }
+
+    fn run(&mut self) {
+        for _ in 0..self.plan.steps {
+            self.storm();
+        }
+        self.calm_down();
+        self.check_end();
+    }
+
+    fn keepers(&mut self) {
+        self.client_keeper();
+        for host in 0..self.hosts.len() {
+            self.server_keeper(host);
+        }
+        self.links.retain(|link| !link.is_over());
+    }
+
+    /// One step of the adversary.
+    fn storm(&mut self) {
+        let leap = self.chance(self.plan.leap);
+        self.now += millis(if leap { self.rng.u64(..4000) } else { self.rng.u64(..8) });
+        self.keepers();
+        let host = self.rng.usize(..self.hosts.len());
+        if self.chance(self.plan.cut) {
+            self.cut();
+        }
+        if self.chance(self.plan.hop) {
+            match (self.rng.bool(), self.hosts[host].server.as_ref().and_then(|s| s.link)) {
+                (true, _) => self.client_loses("an error"),
+                (false, Some(id)) => self.server_loses(id, "an error"),
+                (false, None) => {}
+            }
+        }
+        if self.chance(self.plan.restart) {
+            self.restart(host);
+        }
+        if self.chance(self.plan.expire) {
+            self.expire(host);
+        }
+        if self.chance(self.plan.client_leaves) {
+            let abort = self.rng.bool();
+            self.client_leaves(abort);
+        }
+        for act in 0..self.plan.eager.len() {
+            if self.rng.u32(..10) < self.plan.eager[act] {
+                self.act(act, host);
+            }
+        }
+    }
+
+    fn act(&mut self, act: usize, host: usize) {
+        match act {
+            0 => self.client_feeds(),
+            1 => {
+                for _ in 0..self.rng.u32(..self.plan.burst) {
+                    self.client_takes();
+                }
+            }
+            2 => self.server_handles(host),
+            _ if self.links.is_empty() => {}
+            _ => {
+                // The newest links are the ones that matter.
+                let back = self.rng.usize(..self.links.len()).min(self.rng.usize(..4));
+                let id = self.links[self.links.len() - 1 - back].id;
+                let side = if self.rng.bool() { Side::Client } else { Side::Server };
+                let most = if self.rng.bool() { usize::MAX } else { self.rng.usize(1..40) };
+                self.pump(id, side, most);
+                if self.link(id).slow && self.rng.u32(..16) > 0 {
+                    return;
+                }
+                let most = if self.rng.bool() { usize::MAX } else { self.rng.usize(1..40) };
+                self.deliver(id, side, most);
+            }
+        }
+    }
+
+    /// Cuts one direction of a link at any byte in flight; sometimes somebody is told.
+    fn cut(&mut self) {
+        let careful = self.is_without_heartbeat();
+        if self.links.is_empty() {
+            return;
+        }
+        let newest = self.rng.bool();
+        let index = if newest { self.links.len() - 1 } else { self.rng.usize(..self.links.len()) };
+        let told = careful || self.rng.bool();
+        let at = self.now + millis(self.rng.u64(..300));
+        let (offset, up) = (self.rng.f64(), self.rng.bool());
+        let link = &mut self.links[index];
+        let id = link.id;
+        let pipe = if up { &mut link.up } else { &mut link.down };
+        let offset = (offset * (pipe.len() + 1) as f64) as usize;
+        pipe.cut(offset);
+        if told {
+            pipe.eof.get_or_insert(at);
+        }
+        self.note(if up { "CUT up" } else { "CUT down" }, id, offset as u64);
+    }
+
+    /// Kills a server and starts it again: it knows nothing.
+    fn restart(&mut self, host: usize) {
+        self.note("RESTART", host as u64, 0);
+        self.hosts[host].server = None;
+        let told = self.now + millis(self.rng.u64(..300));
+        for link in self.links.iter_mut().filter(|link| link.host == host) {
+            link.server.open = false;
+            link.up.cut(0);
+            let offset = self.rng.usize(..=link.down.len());
+            link.down.cut(offset);
+            link.down.eof.get_or_insert(told);
+        }
+    }
+
+    fn is_without_heartbeat(&self) -> bool {
+        self.plan.interval.is_none() || self.plan.server_interval.is_none()
+    }
+
+    /// The adversary is gone: everything comes to its end, in bounded time.
+    fn calm_down(&mut self) {
+        self.note("CALM", 0, 0);
+        self.calm = true;
+        let orderly = !self.client.session.is_closing()
+            && !self.left
+            && self.hosts.iter().flat_map(|host| &host.server).all(|server| server.is_orderly());
+        let careful = self.is_without_heartbeat();
+        for link in &mut self.links {
+            for pipe in [&mut link.up, &mut link.down] {
+                if pipe.cut && careful {
+                    pipe.eof.get_or_insert(self.now);
+                }
+            }
+        }
+        let limit = self.now + Duration::from_secs(90);
+        while !self.is_settled() {
+            let before = self.trace.len();
+            self.keepers();
+            self.client_feeds();
+            while self.client_takes().is_some() && !self.model.is_client_drained() {}
+            for host in 0..self.hosts.len() {
+                self.server_handles(host);
+            }
+            for index in 0..self.links.len() {
+                let id = self.links[index].id;
+                for side in [Side::Client, Side::Server] {
+                    self.pump(id, side, usize::MAX);
+                    self.deliver(id, side, usize::MAX);
+                }
+            }
+            if self.trace.len() == before {
+                let next = self.next_event().expect("nothing will ever happen again");
+                self.now = self.now.max(next);
+            }
+            assert!(self.now < limit, "it does not come to an end");
+            assert!(self.trace.len() < 100_000, "it runs in circles");
+        }
+        if orderly && !self.expired {
+            self.check_orderly_end();
+        }
+    }
+
+    /// Nobody left before both directions had ended.
+    fn check_orderly_end(&mut self) {
+        assert!(self.client.session.is_complete(), "the client did not complete");
+        if self.client.session.peer_closed().is_none() {
+            // It was complete, and had nobody to say so to.
+            let alone = self.hosts.len() > 1 || self.plan.restart > 0.0;
+            return assert!(alone, "the client did not part");
+        }
+        let Some(server) = &self.hosts[self.client.host].server else {
+            return assert!(self.plan.restart > 0.0, "no tombstone");
+        };
+        // The last word may have been cut off.
+        let parted =
+            server.session.peer_closed().is_some() || self.plan.cut + self.plan.unwelcome > 0.0;
+        assert!(parted, "the server did not part");
+        if !self.model.is_ended_by(server.life) {
+            // The client needs nothing of a session that it had to begin after its end.
+            return;
+        }
+        assert!(server.session.is_complete(), "the server did not complete");
+        self.model.check_complete(server.life);
+    }
+
+    fn is_settled(&self) -> bool {
+        let over = |host: &Host| host.server.as_ref().is_none_or(|server| server.ended);
+        self.client.phase == Phase::Ended && self.hosts.iter().all(over)
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let eofs = self.links.iter().flat_map(|link| [link.up.eof, link.down.eof]);
+        let servers = self.hosts.iter().flat_map(|host| &host.server);
+        let deadlines =
+            servers.filter_map(|server| server.deadline()).chain(self.client.deadline());
+        // What is due by now was seen to before.
+        deadlines.chain(eofs.flatten().filter(|eof| *eof > self.now)).min()
+    }
+
+    fn check_end(&mut self) {
+        self.check_client_leftovers();
+        while !self.left && !self.model.is_client_drained() {
+            self.client_takes();
+        }
+    }
+}
+
+/// One seed: what went wrong, if anything, with all that led to it.
+fn simulate(seed: u64, origin: Instant) -> (Vec<Note>, Result<(), String>) {
+    let mut world = World::new(seed, origin);
+    let result = catch_unwind(AssertUnwindSafe(|| world.run())).map_err(|panic| {
+        use std::fmt::Write;
+        let mut report = format!("seed {seed}\n{:?}\n", world.plan);
+        for Note { millis, what, one, two } in &world.trace {
+            writeln!(report, "{millis:6} {what} {one} {two}").expect("a string");
+        }
+        let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        report + &text.unwrap_or_default()
+    });
+    (world.trace, result)
+}
+
+#[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    const SEEDS: u64 = 10_000;
+
+    #[test]
+    fn nothing_is_lost_or_doubled_whatever_the_network_does() {
+        let origin = Instant::now();
+        if let Ok(seed) = std::env::var("LONGLINK_SIM_SEED") {
+            let (_, result) = simulate(seed.parse().expect("a number"), origin);
+            return result.unwrap_or_else(|report| panic!("{report}"));
+        }
+        let mut seen = HashMap::<&str, u64>::new();
+        for seed in 0..SEEDS {
+            let (trace, result) = simulate(seed, origin);
+            result.unwrap_or_else(|report| panic!("{report}"));
+            for note in trace {
+                *seen.entry(note.what).or_default() += 1;
+            }
+        }
+        // An adversary that leaves something out proves nothing about it.
+        for (what, least) in RARE {
+            let times = seen.get(what).copied().unwrap_or_default();
+            assert!(times >= least, "{what}: only {times} times");
+        }
+    }
+
+    const RARE: [(&str, u64); 12] = [
+        ("RESTART", 1000),
+        ("  takes over", 1000),
+        ("  stale hello", 100),
+        ("  stale bytes", 1000),
+        ("  welcome lost", 1000),
+        ("  judged dead", 100),
+        ("an epitaph", 100),
+        ("refused", 100),
+        ("too large", 100),
+        ("client leaves", 1000),
+        ("server leaves", 100),
+        ("server expires", 100),
+    ];
+
+    /// The report of the first seed that catches the fault.
+    fn caught(fault: Fault) -> String {
+        let origin = Instant::now();
+        let caught = (0..SEEDS / 10)
+            .find_map(|seed| planted::with(fault, || simulate(seed, origin)).1.err());
+        caught.unwrap_or_else(|| panic!("{fault:?} was not caught"))
+    }
+
+    #[test]
+    fn an_acknowledgement_on_receipt_is_caught() {
+        let report = caught(Fault::AckOnReceipt);
+        assert!(report.contains("acknowledged, but") || report.contains("overtook"), "{report}");
+    }
+
+    #[test]
+    fn an_acknowledgement_that_overtakes_is_caught() {
+        let report = caught(Fault::AckOvertakes);
+        assert!(report.contains("overtook"), "{report}");
+    }
+
+    #[test]
+    fn a_misplaced_replay_is_caught() {
+        caught(Fault::ReplayEarly);
+        caught(Fault::ReplayLate);
+    }
+
+    #[test]
+    fn a_counter_reset_at_resume_or_kept_at_a_restart_is_caught() {
+        caught(Fault::CounterReset);
+        caught(Fault::AcksSurviveRestart);
+    }
+
+    #[test]
+    fn a_stale_generation_that_is_heard_is_caught() {
+        let report = caught(Fault::StaleHeard);
+        assert!(report.contains("a stale link was heard"), "{report}");
+    }
+}

@@ -1,0 +1,167 @@
+//! The applications: what they send, how they take, and when they leave.
+
+use std::time::Duration;
+
+use super::World;
+use super::ends::{Phase, Server};
+use crate::proto::frame::CloseCode;
+use crate::proto::inbox::Item;
+
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl World {
+    pub(super) fn client_feeds(&mut self) {
+        let session = &self.client.session;
+        if session.is_finished() || session.is_closing() || self.client.phase == Phase::Ended {
+            return;
+        }
+        if self.model.said.len() == self.plan.messages {
+            if self.calm || self.chance(0.2) {
+                self.note("client finishes", 0, 0);
+                self.model.said.finished = true;
+                self.client.session.finish();
+            }
+        } else if session.has_room() {
+            let len = self.draw_len(session.max_message());
+            let message = self.model.client_feeds(len);
+            match self.rng.bool() {
+                true => self.client.session.feed(&message),
+                false => self.client.session.feed_bytes(message),
+            }
+            self.note("client feeds", self.model.said.len() - 1, len as u64);
+        }
+    }
+
+    /// As an application does in `recv`: done with the last, it asks for the next.
+    pub(super) fn client_takes(&mut self) -> Option<Item> {
+        if self.client.leaving.is_some() || self.left {
+            return None;
+        }
+        self.client.session.consume(self.now);
+        self.model.client_consumes();
+        let item = self.client.session.take(self.now);
+        self.model.client_takes(item.as_ref());
+        if item.is_some() && item != Some(Item::End) {
+            self.note("client takes", 0, 0);
+        }
+        item
+    }
+
+    pub(super) fn client_leaves(&mut self, abort: bool) {
+        if self.left || self.client.phase == Phase::Ended {
+            return;
+        }
+        self.note("client leaves", u64::from(abort), 0);
+        (self.left, self.model.said.finished) = (true, true);
+        self.model.client_leaves();
+        self.client.session.leave(self.now);
+        if !abort {
+            self.client.leaving = Some(self.now + CLOSE_TIMEOUT);
+            return;
+        }
+        self.client.session.close(CloseCode::Aborted);
+        if self.rng.bool() {
+            self.check_client_leftovers();
+        }
+    }
+
+    /// The handler of a server: takes, feeds replies, takes again.
+    pub(super) fn server_handles(&mut self, host: usize) {
+        let Some(mut server) = self.hosts[host].server.take() else { return };
+        if !server.ended {
+            self.handle(host, &mut server);
+        }
+        self.hosts[host].server = Some(server);
+    }
+
+    fn handle(&mut self, host: usize, server: &mut Server) {
+        let mute = server.session.is_finished() || server.session.is_closing();
+        if server.leaving.is_some() {
+            return;
+        }
+        if !mute && !self.calm && self.chance(self.plan.speaks) {
+            self.server_feeds(host, server);
+        }
+        if server.replies > 0 && !mute {
+            if self.server_feeds(host, server) {
+                server.replies -= 1;
+            }
+            return;
+        }
+        if self.chance(self.plan.server_finishes) && !mute && !self.calm {
+            return self.server_finishes(host, server);
+        }
+        if self.chance(self.plan.server_leaves) && !mute && !self.calm {
+            self.note("server leaves", host as u64, 0);
+            self.model.server_consumes(server.life);
+            self.model.lives[server.life].said.finished = true;
+            server.session.leave(self.now);
+            server.leaving = Some(self.now + CLOSE_TIMEOUT);
+            if self.rng.bool() {
+                server.session.close(CloseCode::Aborted);
+                self.check_server_leftovers(server);
+            }
+            return;
+        }
+        match self.server_takes(server) {
+            Some(Item::Message(_)) => server.replies = self.rng.usize(self.plan.replies.clone()),
+            Some(Item::End) if !server.at_end => {
+                server.at_end = true;
+                self.server_finishes(host, server);
+            }
+            Some(Item::End) | None => {}
+        }
+    }
+
+    /// What was not acknowledged is given back, once.
+    pub(super) fn check_server_leftovers(&mut self, server: &mut Server) {
+        let leftovers = server.session.take_unacknowledged();
+        if !std::mem::replace(&mut server.took, true) {
+            self.model.check_server_leftovers(server.life, &leftovers);
+        } else {
+            assert!(leftovers.is_empty(), "given back twice");
+        }
+    }
+
+    pub(super) fn check_client_leftovers(&mut self) {
+        let leftovers = self.client.session.take_unacknowledged();
+        if !std::mem::replace(&mut self.client.took, true) {
+            self.model.check_client_leftovers(&leftovers);
+        } else {
+            assert!(leftovers.is_empty(), "given back twice");
+        }
+    }
+
+    pub(super) fn server_takes(&mut self, server: &mut Server) -> Option<Item> {
+        server.session.consume(self.now);
+        self.model.server_consumes(server.life);
+        let item = server.session.take(self.now);
+        self.model.server_takes(server.life, item.as_ref());
+        if item.is_some() && !server.at_end {
+            self.note("server takes", server.life as u64, 0);
+        }
+        item
+    }
+
+    fn server_feeds(&mut self, host: usize, server: &mut Server) -> bool {
+        if !server.session.has_room() {
+            return false;
+        }
+        let len = self.draw_len(server.session.max_message());
+        let message = self.model.server_feeds(server.life, len);
+        match self.rng.bool() {
+            true => server.session.feed(&message),
+            false => server.session.feed_bytes(message),
+        }
+        self.note("server feeds", host as u64, len as u64);
+        true
+    }
+
+    fn server_finishes(&mut self, host: usize, server: &mut Server) {
+        if !server.session.is_finished() {
+            self.note("server finishes", host as u64, 0);
+            self.model.lives[server.life].said.finished = true;
+            server.session.finish();
+        }
+    }
+}

@@ -1,0 +1,605 @@
+//! The two ends, as the link and the keeper will drive them.
+
+use std::time::{Duration, Instant};
+
+use super::link::{End, Link, Side};
+use super::{World, millis};
+use crate::proto::frame::{CloseCode, Frame};
+use crate::proto::handshake::{Hello, Limits};
+use crate::proto::inbox::Item;
+use crate::proto::outbox::Sink;
+use crate::proto::session::{Admission, Seen, Session, Unwelcome, Welcomed};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No link; the next attempt is due then.
+    Idle(Instant),
+    /// The hello was sent on this link; the answer is due then.
+    Greeting(u64, Instant),
+    Up(u64),
+    Ended,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) session: Session,
+    pub(super) phase: Phase,
+    pub(super) host: usize,
+    welcomed: bool,
+    /// The application has left; closes at that time at the latest.
+    pub(super) leaving: Option<Instant>,
+    /// It was given back what was not acknowledged.
+    pub(super) took: bool,
+    /// Both directions have ended.
+    complete: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) limits: Limits,
+    pub(super) server: Option<Server>,
+}
+
+/// A server's session, its link and its application.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) session: Session,
+    pub(super) life: usize,
+    pub(super) link: Option<u64>,
+    pub(super) lost: Option<Instant>,
+    /// It is a tombstone.
+    pub(super) ended: bool,
+    pub(super) leaving: Option<Instant>,
+    pub(super) took: bool,
+    /// Replies that the handler still has to feed before it takes again.
+    pub(super) replies: usize,
+    pub(super) at_end: bool,
+}
+
+const STALE: u8 = 1;
+const ENDED: u8 = 2;
+pub(super) const RESUME_WITHIN: Duration = Duration::from_secs(20);
+
+impl Client {
+    pub(super) fn new(session: Session, now: Instant) -> Client {
+        Client {
+            session,
+            phase: Phase::Idle(now),
+            host: 0,
+            welcomed: false,
+            leaving: None,
+            took: false,
+            complete: false,
+        }
+    }
+
+    fn link(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Greeting(link, _) | Phase::Up(link) => Some(link),
+            Phase::Idle(_) | Phase::Ended => None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Idle(at) | Phase::Greeting(_, at) => Some(at),
+            Phase::Up(_) => self.session.deadline(),
+            Phase::Ended => None,
+        }
+        .into_iter()
+        .chain(self.leaving)
+        .min()
+    }
+}
+
+impl Server {
+    /// Nobody has begun to end it but by the ends of both directions.
+    pub(super) fn is_orderly(&self) -> bool {
+        self.leaving.is_none() && !self.session.is_closing()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.ended {
+            return None;
+        }
+        let expiry = self.lost.map(|lost| lost + RESUME_WITHIN);
+        self.session.deadline().into_iter().chain(expiry).chain(self.leaving).min()
+    }
+}
+
+/// The client's link and keeper.
+impl World {
+    pub(super) fn client_keeper(&mut self) {
+        let now = self.now;
+        match self.client.phase {
+            Phase::Idle(at) if now >= at => self.connect(),
+            Phase::Greeting(_, at) if now >= at => self.client_loses("no welcome"),
+            Phase::Up(link) => {
+                if let Some(silence) = self.keep(Side::Client, 0) {
+                    self.judged(link, silence);
+                    self.client_loses("silence");
+                }
+            }
+            _ => {}
+        }
+        let session = &mut self.client.session;
+        assert!(session.is_complete() || !self.client.complete, "complete, and no more");
+        self.client.complete = session.is_complete();
+        if let Some(by) = self.client.leaving
+            && (session.is_acknowledged() || now >= by)
+        {
+            self.client.leaving = None;
+            session.close(CloseCode::Closed);
+            self.note("client closes", now.saturating_duration_since(by).as_millis() as u64, 0);
+        }
+    }
+
+    fn connect(&mut self) {
+        if self.client.session.is_closing() && !self.client.welcomed {
+            return self.client_ends("gave up");
+        }
+        if self.hosts.len() > 1 && (self.calm || self.chance(self.plan.failover)) {
+            self.client.host = self.rng.usize(..self.hosts.len());
+        }
+        self.last_link += 1;
+        let slow = self.rng.u32(..8) == 0;
+        let mut link = Link::new(self.last_link, self.client.host, slow, self.calm);
+        let hello = self.client.session.hello();
+        link.client.batch.push(Frame::Hello(hello).to_bytes());
+        let patience = if self.calm { 2000 } else { self.rng.u64(20..2000) };
+        self.client.phase = Phase::Greeting(link.id, self.now + millis(patience));
+        self.note("client connects", link.id, link.host as u64);
+        self.note("  hello", hello.attempt, hello.received);
+        self.links.push(link);
+    }
+
+    pub(super) fn client_loses(&mut self, why: &'static str) {
+        let Some(id) = self.client.link() else { return };
+        self.note("client loses", id, 0);
+        self.note(why, 0, 0);
+        self.client.session.link_lost();
+        let delay =
+            millis(if self.calm { 50 } else { [0, self.rng.u64(..400)][self.rng.usize(..2)] });
+        self.client.phase = Phase::Idle(self.now + delay);
+        self.hang_up(id, Side::Client);
+        if self.client.session.peer_closed().is_some() {
+            self.client_ends("the peer closed");
+        }
+    }
+
+    pub(super) fn client_ends(&mut self, why: &'static str) {
+        self.note("client ends", 0, 0);
+        self.note(why, 0, 0);
+        if let Some(id) = self.client.link() {
+            self.link(id).client.closing = true;
+        }
+        self.client.session.link_lost();
+        self.client.phase = Phase::Ended;
+        self.client.leaving = None;
+    }
+
+    pub(super) fn client_frame(&mut self, id: u64, frame: Frame) {
+        let now = self.now;
+        let generation = self.link(id).client.generation;
+        if matches!(self.client.phase, Phase::Greeting(greeting, _) if greeting == id) {
+            return self.client_answered(id, frame);
+        }
+        if generation == 0 {
+            // It was given up before the welcome came.
+            self.link(id).client.open = false;
+            return;
+        }
+        let item = item(&frame);
+        let seen = self.client.session.on_frame(generation, frame, now);
+        let seen = seen.unwrap_or_else(|violation| panic!("the client sees {violation:?}"));
+        if self.client.phase != Phase::Up(id) {
+            self.note("  stale bytes", id, 0);
+            return assert_eq!(seen, Seen::Nothing, "a stale link was heard");
+        }
+        if let (Seen::Item, Some(item)) = (seen, item) {
+            self.model.client_receives(&item);
+        }
+        let acked = self.client.session.acknowledged();
+        self.note("client sees", seen_id(seen), acked);
+        self.model.client_acked(acked);
+    }
+
+    fn client_answered(&mut self, id: u64, frame: Frame) {
+        let now = self.now;
+        match frame {
+            Frame::Welcome(welcome) => {
+                let welcomed = match self.client.session.welcomed(&welcome, now) {
+                    Ok(welcomed) => welcomed,
+                    Err(Unwelcome::TooLarge { .. }) => {
+                        // This host will not do; the calm has one that does.
+                        return self.client_loses("too large");
+                    }
+                    Err(Unwelcome::Violation(violation)) => panic!("unwelcome: {violation:?}"),
+                };
+                self.client.welcomed = true;
+                let generation = self.client.session.generation();
+                let max = self.client.session.own_max_message();
+                let link = self.link(id);
+                let life = link.life.expect("a server welcomed");
+                link.client.generation = generation;
+                link.client.decoder.allow_data(max);
+                self.client.phase = Phase::Up(id);
+                let lost = match welcomed {
+                    Welcomed::Restarted { unacknowledged } => Some(unacknowledged),
+                    Welcomed::Created | Welcomed::Resumed { .. } => None,
+                };
+                let resumed = matches!(welcomed, Welcomed::Resumed { .. });
+                self.note("client is welcomed", life as u64, u64::from(resumed));
+                self.model.client_welcomed(life, lost, resumed);
+            }
+            Frame::Close(close) => {
+                let read = self.client.session.read_epitaph(close);
+                read.unwrap_or_else(|violation| panic!("a bad epitaph: {violation:?}"));
+                self.model.client_acked(self.client.session.acknowledged());
+                self.client_ends("an epitaph");
+            }
+            Frame::Reject { code: ENDED, .. } => self.client_ends("refused"),
+            frame => panic!("answered {frame:?}"),
+        }
+    }
+}
+
+/// The servers' links and keeper.
+impl World {
+    pub(super) fn server_keeper(&mut self, host: usize) {
+        let now = self.now;
+        let Some(server) = &self.hosts[host].server else { return };
+        if server.ended {
+            return;
+        }
+        if let Some(link) = server.link {
+            if let Some(silence) = self.keep(Side::Server, host) {
+                self.judged(link, silence);
+                self.server_loses(link, "silence");
+            }
+        } else if server.lost.is_some_and(|lost| now >= lost + RESUME_WITHIN) {
+            return self.expire(host);
+        }
+        let Some(server) = self.hosts[host].server.as_mut() else { return };
+        if let Some(by) = server.leaving
+            && (server.session.is_acknowledged() || now >= by)
+        {
+            server.leaving = None;
+            server.session.close(CloseCode::Closed);
+            self.note("server closes", host as u64, 0);
+        }
+    }
+
+    pub(super) fn server_loses(&mut self, id: u64, why: &'static str) {
+        let now = self.now;
+        let link = self.link(id);
+        let (host, generation) = (link.host, link.server.generation);
+        self.hang_up(id, Side::Server);
+        let Some(server) = self.hosts[host].server.as_mut().filter(|s| s.link == Some(id)) else {
+            return;
+        };
+        assert_eq!(server.session.generation(), generation);
+        server.link = None;
+        server.session.link_lost();
+        server.lost = Some(now);
+        let (unused, closed) = (server.session.is_unused(), server.session.is_closing());
+        let heard_close = server.session.peer_closed().is_some();
+        self.note("server loses", id, host as u64);
+        self.note(why, 0, 0);
+        if unused && !closed {
+            self.note("server forgets", host as u64, 0);
+            self.hosts[host].server = None;
+        } else if heard_close {
+            self.bury(host);
+        }
+    }
+
+    /// Nobody came back in time.
+    pub(super) fn expire(&mut self, host: usize) {
+        let Some(server) = &mut self.hosts[host].server else { return };
+        if server.ended || server.lost.is_none() {
+            return;
+        }
+        server.session.close(CloseCode::Expired);
+        self.expired = true;
+        self.note("server expires", host as u64, 0);
+        self.bury(host);
+    }
+
+    /// The session is over; what arrived is still handed out.
+    pub(super) fn bury(&mut self, host: usize) {
+        let Some(mut server) = self.hosts[host].server.take_if(|s| !s.ended) else { return };
+        if server.leaving.is_none() {
+            while let Some(item) = self.server_takes(&mut server)
+                && item != Item::End
+            {}
+        }
+        self.check_server_leftovers(&mut server);
+        server.session.bury();
+        (server.ended, server.link, server.lost, server.leaving) = (true, None, None, None);
+        self.note("server buries", host as u64, server.life as u64);
+        self.hosts[host].server = Some(server);
+    }
+
+    pub(super) fn server_frame(&mut self, id: u64, frame: Frame) {
+        let now = self.now;
+        let link = self.link(id);
+        let (host, generation, life) = (link.host, link.server.generation, link.life);
+        if generation == 0 {
+            let Frame::Hello(hello) = frame else { panic!("began with {frame:?}") };
+            return self.admit(id, host, hello);
+        }
+        let Some(server) = self.hosts[host].server.as_mut().filter(|s| Some(s.life) == life) else {
+            return; // The session is lost or replaced.
+        };
+        let item = item(&frame);
+        let seen = server.session.on_frame(generation, frame, now);
+        let seen = seen.unwrap_or_else(|violation| panic!("the server sees {violation:?}"));
+        if server.link != Some(id) {
+            self.note("  stale bytes", id, 0);
+            return assert_eq!(seen, Seen::Nothing, "a stale link was heard");
+        }
+        let (life, acked) = (server.life, server.session.acknowledged());
+        if let (Seen::Item, Some(item)) = (seen, item) {
+            self.model.server_receives(life, &item);
+        }
+        self.note("server sees", seen_id(seen), acked);
+        self.model.server_acked(life, acked);
+    }
+
+    fn admit(&mut self, id: u64, host: usize, hello: Hello) {
+        let now = self.now;
+        let admission = self.hosts[host].server.as_ref().map(|s| s.session.judge(&hello));
+        self.note("server judges", id, admission.map_or(0, |a| a as u64 + 1));
+        let newest = matches!(self.client.phase, Phase::Greeting(greeting, _) if greeting == id);
+        match admission {
+            Some(Admission::Stale) => {
+                assert!(!newest, "the newest hello is stale");
+                self.note("  stale hello", id, 0);
+                return self.refuse(id, STALE);
+            }
+            Some(Admission::Impossible) => panic!("an honest hello is impossible"),
+            Some(Admission::Resume) => {}
+            Some(Admission::Other) | None if hello.resume_only => return self.refuse(id, ENDED),
+            Some(Admission::Other) | None => {
+                self.bury(host);
+                self.found(host, &hello);
+            }
+        }
+        let server = self.hosts[host].server.as_mut().expect("found or made");
+        if server.ended {
+            let epitaph = Frame::Close(server.session.epitaph(&hello)).to_bytes();
+            let end = &mut self.link(id).server;
+            end.batch.push(epitaph);
+            end.closing = true;
+            return;
+        }
+        if admission.is_some_and(|admission| admission == Admission::Resume) {
+            let resumed = server.session.resume(&hello, now);
+            resumed.unwrap_or_else(|violation| panic!("not resumed: {violation:?}"));
+        }
+        let (life, generation) = (server.life, server.session.generation());
+        let max = server.session.own_max_message();
+        server.lost = None;
+        if let Some(old) = server.link.replace(id) {
+            self.note("  takes over", old, 0);
+            if self.rng.bool() {
+                self.hang_up(old, Side::Server);
+            }
+        }
+        if !self.calm && self.chance(self.plan.unwelcome) {
+            self.note("  welcome lost", id, 0);
+            let told = self.now + millis(self.rng.u64(..100));
+            let pipe = &mut self.link(id).down;
+            pipe.cut(0);
+            pipe.eof = Some(told);
+        }
+        let link = self.link(id);
+        link.life = Some(life);
+        link.server.generation = generation;
+        link.server.decoder.allow_data(max);
+    }
+
+    fn found(&mut self, host: usize, hello: &Hello) {
+        self.last_epoch += 1;
+        let limits = self.hosts[host].limits;
+        let (interval, misses) = (self.plan.server_interval, self.plan.misses);
+        let session = Session::server(hello, self.last_epoch, limits, interval, misses, self.now);
+        let life = self.model.new_life(limits.window);
+        self.note("server founds", host as u64, life as u64);
+        self.hosts[host].server = Some(Server {
+            session,
+            life,
+            link: None,
+            lost: None,
+            ended: false,
+            leaving: None,
+            took: false,
+            replies: 0,
+            at_end: false,
+        });
+    }
+
+    fn refuse(&mut self, id: u64, code: u8) {
+        let text = String::from("no");
+        let end = &mut self.link(id).server;
+        end.batch.push(Frame::Reject { code, text }.to_bytes());
+        end.closing = true;
+    }
+}
+
+/// What both sides do.
+impl World {
+    fn session(&mut self, side: Side, host: usize) -> &mut Session {
+        match side {
+            Side::Client => &mut self.client.session,
+            Side::Server => &mut self.hosts[host].server.as_mut().expect("a session").session,
+        }
+    }
+
+    /// Looks after the times of a session that is up.
+    fn keep(&mut self, side: Side, host: usize) -> Option<Duration> {
+        let now = self.now;
+        let session = self.session(side, host);
+        let mut rounds = 0;
+        while let Some(deadline) = session.deadline().filter(|at| now >= *at) {
+            assert!(rounds < 3, "{side:?}: a deadline that stays in the past");
+            rounds += 1;
+            session.overslept(now - deadline);
+            let silence = session.tick(now);
+            if silence.is_some() {
+                return silence;
+            }
+        }
+        None
+    }
+
+    fn judged(&mut self, id: u64, silence: Duration) {
+        self.note("  judged dead", id, silence.as_millis() as u64);
+        assert!(!self.link(id).calm, "a live peer was judged dead");
+    }
+
+    /// Writes what there is to write on a link, at most `most` bytes.
+    pub(super) fn pump(&mut self, id: u64, side: Side, most: usize) {
+        let now = self.now;
+        let host = self.link(id).host;
+        let current = match side {
+            Side::Client => self.client.phase == Phase::Up(id),
+            Side::Server => self.hosts[host].server.as_ref().is_some_and(|s| s.link == Some(id)),
+        };
+        let index = self.links.iter().position(|link| link.id == id).expect("a link");
+        let (end, _, pipe) = self.links[index].parts(side);
+        if !end.open {
+            return;
+        }
+        let mut parted = false;
+        if current {
+            let session = match side {
+                Side::Client => &mut self.client.session,
+                Side::Server => &mut self.hosts[host].server.as_mut().expect("current").session,
+            };
+            if end.batch.is_empty() {
+                let promised = session.has_output();
+                session.fill(&mut end.batch);
+                assert!(!promised || !end.batch.is_empty(), "{side:?} promised output");
+            }
+            parted = session.has_parted();
+        }
+        let n = pipe.write(&mut end.batch, most);
+        let done = end.batch.is_empty() && (end.closing || parted);
+        if n > 0 {
+            if current {
+                self.session(side, host).sent(now);
+            }
+            self.note(
+                if side == Side::Client { "client writes" } else { "server writes" },
+                id,
+                n as u64,
+            );
+        }
+        if done {
+            self.hang_up(id, side);
+        }
+        match side {
+            Side::Client if done && parted => self.client_ends("parted"),
+            Side::Server if done && parted => {
+                self.session(side, host).link_lost();
+                self.bury(host);
+            }
+            _ => {}
+        }
+    }
+
+    /// Moves at most `most` bytes to the reader, and what they bring.
+    pub(super) fn deliver(&mut self, id: u64, side: Side, mut most: usize) {
+        loop {
+            let now = self.now;
+            let Some(link) = self.links.iter_mut().find(|link| link.id == id) else { return };
+            let (end, pipe, _) = link.parts(side);
+            if !end.open {
+                return;
+            }
+            if let Some(frame) = end.next() {
+                match side {
+                    Side::Client => self.client_frame(id, frame),
+                    Side::Server => self.server_frame(id, frame),
+                }
+                continue;
+            }
+            if pipe.is_at_eof(now) {
+                match side {
+                    Side::Client if self.client.link() == Some(id) => self.client_loses("eof"),
+                    Side::Client => end.open = false,
+                    Side::Server => self.server_loses(id, "eof"),
+                }
+                return;
+            }
+            let n = pipe.read(&mut end.decoder, most);
+            if n == 0 {
+                return;
+            }
+            most -= n;
+            self.heard(id, side, n);
+        }
+    }
+
+    fn heard(&mut self, id: u64, side: Side, n: usize) {
+        let now = self.now;
+        let host = self.link(id).host;
+        match side {
+            Side::Client if self.client.phase == Phase::Up(id) => self.client.session.heard(now),
+            Side::Server => {
+                if let Some(server) =
+                    self.hosts[host].server.as_mut().filter(|s| s.link == Some(id))
+                {
+                    server.session.heard(now);
+                }
+            }
+            Side::Client => {}
+        }
+        self.note(if side == Side::Client { "client reads" } else { "server reads" }, id, n as u64);
+    }
+
+    /// One side is done with a link. Whether and when the other is told, and
+    /// whether what is in flight still arrives, is up to the adversary.
+    pub(super) fn hang_up(&mut self, id: u64, side: Side) {
+        let now = self.now;
+        let careful = self.calm || self.is_without_heartbeat();
+        let (lost, told) = (self.rng.u8(..3) == 0, careful || self.rng.u8(..3) > 0);
+        let delay = millis(self.rng.u64(..200));
+        let zombie = !self.calm && self.rng.bool();
+        self.link(id).slow |= zombie;
+        let (end, _, pipe) = self.link(id).parts(side);
+        let graceful = end.batch.is_empty();
+        if !graceful || (lost && !careful) {
+            pipe.cut = true;
+        }
+        if told && pipe.eof.is_none() {
+            pipe.eof = Some(now + delay);
+        } else if !told {
+            pipe.cut = true;
+        }
+        // A reader that nobody has told may still be at it.
+        let End { open, batch, generation, .. } = end;
+        *open = zombie && *generation > 0;
+        *batch = Default::default();
+    }
+}
+
+fn item(frame: &Frame) -> Option<Item> {
+    match frame {
+        Frame::Data(message) => Some(Item::Message(message.clone())),
+        Frame::Fin => Some(Item::End),
+        _ => None,
+    }
+}
+
+fn seen_id(seen: Seen) -> u64 {
+    match seen {
+        Seen::Nothing => 0,
+        Seen::Item => 1,
+        Seen::Acknowledged => 2,
+        Seen::Pong(..) => 3,
+        Seen::Closed => 4,
+    }
+}

@@ -1,0 +1,385 @@
+//! What must be true, kept beside the sessions and compared with them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::proto::inbox::Item;
+use crate::proto::outbox::cost;
+
+/// The messages that one application sent.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    salt: u8,
+    lens: Vec<usize>,
+    /// The cost of the first `n` messages.
+    costs: Vec<usize>,
+    pub(super) finished: bool,
+}
+
+impl Stream {
+    fn new(salt: u8) -> Stream {
+        Stream { salt, costs: vec![0], ..Stream::default() }
+    }
+
+    fn feed(&mut self, len: usize) -> Bytes {
+        assert!(!self.finished, "the application feeds after its end");
+        self.costs.push(self.costs[self.lens.len()] + cost(len));
+        self.lens.push(len);
+        self.message(self.len() - 1)
+    }
+
+    /// Its number comes first, as far as it fits.
+    fn message(&self, number: u64) -> Bytes {
+        let mut bytes = vec![self.salt ^ number as u8; self.lens[number as usize]];
+        let id = number as u32 ^ u32::from(self.salt) << 24;
+        for (byte, id) in bytes.iter_mut().zip(id.to_le_bytes()) {
+            *byte = id;
+        }
+        bytes.into()
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.lens.len() as u64
+    }
+
+    fn cost(&self, from: u64, to: u64) -> usize {
+        self.costs[to as usize] - self.costs[from as usize]
+    }
+}
+
+/// "Whoever sees the first `consumed` messages acknowledged has received the
+/// first `said` of the other direction."
+#[derive(Debug)]
+struct Debt {
+    consumed: u64,
+    said: u64,
+}
+
+fn owe(debts: &mut Vec<Debt>, consumed: u64, said: u64) {
+    if debts.last().is_none_or(|last| consumed > last.consumed) {
+        debts.push(Debt { consumed, said });
+    }
+}
+
+fn owed(debts: &[Debt], acked: u64) -> u64 {
+    let settled = debts.partition_point(|debt| debt.consumed <= acked);
+    debts[..settled].last().map_or(0, |debt| debt.said)
+}
+
+/// One session of a server, from its making to its end or loss.
+#[derive(Debug)]
+pub(super) struct Life {
+    window: usize,
+    /// The client's message that came first. Known when the client was welcomed.
+    base: Option<u64>,
+    /// How many messages arrived, were handed out, and were finished with.
+    arrived: u64,
+    taken: u64,
+    done: u64,
+    end_arrived: bool,
+    end_taken: bool,
+    pub(super) said: Stream,
+    /// How many of those the server saw acknowledged, the client received,
+    /// its application took, and finished with.
+    acked: u64,
+    at_client: u64,
+    client_taken: u64,
+    client_done: u64,
+    debts: Vec<Debt>,
+    client_debts: Vec<Debt>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    Message { life: usize, number: u64 },
+    End,
+}
+
+#[derive(Debug)]
+pub(super) struct Model {
+    window: usize,
+    /// No server's window is smaller than the client's.
+    wide: bool,
+    max_message: usize,
+    pub(super) said: Stream,
+    /// How many of those the client saw acknowledged, and servers finished with.
+    pub(super) acked: u64,
+    done: u64,
+    pub(super) lives: Vec<Life>,
+    current: Option<usize>,
+    pub(super) lost: u64,
+    /// Received by the client, not handed out.
+    arrived: VecDeque<Arrival>,
+    arrived_cost: usize,
+    /// The life whose end the application has seen.
+    over: Option<usize>,
+    left: bool,
+}
+
+impl Model {
+    pub(super) fn new(window: u32, max_message: u32, wide: bool) -> Model {
+        Model {
+            window: window as usize,
+            wide,
+            max_message: max_message as usize,
+            said: Stream::new(0x80),
+            acked: 0,
+            done: 0,
+            lives: Vec::new(),
+            current: None,
+            lost: 0,
+            arrived: VecDeque::new(),
+            arrived_cost: 0,
+            over: None,
+            left: false,
+        }
+    }
+
+    pub(super) fn new_life(&mut self, window: u32) -> usize {
+        self.lives.push(Life {
+            window: window as usize,
+            base: None,
+            arrived: 0,
+            taken: 0,
+            done: 0,
+            end_arrived: false,
+            end_taken: false,
+            said: Stream::new(self.lives.len() as u8 & 0x7f),
+            acked: 0,
+            at_client: 0,
+            client_taken: 0,
+            client_done: 0,
+            debts: Vec::new(),
+            client_debts: Vec::new(),
+        });
+        self.lives.len() - 1
+    }
+
+    /// What both sides keep is bounded by the window and one message.
+    fn check_bounds(&self, kept: usize, window: usize, what: &str) {
+        let bound = window + cost(self.max_message);
+        assert!(kept <= bound, "{what} keeps {kept}, more than {bound}");
+    }
+}
+
+/// The client.
+impl Model {
+    pub(super) fn client_feeds(&mut self, len: usize) -> Bytes {
+        let message = self.said.feed(len);
+        let kept = self.said.cost(self.acked, self.said.len());
+        self.check_bounds(kept, self.window, "the client's outbox");
+        message
+    }
+
+    /// `lost`: how many messages begin the new session, if one was lost.
+    pub(super) fn client_welcomed(&mut self, life: usize, lost: Option<u64>, resumed: bool) {
+        if resumed {
+            assert_eq!(self.current, Some(life), "resumed another session");
+            return;
+        }
+        assert_ne!(self.current, Some(life), "began the same session again");
+        assert_eq!(lost.is_some(), self.current.is_some(), "a loss that is none, or unannounced");
+        if let Some(unacknowledged) = lost {
+            self.lost += 1;
+            assert_eq!(unacknowledged, self.said.len() - self.acked, "begins with something else");
+        }
+        self.current = Some(life);
+        let life = &mut self.lives[life];
+        assert_eq!(life.arrived, 0);
+        life.base = Some(self.acked);
+        self.arrived.pop_back_if(|last| *last == Arrival::End);
+    }
+
+    pub(super) fn client_receives(&mut self, item: &Item) {
+        let index = self.current.expect("frames follow a welcome");
+        let life = &mut self.lives[index];
+        let arrival = match item {
+            Item::Message(message) => {
+                let number = life.at_client;
+                assert!(number < life.said.len(), "the client received what was never sent");
+                assert!(*message == life.said.message(number), "not message {number}");
+                life.at_client += 1;
+                self.arrived_cost += cost(message.len());
+                Arrival::Message { life: index, number }
+            }
+            Item::End => {
+                assert!(life.said.finished, "an end that was never sent");
+                assert_eq!(life.at_client, life.said.len(), "messages lost before the end");
+                Arrival::End
+            }
+        };
+        if self.over.is_some() {
+            (life.client_taken, life.client_done) = (life.at_client, life.at_client);
+            self.arrived_cost = 0;
+        } else {
+            self.arrived.push_back(arrival);
+            self.skip_end();
+        }
+        self.check_bounds(self.arrived_cost, self.window, "the client's inbox");
+    }
+
+    pub(super) fn client_leaves(&mut self) {
+        self.left = true;
+        self.client_consumes();
+        self.skip_end();
+    }
+
+    /// An end that comes next is taken for an application that has left.
+    fn skip_end(&mut self) {
+        if self.left && self.arrived.front() == Some(&Arrival::End) {
+            self.client_takes(Some(&Item::End));
+        }
+    }
+
+    pub(super) fn client_takes(&mut self, item: Option<&Item>) {
+        if self.over.is_some() {
+            return assert_eq!(item, Some(&Item::End), "an end is the end");
+        }
+        let Some(item) = item else {
+            return assert_eq!(self.arrived.len(), 0, "what has arrived is not handed out");
+        };
+        match (self.arrived.pop_front(), item) {
+            (Some(Arrival::Message { life, number }), Item::Message(message)) => {
+                assert!(*message == self.lives[life].said.message(number), "not message {number}");
+                self.arrived_cost -= cost(message.len());
+                if self.current == Some(life) {
+                    self.lives[life].client_taken += 1;
+                }
+            }
+            (Some(Arrival::End), Item::End) => {
+                self.over = self.current;
+                self.client_consumes();
+            }
+            (arrival, item) => panic!("handed out {item:?} for {arrival:?}"),
+        }
+    }
+
+    pub(super) fn client_consumes(&mut self) {
+        if let Some(life) = self.current {
+            let life = &mut self.lives[life];
+            life.client_done = life.client_taken;
+            owe(&mut life.client_debts, life.client_done, self.said.len());
+        }
+    }
+
+    /// What the client's session says it has seen acknowledged.
+    pub(super) fn client_acked(&mut self, acked: u64) {
+        if acked == self.acked {
+            return;
+        }
+        assert!(acked > self.acked, "acknowledgements went backwards");
+        assert!(acked <= self.done, "{acked} acknowledged, but {} consumed", self.done);
+        self.acked = acked;
+        let life = &self.lives[self.current.expect("who acknowledged it?")];
+        let owed = owed(&life.debts, acked);
+        let seen = life.at_client;
+        assert!(seen >= owed, "acknowledgement {acked} overtook a reply: {seen} of {owed} seen");
+    }
+
+    pub(super) fn check_client_leftovers(&self, messages: &[Bytes]) {
+        let expected: Vec<_> =
+            (self.acked..self.said.len()).map(|n| self.said.message(n)).collect();
+        assert!(messages == expected, "the client gets back other messages than it lost");
+    }
+
+    pub(super) fn is_client_drained(&self) -> bool {
+        self.arrived.is_empty()
+    }
+}
+
+/// The servers.
+impl Model {
+    pub(super) fn server_feeds(&mut self, life: usize, len: usize) -> Bytes {
+        let life = &mut self.lives[life];
+        let message = life.said.feed(len);
+        let (kept, window) = (life.said.cost(life.acked, life.said.len()), life.window);
+        self.check_bounds(kept, window, "the server's outbox");
+        message
+    }
+
+    pub(super) fn server_receives(&mut self, life: usize, item: &Item) {
+        let life = &mut self.lives[life];
+        let base = life.base.expect("only a welcomed client sends frames");
+        match item {
+            Item::Message(message) => {
+                let number = base + life.arrived;
+                assert!(number < self.said.len(), "the server received what was never sent");
+                assert!(*message == self.said.message(number), "not message {number}");
+                life.arrived += 1;
+            }
+            Item::End => {
+                assert!(self.said.finished, "an end that was never sent");
+                assert_eq!(base + life.arrived, self.said.len(), "messages lost before the end");
+                life.end_arrived = true;
+            }
+        }
+        let kept = self.said.cost(base + life.taken, base + life.arrived);
+        let window = life.window;
+        self.check_bounds(kept, window, "the server's inbox");
+    }
+
+    pub(super) fn server_takes(&mut self, index: usize, item: Option<&Item>) {
+        let life = &mut self.lives[index];
+        let base = life.base.unwrap_or(0);
+        match item {
+            Some(Item::Message(message)) => {
+                assert!(life.taken < life.arrived, "handed out what did not arrive");
+                assert!(*message == self.said.message(base + life.taken), "not the next message");
+                life.taken += 1;
+            }
+            Some(Item::End) => {
+                assert!(life.end_arrived && life.taken == life.arrived, "an end out of place");
+                life.end_taken = true;
+                self.server_consumes(index);
+            }
+            None => {
+                let all = life.taken == life.arrived && !life.end_arrived;
+                assert!(all, "what has arrived is not handed out");
+            }
+        }
+    }
+
+    pub(super) fn server_consumes(&mut self, life: usize) {
+        let life = &mut self.lives[life];
+        let Some(base) = life.base else { return };
+        life.done = life.taken;
+        owe(&mut life.debts, base + life.done, life.said.len());
+        self.done = self.done.max(base + life.done);
+    }
+
+    pub(super) fn server_acked(&mut self, life: usize, acked: u64) {
+        let life = &mut self.lives[life];
+        if acked == life.acked {
+            return;
+        }
+        assert!(acked > life.acked, "acknowledgements went backwards");
+        let done = life.client_done;
+        assert!(acked <= done, "{acked} acknowledged, but {done} consumed");
+        life.acked = acked;
+        if self.wide && self.lost == 0 {
+            let (owed, seen) = (owed(&life.client_debts, acked), life.arrived);
+            assert!(seen >= owed, "acknowledgement {acked} overtook a message: {seen} of {owed}");
+        }
+    }
+
+    pub(super) fn check_server_leftovers(&self, life: usize, messages: &[Bytes]) {
+        let life = &self.lives[life];
+        let expected = (life.acked..life.said.len()).map(|number| life.said.message(number));
+        assert!(messages.iter().eq(&expected.collect::<Vec<_>>()), "the server gets back others");
+    }
+
+    /// The client ended by an end that this life said.
+    pub(super) fn is_ended_by(&self, life: usize) -> bool {
+        self.over == Some(life)
+    }
+
+    /// Both directions went to their ends, and nothing is left over.
+    pub(super) fn check_complete(&self, life: usize) {
+        assert_eq!(self.current, Some(life));
+        let life = &self.lives[life];
+        assert!(self.arrived.is_empty() && life.end_taken);
+        assert_eq!(self.acked, self.said.len());
+        assert_eq!((life.acked, life.client_done), (life.said.len(), life.said.len()));
+    }
+}

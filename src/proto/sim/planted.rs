@@ -1,0 +1,47 @@
+//! Faults planted in the core, to see that the simulation catches them.
+
+use std::cell::Cell;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proto) enum Fault {
+    /// Acknowledges what was received and not yet consumed.
+    AckOnReceipt,
+    /// Acknowledges before the replies are written.
+    AckOvertakes,
+    /// Begins a replay one frame too early, or too late.
+    ReplayEarly,
+    ReplayLate,
+    /// Resumes from what was acknowledged, as if nothing more had been received.
+    CounterReset,
+    /// Still acknowledges the lost session's messages to the new one.
+    AcksSurviveRestart,
+    /// Accepts frames of an older generation's link.
+    StaleHeard,
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
+}
+
+/// Whether the core is to make this mistake.
+pub(in crate::proto) fn planted(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
+}
+
+/// Where a replay begins that is to begin at `position`.
+pub(in crate::proto) fn misplaced(position: u64, acked: u64, sent: u64) -> u64 {
+    match PLANTED.get() {
+        Some(Fault::ReplayEarly) => acked.max(position.saturating_sub(1)),
+        Some(Fault::ReplayLate) => sent.min(position + 1),
+        Some(Fault::CounterReset) => acked,
+        _ => position,
+    }
+}
+
+/// Runs `f` with a fault planted on this thread.
+pub(super) fn with<T>(fault: Fault, f: impl FnOnce() -> T) -> T {
+    PLANTED.set(Some(fault));
+    let result = f();
+    PLANTED.set(None);
+    result
+}
