@@ -162,3 +162,94 @@ fn get_interval(body: &mut &[u8]) -> Option<Duration> {
     let millis = body.get_u32();
     (millis > 0).then(|| Duration::from_millis(millis.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            version: VERSION,
+            token: Token(*b"0123456789abcdef"),
+            attempt: 1 << 40,
+            epoch: u64::MAX,
+            received: 2,
+            limits: Limits { window: 3, max_message: 4 },
+            interval: None,
+            resume_only: false,
+        }
+    }
+
+    fn encoded(hello: &Hello) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        hello.encode(&mut bytes);
+        assert_eq!(bytes.len(), Hello::LEN);
+        bytes
+    }
+
+    #[test]
+    fn a_hello_says_what_was_meant() {
+        let intervals = [None, Some(100), Some(u64::from(u32::MAX))];
+        for interval in intervals.map(|millis| millis.map(Duration::from_millis)) {
+            for resume_only in [false, true] {
+                let hello = Hello { interval, resume_only, ..hello() };
+                assert_eq!(Hello::decode(&encoded(&hello)), Ok(hello));
+            }
+        }
+    }
+
+    #[test]
+    fn an_interval_that_is_too_long_for_the_wire_is_shortened() {
+        let hello = Hello { interval: Some(Duration::MAX), ..hello() };
+        let decoded = Hello::decode(&encoded(&hello)).unwrap();
+        assert_eq!(decoded.interval, Some(Duration::from_millis(u32::MAX.into())));
+    }
+
+    #[test]
+    fn a_hello_of_another_version_can_be_told_so_whatever_follows() {
+        for version in [0, VERSION + 1, u16::MAX] {
+            let bytes = encoded(&Hello { version, ..hello() });
+            for bytes in [&bytes[..], &bytes[..6], &[&bytes[..], b"more"].concat()] {
+                assert_eq!(Hello::decode(bytes).unwrap().version, version);
+            }
+        }
+    }
+
+    #[test]
+    fn a_hello_that_is_none_is_refused() {
+        let bytes = encoded(&hello());
+        for len in 0..bytes.len() {
+            Hello::decode(&bytes[..len]).unwrap_err();
+        }
+        Hello::decode(&[&bytes[..], b"1"].concat()).unwrap_err();
+        for at in 0..4 {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            assert_eq!(Hello::decode(&bytes), Err(Violation("not a longlink hello")));
+        }
+    }
+
+    #[test]
+    fn a_welcome_says_what_was_meant_and_is_refused_if_it_is_none() {
+        let Hello { epoch, received, limits, .. } = hello();
+        let welcome = Welcome { epoch, received, limits, interval: Some(Duration::from_secs(1)) };
+        let mut bytes = Vec::new();
+        welcome.encode(&mut bytes);
+        assert_eq!(bytes.len(), Welcome::LEN);
+        assert_eq!(Welcome::decode(&bytes), Ok(welcome));
+        for len in 0..bytes.len() {
+            Welcome::decode(&bytes[..len]).unwrap_err();
+        }
+        let mut other = bytes.clone();
+        other[1] += 1;
+        assert_eq!(Welcome::decode(&other), Err(Violation("a welcome of another version")));
+        bytes[2..10].fill(0);
+        assert_eq!(Welcome::decode(&bytes), Err(Violation("a welcome without an epoch")));
+    }
+
+    #[test]
+    fn a_token_is_never_printed_whole() {
+        let printed = format!("{:?}", hello());
+        assert!(printed.contains("303132..") && !printed.contains("33"), "{printed}");
+    }
+}

@@ -285,3 +285,196 @@ impl Acks {
         self.since.is_some()
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
+mod tests {
+    use super::*;
+
+    const OWN: Limits = Limits { window: 1000, max_message: 200 };
+
+    fn message(len: usize) -> Item {
+        Item::Message(vec![0; len].into())
+    }
+
+    fn take_all(inbox: &mut Inbox) -> usize {
+        std::iter::from_fn(|| inbox.take().filter(|item| *item != Item::End)).count()
+    }
+
+    #[test]
+    fn only_what_was_handed_out_and_returned_from_is_consumed() {
+        let mut inbox = Inbox::new();
+        for len in [1, 2, 3] {
+            inbox.push(message(len), OWN).unwrap();
+        }
+        assert_eq!(inbox.consume(), None);
+        assert_eq!(inbox.take(), Some(message(1)));
+        assert!(inbox.has_released());
+        assert_eq!(inbox.take(), Some(message(2)));
+        assert_eq!(inbox.consume(), Some((2, cost(1) + cost(2))));
+        assert_eq!(inbox.consume(), None);
+        assert_eq!((inbox.received(), inbox.take()), (3, Some(message(3))));
+        assert!(inbox.is_empty() && !inbox.is_at_end());
+    }
+
+    // Bad input: a peer that overruns the window is cut, and memory stays bounded.
+    #[test]
+    fn one_message_may_overshoot_the_window_and_no_more() {
+        let mut inbox = Inbox::new();
+        let most = (0..).take_while(|_| inbox.push(message(200), OWN).is_ok()).count();
+        assert_eq!(most, (1000 + cost(200)) / cost(200));
+        // What was handed out is not yet free.
+        assert_eq!(take_all(&mut inbox), most);
+        inbox.push(message(200), OWN).unwrap_err();
+        inbox.consume();
+        inbox.push(message(200), OWN).unwrap();
+        let mut inbox = Inbox::new();
+        let empty = (0..).take_while(|_| inbox.push(message(0), OWN).is_ok()).count();
+        assert_eq!(empty, (1000 + cost(200)) / cost(0), "empty messages count too");
+    }
+
+    #[test]
+    fn nothing_comes_after_the_end() {
+        let mut inbox = Inbox::new();
+        inbox.push(Item::End, OWN).unwrap();
+        assert!(inbox.is_at_end() && !inbox.is_over());
+        inbox.push(message(0), OWN).unwrap_err();
+        inbox.push(Item::End, OWN).unwrap_err();
+        assert_eq!(inbox.take(), Some(Item::End));
+        assert_eq!(inbox.consume(), Some((1, cost(0))));
+        assert_eq!(inbox.take(), Some(Item::End), "an end is the end");
+        assert_eq!(inbox.consume(), None);
+    }
+
+    // Trap 24.
+    #[test]
+    fn what_an_older_session_left_is_handed_out_and_acknowledges_nothing() {
+        let mut inbox = Inbox::new();
+        for item in [message(10), message(20), message(30), Item::End] {
+            inbox.push(item, OWN).unwrap();
+        }
+        inbox.take();
+        let room = inbox.room_for_new(OWN.window);
+        inbox.restart();
+        assert_eq!(inbox.consume(), None, "handed out by the old session");
+        assert_eq!((inbox.received(), inbox.room(OWN.window)), (0, room + cost(0) as u32));
+        inbox.push(message(40), OWN).unwrap();
+        assert_eq!((inbox.take(), inbox.take()), (Some(message(20)), Some(message(30))));
+        assert_eq!(inbox.consume(), Some((0, cost(20) + cost(30))), "room, but no count");
+        assert_eq!(inbox.room(OWN.window), OWN.window);
+        assert_eq!(inbox.take(), Some(message(40)));
+        assert_eq!(inbox.take(), None, "an end that nobody has seen is not final");
+        assert_eq!(inbox.consume(), Some((1, cost(40))));
+    }
+
+    #[test]
+    fn lost_sessions_never_add_up_to_more_than_a_window() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut inbox = Inbox::new();
+            for _ in 0..20 {
+                let room = inbox.room_for_new(OWN.window) as usize;
+                inbox.restart();
+                let mut outstanding = 0;
+                while outstanding < room && rng.u32(..20) > 0 {
+                    let len = rng.usize(..=200);
+                    inbox.push(message(len), OWN).unwrap();
+                    outstanding += cost(len);
+                }
+                assert!(inbox.cost() <= 1000 + cost(200), "seed {seed}");
+                (0..rng.usize(..3)).for_each(|_| drop(inbox.take()));
+            }
+        }
+    }
+
+    #[test]
+    fn after_the_end_a_new_session_has_nothing_to_add() {
+        let mut inbox = Inbox::new();
+        inbox.push(Item::End, OWN).unwrap();
+        inbox.take();
+        inbox.restart();
+        for n in 1..100 {
+            inbox.push(message(200), OWN).unwrap();
+            assert_eq!(inbox.consume(), Some((n, cost(200))));
+        }
+        assert_eq!(inbox.take(), Some(Item::End));
+    }
+
+    #[test]
+    fn an_acknowledgement_waits_for_what_it_must_follow() {
+        let now = Instant::now();
+        let mut acks = Acks::new();
+        acks.record(1, 5, 100, now);
+        acks.hurry();
+        assert!(!acks.is_due(4, false, 1000) && acks.take(4, false).is_none());
+        assert!(acks.is_due(5, false, 1000));
+        assert_eq!(acks.covered(4), 0);
+        assert_eq!(acks.take(5, false), Some(1));
+        assert_eq!(acks.take(9, false), None, "written once");
+        assert_eq!((acks.covered(4), acks.covered(5)), (0, 1));
+        // On a new link it is written again, and waits again.
+        acks.replay();
+        assert!(!acks.is_due(4, false, 1000) && acks.is_due(5, false, 1000));
+        assert_eq!(acks.take(6, false), Some(1));
+    }
+
+    #[test]
+    fn an_acknowledgement_is_due_by_its_size_or_its_age() {
+        let now = Instant::now();
+        let mut acks = Acks::new();
+        assert_eq!(acks.deadline(), None);
+        acks.record(1, 0, 249, now);
+        assert!(!acks.is_due(0, false, 1000) && acks.is_waiting());
+        let due = acks.deadline().unwrap();
+        acks.tick(due - Duration::from_millis(1));
+        assert!(!acks.is_due(0, false, 1000));
+        acks.tick(due);
+        assert!(acks.is_due(0, false, 1000));
+        assert_eq!(acks.deadline(), None, "a deadline that stays would be spun on");
+        assert_eq!(acks.take(0, false), Some(1));
+        acks.record(2, 0, 249, now);
+        assert!(!acks.is_due(0, false, 1000));
+        acks.record(3, 0, 1, now);
+        assert!(acks.is_due(0, false, 1000));
+        assert_eq!(acks.take(0, false), Some(3));
+        assert_eq!(acks.deadline(), None);
+    }
+
+    /// Many are recorded and few kept, yet none is starved, and none overtakes.
+    #[test]
+    fn the_newest_that_may_be_written_is_never_far_behind() {
+        for seed in 0..500 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let now = Instant::now();
+            let mut acks = Acks::new();
+            // All that were recorded: how much was consumed, and behind what.
+            let mut recorded = vec![(0, 0)];
+            let (mut consumed, mut end, mut cursor, mut told) = (0, 0, 0, 0);
+            for _ in 0..100 {
+                match rng.u32(..6) {
+                    0 => end += rng.u64(..5),
+                    1 => cursor = (cursor + rng.u64(..5)).min(end),
+                    2 if rng.u32(..4) == 0 => {
+                        acks.replay();
+                        (cursor, told) = (rng.u64(..=cursor), 0);
+                    }
+                    3 => {
+                        if let Some(count) = acks.take(cursor, false) {
+                            assert!(recorded.iter().any(|(c, a)| *c == count && *a <= cursor));
+                            assert!(count >= told, "seed {seed}: taken back");
+                            told = count;
+                        }
+                    }
+                    _ => {
+                        consumed += rng.u64(1..4);
+                        recorded.push((consumed, end));
+                        acks.record(consumed, end, 1, now);
+                    }
+                }
+                assert!(acks.slots.len() <= 4, "seed {seed}: they add up");
+            }
+            acks.take(end, false);
+            assert_eq!(acks.covered(end), consumed, "seed {seed}");
+        }
+    }
+}

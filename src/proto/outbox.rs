@@ -393,3 +393,6 @@ impl Outbox {
         largest
     }
 }
+
+#[cfg(test)]
+mod tests;

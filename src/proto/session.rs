@@ -786,3 +786,6 @@ impl Session {
         self.interval
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! The outbox beside a naive one.
+
+use super::*;
+use crate::proto::frame::{Decoder, Frame};
+
+/// Takes a few pieces at a time.
+#[derive(Default)]
+struct Pieces {
+    bytes: Vec<u8>,
+    left: usize,
+}
+
+impl Sink for Pieces {
+    fn push(&mut self, bytes: Bytes) {
+        self.bytes.extend_from_slice(&bytes);
+        self.left = self.left.saturating_sub(1);
+    }
+
+    fn is_full(&self) -> bool {
+        self.left == 0
+    }
+}
+
+fn frames(mut bytes: &[u8]) -> Vec<Frame> {
+    let mut decoder = Decoder::new();
+    decoder.allow_data(u32::MAX);
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let space = decoder.space();
+        let n = space.len().min(bytes.len());
+        space[..n].copy_from_slice(&bytes[..n]);
+        decoder.filled(n);
+        bytes = &bytes[n..];
+        while let Some(frame) = decoder.next().unwrap() {
+            frames.push(frame);
+        }
+    }
+    frames
+}
+
+fn fill(outbox: &mut Outbox, window: usize, pieces: usize) -> Vec<Frame> {
+    let mut sink = Pieces { left: pieces, ..Pieces::default() };
+    outbox.fill(&mut sink, window);
+    frames(&sink.bytes)
+}
+
+/// All frames that were ever fed, and where everything stands.
+#[derive(Default)]
+struct Naive {
+    frames: Vec<Frame>,
+    acked: usize,
+    cursor: usize,
+    sent: usize,
+}
+
+fn frame_cost(frame: &Frame) -> usize {
+    match frame {
+        Frame::Data(message) => cost(message.len()),
+        _ => cost(0),
+    }
+}
+
+impl Naive {
+    fn cost(&self, to: usize) -> usize {
+        self.frames[self.acked..to].iter().map(frame_cost).sum()
+    }
+
+    fn messages(&self) -> Vec<Bytes> {
+        let kept = self.frames[self.acked..].iter();
+        kept.filter_map(|frame| match frame {
+            Frame::Data(message) => Some(message.clone()),
+            _ => None,
+        })
+        .collect()
+    }
+
+    fn check(&self, outbox: &mut Outbox) {
+        assert_eq!(outbox.acked(), self.acked as u64);
+        assert_eq!(outbox.cursor(), self.cursor as u64);
+        assert_eq!(outbox.end(), self.frames.len() as u64);
+        assert_eq!(outbox.cost(), self.cost(self.frames.len()));
+        assert_eq!(outbox.outstanding, self.cost(self.cursor));
+        assert_eq!(outbox.is_empty(), self.acked == self.frames.len());
+        let messages = self.messages();
+        assert_eq!(outbox.messages(), messages.len() as u64);
+        let largest = messages.iter().map(Bytes::len).max();
+        assert_eq!(outbox.largest(), largest.unwrap_or_default());
+    }
+}
+
+fn draw(rng: &mut fastrand::Rng) -> Bytes {
+    let len = match rng.u32(..8) {
+        0 => 0,
+        1 => rng.usize(KEEP - 2..KEEP + 3),
+        2 => rng.usize(..TAIL / 3),
+        3 if rng.u32(..20) == 0 => TAIL + rng.usize(..10),
+        _ => rng.usize(..300),
+    };
+    vec![rng.u8(..); len].into()
+}
+
+#[test]
+fn it_does_what_a_naive_one_does() {
+    for seed in 0..300 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut outbox, mut naive) = (Outbox::new(), Naive::default());
+        let window = [1, 1000, 100_000][rng.usize(..3)];
+        for step in 0..200 {
+            operate(&mut rng, &mut outbox, &mut naive, window);
+            if step % 4 == 0 {
+                naive.check(&mut outbox);
+            }
+        }
+        assert_eq!(outbox.kept(), naive.messages(), "seed {seed}");
+        naive.check(&mut outbox);
+    }
+}
+
+fn operate(rng: &mut fastrand::Rng, outbox: &mut Outbox, naive: &mut Naive, window: usize) {
+    match rng.u32(..100) {
+        0..40 if !outbox.is_finished() => {
+            let message = draw(rng);
+            match rng.bool() {
+                true => outbox.feed(&message),
+                false => outbox.feed_bytes(message.clone()),
+            }
+            naive.frames.push(Frame::Data(message));
+        }
+        40..70 => {
+            let promised = outbox.has_output(window);
+            let written = fill(outbox, window, rng.usize(1..6));
+            assert_eq!(!written.is_empty(), promised);
+            for frame in written {
+                assert!(naive.cost(naive.cursor) < window, "written beyond the window");
+                assert!(naive.frames[naive.cursor] == frame, "frame {}", naive.cursor);
+                naive.cursor += 1;
+            }
+            naive.sent = naive.sent.max(naive.cursor);
+        }
+        70..90 => {
+            // Mostly of the present link, sometimes of an earlier one.
+            let most = if rng.bool() { naive.sent } else { naive.cursor.max(naive.acked) };
+            let acked = rng.usize(naive.acked..=most);
+            assert_eq!(outbox.acknowledge(acked as u64), Ok(acked > naive.acked));
+            naive.acked = acked;
+            naive.cursor = naive.cursor.max(acked);
+        }
+        90..97 => {
+            let received = rng.usize(naive.acked..=naive.sent);
+            let again = &naive.frames[received..naive.sent];
+            let again = again.iter().filter(|frame| **frame != Frame::Fin).count();
+            assert_eq!(outbox.resume(received as u64), Ok(again as u64));
+            naive.cursor = received;
+        }
+        97 => {
+            outbox.restart();
+            naive.frames.drain(..naive.acked);
+            (naive.acked, naive.cursor, naive.sent) = (0, 0, 0);
+            if rng.bool() {
+                outbox.finish_again();
+                if outbox.is_finished() && naive.frames.is_empty() {
+                    naive.frames.push(Frame::Fin);
+                }
+            }
+        }
+        98 if rng.u32(..4) == 0 => {
+            if !outbox.is_finished() {
+                naive.frames.push(Frame::Fin);
+            }
+            outbox.finish();
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn counters_that_cannot_be_change_nothing() {
+    let mut outbox = Outbox::new();
+    (0..5).for_each(|n| outbox.feed(&[n]));
+    assert_eq!(fill(&mut outbox, 4 * cost(1), 9).len(), 4);
+    assert_eq!(outbox.acknowledge(2), Ok(true));
+    outbox.acknowledge(5).unwrap_err();
+    outbox.acknowledge(1).unwrap_err();
+    outbox.resume(5).unwrap_err();
+    outbox.resume(1).unwrap_err();
+    let counters = (outbox.acked(), outbox.cursor(), outbox.end(), outbox.cost());
+    assert_eq!(counters, (2, 4, 5, 3 * cost(1)));
+    assert_eq!(outbox.acknowledge(2), Ok(false));
+}
+
+#[test]
+fn one_message_overshoots_the_window() {
+    let mut outbox = Outbox::new();
+    (0..10).for_each(|_| outbox.feed(&[7; 100]));
+    assert_eq!(fill(&mut outbox, 1, 9).len(), 1);
+    assert_eq!(fill(&mut outbox, cost(100), 9).len(), 0);
+    assert_eq!(fill(&mut outbox, cost(100) + 1, 9).len(), 1);
+    assert_eq!(fill(&mut outbox, 0, 9).len(), 0);
+    outbox.acknowledge(2).unwrap();
+    assert_eq!(fill(&mut outbox, 3 * cost(100), 9).len(), 3);
+}
+
+#[test]
+fn a_large_owned_message_is_not_copied() {
+    let message = Bytes::from(vec![9; KEEP]);
+    let mut outbox = Outbox::new();
+    outbox.feed_bytes(message.clone());
+    assert_eq!(outbox.kept()[0].as_ptr(), message.as_ptr());
+}
+
+#[test]
+fn what_is_kept_is_told_without_being_forgotten() {
+    let mut outbox = Outbox::new();
+    (0..3).for_each(|n| outbox.feed(&[n]));
+    outbox.finish();
+    assert_eq!(outbox.kept(), [vec![0], vec![1], vec![2]]);
+    assert_eq!(fill(&mut outbox, usize::MAX, 9).len(), 4);
+    outbox.acknowledge(2).unwrap();
+    assert_eq!(outbox.kept(), [vec![2]]);
+    outbox.acknowledge(4).unwrap();
+    assert!(outbox.is_empty() && outbox.kept().is_empty());
+}

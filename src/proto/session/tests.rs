@@ -1,0 +1,193 @@
+//! Single situations; whatever takes a network is in [`super::super::sim`].
+
+use super::*;
+use crate::proto::frame::Decoder;
+
+const WINDOW: u32 = 10_000;
+
+/// Both ends, on a link that loses nothing.
+struct Pair {
+    client: Session,
+    server: Session,
+    now: Instant,
+}
+
+fn limits(window: u32) -> Limits {
+    Limits { window, max_message: 1000 }
+}
+
+fn client(window: u32) -> (Session, Instant) {
+    #[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
+    let now = Instant::now();
+    (Session::client(Token([7; 16]), limits(window), None, 3, now), now)
+}
+
+fn found(hello: &Hello, epoch: u64, window: u32, now: Instant) -> Session {
+    Session::server(hello, epoch, limits(window), None, 3, now)
+}
+
+/// All that a session has to write.
+fn written(session: &mut Session) -> Vec<Frame> {
+    let mut decoder = Decoder::new();
+    decoder.allow_data(u32::MAX);
+    let mut frames = Vec::new();
+    while session.has_output() {
+        let mut batch = Batch::default();
+        session.fill(&mut batch);
+        for mut slice in batch.slices().cloned() {
+            while !slice.is_empty() {
+                let space = decoder.space();
+                let n = space.len().min(slice.len());
+                slice.copy_to_slice(&mut space[..n]);
+                decoder.filled(n);
+                frames.extend(std::iter::from_fn(|| decoder.next().unwrap()));
+            }
+        }
+    }
+    frames
+}
+
+fn welcome(server: &mut Session) -> (Welcome, Vec<Frame>) {
+    let mut frames = written(server);
+    let Frame::Welcome(welcome) = frames.remove(0) else { panic!("{frames:?}") };
+    (welcome, frames)
+}
+
+fn read(session: &mut Session, frames: Vec<Frame>, now: Instant) {
+    for frame in frames {
+        session.on_frame(session.generation(), frame, now).unwrap();
+    }
+}
+
+impl Pair {
+    fn new(client_window: u32, server_window: u32) -> Pair {
+        let (mut client, now) = client(client_window);
+        let mut server = found(&client.hello(), 1, server_window, now);
+        let (welcome, rest) = welcome(&mut server);
+        assert_eq!(client.welcomed(&welcome, now), Ok(Welcomed::Created));
+        read(&mut client, rest, now);
+        Pair { client, server, now }
+    }
+
+    fn exchange(&mut self) {
+        while self.client.has_output() || self.server.has_output() {
+            read(&mut self.server, written(&mut self.client), self.now);
+            read(&mut self.client, written(&mut self.server), self.now);
+        }
+    }
+}
+
+fn take(session: &mut Session, now: Instant) -> Option<Item> {
+    session.consume(now);
+    session.take(now)
+}
+
+#[test]
+fn an_acknowledgement_rides_behind_the_reply() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    client.feed(b"question");
+    read(&mut server, written(&mut client), now);
+    take(&mut server, now).unwrap();
+    assert!(!server.has_output(), "in the hands of the handler");
+    server.feed(b"answer");
+    take(&mut server, now);
+    let [Frame::Data(_), Frame::Ack(ack)] = written(&mut server)[..] else { panic!() };
+    assert_eq!(ack, Ack { consumed: 1, window: WINDOW });
+}
+
+// Where a small window meets a large one, a quarter of the large one is never owed.
+#[test]
+fn a_stream_through_the_smaller_window_never_waits_for_the_clock() {
+    for (client, server) in [(1000, 100_000), (100_000, 1000)] {
+        let mut pair = Pair::new(client, server);
+        for _ in 0..100 {
+            assert!(pair.client.has_room(), "{client} {server}");
+            pair.client.feed(&[0; 100]);
+            pair.exchange();
+            while take(&mut pair.server, pair.now).is_some() {}
+            pair.exchange();
+        }
+    }
+}
+
+#[test]
+fn a_repeated_hello_offers_its_room_anew() {
+    let Pair { mut client, mut server, now } = Pair::new(200, WINDOW);
+    while server.has_room() {
+        server.feed(&[0; 100]);
+    }
+    read(&mut client, written(&mut server), now);
+    client.link_lost();
+    // Another server, whose welcome is lost, is offered no room: all is full.
+    let mut server = found(&client.hello(), 2, WINDOW, now);
+    assert!(!server.has_room());
+    while take(&mut client, now).is_some() {}
+    let hello = client.hello();
+    assert_eq!(server.judge(&hello), Admission::Resume);
+    server.resume(&hello, now).unwrap();
+    assert!(server.has_room());
+}
+
+#[test]
+fn what_became_complete_after_the_hello_stays_so() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    client.finish();
+    read(&mut server, written(&mut client), now);
+    assert_eq!(take(&mut server, now), Some(Item::End));
+    server.finish();
+    read(&mut client, written(&mut server), now);
+    client.link_lost();
+    let mut server = found(&client.hello(), 2, WINDOW, now);
+    assert_eq!(take(&mut client, now), Some(Item::End));
+    assert!(client.is_complete());
+    let (welcome, _) = welcome(&mut server);
+    client.welcomed(&welcome, now).unwrap();
+    assert!(client.is_complete());
+    let [Frame::Close(close)] = written(&mut client)[..] else { panic!("not only a CLOSE") };
+    assert_eq!(close, Close { code: CloseCode::Done, consumed: 0 });
+}
+
+// What the peer is told does not depend on who asked for what is left.
+#[test]
+fn taking_out_what_is_unacknowledged_changes_nothing_for_the_peer() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    client.feed(b"question");
+    read(&mut server, written(&mut client), now);
+    take(&mut server, now);
+    server.feed(b"answer");
+    take(&mut server, now);
+    server.close(CloseCode::Aborted);
+    assert_eq!(server.take_unacknowledged(), [&b"answer"[..]]);
+    assert_eq!(server.take_unacknowledged(), [&b""[..]; 0], "once");
+    // A reply that was never written is overtaken by no acknowledgement,
+    let [Frame::Close(close)] = written(&mut server)[..] else { panic!() };
+    assert_eq!(close.consumed, 0);
+    // and who missed the CLOSE is told when it comes back.
+    client.link_lost();
+    let hello = client.hello();
+    assert_eq!(server.judge(&hello), Admission::Resume);
+    assert_eq!(server.epitaph(&hello), close);
+    client.read_epitaph(close).unwrap();
+    assert_eq!(client.take_unacknowledged(), [&b"question"[..]]);
+}
+
+// Trap 10.
+#[test]
+fn a_takeover_that_cannot_be_changes_nothing() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    server.feed(b"one");
+    read(&mut client, written(&mut server), now);
+    let hello = client.hello();
+    let generation = server.generation();
+    assert_eq!(server.judge(&Hello { attempt: 1, ..hello }), Admission::Stale);
+    assert_eq!(server.judge(&Hello { received: 2, ..hello }), Admission::Impossible);
+    assert_eq!(server.judge(&Hello { epoch: 9, ..hello }), Admission::Other);
+    server.resume(&Hello { received: 2, ..hello }, now).unwrap_err();
+    assert_eq!(server.generation(), generation);
+    let ping = |id| Frame::Ping(id);
+    server.on_frame(generation, ping(1), now).unwrap();
+    assert_eq!(written(&mut server), [Frame::Pong(1)], "the live link keeps echoing");
+    server.resume(&hello, now).unwrap();
+    server.on_frame(generation, ping(2), now).unwrap();
+    assert!(matches!(written(&mut server)[..], [Frame::Welcome(_)]), "a stale ping is heard");
+}
