@@ -371,7 +371,7 @@ impl Outbox {
     /// Forgets the messages of a session that has ended. What they count stays.
     pub(crate) fn discard(&mut self) {
         self.segments = VecDeque::new();
-        self.tail = BytesMut::new();
+        (self.tail, self.tail_items) = (BytesMut::new(), 0);
     }
 
     /// The length of the largest message that is kept.

@@ -315,7 +315,7 @@ impl World {
             {}
         }
         self.check_server_leftovers(&mut server);
-        server.session.bury();
+        server.session.discard();
         (server.ended, server.link, server.lost, server.leaving) = (true, None, None, None);
         self.note("server buries", host as u64, server.life as u64);
         self.hosts[host].server = Some(server);
