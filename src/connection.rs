@@ -314,7 +314,8 @@ impl Connection {
     /// has read what the other sent, both therefore wait in vain, and err.
     ///
     /// Later sends fail with [`Error::Closed`]; what had arrived can still be
-    /// received. Closing again only tells the result again.
+    /// received. Closing again only tells the result again. When it returns in
+    /// time, the event callback has seen everything.
     ///
     /// # Errors
     ///

@@ -228,7 +228,8 @@ impl Dialler {
         }
         let cause = attempt.cause.expect("every host leaves a cause");
         let mut state = shared.lock();
-        state.event(Event::Failed { cause: cause.clone() });
+        let host = self.hosts[attempt.host].clone();
+        state.event(Event::Failed { host, cause: cause.clone() });
         shared.settle(state);
         // A name that never meant anything is a mistake; one that no longer
         // resolves is an outage.

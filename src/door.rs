@@ -419,7 +419,7 @@ fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> O
             shared.settle(state);
             return Some(guest);
         }
-        Admission::Resume if state.was_closed() => {
+        Admission::Ended => {
             let close = state.session.epitaph(hello);
             state.lose(Cause::Replaced);
             shared.settle(state);

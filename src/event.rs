@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::config::Host;
 use crate::error::Cause;
 
 /// What happened to the link of a [`Connection`](crate::Connection).
@@ -51,10 +52,12 @@ pub enum Event {
         /// The wait before it.
         after: Duration,
     },
-    /// An attempt to connect failed.
+    /// An attempt to connect failed, at all addresses.
     #[non_exhaustive]
     Failed {
-        /// Why.
+        /// The host that was tried last.
+        host: Host,
+        /// Why it failed.
         cause: Cause,
     },
     /// A new link continues the session; nothing was lost or doubled.
@@ -108,21 +111,22 @@ impl fmt::Display for Event {
             Event::Connected { peer } => write!(f, "connected to {peer}"),
             Event::Lost { cause } => write!(f, "lost: {cause}"),
             Event::Retrying { attempt, of: Some(of), after } => {
-                write!(f, "attempt {attempt} of {of} in {after:.1?}")
+                write!(f, "attempt {attempt} of {of} in {}", humane(*after))
             }
             Event::Retrying { attempt, of: None, after } => {
-                write!(f, "attempt {attempt} in {after:.1?}")
+                write!(f, "attempt {attempt} in {}", humane(*after))
             }
-            Event::Failed { cause } => write!(f, "failed: {cause}"),
+            Event::Failed { host, cause } => write!(f, "{host}: {cause}"),
             Event::Resumed { replayed, after } => {
-                write!(f, "resumed, {replayed} sent again, after {after:.1?}")
+                write!(f, "resumed, {replayed} sent again, after {}", humane(*after))
             }
             Event::SessionLost { unacknowledged, after } => write!(
                 f,
-                "new session (old session lost), {unacknowledged} sent again, after {after:.1?}"
+                "new session (old session lost), {unacknowledged} sent again, after {}",
+                humane(*after)
             ),
             Event::Heartbeat { id, round_trip } => {
-                write!(f, "heartbeat {id} answered in {round_trip:.1?}")
+                write!(f, "heartbeat {id} answered in {}", humane(*round_trip))
             }
             Event::GaveUp { attempts: 0, unacknowledged, cause } => {
                 write!(f, "gave up: {cause}, {unacknowledged} messages not acknowledged")
@@ -136,5 +140,57 @@ impl fmt::Display for Event {
                 write!(f, "closed, {unacknowledged} messages not acknowledged")
             }
         }
+    }
+}
+
+/// A time as one would say it: `0s`, `0.3ms`, `45ms`, `3.1s`, `2m 5s`, `1h 2m`.
+pub(crate) fn humane(time: Duration) -> String {
+    let tenths = |value: f64, unit: &str| {
+        let text = format!("{value:.1}");
+        format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
+    };
+    let seconds = time.as_secs_f64();
+    let two = |large: u64, unit: &str, small: u64, smaller: &str| match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit} {small}{smaller}"),
+    };
+    let whole = seconds.round() as u64;
+    match time.as_micros() {
+        0 => "0s".to_string(),
+        1..100 => "0.1ms".to_string(),
+        100..9_950 => tenths(seconds * 1000.0, "ms"),
+        9_950..999_500 => format!("{:.0}ms", seconds * 1000.0),
+        999_500..59_950_000 => tenths(seconds, "s"),
+        _ if whole < 3600 => two(whole / 60, "m", whole % 60, "s"),
+        _ => two(whole / 3600, "h", whole % 3600 / 60, "m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let micros = [
+            (0, "0s"),
+            (7, "0.1ms"),
+            (260, "0.3ms"),
+            (4_000, "4ms"),
+            (9_960, "10ms"),
+            (45_400, "45ms"),
+            (999_400, "999ms"),
+            (999_600, "1s"),
+            (3_140_000, "3.1s"),
+            (59_949_999, "59.9s"),
+            (59_960_000, "1m"),
+            (125_000_000, "2m 5s"),
+            (3_599_600_000, "1h"),
+            (3_720_000_000, "1h 2m"),
+        ];
+        for (micros, text) in micros {
+            assert_eq!(humane(Duration::from_micros(micros)), text, "{micros}");
+        }
+        assert!(!humane(Duration::MAX).is_empty());
     }
 }

@@ -182,10 +182,11 @@ impl Keeper {
             }
             self.queue.extend(deadline.map(|at| (at, id)));
         }
-        if let Some(on_event) = on_event {
-            for event in events {
-                report(&*on_event, event);
+        if !events.is_empty() {
+            if let Some(on_event) = on_event {
+                events.into_iter().for_each(|event| report(&*on_event, event));
             }
+            ward.shared.reported();
         }
         let shared = ward.shared.clone();
         match &mut self.trade {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::text::{self, humane};
+use super::text;
 use crate::Event;
 
 /// Logs what happens to a client's connection.
@@ -34,8 +34,8 @@ impl Watch {
             Event::Retrying { .. } => seen.failure.take(),
             _ => None,
         };
-        if let Event::Failed { cause } = event {
-            seen.failure = Some(text::cause(cause));
+        if let Event::Failed { host, cause } = event {
+            seen.failure = Some(format!("{host}: {}", text::cause(cause)));
         }
         let (level, line) = of_client(event, failure.as_deref());
         log::log!(level, "{line}");
@@ -57,43 +57,31 @@ impl Watch {
 
 /// How a client tells of an event.
 fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
-    match event {
-        Event::Connected { peer } => (Level::Info, format!("connected to {peer}")),
-        Event::Lost { cause } => (Level::Warn, format!("lost: {}", text::cause(cause))),
-        Event::Failed { cause } => (Level::Debug, format!("failed: {}", text::cause(cause))),
-        Event::Retrying { attempt, of, after } => {
-            let of = of.map(|of| format!(" of {of}")).unwrap_or_default();
-            let why = failure.map(|why| format!(" ({why})")).unwrap_or_default();
-            (Level::Info, format!("attempt {attempt}{of} in {}{why}", humane(*after)))
-        }
-        Event::Resumed { replayed, after } => (Level::Info, resumed(*replayed, *after)),
-        Event::SessionLost { unacknowledged, after } => (
-            Level::Warn,
-            format!(
-                "new session (old session lost), {unacknowledged} sent again, after {}",
-                humane(*after)
-            ),
-        ),
-        Event::Heartbeat { id, round_trip } => {
-            (Level::Debug, format!("heartbeat {id} answered in {}", humane(*round_trip)))
-        }
-        Event::GaveUp { attempts, unacknowledged, cause } => (
-            Level::Error,
-            format!(
-                "gave up after {attempts} attempts, {unacknowledged} messages not acknowledged: {}",
-                text::cause(cause)
-            ),
-        ),
-        // The program's own last words say more.
-        Event::Closed { .. } => (Level::Debug, event.to_string()),
-    }
+    let level = match event {
+        Event::Lost { .. } => Level::Warn,
+        // Nothing may have happened twice.
+        Event::SessionLost { unacknowledged: 0, .. } => Level::Info,
+        Event::SessionLost { .. } => Level::Warn,
+        Event::GaveUp { .. } => Level::Error,
+        Event::Heartbeat { .. } => Level::Debug,
+        // The next attempt says why; the program's own last words say more.
+        Event::Failed { .. } | Event::Closed { .. } => Level::Trace,
+        _ => Level::Info,
+    };
+    let line = match (event, failure) {
+        (Event::Lost { cause }, _) => format!("lost: {}", text::cause(cause)),
+        (Event::Retrying { .. }, Some(why)) => format!("{event} ({why})"),
+        (Event::GaveUp { cause, .. }, _) => format!("{event}: {}", text::cause(cause)),
+        _ => event.to_string(),
+    };
+    (level, line)
 }
 
 /// How a server tells of an event of client number `number`.
 pub fn of_server(number: u64, event: &Event) -> (Level, String) {
     let (level, line) = match event {
         Event::Lost { cause } => (Level::Info, format!("lost: {}", text::cause(cause))),
-        Event::Resumed { replayed, after } => (Level::Info, resumed(*replayed, *after)),
+        Event::Resumed { .. } => (Level::Info, event.to_string()),
         Event::GaveUp { unacknowledged, cause, .. } => {
             let line = format!(
                 "reclaimed, {unacknowledged} messages not acknowledged: {}",
@@ -107,10 +95,6 @@ pub fn of_server(number: u64, event: &Event) -> (Level, String) {
         _ => (Level::Debug, event.to_string()),
     };
     (level, format!("client-{number}: {line}"))
-}
-
-fn resumed(replayed: u64, after: Duration) -> String {
-    format!("resumed, {replayed} sent again, after {}", humane(after))
 }
 
 #[cfg(test)]
@@ -158,7 +142,8 @@ mod tests {
         assert_eq!(line, "attempt 3 of 5 in 3s (connection refused)");
 
         let watch = Watch::default();
-        watch.note(&Event::Failed { cause: refused() });
+        let host = crate::Host::new("127.0.0.1", 6666);
+        watch.note(&Event::Failed { host, cause: refused() });
         assert!(watch.seen().failure.is_some());
         watch.note(&event);
         assert!(watch.seen().failure.is_none());

@@ -57,6 +57,7 @@ impl Shared {
                 state.forsake();
             }
         }
+        state.reporting = !state.events.is_empty();
         let visit = Visit {
             deadline: state.deadline(self.resume_within),
             watch: state.watch(),
@@ -69,6 +70,14 @@ impl Shared {
         };
         self.settle(state);
         visit
+    }
+
+    /// The events of the last visit have been handed to the callback.
+    pub(crate) fn reported(&self) {
+        let mut state = self.lock();
+        state.reporting = false;
+        state.news = true;
+        self.settle(state);
     }
 
     /// The peer has been silent for too long. But bytes that wait to be read

@@ -129,6 +129,8 @@ pub(crate) struct State {
     /// Sockets to shut down once the lock is released.
     retired: Vec<(Arc<Socket>, Shutdown)>,
     events: VecDeque<Event>,
+    /// The keeper is calling the callback.
+    reporting: bool,
     on_event: Option<OnEvent>,
     reconnects: u64,
     sessions_lost: u64,
@@ -199,6 +201,7 @@ impl Shared {
             tick_at: None,
             retired: Vec::new(),
             events: VecDeque::new(),
+            reporting: false,
             on_event: builder.on_event.clone(),
             reconnects: 0,
             sessions_lost: 0,
@@ -511,9 +514,11 @@ impl State {
         self.ending.is_some()
     }
 
-    /// Nobody can be told any more, or needs to be.
+    /// The peer cannot be told any more, or need not be, and the application
+    /// has been told everything.
     pub(crate) fn has_taken_leave(&self) -> bool {
-        self.over || self.session.peer_closed().is_some()
+        let told = self.over || self.session.peer_closed().is_some();
+        told && self.events.is_empty() && !self.reporting
     }
 
     /// Whether a client that comes back is to be told of the end, because

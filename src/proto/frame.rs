@@ -68,8 +68,6 @@ pub(crate) enum CloseCode {
     Closed,
     /// The sender's application aborted.
     Aborted,
-    /// Nobody came back for the session in time.
-    Expired,
 }
 
 impl CloseCode {
@@ -77,7 +75,6 @@ impl CloseCode {
         match code {
             0 => CloseCode::Done,
             2 => CloseCode::Aborted,
-            3 => CloseCode::Expired,
             // A reason of a later version is still an end.
             _ => CloseCode::Closed,
         }
@@ -88,7 +85,6 @@ impl CloseCode {
             CloseCode::Done => 0,
             CloseCode::Closed => 1,
             CloseCode::Aborted => 2,
-            CloseCode::Expired => 3,
         }
     }
 }
@@ -357,7 +353,6 @@ mod tests {
             close(CloseCode::Done),
             close(CloseCode::Closed),
             close(CloseCode::Aborted),
-            close(CloseCode::Expired),
         ]
     }
 

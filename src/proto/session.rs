@@ -129,6 +129,8 @@ impl From<Violation> for Unwelcome {
 pub(crate) enum Admission {
     /// It goes on from here; see [`Session::resume`].
     Resume,
+    /// It is to be told that the session has ended; see [`Session::epitaph`].
+    Ended,
     /// A delayed hello, older than one already seen.
     Stale,
     /// It claims to have received what was never sent, or less than it acknowledged.
@@ -533,22 +535,17 @@ impl Session {
         if hello.attempt <= self.attempt {
             return Admission::Stale;
         }
-        if hello.epoch == self.epoch {
-            if self.closing.is_some() {
-                // Nothing is replayed, only the end is told; what the outbox
-                // counts may have been taken out of it.
-                return Admission::Resume;
-            }
-            return match self.outbox.can_resume(hello.received) {
-                Ok(()) => Admission::Resume,
-                Err(_) => Admission::Impossible,
-            };
+        // Or its welcome was lost, and with it all that was sent behind it.
+        let repeated = hello.epoch == self.created_from && !self.ever_heard_frame;
+        if hello.epoch != self.epoch && !repeated {
+            Admission::Other
+        } else if self.closing.is_some() {
+            Admission::Ended
+        } else if !repeated && self.outbox.can_resume(hello.received).is_err() {
+            Admission::Impossible
+        } else {
+            Admission::Resume
         }
-        if hello.epoch == self.created_from && !self.ever_heard_frame {
-            // The welcome was lost, and with it all that was sent behind it.
-            return Admission::Resume;
-        }
-        Admission::Other
     }
 
     /// A hello that was judged to resume this session takes it over on a new

@@ -165,7 +165,7 @@ fn taking_out_what_is_unacknowledged_changes_nothing_for_the_peer() {
     // and who missed the CLOSE is told when it comes back.
     client.link_lost();
     let hello = client.hello();
-    assert_eq!(server.judge(&hello), Admission::Resume);
+    assert_eq!(server.judge(&hello), Admission::Ended);
     assert_eq!(server.epitaph(&hello), close);
     client.read_epitaph(close).unwrap();
     assert_eq!(client.take_unacknowledged(), [&b"question"[..]]);

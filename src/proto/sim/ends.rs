@@ -300,7 +300,7 @@ impl World {
         if server.ended || server.lost.is_none() {
             return;
         }
-        server.session.close(CloseCode::Expired);
+        server.session.close(CloseCode::Closed);
         self.expired = true;
         self.note("server expires", host as u64, 0);
         self.bury(host);
@@ -359,6 +359,7 @@ impl World {
                 return self.refuse(id, STALE);
             }
             Some(Admission::Impossible) => panic!("an honest hello is impossible"),
+            Some(Admission::Ended) => self.bury(host),
             Some(Admission::Resume) => {}
             Some(Admission::Other) | None if hello.resume_only => return self.refuse(id, ENDED),
             Some(Admission::Other) | None => {
