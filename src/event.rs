@@ -116,7 +116,7 @@ impl fmt::Display for Event {
             Event::Retrying { attempt, of: None, after } => {
                 write!(f, "attempt {attempt} in {}", humane(*after))
             }
-            Event::Failed { host, cause } => write!(f, "{host}: {cause}"),
+            Event::Failed { cause, .. } => write!(f, "failed: {cause}"),
             Event::Resumed { replayed, after } => {
                 write!(f, "resumed, {replayed} sent again, after {}", humane(*after))
             }
