@@ -13,7 +13,6 @@ use crate::event::Event;
 use crate::keeper::{Keeper, Trade};
 use crate::link::{Patience, Shared, State, Summons, Waiter};
 use crate::proto::handshake::{Limits, Token};
-use crate::proto::inbox::Item;
 use crate::proto::session::Session;
 use crate::retry::Budget;
 use crate::sync::{self, Arc};
@@ -289,16 +288,7 @@ impl Connection {
     fn receive(&self, patience: Patience) -> Result<Option<Bytes>> {
         let mut entered = false;
         self.shared.wait(Waiter::Receiver, patience, |state| {
-            if !std::mem::replace(&mut entered, true) && state.session.has_to_consume() {
-                state.session.consume(sync::now());
-            }
-            if !state.session.has_item() {
-                return state.check().err().map(Err);
-            }
-            match state.session.take(sync::now())? {
-                Item::Message(message) => Some(Ok(Some(message))),
-                Item::End => Some(Ok(None)),
-            }
+            state.receive(!std::mem::replace(&mut entered, true))
         })
     }
 }

@@ -37,12 +37,15 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::config::{Builder, OnEvent};
 use crate::connection::Stats;
 use crate::error::{Cause, Error, Result};
 use crate::event::Event;
 use crate::net::{Socket, Waker};
 use crate::proto::frame::{Close, CloseCode, Decoder, Violation};
+use crate::proto::inbox::Item;
 use crate::proto::session::{Batch, Seen, Session};
 use crate::retry::Proof;
 use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard};
@@ -103,6 +106,9 @@ pub(crate) struct State {
     pub(crate) session: Session,
     link: Option<Link>,
     peer: SocketAddr,
+    /// When something was last read or written: late enough to count an
+    /// acknowledgement's delay from, without asking the clock for each message.
+    clock: Instant,
     /// The last loss, until a new link is up.
     lost: Option<Lost>,
     ending: Option<Ending>,
@@ -186,6 +192,7 @@ impl Shared {
             session,
             link: None,
             peer,
+            clock: sync::now(),
             lost: None,
             ending: None,
             closing_until: None,
@@ -268,6 +275,7 @@ impl State {
             Ok(0) => return self.lose(Cause::Eof),
             Ok(n) => {
                 let now = sync::now();
+                self.clock = now;
                 decoder.filled(n);
                 self.session.heard(now);
                 if let Err(cause) = self.decode(generation, &mut decoder, now) {
@@ -324,7 +332,8 @@ impl State {
         match result {
             Ok(true) => {
                 link.writer = Writer::Idle;
-                self.session.sent(sync::now());
+                self.clock = sync::now();
+                self.session.sent(self.clock);
             }
             Ok(false) => {
                 link.writer = Writer::Blocked;
@@ -539,6 +548,19 @@ impl State {
 
     pub(crate) fn is_up(&self) -> bool {
         self.link.is_some() && self.ending.is_none()
+    }
+
+    /// The next message, or the end. `first`: the application has just come
+    /// for it, and is done with those before.
+    pub(crate) fn receive(&mut self, first: bool) -> Option<Result<Option<Bytes>>> {
+        if first {
+            self.session.consume(self.clock);
+        }
+        match self.session.take(self.clock) {
+            Some(Item::Message(message)) => Some(Ok(Some(message))),
+            Some(Item::End) => Some(Ok(None)),
+            None => self.check().err().map(Err),
+        }
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {

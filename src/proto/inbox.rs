@@ -111,11 +111,6 @@ impl Inbox {
         Some(item)
     }
 
-    /// Whether something was handed out and not consumed.
-    pub(crate) fn has_released(&self) -> bool {
-        self.released > 0
-    }
-
     /// The application is done with everything that was handed out. Returns
     /// what may be acknowledged, and the cost that became free.
     pub(crate) fn consume(&mut self) -> Option<(u64, usize)> {

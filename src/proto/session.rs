@@ -333,12 +333,6 @@ impl Session {
         }
     }
 
-    /// Whether [`consume`](Session::consume) would do something, for which the
-    /// clock would have to be read.
-    pub(crate) fn has_to_consume(&self) -> bool {
-        self.inbox.has_released()
-    }
-
     /// The next message, or the end; the end is acknowledged with it.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Item> {
         let seen_end = self.inbox.is_over();
