@@ -304,7 +304,6 @@ mod tests {
         }
         assert_eq!(inbox.consume(), None);
         assert_eq!(inbox.take(), Some(message(1)));
-        assert!(inbox.has_released());
         assert_eq!(inbox.take(), Some(message(2)));
         assert_eq!(inbox.consume(), Some((2, cost(1) + cost(2))));
         assert_eq!(inbox.consume(), None);

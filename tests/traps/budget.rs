@@ -141,6 +141,7 @@ fn a_handler_that_panics_does_not_take_the_message() {
     let rig = Rig::new(calm());
     let (client, server) = rig.pair();
     let handler = thread::spawn(move || {
+        let server = server.bare();
         while let Some(message) = server.recv().unwrap() {
             if message == "poison" {
                 std::panic::resume_unwind(Box::new("it choked"));

@@ -166,7 +166,8 @@ fn cut_the_end(direction: Direction, how: How, step: usize) {
             join(closing)
         });
         closed.unwrap_or_else(|e| panic!("client, {offset}: {e:?}"));
-        assert!(took < SLACK, "{offset}: {took:?}");
+        // A reset takes the proxy its time; the bound on closing would take longer.
+        assert!(took < SOON / 3, "{offset}: {took:?}");
         assert_eq!(client.take_unacknowledged().len() + server.take_unacknowledged().len(), 0);
         assert_eq!(client.stats().sessions_lost, 0);
     }
@@ -214,7 +215,7 @@ fn a_dropped_connection_says_what_it_had_to_say() {
     for i in 0..40 {
         client.send(&[i; 256 * 1024]).unwrap();
     }
-    let (_, took) = timed(|| drop(client));
+    let (_, took) = timed(|| drop(client.bare()));
     assert!(took < SLACK, "drop took {took:?}");
     for i in 0..40 {
         server.takes([i; 256 * 1024]);
@@ -231,7 +232,7 @@ fn a_dropped_connection_does_not_take_what_it_did_not_read() {
         server.send(message.as_bytes()).unwrap();
     }
     client.takes(b"read");
-    drop(client);
+    drop(client.bare());
     let error = server.close().unwrap_err();
     assert!(matches!(error, Error::PeerClosed { unacknowledged: 2, .. }), "{error:?}");
 }
@@ -243,6 +244,7 @@ fn a_connection_dropped_by_a_panic_aborts() {
     server.send(b"in its hands").unwrap();
     let handler = thread::spawn(move || {
         client.takes(b"in its hands");
+        let _client = client.bare();
         std::panic::resume_unwind(Box::new("it choked"));
     });
     assert!(handler.join().is_err());

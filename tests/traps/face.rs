@@ -9,7 +9,7 @@ use longlink::{
 };
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SLACK, SOON, calm, connect, join, ms, timed, until};
+use crate::rig::{DeadPort, Log, Rig, SLACK, SOON, calm, connect, join, ms, timed, until};
 
 #[test]
 fn handles_are_shared_between_threads_and_errors_are_small() {
@@ -522,8 +522,8 @@ fn addresses_that_cannot_be_one_are_refused_at_once() {
 #[test]
 fn several_hosts_are_tried_in_turn_and_the_good_one_first_later() {
     let rig = Rig::new(calm());
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let client = connect(calm(), [dead, rig.proxy.addr()]);
+    let dead = DeadPort::new();
+    let client = connect(calm(), [dead.addr(), rig.proxy.addr()]);
     let server = rig.accept();
     assert_eq!(client.peer_addr(), rig.proxy.addr());
     server.send(b"first").unwrap();

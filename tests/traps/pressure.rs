@@ -197,10 +197,11 @@ fn a_live_peer_that_never_reads_is_back_pressure_and_no_death() {
     for number in 0..sent {
         assert!(link.read_kind(DATA) == message(number), "{number}");
     }
-    link.send(ping(2));
-    while link.read_kind(PONG) != 2u64.to_be_bytes() {}
+    // Of several pings only the newest is answered for certain.
     drop(stop);
     join(pinger);
+    link.send(ping(2));
+    while link.read_kind(PONG) != 2u64.to_be_bytes() {}
     assert_eq!(client.log.count("lost: "), 0);
 }
 

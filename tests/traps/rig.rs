@@ -1,6 +1,7 @@
 //! Connections under a fault proxy, and everything they said when a test fails.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -16,7 +17,7 @@ use crate::proxy::Proxy;
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// What a busy machine may add to a time that is promised.
-pub(crate) const SLACK: Duration = Duration::from_millis(800);
+pub(crate) const SLACK: Duration = Duration::from_millis(1500);
 
 /// The clock.
 #[expect(clippy::disallowed_methods, reason = "tests of time need to read it")]
@@ -121,14 +122,19 @@ impl Drop for Log {
 
 /// A connection, its log, and its counters when the test fails.
 pub(crate) struct Side {
-    connection: Connection,
+    connection: Option<Connection>,
     pub(crate) log: Arc<Log>,
 }
 
 impl Side {
     pub(crate) fn new(connection: Connection, log: Arc<Log>) -> Side {
         connection.on_event(log.callback());
-        Side { connection, log }
+        Side { connection: Some(connection), log }
+    }
+
+    /// The bare connection, to be dropped as an application would.
+    pub(crate) fn bare(mut self) -> Connection {
+        self.connection.take().expect("only drop comes later")
     }
 
     /// The message that comes next.
@@ -164,15 +170,35 @@ impl Deref for Side {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.connection
+        self.connection.as_ref().expect("only drop comes later")
     }
 }
 
+/// Aborts, so that no client looks for a server that is gone, and finds the
+/// one of another test in its place.
 impl Drop for Side {
     fn drop(&mut self) {
+        let Some(connection) = &self.connection else { return };
         if thread::panicking() {
-            eprintln!("--- {}: {:?} {:?}", self.log.name, self.connection, self.stats());
+            eprintln!("--- {}: {connection:?} {:?}", self.log.name, connection.stats());
         }
+        connection.abort();
+    }
+}
+
+/// A port on which nobody listens, and which nobody else is given.
+pub(crate) struct DeadPort(socket2::Socket);
+
+impl DeadPort {
+    pub(crate) fn new() -> DeadPort {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let dead = DeadPort(socket.unwrap());
+        dead.0.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        dead
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
     }
 }
 
@@ -262,7 +288,7 @@ impl Drop for Rig {
 pub(crate) fn connect(builder: Builder, addr: impl ToHosts) -> Side {
     let log = Log::new("client");
     let connection = builder.on_event(log.callback()).connect(addr).unwrap();
-    Side { connection, log }
+    Side { connection: Some(connection), log }
 }
 
 /// Echoes on a thread until the end. Returns what came.
