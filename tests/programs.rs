@@ -3,6 +3,11 @@
 
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/proxy.rs"]
+#[allow(unreachable_pub)]
+mod proxy;
+
+use std::time::Duration;
 
 use process::{CLIENT, Process, SERVER, Server, Stdout, dead_port};
 
@@ -195,6 +200,56 @@ fn giving_up_counts_what_was_not_acknowledged() {
     // Its input is silent, and stays open.
     assert_eq!(client.ends(), 1);
     assert_eq!(client.out.text(), "one\n");
+}
+
+/// How long a test waits for what should come at once.
+const SOON: Duration = Duration::from_secs(20);
+
+// Traps 1 and 2, on the programs.
+#[test]
+fn twenty_cuts_leave_no_trace_in_the_output() {
+    const LAST: u32 = 100_000;
+    let server = Server::start(&[]);
+    let proxy = proxy::Proxy::to(([127, 0, 0, 1], server.port.parse().unwrap()).into());
+    let port = proxy.addr().port().to_string();
+    let args = ["127.0.0.1", "--port", &port, "--retry-delay", "50ms", "--retries", "200"];
+    let mut client = Process::start(CLIENT, &args, Stdout::Read);
+    let input = numbers(1..=LAST);
+    client.send_all(input.clone().into_bytes());
+    let piece = input.len() as u64 / 25;
+    for cut in 1..=20 {
+        let passed = proxy.wait_for(|stats| stats.down > cut as u64 * piece, SOON);
+        assert!(passed, "stuck at {:?}", proxy.stats());
+        let how = if cut % 2 == 0 { proxy::How::Fin } else { proxy::How::Rst };
+        assert_eq!(proxy.cut(how), 1);
+        client.says_nth("resumed, ", cut);
+    }
+    assert_eq!(client.ends(), 0);
+    assert!(client.out.text() == input, "the output is not the input");
+    assert_eq!((client.err.count("lost: "), client.err.count("resumed, ")), (20, 20));
+}
+
+// Trap 13, as long as it takes with a person's pace.
+#[test]
+#[ignore = "takes ten seconds; the gate runs it"]
+fn five_kills_of_the_server_in_a_paced_stream() {
+    const LAST: u32 = 100_000;
+    let mut server = Server::start(&[]);
+    let mut client = server.client(&["--retry-delay", "300ms", "--retries", "100"]);
+    for step in 0..100 {
+        client.send(numbers(step * LAST / 100 + 1..=(step + 1) * LAST / 100));
+        if step % 20 == 10 {
+            server.process.kill();
+            server = Server::start_on(&server.port, &[]);
+        }
+        // The pace of the input is what the test is about.
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+    let repeats = at_least_once(&client.out.text(), LAST);
+    assert_eq!(client.err.count("new session (old session lost), "), 5);
+    eprintln!("{repeats} of {LAST} lines came twice");
 }
 
 #[test]
