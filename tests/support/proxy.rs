@@ -69,6 +69,8 @@ pub struct Stats {
     pub up: u64,
     /// Bytes written to clients.
     pub down: u64,
+    /// The writes that took them there.
+    pub writes: u64,
     /// Bytes thrown away by `swallow`, of both directions.
     pub swallowed: u64,
 }
@@ -494,6 +496,7 @@ impl State {
 
     /// Counts what was written of a pass; returns the order that it has fulfilled.
     fn settle(&mut self, d: Direction, pass: &Pass, written: usize) -> Option<CutOrder> {
+        self.counted.writes += u64::from(written > 0);
         match d {
             Direction::Up => self.counted.up += written as u64,
             Direction::Down => self.counted.down += written as u64,
