@@ -228,6 +228,32 @@ mod tests {
         }
     }
 
+    /// Whoever sends all the time has no reason to ping, and asks nevertheless,
+    /// an interval before it judges.
+    #[test]
+    fn nobody_is_judged_who_was_not_asked() {
+        for misses in 1..6 {
+            let (pulse, start) = client(misses);
+            let mut asked = None;
+            let died = run(pulse, start, INTERVAL * 20, |pulse, at, verdict| {
+                pulse.sent(start + at);
+                if let Verdict::Ping(_) = verdict {
+                    asked.get_or_insert(at);
+                }
+            });
+            let (asked, died) = (asked.expect("asked"), died.expect("a silent peer is dead"));
+            assert!(died >= asked + INTERVAL, "{misses}: asked at {asked:?}, judged at {died:?}");
+        }
+        // Nor by a judge who comes late, and finds all times past.
+        let (mut pulse, start) = client(3);
+        for late in 1..10 {
+            assert!(!matches!(
+                pulse.tick(start + INTERVAL * 9 + late * SECOND_LOOK),
+                Verdict::Dead(_)
+            ));
+        }
+    }
+
     #[test]
     fn one_miss_does_not_kill_a_peer_that_answers_slowly() {
         let (pulse, start) = client(1);
