@@ -1,15 +1,19 @@
 //! The two programs as processes: what they print, what they say, how they end.
 #![cfg(feature = "cli")]
 
+#[path = "support/port.rs"]
+mod port;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/proxy.rs"]
 #[allow(unreachable_pub)]
 mod proxy;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use process::{CLIENT, Process, SERVER, Server, Stdout, dead_port};
+use port::Reserved;
+use process::{CLIENT, Process, SERVER, Server, Stdout};
 
 /// Loses and regains a link in no time.
 const QUICK: [&str; 8] = [
@@ -156,9 +160,20 @@ fn help_goes_to_standard_output() {
 }
 
 #[test]
+fn port_0_is_any_free_port_and_the_server_says_which() {
+    let server = Process::start(SERVER, &["--port", "0"], Stdout::Read);
+    let line = server.says("listening on 127.0.0.1:");
+    let (_, behind) = line.split_once("listening on ").unwrap();
+    let mut client = Process::start(CLIENT, &[behind.split(' ').next().unwrap()], Stdout::Read);
+    client.send("hello\nexit\n");
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "hello\n");
+}
+
+#[test]
 fn a_server_that_is_not_there() {
-    let port = dead_port();
-    let args = ["127.0.0.1", "--port", &port, "--retries", "3", "--retry-delay", "20ms"];
+    let reserved = Reserved::new();
+    let args = ["127.0.0.1", "--port", &reserved.port(), "--retries", "3", "--retry-delay", "20ms"];
     let mut client = Process::start(CLIENT, &args, Stdout::Read);
     client.send("never sent\n");
     client.says("attempt 2 of 3 in ");
@@ -169,12 +184,13 @@ fn a_server_that_is_not_there() {
 
 #[test]
 fn a_server_that_starts_late() {
-    let port = dead_port();
+    let reserved = Arc::new(Reserved::new());
+    let port = reserved.port();
     let args = [&["127.0.0.1", "--port", &port][..], &QUICK].concat();
     let mut client = Process::start(CLIENT, &args, Stdout::Read);
     client.send("waiting\n");
     client.says("attempt 2 of 200 in ");
-    let _server = Server::start_on(&port, &[]);
+    let _server = Server::start_on(&reserved, &[], Stdout::Read);
     client.prints("waiting");
     client.end_input();
     assert_eq!(client.ends(), 0);
@@ -240,7 +256,7 @@ fn five_kills_of_the_server_in_a_paced_stream() {
         client.send(numbers(step * LAST / 100 + 1..=(step + 1) * LAST / 100));
         if step % 20 == 10 {
             server.process.kill();
-            server = Server::start_on(&server.port, &[]);
+            server = server.start_again();
         }
         // The pace of the input is what the test is about.
         std::thread::park_timeout(Duration::from_millis(100));
@@ -267,7 +283,7 @@ fn kill_and_restart_in_the_middle_of_a_stream() {
         server.process.kill();
         send(&mut client, 2000);
         client.says_nth("lost: ", round);
-        server = Server::start_on(&server.port, &[]);
+        server = server.start_again();
         client.says_nth("new session (old session lost), ", round);
     }
     client.end_input();
@@ -356,7 +372,8 @@ fn fifty_clients_at_once() {
 #[test]
 fn several_hosts_are_tried_in_turn() {
     let server = Server::start(&[]);
-    let hosts = [format!("127.0.0.1:{}", dead_port()), format!("127.0.0.1:{}", server.port)];
+    let dead = Reserved::new();
+    let hosts = [dead.addr().to_string(), format!("127.0.0.1:{}", server.port)];
     let mut client = Process::start(CLIENT, &[&hosts[0], &hosts[1]], Stdout::Read);
     client.says(&format!("connected to {}", hosts[1]));
     client.send("hello\n");
@@ -411,7 +428,7 @@ fn an_interrupted_server_leaves_its_port_and_its_clients() {
 
     server.process.signal("INT");
     assert_eq!(server.process.ends(), 0);
-    let _server = Server::start_on(&server.port, &[]);
+    let _server = server.start_again();
     client.says("new session (old session lost), ");
     client.send("two\n");
     client.end_input();
@@ -422,7 +439,8 @@ fn an_interrupted_server_leaves_its_port_and_its_clients() {
 #[test]
 fn a_quiet_server_prints_nothing() {
     // Quiet servers do not say where they listen either.
-    let port = dead_port();
+    let reserved = Reserved::new();
+    let port = reserved.port();
     let server = Process::start(SERVER, &["--port", &port, "-q"], Stdout::Read);
     let args = [&["127.0.0.1", "--port", &port][..], &QUICK].concat();
     let mut client = Process::start(CLIENT, &args, Stdout::Read);
@@ -434,7 +452,7 @@ fn a_quiet_server_prints_nothing() {
 
 #[test]
 fn an_output_that_is_stuck_delays_no_echo() {
-    let server = Server::start_with("0", &[], Stdout::Stuck);
+    let server = Server::start_on(&Arc::new(Reserved::new()), &[], Stdout::Stuck);
     let mut client = server.client(&[]);
     let input = format!("{}\n", "z".repeat(9_999)).repeat(600);
     client.send_all(input.clone().into_bytes());

@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::port::Reserved;
+
 /// The patience of every wait: for machines that do much else meanwhile.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -205,29 +207,29 @@ impl Drop for Process {
     }
 }
 
-/// A server, and the port it listens on.
+/// A server on a port of its own.
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) port: String,
+    reserved: Arc<Reserved>,
 }
 
 impl Server {
-    /// Starts on a free port, and waits until it listens.
+    /// Starts, and waits until it listens.
     pub(crate) fn start(args: &[&str]) -> Server {
-        Server::start_on("0", args)
+        Server::start_on(&Arc::new(Reserved::new()), args, Stdout::Read)
     }
 
-    pub(crate) fn start_on(port: &str, args: &[&str]) -> Server {
-        Server::start_with(port, args, Stdout::Read)
+    /// Starts once more, after the end of this one.
+    pub(crate) fn start_again(&self) -> Server {
+        Server::start_on(&self.reserved, &[], Stdout::Read)
     }
 
-    pub(crate) fn start_with(port: &str, args: &[&str], stdout: Stdout) -> Server {
-        let args = [&["--port", port], args].concat();
-        let process = Process::start(SERVER, &args, stdout);
-        let line = process.says("listening on 127.0.0.1:");
-        let (_, behind) = line.split_once("127.0.0.1:").unwrap();
-        let port = behind.split(' ').next().unwrap().to_string();
-        Server { process, port }
+    pub(crate) fn start_on(reserved: &Arc<Reserved>, args: &[&str], stdout: Stdout) -> Server {
+        let port = reserved.port();
+        let process = Process::start(SERVER, &[&["--port", &port], args].concat(), stdout);
+        process.says(&format!("listening on 127.0.0.1:{port} "));
+        Server { process, port, reserved: reserved.clone() }
     }
 
     /// Starts a client of this server, and waits until it is connected.
@@ -242,10 +244,4 @@ impl Server {
         let args = [&["127.0.0.1", "--port", &self.port], args].concat();
         Process::start(CLIENT, &args, Stdout::Read)
     }
-}
-
-/// A port on which nobody listens.
-pub(crate) fn dead_port() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port().to_string()
 }

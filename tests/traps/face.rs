@@ -8,8 +8,9 @@ use longlink::{
     ToHosts,
 };
 
+use crate::port::Reserved;
 use crate::proxy::How;
-use crate::rig::{DeadPort, Log, Rig, SLACK, SOON, calm, connect, join, ms, timed, until};
+use crate::rig::{Log, Rig, SLACK, SOON, calm, connect, join, ms, timed, until};
 
 #[test]
 fn handles_are_shared_between_threads_and_errors_are_small() {
@@ -522,7 +523,7 @@ fn addresses_that_cannot_be_one_are_refused_at_once() {
 #[test]
 fn several_hosts_are_tried_in_turn_and_the_good_one_first_later() {
     let rig = Rig::new(calm());
-    let dead = DeadPort::new();
+    let dead = Reserved::new();
     let client = connect(calm(), [dead.addr(), rig.proxy.addr()]);
     let server = rig.accept();
     assert_eq!(client.peer_addr(), rig.proxy.addr());

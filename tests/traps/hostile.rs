@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use longlink::{Cause, Connection, Error, RetryPolicy};
 
-use crate::rig::{DeadPort, Log, SLACK, Side, calm, connect, echo, ms, now, quick, timed, until};
+use crate::port::Reserved;
+use crate::rig::{Log, SLACK, Side, calm, connect, echo, ms, now, quick, timed, until};
 use crate::wire::{
     ACK, CLOSE, DATA, FIN, HELLO, Hello, PING, PONG, PROTOCOL, REJECT, Raw, VERSION, WELCOME,
     Welcome, ack, frame, header,
@@ -280,7 +281,7 @@ fn a_link_that_ends_behind_its_last_frames_still_delivers_them() {
 // Trap 17: for a connect that does meet itself, see the tests of `net`.
 #[test]
 fn a_dead_port_is_refused() {
-    let gone = DeadPort::new();
+    let gone = Reserved::new();
     let retry = RetryPolicy::fixed(ms(1), 50);
     let error = Connection::builder().retry(retry).connect(gone.addr()).unwrap_err();
     let Error::GaveUp { cause: Cause::Io(io), .. } = error else { panic!("{error:?}") };

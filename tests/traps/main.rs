@@ -4,6 +4,8 @@
 //! played with real processes in `programs.rs`; the rules of the protocol alone
 //! are played with in the core's simulation.
 
+#[path = "../support/port.rs"]
+mod port;
 #[path = "../support/proxy.rs"]
 #[allow(unreachable_pub)]
 mod proxy;

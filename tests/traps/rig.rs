@@ -1,7 +1,6 @@
 //! Connections under a fault proxy, and everything they said when a test fails.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -183,22 +182,6 @@ impl Drop for Side {
             eprintln!("--- {}: {connection:?} {:?}", self.log.name, connection.stats());
         }
         connection.abort();
-    }
-}
-
-/// A port on which nobody listens, and which nobody else is given.
-pub(crate) struct DeadPort(socket2::Socket);
-
-impl DeadPort {
-    pub(crate) fn new() -> DeadPort {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let dead = DeadPort(socket.unwrap());
-        dead.0.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        dead
-    }
-
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.0.local_addr().unwrap().as_socket().unwrap()
     }
 }
 
