@@ -148,9 +148,12 @@ impl Process {
     }
 
     /// Writes everything from a thread, then ends the input.
-    pub(crate) fn send_all(&mut self, input: Vec<u8>) {
+    pub(crate) fn send_all<I>(&mut self, input: I)
+    where
+        I: IntoIterator<Item: AsRef<[u8]>> + Send + 'static,
+    {
         let mut stdin = self.stdin.take().unwrap();
-        thread::spawn(move || stdin.write_all(&input));
+        thread::spawn(move || input.into_iter().all(|part| stdin.write_all(part.as_ref()).is_ok()));
     }
 
     /// Waits for a line on standard error that contains this text.
