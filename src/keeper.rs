@@ -96,7 +96,7 @@ impl Keeper {
     fn wait(&self, deadline: Option<Instant>, ready: &mut Vec<(Owner, Interest)>) {
         let mut fds = Vec::with_capacity(16);
         let mut owners = Vec::with_capacity(16);
-        fds.push(net::poll_fd(&self.summons.waker, Interest { read: true, write: false }));
+        fds.push(net::poll_fd(self.summons.waker.pipe(), Interest { read: true, write: false }));
         owners.push(Owner::Summons);
         for (id, ward) in &self.wards {
             if let Some((socket, interest)) = &ward.watch {

@@ -82,10 +82,14 @@ mod event;
 mod keeper;
 mod link;
 mod listener;
+#[cfg(shuttle)]
+mod model;
+#[cfg_attr(shuttle, path = "model/net.rs")]
 mod net;
 mod proto;
 mod retry;
 mod sync;
+mod waker;
 
 pub use bytes::Bytes;
 

@@ -14,7 +14,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 use crate::proto::session::Batch;
-use crate::sync::{AtomicBool, Ordering, now};
+use crate::sync::now;
 
 /// Without heartbeats, the kernel looks after the peer: asks after this much
 /// silence, and gives up when nothing was acknowledged for the other.
@@ -197,38 +197,32 @@ impl Socket {
     }
 }
 
-/// Wakes a thread that sits in [`poll`]. A wake-up that nobody has answered
-/// yet costs no second system call.
+/// Carries a signal to a thread that sits in [`poll`].
 #[derive(Debug)]
-pub(crate) struct Waker {
+pub(crate) struct Pipe {
     ours: UnixStream,
     theirs: UnixStream,
-    pending: AtomicBool,
 }
 
-impl Waker {
-    pub(crate) fn new() -> io::Result<Waker> {
+impl Pipe {
+    pub(crate) fn new() -> io::Result<Pipe> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
-        Ok(Waker { ours, theirs, pending: AtomicBool::new(false) })
+        Ok(Pipe { ours, theirs })
     }
 
-    pub(crate) fn wake(&self) {
-        if !self.pending.swap(true, Ordering::SeqCst) {
-            // A full pipe wakes as well.
-            let _ = (&self.theirs).write(&[0]);
-        }
+    pub(crate) fn signal(&self) {
+        // A full pipe is a signal as well.
+        let _ = (&self.theirs).write(&[0]);
     }
 
-    /// Answers what came so far. What comes later wakes again.
-    pub(crate) fn answer(&self) {
+    pub(crate) fn drain(&self) {
         while matches!((&self.ours).read(&mut [0; 64]), Ok(64)) {}
-        self.pending.store(false, Ordering::SeqCst);
     }
 }
 
-impl AsFd for Waker {
+impl AsFd for Pipe {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ours.as_fd()
     }

@@ -43,12 +43,13 @@ use crate::config::{Builder, OnEvent};
 use crate::connection::Stats;
 use crate::error::{Cause, Error, Result};
 use crate::event::Event;
-use crate::net::{Socket, Waker};
+use crate::net::Socket;
 use crate::proto::frame::{Close, CloseCode, Decoder, Violation};
 use crate::proto::inbox::Item;
 use crate::proto::session::{Batch, Seen, Session};
 use crate::retry::Proof;
 use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard};
+use crate::waker::Waker;
 
 /// How long an ended session goes on telling the peer so.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);

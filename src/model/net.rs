@@ -1,0 +1,446 @@
+//! Sockets in memory, for the model checker. The bounds are small, so that
+//! writes are cut short and reads are short often enough.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::marker::PhantomData;
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::model::{Sleeper, below, network, switch, trace};
+use crate::proto::session::Batch;
+use crate::sync::{Arc, now};
+
+/// So many bytes are on their way in one direction.
+const ROOM: usize = 200;
+
+pub(crate) enum Connect {
+    Done,
+    Pending,
+}
+
+/// All sockets, and who waits for them.
+#[derive(Default)]
+pub(crate) struct Network {
+    ends: BTreeMap<usize, End>,
+    next: usize,
+    sleepers: Vec<Arc<Sleeper>>,
+    /// Threads that block in a read are not scheduled.
+    held: bool,
+}
+
+/// One side of a connection, a listener, or a pipe.
+#[derive(Default)]
+struct End {
+    addr: Option<SocketAddr>,
+    /// Connections that wait to be accepted.
+    backlog: Option<VecDeque<usize>>,
+    peer: Option<usize>,
+    inbox: VecDeque<u8>,
+    /// What follows the inbox.
+    end: Option<Ended>,
+    /// This side will not write any more.
+    shut: bool,
+    /// What this side writes is lost, and it is not told.
+    swallowed: bool,
+    read_timeout: Option<Duration>,
+    reading: bool,
+    writing: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Fin,
+    Reset,
+}
+
+impl End {
+    /// Reads what is there, or a part of it.
+    fn take(&mut self, space: &mut [u8]) -> Option<io::Result<usize>> {
+        if self.inbox.is_empty() {
+            return self.end.map(|end| match end {
+                Ended::Fin => Ok(0),
+                Ended::Reset => Err(Errno::CONNRESET.into()),
+            });
+        }
+        let most = space.len().min(self.inbox.len());
+        let n = most - below(most.min(20));
+        for (byte, space) in self.inbox.drain(..n).zip(space) {
+            *space = byte;
+        }
+        Some(Ok(n))
+    }
+}
+
+impl Network {
+    fn add(&mut self, end: End) -> usize {
+        self.next += 1;
+        self.ends.insert(self.next, end);
+        self.next
+    }
+
+    fn end(&mut self, id: usize) -> &mut End {
+        self.ends.get_mut(&id).expect("an open socket")
+    }
+
+    fn peer(&mut self, id: usize) -> Option<&mut End> {
+        let peer = self.end(id).peer?;
+        self.ends.get_mut(&peer)
+    }
+
+    fn readiness(&mut self, id: usize) -> Interest {
+        let end = self.end(id);
+        let failed = end.end == Some(Ended::Reset);
+        let read = !end.inbox.is_empty()
+            || end.end.is_some()
+            || end.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
+        let (shut, swallowed) = (end.shut, end.swallowed);
+        let room = self.peer(id).is_none_or(|peer| peer.inbox.len() < ROOM);
+        Interest { read, write: failed || shut || swallowed || room }
+    }
+
+    /// The link of a socket ends, with whatever is on its way.
+    fn hang_up(&mut self, id: usize, how: Ended) {
+        for id in [Some(id), self.end(id).peer].into_iter().flatten() {
+            if let Some(end) = self.ends.get_mut(&id) {
+                let kept = below(end.inbox.len() + 1);
+                end.inbox.truncate(kept);
+                end.end.get_or_insert(how);
+                end.shut = true;
+            }
+        }
+    }
+}
+
+/// Something happened on the network.
+fn stir() {
+    let sleepers = network(|network| std::mem::take(&mut network.sleepers));
+    sleepers.iter().for_each(|sleeper| sleeper.wake());
+}
+
+/// Tries until there is a result or the time is over, each time that something
+/// has happened.
+fn until<T>(
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut(&mut Network) -> Option<T>,
+) -> Option<T> {
+    loop {
+        let sleeper = Sleeper::new();
+        let result = network(|network| {
+            network.sleepers.push(sleeper.clone());
+            attempt(network)
+        });
+        let over = result.is_some() || deadline.is_some_and(|at| now() >= at);
+        if !over {
+            sleeper.sleep(deadline);
+        }
+        network(|network| network.sleepers.retain(|other| !Arc::ptr_eq(other, &sleeper)));
+        if over {
+            return result;
+        }
+    }
+}
+
+/// The connections that there are, by their client's socket.
+fn links() -> Vec<usize> {
+    network(|network| {
+        let ends = network.ends.iter();
+        ends.filter(|(id, end)| end.peer.is_some_and(|peer| **id < peer))
+            .map(|(id, _)| *id)
+            .collect()
+    })
+}
+
+/// Cuts every connection.
+pub(crate) fn cut(how: Ended) {
+    switch();
+    for link in links() {
+        network(|network| network.hang_up(link, how));
+    }
+    stir();
+}
+
+/// From now on nothing arrives on the connections that there are.
+pub(crate) fn swallow() {
+    for link in links() {
+        network(|network| {
+            network.end(link).swallowed = true;
+            if let Some(peer) = network.peer(link) {
+                peer.swallowed = true;
+            }
+        });
+    }
+}
+
+/// Readers are not scheduled, from now on or any more.
+pub(crate) fn hold_readers(held: bool) {
+    network(|network| network.held = held);
+    stir();
+}
+
+#[derive(Debug)]
+pub(crate) struct Socket(usize);
+
+impl Socket {
+    pub(crate) fn connect(addr: SocketAddr) -> io::Result<(Socket, Connect)> {
+        switch();
+        let id = network(|network| {
+            let listener = network
+                .ends
+                .values_mut()
+                .find(|end| end.backlog.is_some() && end.addr == Some(addr));
+            if listener.is_none() {
+                return Err(io::Error::from(Errno::CONNREFUSED));
+            }
+            let ours = network.add(End { addr: Some(addr), ..End::default() });
+            let theirs = network.add(End { addr: Some(addr), peer: Some(ours), ..End::default() });
+            network.end(ours).peer = Some(theirs);
+            let mut ends = network.ends.values_mut();
+            let listener = ends.find(|end| end.backlog.is_some() && end.addr == Some(addr));
+            listener.unwrap().backlog.as_mut().unwrap().push_back(theirs);
+            Ok(ours)
+        })?;
+        stir();
+        let how = if below(2) == 0 { Connect::Done } else { Connect::Pending };
+        Ok((Socket(id), how))
+    }
+
+    pub(crate) fn connected(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn listen(addr: SocketAddr) -> io::Result<Socket> {
+        let backlog = Some(VecDeque::new());
+        let end = End { addr: Some(addr), backlog, ..End::default() };
+        Ok(Socket(network(|network| network.add(end))))
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        switch();
+        network(|network| {
+            let end = network.end(self.0);
+            let accepted = end.backlog.as_mut().expect("a listener").pop_front();
+            let addr = end.addr.expect("a listener's");
+            Ok((Socket(accepted.ok_or(Errno::AGAIN)?), addr))
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(network(|network| network.end(self.0).addr.expect("bound")))
+    }
+
+    pub(crate) fn prepare(&self, _heartbeat: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn keep_alive(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+        let timeout = network(|network| network.end(self.0).read_timeout);
+        let deadline = timeout.map(|timeout| now() + timeout);
+        self.read_until(space, deadline, true)
+    }
+
+    pub(crate) fn try_read(&self, space: &mut [u8]) -> io::Result<usize> {
+        self.read_until(space, Some(now()), false)
+    }
+
+    fn read_until(
+        &self,
+        space: &mut [u8],
+        deadline: Option<Instant>,
+        blocking: bool,
+    ) -> io::Result<usize> {
+        let before = network(|network| std::mem::replace(&mut network.end(self.0).reading, true));
+        assert!(!before, "two threads read one socket");
+        switch();
+        let result = until(deadline, |network| match blocking && network.held {
+            true => None,
+            false => network.end(self.0).take(space),
+        });
+        trace(|| format!("read {}: {result:?}", self.0));
+        stir();
+        network(|network| network.end(self.0).reading = false);
+        switch();
+        result.unwrap_or(Err(Errno::AGAIN.into()))
+    }
+
+    pub(crate) fn has_queued(&self) -> bool {
+        switch();
+        network(|network| {
+            let end = network.end(self.0);
+            !end.inbox.is_empty() || end.end.is_some()
+        })
+    }
+
+    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        network(|network| network.end(self.0).read_timeout = timeout);
+        Ok(())
+    }
+
+    pub(crate) fn write(&self, batch: &mut Batch) -> io::Result<bool> {
+        let before = network(|network| std::mem::replace(&mut network.end(self.0).writing, true));
+        assert!(!before, "two threads write one socket");
+        switch();
+        let result = loop {
+            let first = batch.single().or_else(|| batch.slices().next().map(|slice| &slice[..]));
+            let Some(first) = first else { break Ok(true) };
+            match self.put(first) {
+                Ok(n) => batch.advance(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Ok(false),
+                Err(e) => break Err(e),
+            }
+        };
+        network(|network| network.end(self.0).writing = false);
+        switch();
+        result
+    }
+
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<()> {
+        switch();
+        let sent = self.put(bytes)?;
+        assert_eq!(sent, bytes.len(), "a handshake is short");
+        Ok(())
+    }
+
+    fn put(&self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = network(|network| {
+            let end = network.end(self.0);
+            if end.end == Some(Ended::Reset) {
+                return Err(Errno::CONNRESET.into());
+            }
+            if end.shut {
+                return Err(Errno::PIPE.into());
+            }
+            if end.swallowed {
+                return Ok(bytes.len());
+            }
+            let Some(peer) = network.peer(self.0) else { return Err(Errno::PIPE.into()) };
+            let n = bytes.len().min(ROOM.saturating_sub(peer.inbox.len()));
+            if n == 0 && !bytes.is_empty() {
+                return Err(Errno::AGAIN.into());
+            }
+            peer.inbox.extend(&bytes[..n]);
+            Ok(n)
+        });
+        trace(|| format!("writes {}: {sent:?} of {bytes:?}", self.0));
+        stir();
+        sent
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) {
+        switch();
+        network(|network| {
+            if how != Shutdown::Write {
+                network.end(self.0).end.get_or_insert(Ended::Fin);
+            }
+            if how != Shutdown::Read {
+                network.end(self.0).shut = true;
+                if let Some(peer) = network.peer(self.0) {
+                    peer.end.get_or_insert(Ended::Fin);
+                }
+            }
+        });
+        stir();
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        network(|network| {
+            let Some(end) = network.ends.remove(&self.0) else { return };
+            let how = if end.inbox.is_empty() { Ended::Fin } else { Ended::Reset };
+            let ends = end.backlog.into_iter().flatten().chain(end.peer);
+            for id in ends.collect::<Vec<_>>() {
+                if let Some(end) = network.ends.get_mut(&id) {
+                    end.end.get_or_insert(how);
+                    end.shut |= how == Ended::Reset;
+                }
+            }
+        });
+        stir();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Pipe(usize);
+
+impl Pipe {
+    pub(crate) fn new() -> io::Result<Pipe> {
+        Ok(Pipe(network(|network| network.add(End::default()))))
+    }
+
+    pub(crate) fn signal(&self) {
+        switch();
+        network(|network| network.end(self.0).inbox.push_back(0));
+        stir();
+    }
+
+    pub(crate) fn drain(&self) {
+        switch();
+        network(|network| network.end(self.0).inbox.clear());
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        network(|network| network.ends.remove(&self.0));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+/// What can be waited for.
+pub(crate) trait Source {
+    fn id(&self) -> usize;
+}
+
+impl Source for Socket {
+    fn id(&self) -> usize {
+        self.0
+    }
+}
+
+impl Source for Pipe {
+    fn id(&self) -> usize {
+        self.0
+    }
+}
+
+pub(crate) struct PollFd<'a> {
+    id: usize,
+    interest: Interest,
+    ready: Interest,
+    source: PhantomData<&'a ()>,
+}
+
+pub(crate) fn poll_fd(source: &impl Source, interest: Interest) -> PollFd<'_> {
+    let ready = Interest { read: false, write: false };
+    PollFd { id: source.id(), interest, ready, source: PhantomData }
+}
+
+pub(crate) fn readiness(fd: &PollFd<'_>) -> Interest {
+    fd.ready
+}
+
+pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
+    switch();
+    until(deadline, |network| {
+        let mut any = false;
+        for fd in fds.iter_mut() {
+            let ready = network.readiness(fd.id);
+            fd.ready.read = ready.read && fd.interest.read;
+            fd.ready.write = ready.write && fd.interest.write;
+            any |= fd.ready.read || fd.ready.write;
+        }
+        any.then_some(())
+    });
+}

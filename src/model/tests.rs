@@ -1,0 +1,537 @@
+//! Scenarios. What must happen at once takes no time on the model's clock.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::net::{Ended, cut, hold_readers, swallow};
+use crate::{Builder, Cause, Connection, Error, Event, Heartbeat, Listener, RetryPolicy};
+
+const ADDR: &str = "127.0.0.1:6666";
+const SECOND: Duration = Duration::from_secs(1);
+/// An acknowledgement may wait so long, and once more for the keeper's tick.
+const ACK: Duration = Duration::from_millis(100);
+
+fn settings() -> Builder {
+    Connection::builder()
+        .heartbeat(Heartbeat::every(100 * SECOND))
+        .retry(RetryPolicy::fixed(SECOND, 1000).jitter(0.0))
+        .close_timeout(50 * SECOND)
+}
+
+fn join<T>(threads: impl IntoIterator<Item = thread::JoinHandle<T>>) -> Vec<T> {
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+/// Does `action`, which must not take longer.
+fn within<T>(bound: Duration, what: &str, action: impl FnOnce() -> T) -> T {
+    let start = now();
+    let result = action();
+    let took = now() - start;
+    assert!(took <= bound, "{what} took {took:?}");
+    result
+}
+
+/// Lets other threads go on for a while.
+fn pause(most: usize) {
+    for _ in 0..below(most) {
+        thread::yield_now();
+    }
+}
+
+/// A client, its server's side, and the listener, which remembers how the
+/// session ended.
+fn pair(builder: Builder) -> (Arc<Connection>, Arc<Connection>, Listener) {
+    let listener = builder.clone().bind(ADDR).unwrap();
+    let client = builder.connect(ADDR).unwrap();
+    let server = listener.accept().unwrap();
+    // A session that has carried something outlives its link.
+    server.send(b"").unwrap();
+    assert!(client.recv().unwrap().is_some());
+    assert!(matches!(client.try_recv(), Err(Error::WouldBlock)));
+    server.sync(SECOND).unwrap();
+    (Arc::new(client), Arc::new(server), listener)
+}
+
+fn echo(server: &Connection) {
+    while let Ok(Some(message)) = server.recv() {
+        if server.send(&message).is_err() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_question_is_answered_at_once() {
+    explore(|| {
+        let listener = Listener::bind(ADDR).unwrap();
+        let server = thread::spawn(move || {
+            let server = listener.accept().unwrap();
+            echo(&server);
+            server.close().unwrap();
+        });
+        within(Duration::ZERO, "everything", || {
+            let client = Connection::connect(ADDR).unwrap();
+            for n in 0..3u8 {
+                client.send(&[n]).unwrap();
+                assert_eq!(client.recv().unwrap().as_deref(), Some(&[n][..]));
+            }
+            client.finish().unwrap();
+            assert_eq!(client.recv().unwrap(), None);
+            client.close().unwrap();
+        });
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_passes_its_role_on() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        let start = now();
+        let [leaving, staying] = [1, 1000].map(|seconds| {
+            let client = client.clone();
+            thread::spawn(move || client.recv_timeout(seconds * SECOND))
+        });
+        // The message comes just when the first one leaves.
+        Sleeper::new().sleep(Some(start + SECOND));
+        within(Duration::ZERO, "all", || {
+            server.send(b"for whoever is there").unwrap();
+            if leaving.join().unwrap().is_ok() {
+                server.send(b"for the other").unwrap();
+            }
+            assert!(staying.join().unwrap().is_ok());
+        });
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_passes_its_role_on_to_a_sender() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings().window(3));
+        client.send(&[0; 3]).unwrap();
+        let receiving = client.clone();
+        let receiving = thread::spawn(move || assert!(receiving.recv().unwrap().is_some()));
+        let sending = client.clone();
+        let sending = thread::spawn(move || sending.send(&[1; 3]).unwrap());
+        pause(100);
+        within(Duration::ZERO, "recv", || {
+            server.send(&[2]).unwrap();
+            receiving.join().unwrap();
+        });
+        pause(100);
+        // It wants the next one, and has therefore done with the first.
+        within(ACK, "all", || {
+            assert_eq!(server.recv().unwrap().as_deref(), Some(&[0; 3][..]));
+            assert_eq!(server.recv().unwrap().as_deref(), Some(&[1; 3][..]));
+            sending.join().unwrap();
+        });
+    });
+}
+
+/// Sends numbered messages with several threads, and receives with several.
+fn traffic(connection: &Arc<Connection>, messages: u8) -> Vec<thread::JoinHandle<Vec<[u8; 2]>>> {
+    let sending = Arc::new(());
+    let senders = (0..2).map(|sender| {
+        let (connection, sending) = (connection.clone(), sending.clone());
+        thread::spawn(move || {
+            for n in 0..messages {
+                let mut message = vec![sender, n];
+                // Some are larger than what a socket takes at once.
+                message.resize(2 + below(2) * below(300), 0);
+                connection.send(&message).unwrap();
+            }
+            // The last one to be done says that there is no more.
+            if Arc::into_inner(sending).is_some() {
+                connection.finish().unwrap();
+            }
+            Vec::new()
+        })
+    });
+    let senders: Vec<_> = senders.collect();
+    drop(sending);
+    let receivers = (0..2).map(|_| {
+        let connection = connection.clone();
+        thread::spawn(move || {
+            let messages = std::iter::from_fn(|| connection.recv().unwrap());
+            messages.map(|message| [message[0], message[1]]).collect()
+        })
+    });
+    senders.into_iter().chain(receivers).collect()
+}
+
+/// Every message arrived once, and each thread received those of each sender
+/// in order.
+fn check(received: Vec<Vec<[u8; 2]>>, messages: u8) {
+    let mut all = BTreeMap::new();
+    for messages in received {
+        let mut last = BTreeMap::new();
+        for [sender, n] in messages {
+            assert!(last.insert(sender, n).is_none_or(|last| last < n), "reordered");
+            assert!(all.insert([sender, n], ()).is_none(), "doubled: {sender} {n}");
+        }
+    }
+    assert_eq!(all.len(), 2 * usize::from(messages), "lost");
+}
+
+fn survive_cuts(builder: Builder, cuts: usize, messages: u8) {
+    let (client, server, _listener) = pair(builder);
+    let adversary = thread::spawn(move || {
+        for _ in 0..cuts {
+            pause(300);
+            cut(if below(2) == 0 { Ended::Fin } else { Ended::Reset });
+        }
+    });
+    let (there, back) = (traffic(&client, messages), traffic(&server, messages));
+    check(join(back), messages);
+    check(join(there), messages);
+    adversary.join().unwrap();
+    let closing = thread::spawn(move || server.close().unwrap());
+    client.close().unwrap();
+    closing.join().unwrap();
+}
+
+#[test]
+fn many_threads_share_a_connection() {
+    explore(|| within(ACK, "all", || survive_cuts(settings(), 0, 2)));
+}
+
+#[test]
+fn cuts_lose_and_double_nothing() {
+    explore(|| {
+        let cuts = 1 + below(3);
+        // A link that is lost before it has proved itself waits for its second try.
+        let bound = SECOND * u32::try_from(cuts).unwrap() + SECOND;
+        within(bound, "all", || survive_cuts(settings(), cuts, 3));
+    });
+}
+
+#[test]
+fn cuts_lose_and_double_nothing_when_windows_are_full() {
+    explore(|| {
+        let cuts = 1 + below(2);
+        let bound = SECOND * u32::try_from(cuts).unwrap() + SECOND;
+        within(bound, "all", || survive_cuts(settings().window(310), cuts, 3));
+    });
+}
+
+/// Heartbeats, retries and acknowledgements that race with everything else.
+#[test]
+fn nothing_is_lost_or_doubled_when_time_is_short() {
+    explore(|| {
+        hurry();
+        let builder = settings()
+            .heartbeat(Heartbeat::every(SECOND).misses(1))
+            .window(310 + below(300))
+            .close_timeout(500 * SECOND)
+            .resume_within(500 * SECOND);
+        survive_cuts(builder, below(2), 2);
+    });
+}
+
+#[test]
+fn what_the_socket_does_not_take_follows_at_once() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        within(Duration::ZERO, "all", || {
+            client.send(&[7; 1000]).unwrap();
+            assert_eq!(server.recv().unwrap().as_deref(), Some(&[7; 1000][..]));
+        });
+    });
+}
+
+#[test]
+fn a_blocked_sender_goes_on_when_there_is_room() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings().window(3));
+        let sender = thread::spawn(move || {
+            for n in 0..4u8 {
+                client.send(&[n; 3]).unwrap();
+            }
+            client.finish().unwrap();
+            client
+        });
+        pause(100);
+        for n in 0..4u8 {
+            let message = within(Duration::ZERO, "recv", || server.recv().unwrap().unwrap());
+            assert_eq!(message[..], [n; 3]);
+        }
+        assert_eq!(server.recv().unwrap(), None);
+        let client = sender.join().unwrap();
+        within(ACK, "close", || client.close().unwrap());
+        within(ACK, "close", || server.close().unwrap());
+    });
+}
+
+/// Every blocked call returns when the connection ends, however it ends.
+fn end(ending: impl Fn(&Arc<Connection>, &Arc<Connection>)) {
+    let (client, server, _listener) = pair(settings().window(3));
+    // Fills both windows, so that later sends block.
+    client.send(&[0; 3]).unwrap();
+    server.send(&[0; 3]).unwrap();
+    let mut waiting = Vec::new();
+    for connection in [&client, &server] {
+        let blocked = connection.clone();
+        waiting.push(thread::spawn(move || while blocked.send(&[1; 3]).is_ok() {}));
+        let blocked = connection.clone();
+        waiting.push(thread::spawn(move || {
+            let _ = blocked.sync(500 * SECOND);
+        }));
+    }
+    pause(200);
+    within(51 * SECOND, "the end", || {
+        ending(&client, &server);
+        join(waiting);
+    });
+}
+
+#[test]
+fn an_abort_frees_everybody() {
+    explore(|| within(Duration::ZERO, "all", || end(|client, _| client.abort())));
+}
+
+#[test]
+fn an_abort_of_the_other_side_frees_everybody() {
+    explore(|| within(Duration::ZERO, "all", || end(|_, server| server.abort())));
+}
+
+#[test]
+fn a_close_that_nobody_answers_frees_everybody_in_time() {
+    explore(|| {
+        end(|client, _| {
+            let closed = within(50 * SECOND, "close", || client.close());
+            assert!(matches!(closed, Err(Error::Closed { unacknowledged: 1.. })), "{closed:?}");
+        });
+    });
+}
+
+#[test]
+fn two_closes_and_a_cut_return_in_time() {
+    explore(|| {
+        end(|client, server| {
+            let other = server.clone();
+            let other = thread::spawn(move || within(51 * SECOND, "close", || drop(other.close())));
+            pause(100);
+            cut(if below(2) == 0 { Ended::Fin } else { Ended::Reset });
+            within(51 * SECOND, "close", || drop(client.close()));
+            other.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_receiver_hears_that_another_thread_closed() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        let receivers = [&client, &client, &server].map(|connection| {
+            let connection = connection.clone();
+            thread::spawn(move || connection.recv())
+        });
+        pause(100);
+        // The server learns of the client's end, and has nothing more to say.
+        within(ACK, "close", || {
+            let closing = client.clone();
+            let closing = thread::spawn(move || closing.close().unwrap());
+            closing.join().unwrap();
+            let [first, second, servers] = receivers.map(|thread| thread.join().unwrap());
+            assert!(first.is_err() && second.is_err(), "{first:?} {second:?}");
+            assert!(matches!(servers, Ok(None) | Err(Error::PeerClosed { .. })), "{servers:?}");
+        });
+    });
+}
+
+#[test]
+fn a_drop_says_what_it_had_to_say() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        let adversary = thread::spawn(|| {
+            pause(200);
+            if below(2) == 0 {
+                cut(Ended::Reset);
+            }
+        });
+        client.send(b"last words").unwrap();
+        drop(client);
+        let message = within(SECOND, "recv", || server.recv().unwrap());
+        assert_eq!(message.as_deref(), Some(&b"last words"[..]));
+        let end = within(SECOND, "recv", || server.recv());
+        assert!(matches!(end, Ok(None)), "{end:?}");
+        adversary.join().unwrap();
+    });
+}
+
+#[test]
+fn timed_waits_keep_their_time_while_others_read() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        let waiting = [3, 5, 7].map(|seconds| {
+            let client = client.clone();
+            thread::spawn(move || {
+                let start = now();
+                let result = client.recv_timeout(seconds * SECOND);
+                (result, now() - start, seconds * SECOND)
+            })
+        });
+        pause(100);
+        let adversary = thread::spawn(|| {
+            pause(200);
+            if below(2) == 0 {
+                cut(Ended::Fin);
+            }
+        });
+        server.send(b"for one").unwrap();
+        let mut received = 0;
+        for (result, took, given) in join(waiting) {
+            match result {
+                Ok(Some(_)) => received += 1,
+                Err(Error::TimedOut) => {
+                    // A kernel's timer ends a little late, and never early.
+                    assert!(took >= given && took <= given + ACK, "{took:?} of {given:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(received, 1);
+        adversary.join().unwrap();
+    });
+}
+
+#[test]
+fn a_closed_listener_frees_accept_and_ends_whom_nobody_accepted() {
+    explore(|| {
+        let listener = Arc::new(settings().bind(ADDR).unwrap());
+        let accepting = listener.clone();
+        let accepting = thread::spawn(move || accepting.incoming().count());
+        let connecting = thread::spawn(|| {
+            let retry = RetryPolicy::fixed(SECOND, 3).jitter(0.0);
+            let client = settings().retry(retry).connect(ADDR);
+            client.and_then(|client| {
+                client.send(b"hello")?;
+                client.close()
+            })
+        });
+        pause(200);
+        within(Duration::ZERO, "close", || listener.close());
+        accepting.join().unwrap();
+        // Nobody has read it.
+        assert!(within(52 * SECOND, "the client", || connecting.join().unwrap()).is_err());
+    });
+}
+
+#[test]
+fn a_server_that_is_gone_is_given_up_in_time() {
+    explore(|| {
+        let retry = RetryPolicy::fixed(SECOND, 3).jitter(0.0);
+        let (client, server, _listener) = pair(settings().retry(retry));
+        let waiting = [0, 1, 2].map(|kind| {
+            let client = client.clone();
+            thread::spawn(move || match kind {
+                0 => client.recv().map(drop),
+                1 => client.send(b"never read").and_then(|()| client.sync(500 * SECOND)),
+                _ => loop {
+                    client.send(&[0; 100])?;
+                },
+            })
+        });
+        server.abort();
+        // Its own is told; a client that does not hear it finds the port closed.
+        cut(Ended::Reset);
+        let ends = within(5 * SECOND, "giving up", || join(waiting));
+        for end in ends {
+            let ended = matches!(end, Err(Error::GaveUp { .. } | Error::PeerClosed { .. }));
+            assert!(ended, "{end:?}");
+        }
+    });
+}
+
+#[test]
+fn silence_is_noticed_in_time_and_costs_nothing() {
+    explore(|| {
+        let losses = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let builder = settings().heartbeat(Heartbeat::every(10 * SECOND).misses(2));
+        let seen = losses.clone();
+        let (client, server, _listener) = pair(builder);
+        client.on_event(move |event| {
+            if let Event::Lost { cause } = event {
+                seen.lock().unwrap().push((now(), cause));
+            }
+        });
+        client.send(b"0").unwrap();
+        assert_eq!(server.recv().unwrap().as_deref(), Some(&b"0"[..]));
+        let echoing = server.clone();
+        let echoing = thread::spawn(move || echo(&echoing));
+        let start = now();
+        swallow();
+        for n in 0..2u8 {
+            client.send(&[n]).unwrap();
+            let reply = within(31 * SECOND, "an answer", || client.recv().unwrap());
+            assert_eq!(reply.as_deref(), Some(&[n][..]));
+        }
+        let (at, cause) = losses.lock().unwrap()[0].clone();
+        assert!(matches!(cause, Cause::Silent(_)), "{cause:?}");
+        assert!(at - start <= 30 * SECOND + ACK, "noticed after {:?}", at - start);
+        client.close().unwrap();
+        echoing.join().unwrap();
+    });
+}
+
+/// Bytes that wait to be read are life, even if their reader is not scheduled.
+#[test]
+fn nobody_is_judged_whose_bytes_wait() {
+    explore(|| {
+        let builder = settings().heartbeat(Heartbeat::every(10 * SECOND).misses(1));
+        let (client, server, _listener) = pair(builder);
+        let reading = client.clone();
+        let reading = thread::spawn(move || reading.recv().unwrap());
+        pause(100);
+        hold_readers(true);
+        server.send(b"a sign of life").unwrap();
+        Sleeper::new().sleep(Some(now() + 500 * SECOND));
+        assert_eq!(client.stats().reconnects, 0, "judged");
+        hold_readers(false);
+        assert_eq!(reading.join().unwrap().as_deref(), Some(&b"a sign of life"[..]));
+    });
+}
+
+#[test]
+fn an_expiry_that_races_a_resume_is_one_or_the_other() {
+    explore(|| {
+        let builder = settings().resume_within(SECOND);
+        let losses = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let listener = builder.clone().bind(ADDR).unwrap();
+        let seen = losses.clone();
+        let client = builder.on_event(move |event| {
+            if let Event::SessionLost { .. } = event {
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let serving = thread::spawn(move || {
+            let mut handlers = Vec::new();
+            for server in listener.incoming() {
+                handlers.push(thread::spawn(move || echo(&server.unwrap())));
+                if handlers.len() == 2 {
+                    listener.close();
+                }
+            }
+            join(handlers);
+        });
+        let client = client.connect(ADDR).unwrap();
+        client.send(&[0]).unwrap();
+        assert_eq!(client.recv().unwrap().as_deref(), Some(&[0][..]));
+        // Both at the second: the retry, and the end of the server's patience.
+        cut(Ended::Fin);
+        pause(50);
+        cut(Ended::Fin);
+        client.send(&[1]).unwrap();
+        let mut replies = 0;
+        while replies < 1 {
+            let reply = within(5 * SECOND, "a reply", || client.recv().unwrap().unwrap());
+            replies += usize::from(reply[..] == [1]);
+        }
+        client.close().unwrap();
+        if losses.load(Ordering::SeqCst) == 0 {
+            // The server's loop waits for a second session.
+            drop(Connection::connect(ADDR));
+        }
+        serving.join().unwrap();
+    });
+}
