@@ -14,19 +14,20 @@ use longlink::{Connection, Event, Heartbeat, Listener, RetryPolicy};
 fn main() -> Result<(), Box<dyn Error>> {
     let listener = Listener::bind("127.0.0.1:0")?;
     let server = listener.local_addr();
-    thread::spawn(move || listener.accept()?.recv());
+    let serve = |client: Connection| drop(thread::spawn(move || client.incoming().count()));
+    thread::spawn(move || listener.incoming().flatten().for_each(serve));
     let front = TcpListener::bind("127.0.0.1:0")?;
     let address = front.local_addr()?;
     let (up, relayed) = mpsc::channel();
     thread::spawn(move || relay(&front, server, &up));
 
-    // The callback must not block: it hands the events on.
     let (sender, events) = mpsc::channel();
     let connection = Connection::builder()
         .heartbeat(Heartbeat::every(Duration::from_millis(500)))
         .retry(RetryPolicy::fixed(Duration::from_millis(300), 5))
-        .on_event(move |event| drop(sender.send(event)))
+        .on_event(move |event| drop(sender.send(event))) // it must not block
         .connect(address)?;
+    connection.send(b"a session that has carried a message outlives its link")?;
     let mut seen = Vec::new();
     while let Ok(event) = events.recv_timeout(Duration::from_secs(10)) {
         println!("{event}");
@@ -35,7 +36,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             // After the loss: the first ping on the new link was answered.
             Event::Heartbeat { .. } => connection.abort(),
             Event::Closed { .. } => break,
-            Event::GaveUp { cause, .. } => return Err(cause.into()),
             Event::Lost { .. } | Event::Failed { .. } => seen.push("lost"),
             Event::Resumed { .. } | Event::SessionLost { .. } => seen.push("regained"),
             _ => {}
