@@ -80,6 +80,15 @@ pub(crate) fn switch() {
     AtomicBool::new(false).load(Ordering::SeqCst);
 }
 
+/// So may many, for as long as it takes to find another link: a thread comes
+/// back late from a system call.
+pub(crate) fn come_back_late() {
+    if below(16) == 0 {
+        (0..below(100)).for_each(|_| thread::yield_now());
+    }
+    switch();
+}
+
 /// A thread that waits.
 #[derive(Debug)]
 pub(crate) struct Sleeper {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::model::{Sleeper, below, network, switch, trace};
+use crate::model::{Sleeper, below, come_back_late, network, switch, trace};
 use crate::proto::session::Batch;
 use crate::sync::{Arc, now};
 
@@ -43,15 +43,16 @@ struct End {
     end: Option<Ended>,
     /// This side will not write any more.
     shut: bool,
-    /// What this side writes is lost, and it is not told.
-    swallowed: bool,
+    /// What this side writes is lost and it is not told, until so many bytes
+    /// wait to be acknowledged.
+    swallowed: Option<usize>,
     read_timeout: Option<Duration>,
     reading: bool,
     writing: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+enum Ended {
     Fin,
     Reset,
 }
@@ -97,16 +98,22 @@ impl Network {
             || end.end.is_some()
             || end.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
         let (shut, swallowed) = (end.shut, end.swallowed);
-        let room = self.peer(id).is_none_or(|peer| peer.inbox.len() < ROOM);
-        Interest { read, write: failed || shut || swallowed || room }
+        let room = match swallowed {
+            Some(left) => left > 0,
+            None => self.peer(id).is_none_or(|peer| peer.inbox.len() < ROOM),
+        };
+        Interest { read, write: failed || shut || room }
     }
 
-    /// The link of a socket ends, with whatever is on its way.
-    fn hang_up(&mut self, id: usize, how: Ended) {
-        for id in [Some(id), self.end(id).peer].into_iter().flatten() {
-            if let Some(end) = self.ends.get_mut(&id) {
-                let kept = below(end.inbox.len() + 1);
-                end.inbox.truncate(kept);
+    /// The client's end of a link ends, with whatever is on its way, and the
+    /// other end as well or not: then it hears nothing any more.
+    fn hang_up(&mut self, link: usize, how: Ended, both: bool) {
+        for id in [Some(link), self.end(link).peer].into_iter().flatten() {
+            let Some(end) = self.ends.get_mut(&id) else { continue };
+            let kept = below(end.inbox.len() + 1);
+            end.inbox.truncate(kept);
+            end.swallowed = Some(ROOM);
+            if both || id == link {
                 end.end.get_or_insert(how);
                 end.shut = true;
             }
@@ -153,11 +160,21 @@ fn links() -> Vec<usize> {
     })
 }
 
-/// Cuts every connection.
-pub(crate) fn cut(how: Ended) {
+/// Cuts every connection, and sometimes only the client notices.
+pub(crate) fn cut() {
+    cut_ends(below(2) == 0);
+}
+
+/// Cuts every connection, as both sides notice.
+pub(crate) fn cut_both() {
+    cut_ends(true);
+}
+
+fn cut_ends(both: bool) {
     switch();
+    let how = if below(2) == 0 { Ended::Fin } else { Ended::Reset };
     for link in links() {
-        network(|network| network.hang_up(link, how));
+        network(|network| network.hang_up(link, how, both));
     }
     stir();
 }
@@ -166,9 +183,9 @@ pub(crate) fn cut(how: Ended) {
 pub(crate) fn swallow() {
     for link in links() {
         network(|network| {
-            network.end(link).swallowed = true;
+            network.end(link).swallowed = Some(ROOM);
             if let Some(peer) = network.peer(link) {
-                peer.swallowed = true;
+                peer.swallowed = Some(ROOM);
             }
         });
     }
@@ -265,7 +282,7 @@ impl Socket {
         trace(|| format!("read {}: {result:?}", self.0));
         stir();
         network(|network| network.end(self.0).reading = false);
-        switch();
+        come_back_late();
         result.unwrap_or(Err(Errno::AGAIN.into()))
     }
 
@@ -296,7 +313,7 @@ impl Socket {
             }
         };
         network(|network| network.end(self.0).writing = false);
-        switch();
+        come_back_late();
         result
     }
 
@@ -316,13 +333,16 @@ impl Socket {
             if end.shut {
                 return Err(Errno::PIPE.into());
             }
-            if end.swallowed {
-                return Ok(bytes.len());
-            }
+            let swallowed = end.swallowed;
             let Some(peer) = network.peer(self.0) else { return Err(Errno::PIPE.into()) };
-            let n = bytes.len().min(ROOM.saturating_sub(peer.inbox.len()));
+            let room = swallowed.unwrap_or(ROOM.saturating_sub(peer.inbox.len()));
+            let n = bytes.len().min(room);
             if n == 0 && !bytes.is_empty() {
                 return Err(Errno::AGAIN.into());
+            }
+            if swallowed.is_some() {
+                network.end(self.0).swallowed = Some(room - n);
+                return Ok(n);
             }
             peer.inbox.extend(&bytes[..n]);
             Ok(n)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::net::{Ended, cut, hold_readers, swallow};
+use crate::net::{cut, cut_both, hold_readers, swallow};
 use crate::{Builder, Cause, Connection, Error, Event, Heartbeat, Listener, RetryPolicy};
 
 const ADDR: &str = "127.0.0.1:6666";
@@ -11,8 +11,25 @@ const SECOND: Duration = Duration::from_secs(1);
 /// An acknowledgement may wait so long, and once more for the keeper's tick.
 const ACK: Duration = Duration::from_millis(100);
 
+thread_local! {
+    static VIOLATED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// No side may ever say that the other broke the protocol.
+fn keep_the_protocol(scenario: impl FnOnce()) {
+    VIOLATED.set(false);
+    scenario();
+    assert!(!VIOLATED.get(), "a side broke the protocol");
+}
+
 fn settings() -> Builder {
+    let watch = |event| {
+        if let Event::Lost { cause: Cause::Protocol(_) } = event {
+            VIOLATED.set(true);
+        }
+    };
     Connection::builder()
+        .on_event(watch)
         .heartbeat(Heartbeat::every(100 * SECOND))
         .retry(RetryPolicy::fixed(SECOND, 1000).jitter(0.0))
         .close_timeout(50 * SECOND)
@@ -173,14 +190,22 @@ fn check(received: Vec<Vec<[u8; 2]>>, messages: u8) {
     assert_eq!(all.len(), 2 * usize::from(messages), "lost");
 }
 
-fn survive_cuts(builder: Builder, cuts: usize, messages: u8) {
-    let (client, server, _listener) = pair(builder);
-    let adversary = thread::spawn(move || {
+fn cut_now_and_then(cuts: usize) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
         for _ in 0..cuts {
             pause(300);
-            cut(if below(2) == 0 { Ended::Fin } else { Ended::Reset });
+            cut();
         }
-    });
+    })
+}
+
+fn survive_cuts(builder: Builder, cuts: usize, messages: u8) {
+    keep_the_protocol(|| exchange_through_cuts(builder, cuts, messages));
+}
+
+fn exchange_through_cuts(builder: Builder, cuts: usize, messages: u8) {
+    let (client, server, _listener) = pair(builder);
+    let adversary = cut_now_and_then(cuts);
     let (there, back) = (traffic(&client, messages), traffic(&server, messages));
     check(join(back), messages);
     check(join(there), messages);
@@ -211,6 +236,28 @@ fn cuts_lose_and_double_nothing_when_windows_are_full() {
         let cuts = 1 + below(2);
         let bound = SECOND * u32::try_from(cuts).unwrap() + SECOND;
         within(bound, "all", || survive_cuts(settings().window(310), cuts, 3));
+    });
+}
+
+/// A thread that wrote on one link comes back when there is another.
+#[test]
+fn a_late_writer_does_no_harm() {
+    explore(|| {
+        keep_the_protocol(|| {
+            let (client, server, _listener) = pair(settings());
+            let adversary = cut_now_and_then(2);
+            let sender = thread::spawn(move || {
+                for n in 0..3u8 {
+                    server.send(&[n; 600]).unwrap();
+                }
+                server
+            });
+            for n in 0..3u8 {
+                assert_eq!(client.recv().unwrap().as_deref(), Some(&[n; 600][..]));
+            }
+            adversary.join().unwrap();
+            drop(sender.join().unwrap());
+        });
     });
 }
 
@@ -311,7 +358,7 @@ fn two_closes_and_a_cut_return_in_time() {
             let other = server.clone();
             let other = thread::spawn(move || within(51 * SECOND, "close", || drop(other.close())));
             pause(100);
-            cut(if below(2) == 0 { Ended::Fin } else { Ended::Reset });
+            cut();
             within(51 * SECOND, "close", || drop(client.close()));
             other.join().unwrap();
         });
@@ -346,7 +393,7 @@ fn a_drop_says_what_it_had_to_say() {
         let adversary = thread::spawn(|| {
             pause(200);
             if below(2) == 0 {
-                cut(Ended::Reset);
+                cut();
             }
         });
         client.send(b"last words").unwrap();
@@ -375,7 +422,7 @@ fn timed_waits_keep_their_time_while_others_read() {
         let adversary = thread::spawn(|| {
             pause(200);
             if below(2) == 0 {
-                cut(Ended::Fin);
+                cut();
             }
         });
         server.send(b"for one").unwrap();
@@ -434,7 +481,7 @@ fn a_server_that_is_gone_is_given_up_in_time() {
         });
         server.abort();
         // Its own is told; a client that does not hear it finds the port closed.
-        cut(Ended::Reset);
+        cut();
         let ends = within(5 * SECOND, "giving up", || join(waiting));
         for end in ends {
             let ended = matches!(end, Err(Error::GaveUp { .. } | Error::PeerClosed { .. }));
@@ -518,9 +565,9 @@ fn an_expiry_that_races_a_resume_is_one_or_the_other() {
         client.send(&[0]).unwrap();
         assert_eq!(client.recv().unwrap().as_deref(), Some(&[0][..]));
         // Both at the second: the retry, and the end of the server's patience.
-        cut(Ended::Fin);
+        cut_both();
         pause(50);
-        cut(Ended::Fin);
+        cut_both();
         client.send(&[1]).unwrap();
         let mut replies = 0;
         while replies < 1 {
