@@ -1,0 +1,294 @@
+//! A thousand of everything leave nothing behind: no thread, no descriptor, no memory.
+//!
+//! Each test runs again in a process of its own, in which nothing else comes and goes. The
+//! allocator counts what is live, so that one block which is not freed stands out a thousandfold.
+#![cfg(target_os = "linux")]
+
+#[path = "support/proxy.rs"]
+#[allow(unreachable_pub)]
+mod proxy;
+
+use std::alloc::System;
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use longlink::{Builder, Connection, Error, Heartbeat, RetryPolicy};
+use socket2::{Domain, Socket, Type};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+use proxy::{How, Proxy};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const CYCLES: usize = 1000;
+
+/// The patience of every wait: for machines that do much else meanwhile.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Between the attempts to come back.
+const RETRY: Duration = Duration::from_millis(20);
+
+#[expect(clippy::disallowed_methods, reason = "waits have a deadline")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[track_caller]
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = now() + SOON;
+    while !done() {
+        assert!(now() < deadline, "not within {SOON:?}: {what}");
+        thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Runs `body` in a process in which no other test runs.
+fn alone(test: &str, body: impl FnOnce()) {
+    const ALONE: &str = "LONGLINK_TEST_ALONE";
+    if env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let mut again = Command::new(env::current_exe().unwrap());
+    again.args([test, "--exact", "--nocapture", "--include-ignored", "--test-threads", "1"]);
+    let output = again.env(ALONE, "yes").output().unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{out}{err}");
+    assert!(output.status.success(), "{}", output.status);
+    assert!(out.contains("1 passed"), "there is no test {test}");
+}
+
+/// What this process holds.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    threads: usize,
+    descriptors: usize,
+    /// Blocks and bytes of memory that are allocated and not freed.
+    blocks: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn now() -> Held {
+        let entries = |path| fs::read_dir(path).unwrap().count();
+        let (threads, descriptors) = (entries("/proc/self/task"), entries("/proc/self/fd"));
+        let stats = ALLOCATOR.stats();
+        Held {
+            threads,
+            descriptors,
+            blocks: stats.allocations - stats.deallocations,
+            bytes: stats.bytes_allocated - stats.bytes_deallocated,
+        }
+    }
+
+    /// Whether so many cycles since `before` left nothing. What leaks in each of them is at least a
+    /// block or, in a list that only grows, a word; a table may have become larger on the way.
+    fn is_back(&self, before: &Held, cycles: usize) -> bool {
+        self.threads == before.threads
+            && self.descriptors == before.descriptors
+            && self.blocks < before.blocks + cycles / 4
+            && self.bytes < before.bytes + cycles * size_of::<usize>()
+    }
+}
+
+/// Runs `cycle` a thousand times, after some to warm up.
+#[track_caller]
+fn leaves_nothing(mut cycle: impl FnMut(usize)) {
+    const WARM_UP: usize = 100;
+    let idle = Held::now();
+    let settled = || {
+        let held = Held::now();
+        (held.threads, held.descriptors) == (idle.threads, idle.descriptors)
+    };
+    (0..WARM_UP).for_each(&mut cycle);
+    until("the first ones have settled", settled);
+    let before = Held::now();
+    (0..CYCLES).for_each(&mut cycle);
+    let deadline = now() + SOON;
+    let mut after = Held::now();
+    while !after.is_back(&before, CYCLES) && now() < deadline {
+        thread::park_timeout(Duration::from_millis(10));
+        after = Held::now();
+    }
+    println!("before {before:?}\nafter  {after:?}");
+    assert!(after.is_back(&before, CYCLES), "{CYCLES} cycles left something behind");
+}
+
+/// Loses and regains a link in no time, and forgets soon.
+fn builder() -> Builder {
+    Connection::builder()
+        .heartbeat(Heartbeat::every(Duration::from_secs(60)))
+        .retry(RetryPolicy::fixed(RETRY, 1000))
+        .connect_timeout(SOON)
+        .close_timeout(SOON)
+        .resume_within(Duration::from_millis(100))
+        .max_clients(50)
+}
+
+/// Echoes each client on a thread of its own, to its end.
+fn echo_server(builder: Builder) -> SocketAddr {
+    let listener = builder.bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr();
+    thread::spawn(move || {
+        for connection in listener.incoming().map(Result::unwrap) {
+            thread::spawn(move || echo(&connection));
+        }
+    });
+    addr
+}
+
+fn echo(connection: &Connection) {
+    while let Ok(Some(message)) = connection.recv() {
+        if connection.send_bytes(message).is_err() {
+            break;
+        }
+    }
+    let _ = connection.close();
+}
+
+fn round_trip(connection: &Connection) {
+    connection.send(b"there and back").unwrap();
+    let back = connection.recv_timeout(SOON).unwrap();
+    assert_eq!(back.as_deref(), Some(&b"there and back"[..]));
+}
+
+#[test]
+fn a_thousand_connections_that_were_closed() {
+    alone("a_thousand_connections_that_were_closed", || {
+        let addr = echo_server(builder());
+        leaves_nothing(|_| {
+            let client = builder().connect(addr).unwrap();
+            round_trip(&client);
+            client.close().unwrap();
+        });
+    });
+}
+
+/// Cuts them all, and waits until they are back.
+fn cut(proxy: &Proxy, clients: &[Connection]) {
+    let back: Vec<u64> = clients.iter().map(|client| client.stats().reconnects + 1).collect();
+    let ended = proxy.stats().cut + clients.len();
+    proxy.cut(How::Rst);
+    assert_eq!(proxy.stats().cut, ended);
+    for (client, back) in clients.iter().zip(back) {
+        until("it is back", || client.stats().reconnects == back && client.is_connected());
+    }
+    assert!(proxy.wait_for(|stats| stats.live == clients.len(), SOON));
+}
+
+#[test]
+fn a_thousand_cuts_of_a_few_connections() {
+    const CLIENTS: usize = 50;
+    alone("a_thousand_cuts_of_a_few_connections", || {
+        let builder = builder().resume_within(SOON);
+        let proxy = Proxy::to(echo_server(builder.clone()));
+        let connect = |_| {
+            let client = builder.clone().connect(proxy.addr()).unwrap();
+            round_trip(&client);
+            client
+        };
+        let clients: Vec<Connection> = (0..CLIENTS).map(connect).collect();
+        leaves_nothing(|cycle| {
+            if cycle % CLIENTS == 0 {
+                cut(&proxy, &clients);
+                clients.iter().for_each(round_trip);
+            }
+        });
+    });
+}
+
+// Of attempts that are made at once there is only one a second in the long run. An idle link that
+// is cut soon has proved nothing, and is followed by a short delay instead.
+#[test]
+#[ignore = "takes half a minute"]
+fn a_thousand_cuts_of_one_connection() {
+    alone("a_thousand_cuts_of_one_connection", || {
+        let builder = builder().resume_within(SOON);
+        let proxy = Proxy::to(echo_server(builder.clone()));
+        let client = [builder
+            .retry(RetryPolicy::fixed(RETRY, 1).unlimited())
+            .connect(proxy.addr())
+            .unwrap()];
+        round_trip(&client[0]);
+        leaves_nothing(|_| cut(&proxy, &client));
+        round_trip(&client[0]);
+    });
+}
+
+#[test]
+fn a_thousand_connections_that_gave_up() {
+    alone("a_thousand_connections_that_gave_up", || {
+        let proxy = Proxy::to(echo_server(builder()));
+        // Bound, and nobody listens.
+        let dead = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        dead.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let dead_end = dead.local_addr().unwrap().as_socket().unwrap();
+        let once = || builder().retry(RetryPolicy::never());
+        leaves_nothing(|_| {
+            let never = once().connect(dead_end).unwrap_err();
+            assert!(matches!(never, Error::GaveUp { .. }), "{never:?}");
+            // The server's side gives up when nobody has come back.
+            let client = once().connect(proxy.addr()).unwrap();
+            round_trip(&client);
+            proxy.cut(How::Rst);
+            let lost = client.recv_timeout(SOON).unwrap_err();
+            assert!(matches!(lost, Error::GaveUp { .. }), "{lost:?}");
+            assert!(matches!(client.send(b"late"), Err(Error::GaveUp { .. })));
+        });
+    });
+}
+
+#[test]
+fn a_thousand_connections_that_were_dropped() {
+    alone("a_thousand_connections_that_were_dropped", || {
+        // In which two that are dropped wait for each other, since neither has read everything.
+        let builder = || builder().close_timeout(Duration::from_millis(10));
+        leaves_nothing(|cycle| {
+            let listener = builder().bind("127.0.0.1:0").unwrap();
+            let client = builder().connect(listener.local_addr()).unwrap();
+            let server = listener.accept().unwrap();
+            client.send(&[1; 10_000]).unwrap();
+            server.feed(&[2; 10_000]).unwrap();
+            match cycle % 6 {
+                0 => drop((client, server, listener)),
+                1 => drop((listener, server, client)),
+                // Between a message received and the next.
+                2 => {
+                    assert!(server.recv_timeout(SOON).unwrap().is_some());
+                    drop((server, client));
+                }
+                3 => client.abort(),
+                4 => drop_while_sending(client, server),
+                _ => panic_with(client),
+            }
+        });
+    });
+}
+
+/// The last holder is the thread that sends.
+fn drop_while_sending(client: Connection, server: Connection) {
+    let client = Arc::new(client);
+    let sender = thread::spawn({
+        let client = client.clone();
+        move || while client.send(&[3; 1000]).is_ok() {}
+    });
+    for _ in 0..3 {
+        assert!(server.recv_timeout(SOON).unwrap().is_some());
+    }
+    drop((client, server));
+    sender.join().unwrap();
+}
+
+fn panic_with(client: Connection) {
+    let panicked = thread::spawn(move || {
+        let _held = client;
+        resume_unwind(Box::new("on purpose"));
+    });
+    panicked.join().unwrap_err();
+}
