@@ -533,10 +533,10 @@ impl Session {
         let repeated = hello.epoch == self.created_from && !self.ever_heard_frame;
         if hello.epoch != self.epoch && !repeated {
             Admission::Other
-        } else if self.closing.is_some() {
-            Admission::Ended
         } else if !repeated && self.outbox.can_resume(hello.received).is_err() {
             Admission::Impossible
+        } else if self.closing.is_some() {
+            Admission::Ended
         } else {
             Admission::Resume
         }

@@ -191,3 +191,14 @@ fn a_takeover_that_cannot_be_changes_nothing() {
     server.on_frame(generation, ping(2), now).unwrap();
     assert!(matches!(written(&mut server)[..], [Frame::Welcome(_)]), "a stale ping is heard");
 }
+
+#[test]
+fn an_ended_session_tells_its_end_to_no_hello_that_cannot_be() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    server.feed(b"one");
+    read(&mut client, written(&mut server), now);
+    server.close(CloseCode::Aborted);
+    let hello = client.hello();
+    assert_eq!(server.judge(&Hello { received: 2, ..hello }), Admission::Impossible);
+    assert_eq!(server.judge(&hello), Admission::Ended);
+}
