@@ -22,12 +22,13 @@ pub(crate) fn cost(len: usize) -> usize {
     len + OVERHEAD
 }
 
-/// The tail is sealed at this size, so that its buffer can be reused.
-const TAIL: usize = 64 * 1024;
+/// The tail is sealed at this size, so that its buffer can be reused. In tests
+/// it is small, so that less takes a test beyond it.
+const TAIL: usize = if cfg!(test) { 4 * 1024 } else { 64 * 1024 };
 /// The tail's first buffer: an idle connection keeps no more.
 const SMALL_TAIL: usize = 1024;
 /// An owned body of at least this size is kept as it is instead of being copied.
-const KEEP: usize = 4 * 1024;
+const KEEP: usize = TAIL / 16;
 
 /// Frames that stand together in memory.
 #[derive(Debug, Clone)]
