@@ -91,6 +91,10 @@ mod retry;
 mod sync;
 mod waker;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use proto::fuzzing;
+
 pub use bytes::Bytes;
 
 pub use config::{Builder, Heartbeat, Host, ToHosts};

@@ -205,8 +205,8 @@ struct Body {
 
 /// The buffer's first size and its last. In tests they are small, so that less
 /// takes a test beyond them.
-const SMALL_BUFFER: usize = if cfg!(test) { 512 } else { 4 * 1024 };
-const LARGE_BUFFER: usize = if cfg!(test) { 8 } else { 64 } * 1024;
+const SMALL_BUFFER: usize = if cfg!(any(test, fuzzing)) { 512 } else { 4 * 1024 };
+const LARGE_BUFFER: usize = if cfg!(any(test, fuzzing)) { 8 } else { 64 } * 1024;
 /// A body of at least this size gets memory of its own before it is complete.
 const LARGE_BODY: usize = LARGE_BUFFER / 2;
 

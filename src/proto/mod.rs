@@ -3,13 +3,17 @@
 //!
 #![doc = include_str!("wire.md")]
 
+#[cfg(any(test, fuzzing))]
+mod choices;
 pub(crate) mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod pulse;
 pub(crate) mod session;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod sim;
 #[cfg(test)]
 mod worked_example;

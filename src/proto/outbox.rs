@@ -24,7 +24,7 @@ pub(crate) fn cost(len: usize) -> usize {
 
 /// The tail is sealed at this size, so that its buffer can be reused. In tests
 /// it is small, so that less takes a test beyond it.
-const TAIL: usize = if cfg!(test) { 4 * 1024 } else { 64 * 1024 };
+const TAIL: usize = if cfg!(any(test, fuzzing)) { 4 * 1024 } else { 64 * 1024 };
 /// The tail's first buffer: an idle connection keeps no more.
 const SMALL_TAIL: usize = 1024;
 /// An owned body of at least this size is kept as it is instead of being copied.

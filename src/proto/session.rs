@@ -26,8 +26,8 @@ pub(crate) struct Batch {
 }
 
 /// A batch is closed at this many bytes, or slices.
-const BATCH_BYTES: usize = if cfg!(test) { 1024 } else { 64 * 1024 };
-const BATCH_SLICES: usize = if cfg!(test) { 3 } else { 60 };
+const BATCH_BYTES: usize = if cfg!(any(test, fuzzing)) { 1024 } else { 64 * 1024 };
+const BATCH_SLICES: usize = if cfg!(any(test, fuzzing)) { 3 } else { 60 };
 
 impl Sink for Batch {
     fn push(&mut self, bytes: Bytes) {

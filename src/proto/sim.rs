@@ -7,11 +7,14 @@
 //! and everything has to come to its end within a bounded time.
 //!
 //! `LONGLINK_SIM_SEED=n cargo test sim` replays one seed and prints its trace.
+//! In [`fuzzed`] a fuzzer's bytes take the seed's place.
 
 mod apps;
 mod ends;
+mod fuzzed;
 mod link;
 mod model;
+#[cfg(test)]
 mod planted;
 
 use std::ops::Range;
@@ -19,16 +22,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use self::ends::{Client, Host, Phase};
+pub(super) use self::fuzzed::run as fuzzed;
 use self::link::{Link, Side};
 use self::model::Model;
+#[cfg(test)]
 pub(super) use self::planted::{Fault, misplaced, planted};
-use super::handshake::{Limits, Token};
+use super::choices::Choices;
+use super::handshake::Limits;
 use super::session::Session;
 
 /// What kind of run it is: most seeds leave most trouble out, so that the rest
 /// of it gets far.
 #[derive(Debug)]
 struct Plan {
+    #[cfg_attr(not(test), expect(dead_code, reason = "a fuzzer's input ends by itself"))]
     steps: u32,
     messages: u64,
     client: Limits,
@@ -60,7 +67,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn draw(rng: &mut fastrand::Rng) -> Plan {
+    fn draw(rng: &mut Choices) -> Plan {
         let mut rare = |of: u32, chance: f64| match rng.u32(..of) {
             0 => chance,
             _ => 0.0,
@@ -141,7 +148,7 @@ struct Note {
 }
 
 struct World {
-    rng: fastrand::Rng,
+    rng: Choices,
     origin: Instant,
     now: Instant,
     trace: Vec<Note>,
@@ -165,10 +172,9 @@ fn millis(n: u64) -> Duration {
 }
 
 impl World {
-    fn new(seed: u64, origin: Instant) -> World {
-        let mut rng = fastrand::Rng::with_seed(seed);
+    fn new(mut rng: Choices, origin: Instant) -> World {
         let plan = Plan::draw(&mut rng);
-        let token = Token(rng.u128(..).to_be_bytes());
+        let token = rng.token();
         let session = Session::client(token, plan.client, plan.interval, plan.misses, origin);
         let wide = plan.hosts.iter().all(|host| host.window >= plan.client.window);
         let host = |&limits: &Limits| Host { limits, server: None };
@@ -196,7 +202,7 @@ impl World {
     }
 
     fn chance(&mut self, chance: f64) -> bool {
-        chance > 0.0 && self.rng.f64() < chance
+        self.rng.chance(chance)
     }
 
     fn draw_len(&mut self, max: usize) -> usize {
@@ -210,6 +216,7 @@ impl World {
         self.links.iter_mut().find(|link| link.id == id).expect("a link that is not over")
     }
 
+    #[cfg(test)]
     fn run(&mut self) {
         for _ in 0..self.plan.steps {
             self.storm();
@@ -227,6 +234,7 @@ impl World {
     }
 
     /// One step of the adversary.
+    #[cfg(test)]
     fn storm(&mut self) {
         let leap = self.chance(self.plan.leap);
         self.now += millis(if leap { self.rng.u64(..4000) } else { self.rng.u64(..8) });
@@ -236,11 +244,7 @@ impl World {
             self.cut();
         }
         if self.chance(self.plan.hop) {
-            match (self.rng.bool(), self.hosts[host].server.as_ref().and_then(|s| s.link)) {
-                (true, _) => self.client_loses("an error"),
-                (false, Some(id)) => self.server_loses(id, "an error"),
-                (false, None) => {}
-            }
+            self.hop(host);
         }
         if self.chance(self.plan.restart) {
             self.restart(host);
@@ -285,6 +289,15 @@ impl World {
         }
     }
 
+    /// One side gives its link up.
+    fn hop(&mut self, host: usize) {
+        match (self.rng.bool(), self.hosts[host].server.as_ref().and_then(|s| s.link)) {
+            (true, _) => self.client_loses("an error"),
+            (false, Some(id)) => self.server_loses(id, "an error"),
+            (false, None) => {}
+        }
+    }
+
     /// Cuts one direction of a link at any byte in flight; sometimes somebody is told.
     fn cut(&mut self) {
         let careful = self.is_without_heartbeat();
@@ -295,7 +308,7 @@ impl World {
         let index = if newest { self.links.len() - 1 } else { self.rng.usize(..self.links.len()) };
         let told = careful || self.rng.bool();
         let at = self.now + millis(self.rng.u64(..300));
-        let (offset, up) = (self.rng.f64(), self.rng.bool());
+        let (offset, up) = (self.rng.fraction(), self.rng.bool());
         let link = &mut self.links[index];
         let id = link.id;
         let pipe = if up { &mut link.up } else { &mut link.down };
@@ -413,12 +426,11 @@ impl World {
     }
 }
 
-/// One seed: what went wrong, if anything, with all that led to it.
-fn simulate(seed: u64, origin: Instant) -> (Vec<Note>, Result<(), String>) {
-    let mut world = World::new(seed, origin);
-    let result = catch_unwind(AssertUnwindSafe(|| world.run())).map_err(|panic| {
+/// One run: what went wrong, if anything, with all that led to it.
+fn observe(mut world: World, run: fn(&mut World)) -> (Vec<Note>, Result<(), String>) {
+    let result = catch_unwind(AssertUnwindSafe(|| run(&mut world))).map_err(|panic| {
         use std::fmt::Write;
-        let mut report = format!("seed {seed}\n{:?}\n", world.plan);
+        let mut report = format!("{:?}\n", world.plan);
         for Note { millis, what, one, two } in &world.trace {
             writeln!(report, "{millis:6} {what} {one} {two}").expect("a string");
         }
@@ -429,6 +441,7 @@ fn simulate(seed: u64, origin: Instant) -> (Vec<Note>, Result<(), String>) {
     (world.trace, result)
 }
 
+#[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
 mod tests {
     use std::collections::HashMap;
@@ -473,6 +486,12 @@ mod tests {
         ("server leaves", 100),
         ("server expires", 100),
     ];
+
+    fn simulate(seed: u64, origin: Instant) -> (Vec<Note>, Result<(), String>) {
+        let world = World::new(Choices::Seed(fastrand::Rng::with_seed(seed)), origin);
+        let (trace, result) = observe(world, World::run);
+        (trace, result.map_err(|report| format!("seed {seed}\n{report}")))
+    }
 
     /// The report of the first seed that catches the fault.
     fn caught(fault: Fault) -> String {

@@ -188,7 +188,9 @@ impl Model {
         let life = &mut self.lives[life];
         assert_eq!(life.arrived, 0);
         life.base = Some(self.acked);
-        self.arrived.pop_back_if(|last| *last == Arrival::End);
+        if self.arrived.back() == Some(&Arrival::End) {
+            self.arrived.pop_back();
+        }
     }
 
     pub(super) fn client_receives(&mut self, item: &Item) {

@@ -1,0 +1,107 @@
+//! What a test leaves to chance: to a seed, or to a fuzzer's bytes.
+
+use std::ops::{Bound, RangeBounds};
+
+use bytes::{Buf, Bytes};
+
+use super::handshake::Token;
+
+/// Bytes are good for one decision each, so that a fuzzer which changes one
+/// changes one decision. Behind the last there are only zeros, for which
+/// nothing unlikely happens.
+#[derive(Debug)]
+pub(super) enum Choices {
+    #[cfg(test)]
+    Seed(fastrand::Rng),
+    Bytes(Bytes),
+}
+
+macro_rules! numbers {
+    ($($number:ident)*) => {$(
+        pub(super) fn $number(&mut self, range: impl RangeBounds<$number>) -> $number {
+            match self {
+                #[cfg(test)]
+                Choices::Seed(rng) => rng.$number(range),
+                Choices::Bytes(bytes) => {
+                    let low = match range.start_bound() {
+                        Bound::Included(low) => *low,
+                        Bound::Excluded(low) => low + 1,
+                        Bound::Unbounded => 0,
+                    };
+                    let high = match range.end_bound() {
+                        Bound::Included(high) => *high,
+                        Bound::Excluded(high) => high - 1,
+                        Bound::Unbounded => $number::MAX,
+                    };
+                    low + at_most((high - low) as u64, bytes) as $number
+                }
+            }
+        }
+    )*};
+}
+
+impl Choices {
+    pub(super) fn of(bytes: &[u8]) -> Choices {
+        Choices::Bytes(Bytes::copy_from_slice(bytes))
+    }
+
+    numbers! { u8 u32 u64 usize }
+
+    pub(super) fn bool(&mut self) -> bool {
+        match self {
+            #[cfg(test)]
+            Choices::Seed(rng) => rng.bool(),
+            Choices::Bytes(bytes) => at_most(1, bytes) == 1,
+        }
+    }
+
+    /// Of 0 to 1.
+    pub(super) fn fraction(&mut self) -> f64 {
+        match self {
+            #[cfg(test)]
+            Choices::Seed(rng) => rng.f64(),
+            Choices::Bytes(bytes) => at_most(0xFFFF, bytes) as f64 / 65536.0,
+        }
+    }
+
+    pub(super) fn chance(&mut self, chance: f64) -> bool {
+        match self {
+            _ if chance <= 0.0 => false,
+            #[cfg(test)]
+            Choices::Seed(rng) => rng.f64() < chance,
+            // The rarest that a byte can say happens for 255.
+            Choices::Bytes(bytes) => (255 - at_most(255, bytes)) as f64 / 256.0 < chance,
+        }
+    }
+
+    pub(super) fn token(&mut self) -> Token {
+        match self {
+            #[cfg(test)]
+            Choices::Seed(rng) => Token(rng.u128(..).to_be_bytes()),
+            Choices::Bytes(_) => Token([7; 16]),
+        }
+    }
+
+    /// Whether the bytes are used up; a seed never is.
+    pub(super) fn are_over(&self) -> bool {
+        match self {
+            #[cfg(test)]
+            Choices::Seed(_) => false,
+            Choices::Bytes(bytes) => bytes.is_empty(),
+        }
+    }
+}
+
+/// A number from 0 to `most`, of as many bytes as that takes.
+fn at_most(most: u64, bytes: &mut Bytes) -> u64 {
+    let mut number = 0;
+    let mut rest = most;
+    while rest > 0 {
+        number = number << 8 | bytes.try_get_u8().map_or(0, u64::from);
+        rest >>= 8;
+    }
+    match most.checked_add(1) {
+        Some(bound) => number % bound,
+        None => number,
+    }
+}

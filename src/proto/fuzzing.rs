@@ -1,0 +1,18 @@
+//! What `cargo fuzz` calls, see `fuzz/`: each function makes of any bytes a run
+//! of the core, and panics if something is not as it must be. The tests run
+//! them, too.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+/// Two sessions on links that are cut anywhere: the simulation.
+pub fn session(bytes: &[u8]) {
+    super::sim::fuzzed(bytes, origin());
+}
+
+#[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
+fn origin() -> Instant {
+    Instant::now()
+}
