@@ -82,6 +82,15 @@ impl Choices {
         }
     }
 
+    /// Literally the next bytes, as far as there are so many.
+    pub(super) fn take(&mut self, most: usize) -> Bytes {
+        match self {
+            #[cfg(test)]
+            Choices::Seed(rng) => std::iter::repeat_with(|| rng.u8(..)).take(most).collect(),
+            Choices::Bytes(bytes) => bytes.split_to(most.min(bytes.len())),
+        }
+    }
+
     /// Whether the bytes are used up; a seed never is.
     pub(super) fn are_over(&self) -> bool {
         match self {

@@ -71,7 +71,7 @@ pub(crate) enum CloseCode {
 }
 
 impl CloseCode {
-    fn from_wire(code: u8) -> CloseCode {
+    pub(crate) fn from_wire(code: u8) -> CloseCode {
         match code {
             0 => CloseCode::Done,
             2 => CloseCode::Aborted,
@@ -206,7 +206,7 @@ struct Body {
 /// The buffer's first size and its last. In tests they are small, so that less
 /// takes a test beyond them.
 const SMALL_BUFFER: usize = if cfg!(any(test, fuzzing)) { 512 } else { 4 * 1024 };
-const LARGE_BUFFER: usize = if cfg!(any(test, fuzzing)) { 8 } else { 64 } * 1024;
+pub(crate) const LARGE_BUFFER: usize = if cfg!(any(test, fuzzing)) { 8 } else { 64 } * 1024;
 /// A body of at least this size gets memory of its own before it is complete.
 const LARGE_BODY: usize = LARGE_BUFFER / 2;
 
@@ -292,6 +292,12 @@ impl Decoder {
             self.want(HEADER + len);
         }
         Ok(None)
+    }
+
+    /// What is reserved.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn memory(&self) -> usize {
+        self.buffer.capacity() + self.body.as_ref().map_or(0, |body| body.bytes.capacity())
     }
 
     fn want(&mut self, size: usize) {

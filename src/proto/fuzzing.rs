@@ -2,10 +2,17 @@
 //! of the core, and panics if something is not as it must be. The tests run
 //! them, too.
 
+mod frame;
+mod speech;
 #[cfg(test)]
 mod tests;
 
 use std::time::Instant;
+
+/// The decoder, fed with any bytes in any pieces.
+pub fn frame(bytes: &[u8]) {
+    frame::run(bytes);
+}
 
 /// Two sessions on links that are cut anywhere: the simulation.
 pub fn session(bytes: &[u8]) {

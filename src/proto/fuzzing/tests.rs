@@ -6,7 +6,7 @@ use super::*;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 1] = [("session", session)];
+const TARGETS: [Target; 2] = [("frame", frame), ("session", session)];
 
 #[test]
 fn random_bytes_pass() {

@@ -1,0 +1,122 @@
+//! The decoder beside a naive one.
+
+use super::speech::{self, Truths};
+use crate::proto::choices::Choices;
+use crate::proto::frame::{Decoder, Frame, HEADER, LARGE_BUFFER, MAX_CONTROL, Violation, kind};
+
+pub(super) fn run(bytes: &[u8]) {
+    let mut choices = Choices::of(bytes);
+    // What DATA may come to once the first frame is here; `None`: there may be none.
+    let most = [Some(20_000), None, Some(0), Some(100), Some(5000)][choices.usize(..5)];
+    let pieces: [usize; 3] = std::array::from_fn(|_| match choices.u8(..4) {
+        0 => usize::MAX,
+        1 => 1,
+        2 => choices.usize(1..=0xFF),
+        _ => choices.usize(1..10_000),
+    });
+    let truths = Truths { others: most.map(u64::from).into_iter().collect(), ..Truths::default() };
+    let mut stream = Vec::new();
+    while !choices.are_over() && stream.len() < 50_000 {
+        speech::say(&mut choices, &truths, &mut stream);
+    }
+    let (expected, violates) = naive(&stream, most);
+    let (frames, end) = in_pieces(&stream, most, &pieces);
+    assert_eq!(end.is_err(), violates, "{end:?} after {} frames", frames.len());
+    // Not with assert_eq: what differs may be long.
+    let same = frames.iter().zip(&expected).take_while(|(frame, naive)| frame == naive).count();
+    assert!(same == frames.len() && same == expected.len(), "frame {same} in {pieces:?}");
+}
+
+/// What the decoder makes of a stream that comes in pieces.
+fn in_pieces(
+    mut stream: &[u8],
+    most: Option<u32>,
+    pieces: &[usize],
+) -> (Vec<Frame>, Result<(), Violation>) {
+    let mut decoder = Decoder::new();
+    let mut frames = Vec::new();
+    let mut pieces = pieces.iter().cycle();
+    while !stream.is_empty() {
+        let space = decoder.space();
+        assert!(!space.is_empty(), "a full buffer reads as the end of a stream");
+        let n = space.len().min(stream.len()).min(*pieces.next().expect("a cycle"));
+        space[..n].copy_from_slice(&stream[..n]);
+        decoder.filled(n);
+        stream = &stream[n..];
+        loop {
+            match decoder.next() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(violation) => return (frames, Err(violation)),
+            }
+            if let Some(most) = most.filter(|_| frames.len() == 1) {
+                decoder.allow_data(most);
+            }
+        }
+        let bound = match frames.len() {
+            0 => 2 * MAX_CONTROL,
+            _ => LARGE_BUFFER + most.unwrap_or(0) as usize,
+        };
+        assert!(decoder.memory() <= bound, "{} bytes reserved", decoder.memory());
+    }
+    (frames, Ok(()))
+}
+
+/// The frames of a stream, and whether it ends in a violation: as the format
+/// says, one header after the other, each frame decoded by itself.
+fn naive(mut stream: &[u8], most: Option<u32>) -> (Vec<Frame>, bool) {
+    let mut frames = Vec::new();
+    while let Some((header, rest)) = stream.split_first_chunk::<HEADER>() {
+        let [kind, len @ ..] = *header;
+        let len = u32::from_be_bytes(len) as usize;
+        let most = match kind {
+            kind::DATA => most.filter(|_| !frames.is_empty()).map(|most| most as usize),
+            kind::HELLO | 1..=8 => Some(MAX_CONTROL),
+            _ => None,
+        };
+        if most.is_none_or(|most| len > most) {
+            return (frames, true);
+        }
+        if rest.len() < len {
+            break;
+        }
+        let (whole, rest) = stream.split_at(HEADER + len);
+        let Ok(frame) = alone(whole) else { return (frames, true) };
+        check_meaning(&frame, whole);
+        frames.push(frame);
+        stream = rest;
+    }
+    (frames, false)
+}
+
+/// A whole frame on a connection of its own.
+fn alone(bytes: &[u8]) -> Result<Frame, Violation> {
+    let mut decoder = Decoder::new();
+    decoder.allow_data(u32::MAX);
+    let mut rest = bytes;
+    loop {
+        if let Some(frame) = decoder.next()? {
+            assert!(rest.is_empty() && decoder.first_byte().is_none(), "it ends early");
+            return Ok(frame);
+        }
+        assert!(!rest.is_empty(), "a whole frame is not seen");
+        let space = decoder.space();
+        let n = space.len().min(rest.len());
+        space[..n].copy_from_slice(&rest[..n]);
+        decoder.filled(n);
+        rest = &rest[n..];
+    }
+}
+
+/// What was understood is said in the same bytes, or means the same.
+fn check_meaning(frame: &Frame, bytes: &[u8]) {
+    let again = frame.to_bytes();
+    match frame {
+        // A text that is not UTF-8 becomes longer, perhaps too long.
+        Frame::Reject { .. } if again.len() > HEADER + MAX_CONTROL => {}
+        Frame::Hello(_) | Frame::Reject { .. } | Frame::Close(_) => {
+            assert!(alone(&again).as_ref() == Ok(frame), "{frame:?} is not said again");
+        }
+        _ => assert!(again == bytes, "{frame:?} is said in other bytes"),
+    }
+}

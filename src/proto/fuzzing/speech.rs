@@ -1,0 +1,139 @@
+//! What a peer may say that keeps to no rules, or to some.
+
+use std::time::Duration;
+
+use crate::proto::choices::Choices;
+use crate::proto::frame::{Ack, Close, CloseCode, Frame, kind, put_header};
+use crate::proto::handshake::{Hello, Limits, Token, VERSION, Welcome};
+
+/// The numbers that a peer can be right with, so that it comes far, and wrong by one.
+#[derive(Debug, Default)]
+pub(super) struct Truths {
+    /// Of the next hello.
+    pub(super) attempt: u64,
+    pub(super) epoch: u64,
+    /// All that was sent to the peer.
+    pub(super) received: u64,
+    pub(super) others: Vec<u64>,
+}
+
+/// Says something: a frame, well-formed or not, or mere bytes.
+pub(super) fn say(choices: &mut Choices, truths: &Truths, out: &mut Vec<u8>) {
+    let frame = match choices.u8(..32) {
+        0..10 => {
+            let len = choices.usize(..64);
+            Frame::Data(choices.take(len))
+        }
+        10..13 => {
+            // A large one in few bytes.
+            let (len, byte) = (near(choices, truths).min(21_000), choices.u8(..));
+            Frame::Data(vec![byte; len as usize].into())
+        }
+        13..19 => {
+            let consumed = nearly(truths.received, choices, truths);
+            Frame::Ack(Ack { consumed, window: window(choices) })
+        }
+        19 => Frame::Fin,
+        20 | 21 => Frame::Ping(choices.u64(..=0xFF)),
+        22 | 23 => Frame::Pong(choices.u64(..4)),
+        24 => Frame::Close(close(choices, truths)),
+        25 => Frame::Hello(hello(choices, truths)),
+        26 => Frame::Welcome(welcome(choices, truths)),
+        27 => {
+            let (code, len) = (choices.u8(..), choices.usize(..32));
+            Frame::Reject { code, text: String::from_utf8_lossy(&choices.take(len)).into_owned() }
+        }
+        28 => {
+            put_header(out, kind(choices), near(choices, truths) as u32 as usize);
+            return;
+        }
+        29 => {
+            let (kind, len) = (kind(choices), choices.usize(..80));
+            put_header(out, kind, len);
+            return out.extend(choices.take(len));
+        }
+        _ => {
+            let len = choices.usize(..80);
+            return out.extend(choices.take(len));
+        }
+    };
+    frame.encode(out);
+}
+
+pub(super) fn hello(choices: &mut Choices, truths: &Truths) -> Hello {
+    Hello {
+        version: if choices.u8(..16) == 15 { choices.u32(..0x1_0000) as u16 } else { VERSION },
+        token: Token([7; 16]),
+        attempt: nearly(truths.attempt, choices, truths),
+        epoch: nearly(truths.epoch, choices, truths),
+        received: nearly(truths.received, choices, truths),
+        limits: limits(choices),
+        interval: interval(choices),
+        resume_only: choices.bool(),
+    }
+}
+
+/// Of an epoch that is not 0, as any that was decoded.
+pub(super) fn welcome(choices: &mut Choices, truths: &Truths) -> Welcome {
+    Welcome {
+        epoch: nearly(truths.epoch, choices, truths).max(1),
+        received: nearly(truths.received, choices, truths),
+        limits: limits(choices),
+        interval: interval(choices),
+    }
+}
+
+pub(super) fn close(choices: &mut Choices, truths: &Truths) -> Close {
+    let code = CloseCode::from_wire(choices.u8(..4));
+    Close { code, consumed: nearly(truths.received, choices, truths) }
+}
+
+fn nearly(right: u64, choices: &mut Choices, truths: &Truths) -> u64 {
+    match choices.u8(..4) {
+        3 => near(choices, truths),
+        _ => right,
+    }
+}
+
+/// A truth of any kind, a neighbour, or any number at all.
+fn near(choices: &mut Choices, truths: &Truths) -> u64 {
+    let truth = match &truths.others[..] {
+        [] => 0,
+        others => others[choices.usize(..others.len())],
+    };
+    match choices.u8(..8) {
+        0..3 => truth,
+        3 => truth.wrapping_add(1),
+        4 => truth.wrapping_sub(1),
+        5 => choices.u64(..=0xFF),
+        6 => choices.u64(..=0xFFFF),
+        _ => choices.u64(..),
+    }
+}
+
+fn kind(choices: &mut Choices) -> u8 {
+    match choices.u8(..12) {
+        0 => kind::HELLO,
+        1 => choices.u8(..),
+        kind => kind - 1,
+    }
+}
+
+fn limits(choices: &mut Choices) -> Limits {
+    let max_message = [u32::MAX, 100, 1, 0][choices.usize(..4)];
+    Limits { window: window(choices), max_message }
+}
+
+fn window(choices: &mut Choices) -> u32 {
+    match choices.u8(..6) {
+        0..3 => u32::MAX,
+        3 => choices.u32(..=0xFFFF),
+        4 => choices.u32(..=0xFF),
+        _ => 0,
+    }
+}
+
+fn interval(choices: &mut Choices) -> Option<Duration> {
+    let millis = [0, 1, 1000, u32::MAX][choices.usize(..4)];
+    (millis > 0).then(|| Duration::from_millis(millis.into()))
+}
