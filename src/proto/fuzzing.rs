@@ -2,16 +2,31 @@
 //! of the core, and panics if something is not as it must be. The tests run
 //! them, too.
 
+mod account;
 mod frame;
+mod handshake;
+mod peer;
 mod speech;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::time::Instant;
 
 /// The decoder, fed with any bytes in any pieces.
 pub fn frame(bytes: &[u8]) {
     frame::run(bytes);
+}
+
+/// Two sessions that get on well, and hellos, welcomes and ends that neither of
+/// them has said.
+pub fn handshake(bytes: &[u8]) {
+    handshake::run(bytes, origin());
+}
+
+/// One session whose peer says anything, in any pieces.
+pub fn peer(bytes: &[u8]) {
+    peer::run(bytes, origin());
 }
 
 /// Two sessions on links that are cut anywhere: the simulation.

@@ -6,7 +6,8 @@ use super::*;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 2] = [("frame", frame), ("session", session)];
+const TARGETS: [Target; 4] =
+    [("frame", frame), ("handshake", handshake), ("peer", peer), ("session", session)];
 
 #[test]
 fn random_bytes_pass() {

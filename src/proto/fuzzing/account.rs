@@ -1,0 +1,171 @@
+//! Who said what: a session's two directions, as simple as can be.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::proto::frame::Frame;
+use crate::proto::inbox::Item;
+use crate::proto::outbox::cost;
+
+/// What the session said, by its application: everything that is not acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) frames: VecDeque<Frame>,
+    /// Counted in frames of the present session, as the outbox does.
+    pub(super) acked: u64,
+    pub(super) cursor: u64,
+    pub(super) sent: u64,
+    /// What the peer has given as received or consumed, at most.
+    pub(super) peer_has: u64,
+    pub(super) finished: bool,
+    /// Messages, over all sessions.
+    pub(super) total: u64,
+}
+
+pub(super) fn frame_cost(frame: &Frame) -> usize {
+    match frame {
+        Frame::Data(body) => cost(body.len()),
+        _ => cost(0),
+    }
+}
+
+impl Said {
+    pub(super) fn cost(&self) -> usize {
+        self.frames.iter().map(frame_cost).sum()
+    }
+
+    pub(super) fn outstanding(&self) -> usize {
+        self.frames.iter().take((self.cursor - self.acked) as usize).map(frame_cost).sum()
+    }
+
+    pub(super) fn messages(&self) -> impl Iterator<Item = &Bytes> {
+        self.frames.iter().filter_map(|frame| match frame {
+            Frame::Data(body) => Some(body),
+            _ => None,
+        })
+    }
+
+    pub(super) fn finish(&mut self) {
+        if !std::mem::replace(&mut self.finished, true) {
+            self.frames.push_back(Frame::Fin);
+        }
+    }
+
+    pub(super) fn written(&mut self, frame: &Frame, window: usize) {
+        assert!(self.outstanding() < window, "more than the peer has room for");
+        let next = self.frames.get((self.cursor - self.acked) as usize);
+        assert!(next == Some(frame), "frame {} is another one", self.cursor);
+        self.cursor += 1;
+        self.sent = self.sent.max(self.cursor);
+    }
+
+    pub(super) fn can_resume(&self, received: u64) -> bool {
+        (self.acked..=self.sent).contains(&received)
+    }
+
+    /// Returns how many messages are written again.
+    pub(super) fn resume(&mut self, received: u64) -> u64 {
+        self.cursor = received;
+        let again = self.acked..self.sent;
+        let frames = again.zip(&self.frames).skip((received - self.acked) as usize);
+        frames.filter(|(_, frame)| **frame != Frame::Fin).count() as u64
+    }
+
+    /// Returns whether that is news.
+    pub(super) fn acknowledged(&mut self, consumed: u64) -> bool {
+        let news = consumed - self.acked;
+        self.frames.drain(..news as usize);
+        self.acked = consumed;
+        self.cursor = self.cursor.max(consumed);
+        self.peer_has = self.peer_has.max(consumed);
+        news > 0
+    }
+
+    pub(super) fn restart(&mut self, complete: bool) {
+        (self.acked, self.cursor, self.sent, self.peer_has) = (0, 0, 0, 0);
+        if self.finished && self.frames.is_empty() && !complete {
+            self.frames.push_back(Frame::Fin);
+        }
+    }
+}
+
+/// What the peer said.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Not handed out yet; the first few were left by an older session.
+    pub(super) items: VecDeque<Item>,
+    pub(super) stale: usize,
+    /// Counted in frames of the present session.
+    pub(super) received: u64,
+    pub(super) handed: u64,
+    pub(super) consumed: u64,
+    /// The cost of what was handed out and not consumed.
+    pub(super) in_hand: usize,
+    pub(super) fin: bool,
+    pub(super) over: bool,
+}
+
+fn item_cost(item: &Item) -> usize {
+    match item {
+        Item::Message(body) => cost(body.len()),
+        Item::End => cost(0),
+    }
+}
+
+impl Heard {
+    pub(super) fn items_cost(&self) -> usize {
+        self.items.iter().map(item_cost).sum()
+    }
+
+    /// What counts in the window of the present session.
+    pub(super) fn kept(&self) -> usize {
+        self.in_hand + self.items_cost()
+    }
+
+    pub(super) fn stale_cost(&self) -> usize {
+        self.items.iter().take(self.stale).map(item_cost).sum()
+    }
+
+    pub(super) fn received(&mut self, item: Item) {
+        self.received += 1;
+        self.fin = item == Item::End;
+        if self.over {
+            (self.handed, self.consumed) = (self.received, self.received);
+        } else {
+            self.items.push_back(item);
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Option<Item> {
+        self.consume();
+        if self.over {
+            return Some(Item::End);
+        }
+        let item = self.items.pop_front()?;
+        if self.stale > 0 {
+            self.stale -= 1;
+        } else {
+            self.handed += 1;
+            self.in_hand += item_cost(&item);
+        }
+        if item == Item::End {
+            self.over = true;
+            self.consume();
+        }
+        Some(item)
+    }
+
+    pub(super) fn consume(&mut self) {
+        (self.consumed, self.in_hand) = (self.handed, 0);
+    }
+
+    pub(super) fn restart(&mut self) {
+        if self.items.back() == Some(&Item::End) {
+            self.items.pop_back();
+        }
+        self.stale = self.items.len();
+        (self.received, self.handed, self.consumed, self.in_hand) = (0, 0, 0, 0);
+        self.fin = false;
+    }
+}

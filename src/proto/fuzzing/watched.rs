@@ -1,0 +1,526 @@
+//! A session, and beside it what anybody knows who sees what goes in and out:
+//! at each step both must say the same.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+
+use super::account::{Heard, Said, frame_cost};
+use super::speech::Truths;
+use crate::proto::choices::Choices;
+use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
+use crate::proto::handshake::{Hello, Limits, Token, Welcome};
+use crate::proto::inbox::Item;
+use crate::proto::outbox::cost;
+use crate::proto::session::{Admission, Batch, Seen, Session, Unwelcome, Welcomed};
+
+#[derive(PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+}
+
+pub(super) struct Watched {
+    side: Side,
+    session: Session,
+    own: Limits,
+    now: Instant,
+    said: Said,
+    heard: Heard,
+    peer: Limits,
+    attempt: u64,
+    epoch: u64,
+    created_from: u64,
+    ever_heard_frame: bool,
+    peer_closed: bool,
+    leaving: bool,
+    /// What it writes on the present link.
+    reader: Decoder,
+    welcome_due: bool,
+    /// It has written CLOSE.
+    silent: bool,
+    pong_due: Option<u64>,
+    /// The last acknowledgement written in the present session.
+    told: u64,
+    /// Something new came or was acknowledged on the present link.
+    progress: bool,
+}
+
+fn reader() -> Decoder {
+    let mut reader = Decoder::new();
+    reader.allow_data(u32::MAX);
+    reader
+}
+
+impl Watched {
+    pub(super) fn client(choices: &mut Choices, now: Instant) -> Watched {
+        let (own, interval, misses) = settings(choices);
+        let session = Session::client(Token([7; 16]), own, interval, misses, now);
+        Watched::new(Side::Client, session, own, own, now)
+    }
+
+    /// A server's session, made for a hello, with its link.
+    pub(super) fn server(
+        choices: &mut Choices,
+        hello: &Hello,
+        epoch: u64,
+        now: Instant,
+    ) -> Watched {
+        let (own, interval, misses) = settings(choices);
+        let session = Session::server(hello, epoch, own, interval, misses, now);
+        let mut watched = Watched::new(Side::Server, session, own, hello.limits, now);
+        (watched.attempt, watched.epoch) = (hello.attempt, epoch);
+        watched.created_from = hello.epoch;
+        watched.start_link(false);
+        watched
+    }
+
+    fn new(side: Side, session: Session, own: Limits, peer: Limits, now: Instant) -> Watched {
+        Watched {
+            side,
+            session,
+            own,
+            now,
+            said: Said::default(),
+            heard: Heard::default(),
+            peer,
+            attempt: 0,
+            epoch: 0,
+            created_from: 0,
+            ever_heard_frame: false,
+            peer_closed: false,
+            leaving: false,
+            reader: reader(),
+            welcome_due: false,
+            silent: false,
+            pong_due: None,
+            told: 0,
+            progress: false,
+        }
+    }
+
+    pub(super) fn truths(&self) -> Truths {
+        let Said { acked, cursor, sent, .. } = self.said;
+        let Heard { received, consumed, .. } = self.heard;
+        let Watched { attempt, epoch, created_from, .. } = *self;
+        let longest = self.own.max_message.into();
+        // The length of the message that would fill the inbox.
+        let rest = self.capacity().saturating_sub(self.heard.kept() + cost(0)) as u64;
+        Truths {
+            attempt: attempt.wrapping_add(1),
+            epoch,
+            received: sent,
+            others: vec![acked, cursor, received, consumed, attempt, created_from, longest, rest],
+        }
+    }
+
+    /// The cost of what a peer may make this side keep, at most.
+    fn capacity(&self) -> usize {
+        self.own.window as usize + cost(self.own.max_message as usize)
+    }
+
+    pub(super) fn own(&self) -> Limits {
+        self.own
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.session.generation()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.session.is_up()
+    }
+
+    fn send_window(&self) -> usize {
+        self.own.window.min(self.peer.window) as usize
+    }
+
+    fn is_complete(&self) -> bool {
+        self.said.finished && self.said.frames.is_empty() && self.heard.over
+    }
+
+    /// What must be true at any time.
+    fn check(&self) {
+        let kept = self.heard.kept();
+        let bound = self.capacity();
+        assert!(kept <= bound, "{kept} kept of what was received, of {bound}");
+        // The FIN is a frame, too.
+        let kept = self.said.cost();
+        assert!(kept <= bound + cost(0), "{kept} kept to be sent again, of {bound}");
+        let unacknowledged = self.said.messages().count() as u64;
+        assert_eq!(self.session.unacknowledged(), unacknowledged);
+        assert_eq!(self.session.acknowledged(), self.said.total - unacknowledged);
+        assert_eq!(self.session.is_complete(), self.is_complete());
+        assert_eq!(self.session.has_item(), self.heard.over || !self.heard.items.is_empty());
+        assert!(self.is_closing() || !self.is_complete(), "complete, and goes on");
+        let parted = self.is_up() && self.silent && self.peer_closed;
+        assert_eq!(self.session.has_parted(), parted);
+        // What comes behind an end is no concern of those who look for progress.
+        if self.is_up() && !self.peer_closed {
+            assert_eq!(self.session.proof().0, self.progress, "progress on this link");
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.session.is_closing()
+    }
+
+    /// Everything that the session is, to see that it stays so.
+    fn print(&self) -> String {
+        format!("{:?}", self.session)
+    }
+
+    fn start_link(&mut self, progress: bool) {
+        self.reader = reader();
+        self.welcome_due = self.side == Side::Server;
+        (self.silent, self.pong_due) = (false, None);
+        self.progress = progress;
+        self.check();
+    }
+}
+
+fn settings(choices: &mut Choices) -> (Limits, Option<Duration>, u32) {
+    let window = match choices.u8(..4) {
+        0 => choices.u32(1..=0xFF),
+        1 | 2 => choices.u32(200..2000),
+        _ => 20_000,
+    };
+    let max_message = [1, 100, 1000, 10_000][choices.usize(..4)].min(window);
+    let interval = choices.bool().then_some(Duration::from_secs(1));
+    (Limits { window, max_message }, interval, choices.u32(1..4))
+}
+
+/// The application and the keeper.
+impl Watched {
+    /// Sends a message, as far as it may; its first bytes are its number.
+    pub(super) fn feed(&mut self, choices: &mut Choices) -> Option<Bytes> {
+        let room = self.said.cost() < self.send_window();
+        assert_eq!(self.session.has_room(), room);
+        if !room || self.said.finished || self.is_closing() {
+            return None;
+        }
+        let most = self.own.max_message.min(self.peer.max_message) as usize;
+        assert_eq!(self.session.max_message(), most);
+        let len = match choices.u8(..4) {
+            0 => most - choices.usize(..3).min(most),
+            _ => choices.usize(..64).min(most),
+        };
+        let mut body = vec![self.said.total as u8; len];
+        for (byte, number) in body.iter_mut().zip(self.said.total.to_le_bytes()) {
+            *byte = number;
+        }
+        let body = Bytes::from(body);
+        self.said.total += 1;
+        self.said.frames.push_back(Frame::Data(body.clone()));
+        match choices.bool() {
+            true => self.session.feed(&body),
+            false => self.session.feed_bytes(body.clone()),
+        }
+        self.check();
+        Some(body)
+    }
+
+    /// As in `recv`: done with the last, the application asks for the next.
+    pub(super) fn take(&mut self) -> Option<Item> {
+        if self.leaving {
+            return None;
+        }
+        self.session.consume(self.now);
+        let item = self.session.take(self.now);
+        assert!(item == self.heard.take(), "handed out {item:?}");
+        self.check();
+        item
+    }
+
+    pub(super) fn finish(&mut self) {
+        if !self.is_closing() {
+            self.session.finish();
+            self.said.finish();
+            self.check();
+        }
+    }
+
+    /// The application goes, sooner or later.
+    pub(super) fn leave(&mut self, code: Option<CloseCode>) {
+        self.leaving = true;
+        self.session.leave(self.now);
+        self.heard.consume();
+        self.said.finish();
+        self.skip_end();
+        if let Some(code) = code {
+            self.session.close(code);
+        }
+        self.check();
+    }
+
+    fn skip_end(&mut self) {
+        if self.leaving && self.heard.items.front() == Some(&Item::End) {
+            self.heard.take();
+        }
+    }
+
+    /// What was not acknowledged is given back.
+    pub(super) fn end(mut self) {
+        let left = self.session.take_unacknowledged();
+        assert!(left.iter().eq(self.said.messages()), "given back: {left:?}");
+    }
+
+    /// Time passes, and the keeper looks.
+    pub(super) fn wait(&mut self, time: Duration) {
+        self.now += time;
+        for round in 0.. {
+            let Some(due) = self.session.deadline().filter(|due| *due <= self.now) else { break };
+            assert!(round < 3, "a deadline that stays in the past");
+            self.session.overslept(self.now - due);
+            if self.session.tick(self.now).is_some() {
+                self.lose();
+            }
+        }
+        self.check();
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.session.link_lost();
+        self.check();
+    }
+}
+
+/// The link.
+impl Watched {
+    /// A frame came over the link of that generation. After one that breaks
+    /// the rules there is no link.
+    pub(super) fn hear(&mut self, generation: u64, frame: Frame) -> Result<(), ()> {
+        let Some(right) = self.expect(generation, &frame) else {
+            let before = self.print();
+            let seen = self.session.on_frame(generation, frame, self.now);
+            assert_eq!(seen, Ok(Seen::Nothing), "heard after the end of its link");
+            assert_eq!(self.print(), before, "what nobody listens to changes nothing");
+            return Ok(());
+        };
+        self.session.heard(self.now);
+        let seen = self.session.on_frame(generation, frame.clone(), self.now);
+        assert_eq!(seen.is_ok(), right, "{seen:?} of {frame:?}");
+        self.ever_heard_frame = true;
+        if seen.is_err() {
+            self.lose();
+            return Err(());
+        }
+        match frame {
+            Frame::Data(body) => self.received(Item::Message(body)),
+            Frame::Fin => self.received(Item::End),
+            Frame::Ack(ack) => {
+                self.progress |= self.said.acknowledged(ack.consumed);
+                self.peer.window = ack.window;
+            }
+            Frame::Ping(id) => self.pong_due = Some(id),
+            Frame::Close(close) => self.closed(close),
+            _ => {}
+        }
+        self.check();
+        Ok(())
+    }
+
+    /// Whether a frame is right; `None` if nobody listens.
+    fn expect(&self, generation: u64, frame: &Frame) -> Option<bool> {
+        if generation != self.generation() || !self.is_up() || self.peer_closed {
+            return None;
+        }
+        Some(match frame {
+            Frame::Data(_) | Frame::Fin => {
+                !self.heard.fin && self.heard.kept() + frame_cost(frame) <= self.capacity()
+            }
+            Frame::Ack(ack) => (self.said.acked..=self.said.cursor).contains(&ack.consumed),
+            Frame::Close(close) => close.consumed <= self.said.sent,
+            Frame::Ping(_) | Frame::Pong(_) => true,
+            Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject { .. } => false,
+        })
+    }
+
+    fn received(&mut self, item: Item) {
+        self.heard.received(item);
+        self.skip_end();
+        self.progress = true;
+    }
+
+    fn closed(&mut self, close: Close) {
+        self.progress |= self.said.acknowledged(close.consumed.max(self.said.acked));
+        self.peer_closed = true;
+    }
+
+    /// Writes a batch. Returns its frames.
+    pub(super) fn write(&mut self) -> Vec<Frame> {
+        let promised = self.session.has_output();
+        let mut batch = Batch::default();
+        self.session.fill(&mut batch);
+        assert!(!promised || !batch.is_empty(), "promised output");
+        assert!(batch.is_empty() || self.is_up() && !self.silent, "written after the end");
+        let mut frames = Vec::new();
+        for mut slice in batch.slices().cloned() {
+            while !slice.is_empty() {
+                let space = self.reader.space();
+                let n = space.len().min(slice.len());
+                slice.copy_to_slice(&mut space[..n]);
+                self.reader.filled(n);
+                while let Some(frame) = self.reader.next().expect("it keeps to the rules") {
+                    self.written(&frame);
+                    frames.push(frame);
+                }
+            }
+        }
+        assert!(self.reader.first_byte().is_none(), "a batch ends within a frame");
+        if !frames.is_empty() {
+            self.session.sent(self.now);
+        }
+        self.check();
+        frames
+    }
+
+    fn written(&mut self, frame: &Frame) {
+        assert!(!self.silent, "{frame:?} behind CLOSE");
+        let welcome = std::mem::take(&mut self.welcome_due);
+        assert_eq!(matches!(frame, Frame::Welcome(_)), welcome, "{frame:?}");
+        match frame {
+            Frame::Welcome(welcome) => {
+                assert_eq!((welcome.epoch, welcome.received), (self.epoch, self.heard.received));
+                assert_eq!(welcome.limits, self.own);
+            }
+            Frame::Data(_) | Frame::Fin => self.said.written(frame, self.send_window()),
+            Frame::Ack(ack) => {
+                let news = self.told..=self.heard.consumed;
+                assert!(news.contains(&ack.consumed), "{ack:?}, of {news:?}");
+                self.told = ack.consumed;
+                let room = (self.own.window as usize).saturating_sub(self.heard.stale_cost());
+                assert_eq!(ack.window as usize, room);
+            }
+            Frame::Pong(id) => assert_eq!(self.pong_due.take(), Some(*id)),
+            Frame::Close(close) => {
+                assert!(close.consumed <= self.heard.consumed, "{close:?}");
+                self.silent = true;
+            }
+            Frame::Ping(_) => {}
+            Frame::Hello(_) | Frame::Reject { .. } => panic!("{frame:?}"),
+        }
+    }
+}
+
+/// A client's handshake.
+impl Watched {
+    pub(super) fn hello(&mut self) -> Hello {
+        let hello = self.session.hello();
+        self.attempt += 1;
+        let said = (hello.attempt, hello.epoch, hello.received);
+        assert_eq!(said, (self.attempt, self.epoch, self.heard.received));
+        let room = (self.own.window as usize).saturating_sub(self.heard.items_cost());
+        assert_eq!(hello.limits.window as usize, room);
+        assert_eq!(hello.resume_only, self.epoch != 0 && self.is_closing());
+        hello
+    }
+
+    /// Whether a link came of it.
+    pub(super) fn welcomed(&mut self, welcome: &Welcome) -> bool {
+        let before = self.print();
+        let result = self.session.welcomed(welcome, self.now);
+        let largest = self.said.messages().map(Bytes::len).max().unwrap_or(0);
+        let limit = welcome.limits.max_message as usize;
+        if welcome.epoch == self.epoch {
+            if self.said.can_resume(welcome.received) {
+                let replayed = self.said.resume(welcome.received);
+                assert_eq!(result, Ok(Welcomed::Resumed { replayed }));
+                let progress = welcome.received > self.said.peer_has;
+                self.said.peer_has = self.said.peer_has.max(welcome.received);
+                self.start_link(progress);
+                return true;
+            }
+            assert!(matches!(result, Err(Unwelcome::Violation(_))), "{result:?}");
+        } else if welcome.received > 0 {
+            assert!(matches!(result, Err(Unwelcome::Violation(_))), "{result:?}");
+        } else if largest > limit {
+            assert_eq!(result, Err(Unwelcome::TooLarge { size: largest, limit }));
+        } else {
+            let first = self.epoch == 0;
+            self.epoch = welcome.epoch;
+            self.peer = welcome.limits;
+            (self.ever_heard_frame, self.told) = (false, 0);
+            self.said.restart(self.is_complete());
+            self.heard.restart();
+            let unacknowledged = self.said.messages().count() as u64;
+            let restarted = Welcomed::Restarted { unacknowledged };
+            assert_eq!(result, Ok(if first { Welcomed::Created } else { restarted }));
+            self.start_link(false);
+            return true;
+        }
+        assert_eq!(self.print(), before, "what was refused changes nothing");
+        false
+    }
+
+    /// The answer to a hello is that the session has ended. Returns whether
+    /// that can be.
+    pub(super) fn read_epitaph(&mut self, close: Close) -> bool {
+        let before = self.print();
+        if self.session.read_epitaph(close).is_ok() {
+            assert!(close.consumed <= self.said.sent, "{close:?}");
+            self.closed(close);
+            self.check();
+            return true;
+        }
+        assert!(close.consumed > self.said.sent, "{close:?}");
+        assert_eq!(self.print(), before, "what was refused changes nothing");
+        false
+    }
+}
+
+/// A server's handshake.
+impl Watched {
+    /// What becomes of a hello, as the protocol says.
+    fn admission(&self, hello: &Hello) -> Admission {
+        if hello.attempt <= self.attempt {
+            return Admission::Stale;
+        }
+        if hello.epoch == self.epoch {
+            if !self.said.can_resume(hello.received) {
+                return Admission::Impossible;
+            }
+        } else if hello.epoch != self.created_from || self.ever_heard_frame {
+            return Admission::Other;
+        }
+        if self.is_closing() { Admission::Ended } else { Admission::Resume }
+    }
+
+    /// A hello for this session: as the door does, it resumes if it can.
+    pub(super) fn admit(&mut self, hello: &Hello) -> Admission {
+        let before = self.print();
+        let admission = self.session.judge(hello);
+        assert_eq!(admission, self.admission(hello), "{hello:?}");
+        match admission {
+            Admission::Stale | Admission::Impossible => {
+                if admission == Admission::Impossible {
+                    self.session.resume(hello, self.now).expect_err("it is impossible");
+                }
+                assert_eq!(self.print(), before, "what was refused changes nothing");
+            }
+            Admission::Other => {}
+            Admission::Ended => self.lose(),
+            Admission::Resume => {
+                self.lose();
+                let received = if hello.epoch == self.epoch { hello.received } else { 0 };
+                if hello.epoch != self.epoch {
+                    self.peer = hello.limits;
+                }
+                let replayed = self.said.resume(received);
+                assert_eq!(self.session.resume(hello, self.now), Ok(replayed));
+                self.attempt = hello.attempt;
+                let progress = received > self.said.peer_has;
+                self.said.peer_has = self.said.peer_has.max(received);
+                self.start_link(progress);
+            }
+        }
+        admission
+    }
+
+    /// What is said to a hello that comes too late.
+    pub(super) fn epitaph(&self, hello: &Hello) -> Close {
+        let close = self.session.epitaph(hello);
+        assert!(close.consumed <= self.heard.consumed, "{close:?}");
+        close
+    }
+}
