@@ -190,6 +190,23 @@ impl Process {
         let pid = self.child.id().to_string();
         let args = [OsStr::new("-s"), OsStr::new(signal), OsStr::new(&pid)];
         assert!(Command::new("kill").args(args).status().unwrap().success());
+        if signal == "STOP" {
+            self.wait_until_stopped();
+        }
+    }
+
+    /// Each thread stops by itself, the next time that it is looked at.
+    fn wait_until_stopped(&self) {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stopped = || {
+            std::fs::read_dir(&tasks).unwrap().flatten().all(|task| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+            })
+        };
+        while !stopped() {
+            thread::yield_now();
+        }
     }
 }
 
