@@ -114,3 +114,9 @@ fn at_most(most: u64, bytes: &mut Bytes) -> u64 {
         None => number,
     }
 }
+
+/// How many random rounds a test makes: of `many`, what Miri has the time for.
+#[cfg(test)]
+pub(super) const fn rounds(many: u64) -> u64 {
+    if cfg!(miri) { many.div_ceil(5000) } else { many }
+}

@@ -325,6 +325,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::proto::choices::rounds;
     use crate::proto::handshake::{Limits, Token};
 
     const MAX: u32 = 10_000;
@@ -402,7 +403,9 @@ mod tests {
         for frame in every_frame() {
             let bytes = frame.to_bytes();
             // Of the largest, every place would take long.
-            for split in (1..bytes.len()).step_by(bytes.len().div_ceil(5000)) {
+            for split in
+                (1..bytes.len()).step_by(bytes.len().div_ceil(rounds(5000).max(10) as usize))
+            {
                 let mut first = true;
                 let piece = || if std::mem::take(&mut first) { split } else { usize::MAX };
                 let frames = decode(&mut decoder(), &bytes, piece).unwrap();
@@ -413,9 +416,9 @@ mod tests {
 
     #[test]
     fn a_stream_of_frames_arrives_in_any_pieces() {
-        for seed in 0..50 {
+        for seed in 0..rounds(50) {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let mut sent: Vec<_> = (0..5).flat_map(|_| every_frame()).collect();
+            let mut sent: Vec<_> = (0..rounds(5)).flat_map(|_| every_frame()).collect();
             rng.shuffle(&mut sent);
             let bytes: Vec<u8> = sent.iter().flat_map(|frame| frame.to_bytes()).collect();
             let most = [2, 100, 5000, 200_000][rng.usize(..4)];
@@ -471,7 +474,7 @@ mod tests {
 
     #[test]
     fn garbage_is_a_violation_or_waits_but_never_a_panic() {
-        for seed in 0..2000 {
+        for seed in 0..rounds(2000) {
             let mut rng = fastrand::Rng::with_seed(seed);
             let kinds = [kind::HELLO, 1, 2, 3, 4, 5, 6, 7, 8, 9];
             let mut bytes = header(kinds[rng.usize(..kinds.len())], rng.usize(..64));

@@ -285,6 +285,7 @@ impl Acks {
 #[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
 mod tests {
     use super::*;
+    use crate::proto::choices::rounds;
 
     const OWN: Limits = Limits { window: 1000, max_message: 200 };
 
@@ -363,7 +364,7 @@ mod tests {
 
     #[test]
     fn lost_sessions_never_add_up_to_more_than_a_window() {
-        for seed in 0..200 {
+        for seed in 0..rounds(200) {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut inbox = Inbox::new();
             for _ in 0..20 {
@@ -437,7 +438,7 @@ mod tests {
     /// Many are recorded and few kept, yet none is starved, and none overtakes.
     #[test]
     fn the_newest_that_may_be_written_is_never_far_behind() {
-        for seed in 0..500 {
+        for seed in 0..rounds(500) {
             let mut rng = fastrand::Rng::with_seed(seed);
             let now = Instant::now();
             let mut acks = Acks::new();

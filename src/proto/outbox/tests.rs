@@ -1,6 +1,7 @@
 //! The outbox beside a naive one.
 
 use super::*;
+use crate::proto::choices::rounds;
 use crate::proto::frame::{Decoder, Frame};
 
 /// Takes a few pieces at a time.
@@ -101,7 +102,7 @@ fn draw(rng: &mut fastrand::Rng) -> Bytes {
 
 #[test]
 fn it_does_what_a_naive_one_does() {
-    for seed in 0..300 {
+    for seed in 0..rounds(300) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (mut outbox, mut naive) = (Outbox::new(), Naive::default());
         let window = [1, 1000, 100_000][rng.usize(..3)];

@@ -1,6 +1,7 @@
 //! Single situations; whatever takes a network is in [`super::super::sim`].
 
 use super::*;
+use crate::proto::choices::rounds;
 use crate::proto::frame::Decoder;
 
 const WINDOW: u32 = 10_000;
@@ -100,7 +101,7 @@ fn an_acknowledgement_rides_behind_the_reply() {
 fn a_stream_through_the_smaller_window_never_waits_for_the_clock() {
     for (client, server) in [(1000, 100_000), (100_000, 1000)] {
         let mut pair = Pair::new(client, server);
-        for _ in 0..100 {
+        for _ in 0..rounds(100) {
             assert!(pair.client.has_room(), "{client} {server}");
             pair.client.feed(&[0; 100]);
             pair.exchange();
