@@ -315,6 +315,7 @@ impl World {
             {}
         }
         self.check_server_leftovers(&mut server);
+        server.session.link_lost();
         server.session.discard();
         (server.ended, server.link, server.lost, server.leaving) = (true, None, None, None);
         self.note("server buries", host as u64, server.life as u64);
@@ -503,10 +504,7 @@ impl World {
         }
         match side {
             Side::Client if done && parted => self.client_ends("parted"),
-            Side::Server if done && parted => {
-                self.session(side, host).link_lost();
-                self.bury(host);
-            }
+            Side::Server if done && parted => self.bury(host),
             _ => {}
         }
     }
