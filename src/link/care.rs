@@ -157,6 +157,9 @@ impl Shared {
             reads_at_tick: 0,
             read_timeout: None,
         });
+        // An application that waits for the first message has not said so: the
+        // keeper finds out, and need not poll for it as well.
+        state.start_ticking();
         // Bytes may have come along with the handshake.
         match state.decode(generation, &mut decoder, now) {
             Ok(()) => state.link.as_mut().expect("just made").decoder = Some(decoder),
@@ -244,5 +247,59 @@ impl State {
         let link = self.link.as_ref()?;
         let interest = Interest { read: link.covered, write: link.writer == Writer::Blocked };
         (interest.read || interest.write).then(|| (link.socket.clone(), interest))
+    }
+}
+
+// With real sockets.
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::config::Builder;
+    use crate::connection::Connection;
+    use crate::link::Summons;
+    use crate::net;
+    use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+    use crate::proto::session::Session;
+
+    /// Else a thousand idle clients are polled for at every turn.
+    #[test]
+    fn a_link_that_the_application_reads_is_not_polled() {
+        let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, addr) = listener.accept().unwrap();
+        let limits = Limits { window: 1000, max_message: 100 };
+        let hello = Hello {
+            version: VERSION,
+            token: Token([0; 16]),
+            attempt: 1,
+            epoch: 0,
+            received: 0,
+            limits,
+            interval: None,
+            resume_only: false,
+        };
+        let session = Session::server(&hello, 1, limits, None, 3, sync::now());
+        let summons = Arc::new(Summons::new().unwrap());
+        let shared = Shared::new(&Builder::default(), session, addr, 1, summons, None);
+        let shared = Arc::new(shared);
+        shared.install(shared.lock(), socket, Decoder::new(), addr, Welcomed::Created);
+
+        let mut visit = shared.visit(None);
+        let reading = Connection::new(shared.clone());
+        let reader = std::thread::spawn(move || reading.recv());
+        while shared.lock().link.as_ref().unwrap().decoder.is_some() {
+            std::thread::yield_now();
+        }
+        while visit.watch.is_some() {
+            // The session itself has none.
+            assert!(visit.deadline.is_some(), "it is polled for until something comes");
+            net::poll(&mut [], visit.deadline);
+            visit = shared.visit(None);
+        }
+        let mut state = shared.lock();
+        state.abort();
+        shared.settle(state);
+        drop(peer);
+        assert!(reader.join().unwrap().is_err());
     }
 }
