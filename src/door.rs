@@ -128,6 +128,8 @@ pub(crate) struct Door {
     tombstones: VecDeque<(Instant, Token, u64)>,
     /// Sessions that have not ended.
     living: usize,
+    /// Those of them without a link, and since when.
+    lost: HashMap<u64, (Instant, Arc<Shared>)>,
     next_id: u64,
     /// Accepting goes on then.
     paused: Option<Instant>,
@@ -146,6 +148,7 @@ impl Door {
             registry: HashMap::new(),
             tombstones: VecDeque::new(),
             living: 0,
+            lost: HashMap::new(),
             next_id: 0,
             paused: None,
             complained: None,
@@ -365,26 +368,39 @@ impl Door {
         Some(shared)
     }
 
-    /// Gives up the session that has been without a link for longest.
+    /// The keeper has looked after a session that is not over.
+    pub(crate) fn note(&mut self, shared: &Arc<Shared>, lost: Option<Instant>) {
+        match lost {
+            Some(since) => drop(self.lost.insert(shared.id(), (since, shared.clone()))),
+            None => drop(self.lost.remove(&shared.id())),
+        }
+    }
+
+    /// Gives up the session that has been without a link for longest. Costs
+    /// nothing when all have one: those who are turned away are many.
     fn evict(&mut self) -> bool {
-        let lost = self.registry.values().filter_map(|shared| {
-            let state = shared.lock();
-            let since = state.lost_since().filter(|_| !state.has_ended() && !state.is_up());
-            since.map(|since| (since, shared))
-        });
-        let Some((_, shared)) = lost.min_by_key(|(since, _)| *since) else { return false };
-        let mut state = shared.lock();
-        let peer = state.peer();
-        state.give_up(0, Cause::Rejected(Rejection::Full));
-        shared.settle(state);
-        log::info!("{peer}: its lost session makes room for a new client");
-        // It is counted out when the keeper finds that it is over.
-        true
+        while let Some((&id, _)) = self.lost.iter().min_by_key(|(_, (since, _))| *since)
+            && let Some((_, shared)) = self.lost.remove(&id)
+        {
+            let mut state = shared.lock();
+            if state.has_ended() || state.is_up() {
+                // The keeper has not seen it yet.
+                continue;
+            }
+            let peer = state.peer();
+            state.give_up(0, Cause::Rejected(Rejection::Full));
+            shared.settle(state);
+            log::info!("{peer}: its lost session makes room for a new client");
+            // It is counted out when the keeper finds that it is over.
+            return true;
+        }
+        false
     }
 
     /// The keeper lets go of a session that is over.
     pub(crate) fn bury(&mut self, shared: &Arc<Shared>) {
         self.living -= 1;
+        self.lost.remove(&shared.id());
         let never_accepted = self.lobby.forget(shared);
         let mut state = shared.lock();
         if never_accepted {

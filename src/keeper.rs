@@ -196,7 +196,7 @@ impl Keeper {
                 None => {}
             },
             Trade::Server(door) if over => door.bury(&shared),
-            Trade::Server(_) => {}
+            Trade::Server(door) => door.note(&shared, lost.map(|lost| lost.at)),
         }
         if over {
             self.wards.remove(&id);

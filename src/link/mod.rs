@@ -537,11 +537,6 @@ impl State {
         matches!(self.ending, Some(Ending::Closed | Ending::PeerClosed))
     }
 
-    /// Since when there has been no link.
-    pub(crate) fn lost_since(&self) -> Option<Instant> {
-        self.lost.as_ref().map(|lost| lost.at)
-    }
-
     /// Whether there was ever a link.
     pub(crate) fn has_connected(&self) -> bool {
         self.session.generation() > 0
