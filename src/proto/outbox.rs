@@ -61,6 +61,21 @@ impl Segment {
         self.frames.len() - rest.len()
     }
 
+    /// Keeps the frames that begin within `room`; the last may overshoot it.
+    /// Many at once, since the way to them is walked each time.
+    fn clip(&mut self, room: usize) {
+        if self.items == 1 || self.cost() <= room {
+            return;
+        }
+        let (mut bytes, mut items) = (0, 0);
+        while bytes + items as usize * (OVERHEAD - HEADER) < room {
+            bytes += frame_len(&self.frames[bytes..]);
+            items += 1;
+        }
+        self.frames.truncate(bytes);
+        self.items = items;
+    }
+
     fn skip(&mut self, items: u64) {
         if items > 0 {
             let bytes = self.prefix(items);
@@ -203,11 +218,7 @@ impl Outbox {
             let Some(segment) = self.segments.get(self.at) else { break };
             let mut rest = segment.clone();
             rest.skip(self.passed);
-            if rest.items > 1 && self.outstanding + rest.cost() > window {
-                let bytes = rest.prefix(1);
-                rest.frames.truncate(bytes);
-                rest.items = 1;
-            }
+            rest.clip(window - self.outstanding);
             self.outstanding += rest.cost();
             self.cursor += rest.items;
             self.passed += rest.items;

@@ -221,3 +221,18 @@ fn what_is_kept_is_told_without_being_forgotten() {
     outbox.acknowledge(4).unwrap();
     assert!(outbox.is_empty() && outbox.kept().is_empty());
 }
+
+/// A peer that opens its window bit by bit does not make us walk through all
+/// that is kept for each message.
+#[test]
+fn what_fits_into_the_window_is_moved_in_few_pieces() {
+    let mut outbox = Outbox::new();
+    let count = TAIL / (HEADER + 1);
+    (0..count).for_each(|_| outbox.feed(b"x"));
+    let mut window = 0;
+    for _ in 0..10 {
+        window += count / 10 * cost(1);
+        assert_eq!(fill(&mut outbox, window, 2).len(), count / 10);
+        assert!(!outbox.has_output(window));
+    }
+}
