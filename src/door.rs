@@ -5,6 +5,14 @@
 //! cost no thread. A hello that names a session which is still there resumes
 //! it behind the application's back; any other makes a new session for
 //! [`Listener::accept`](crate::Listener::accept).
+//!
+//! When the process runs out of descriptors, guests make room for newcomers,
+//! the oldest first. When there are no guests, newcomers are heard on a
+//! descriptor that is held back for that: who comes back to a session is
+//! resumed, and who wants a new one is rejected as by a full server. If even
+//! that descriptor is taken (by one who came back), newcomers wait in the
+//! listener's queue, which is looked at every [`PAUSE`]. Clients that are here
+//! notice nothing of all that, and the log says it once a second.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -31,7 +39,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// So many are accepted before others get their turn.
 const ACCEPTS: usize = 64;
 
-/// After a failure, as when no descriptor is left, accepting goes on after this.
+/// After a failure that nothing can be done about, accepting goes on after this.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// New sessions on their way to [`Listener::accept`](crate::Listener::accept).
@@ -131,6 +139,8 @@ pub(crate) struct Door {
     /// Those of them without a link, and since when.
     lost: HashMap<u64, (Instant, Arc<Shared>)>,
     next_id: u64,
+    /// Held back for newcomers, when no other descriptor is left.
+    spare: Option<Socket>,
     /// Accepting goes on then.
     paused: Option<Instant>,
     /// The last complaint that accepting failed.
@@ -150,6 +160,7 @@ impl Door {
             living: 0,
             lost: HashMap::new(),
             next_id: 0,
+            spare: Socket::spare(),
             paused: None,
             complained: None,
         }
@@ -189,10 +200,7 @@ impl Door {
         let mut created = Vec::new();
         for index in ready {
             if *index == 0 {
-                for index in self.accept(now) {
-                    // Most have sent their hello by now.
-                    created.extend(self.hear(index, now, summons));
-                }
+                self.accept(now, summons, &mut created);
             } else {
                 created.extend(self.hear(*index, now, summons));
             }
@@ -200,8 +208,7 @@ impl Door {
         created
     }
 
-    fn accept(&mut self, now: Instant) -> Vec<usize> {
-        let mut accepted = Vec::new();
+    fn accept(&mut self, now: Instant, summons: &Arc<Summons>, created: &mut Vec<Arc<Shared>>) {
         for _ in 0..ACCEPTS {
             match self.socket.accept() {
                 Ok((socket, addr)) => {
@@ -210,34 +217,53 @@ impl Door {
                     {
                         log::debug!("{}: dropped for a newer peer before its hello", guest.addr);
                     }
-                    // A silent guest that vanished is noticed by the kernel.
+                    // A peer that vanishes in silence is noticed by the kernel,
+                    // however long the heartbeats are that it asks for.
                     let _ = socket.keep_alive();
                     let guest = Guest { socket, addr, decoder: Decoder::new(), due: None };
-                    self.guests.insert(self.next_guest, guest);
-                    accepted.push(self.next_guest);
+                    let index = self.next_guest;
                     self.next_guest += 1;
+                    self.guests.insert(index, guest);
+                    // Most have sent their hello by now.
+                    created.extend(self.hear(index, now, summons));
                 }
                 Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::AGAIN) => break,
                     // The peer has gone again, or a signal came.
                     Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
-                    // Above all, no descriptor is left.
+                    // It is said although nobody waits, too.
+                    Some(Errno::MFILE | Errno::NFILE) if !self.socket.is_readable() => break,
+                    Some(Errno::MFILE | Errno::NFILE) if self.make_room() => {
+                        self.complain(now, "new and silent peers may be turned away", &e);
+                    }
                     _ => {
                         self.paused = Some(now + PAUSE);
-                        self.complain(now, &e);
+                        self.complain(now, "cannot accept, trying again", &e);
                         break;
                     }
                 },
             }
         }
-        accepted
+        // Those who were turned away have left theirs.
+        self.has_spare();
     }
 
-    fn complain(&mut self, now: Instant, error: &io::Error) {
+    /// Finds a descriptor for a newcomer.
+    fn make_room(&mut self) -> bool {
+        self.guests.pop_first().is_some() || self.spare.take().is_some()
+    }
+
+    /// Whether a descriptor is held back, now that others may be free again.
+    fn has_spare(&mut self) -> bool {
+        self.spare = self.spare.take().or_else(Socket::spare);
+        self.spare.is_some()
+    }
+
+    fn complain(&mut self, now: Instant, what: &str, error: &io::Error) {
         let recently = self.complained.is_some_and(|at| now - at < Duration::from_secs(1));
         if !recently {
             self.complained = Some(now);
-            log::warn!("cannot accept, trying again: {error}");
+            log::warn!("{what}: {error}");
         }
     }
 
@@ -328,7 +354,7 @@ impl Door {
             Some(Rejection::Ended)
         } else if self.lobby.is_closed() {
             Some(Rejection::ShuttingDown)
-        } else if self.living >= self.builder.max_clients && !self.evict() {
+        } else if !self.has_spare() || (self.living >= self.builder.max_clients && !self.evict()) {
             Some(Rejection::Full)
         } else {
             None

@@ -98,6 +98,11 @@ impl Socket {
         Ok((Socket(socket), addr))
     }
 
+    /// A descriptor that can be given up later to make room for another.
+    pub(crate) fn spare() -> Option<Socket> {
+        socket2::Socket::new(Domain::IPV4, Type::STREAM, None).ok().map(Socket)
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         let addr = self.0.local_addr()?;
         addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
@@ -133,6 +138,13 @@ impl Socket {
     /// Reads what is there.
     pub(crate) fn try_read(&self, space: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::net::recv(self, space, RecvFlags::DONTWAIT)?.0)
+    }
+
+    /// Whether reading, or accepting, has something to say at once.
+    pub(crate) fn is_readable(&self) -> bool {
+        let mut fds = [poll_fd(self, Interest { read: true, write: false })];
+        poll(&mut fds, Some(now()));
+        readiness(&fds[0]).read
     }
 
     /// Whether there is something to read, be it the end or an error.

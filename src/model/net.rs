@@ -244,6 +244,10 @@ impl Socket {
         })
     }
 
+    pub(crate) fn spare() -> Option<Socket> {
+        Some(Socket(network(|network| network.add(End::default()))))
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(network(|network| network.end(self.0).addr.expect("bound")))
     }
@@ -284,6 +288,10 @@ impl Socket {
         network(|network| network.end(self.0).reading = false);
         come_back_late();
         result.unwrap_or(Err(Errno::AGAIN.into()))
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        network(|network| network.readiness(self.0).read)
     }
 
     pub(crate) fn has_queued(&self) -> bool {
