@@ -25,6 +25,9 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// library's 128 overflows when a thousand clients come back at once.
 const BACKLOG: i32 = 4096;
 
+/// After [`poll`] has failed, nothing is looked at for 20 ms.
+const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
 /// How a connect is going.
 pub(crate) enum Connect {
     Done,
@@ -268,9 +271,14 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
         let left = deadline.saturating_duration_since(now());
         Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
     });
-    if rustix::event::poll(fds, timeout.as_ref()).is_err() {
-        // Interrupted: nothing is ready, and the caller looks at the time.
+    if let Err(error) = rustix::event::poll(fds, timeout.as_ref()) {
+        // Nothing is ready, and the caller looks at the time.
         fds.iter_mut().for_each(PollFd::clear_revents);
+        if error != Errno::INTR {
+            // No memory, or more sockets than may be open by now: it would fail
+            // again at once.
+            let _ = rustix::event::poll(&mut [], Some(&BREATH));
+        }
     }
 }
 
