@@ -31,7 +31,7 @@ use crate::proto::session::{Admission, Session, Welcomed};
 use crate::sync::{self, Arc, Condvar, Mutex};
 
 /// Peers that may be silent at once; the oldest makes room.
-const GUESTS: usize = 256;
+pub(crate) const GUESTS: usize = 256;
 
 /// After the first byte of a hello, the rest is due within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);

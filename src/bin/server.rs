@@ -11,7 +11,7 @@ use longlink::cli::args::ServerArgs;
 use longlink::cli::chat::Chat;
 use longlink::cli::end::Ending;
 use longlink::cli::printer::Printer;
-use longlink::cli::{code, events, log as journal, text};
+use longlink::cli::{code, descriptors, events, log as journal, text};
 use longlink::{Connection, Listener};
 
 /// A thread per client needs little more than room for a line of the log.
@@ -44,7 +44,11 @@ fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let listener = bound.with_context(|| format!("cannot listen on {address} port {port}"))?;
     let local = listener.local_addr();
     log::info!("listening on {local}{}", text::reach(local.ip()));
+    let too_few = descriptors::allow(args.max_clients());
     log::info!("{}", args.limits());
+    if let Some((clients, limit)) = too_few {
+        log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
+    }
 
     let printer = Printer::start(args.prints()).context("cannot start a thread")?;
     if !args.chat() {

@@ -234,8 +234,12 @@ impl ServerArgs {
         self.max_message.unwrap_or(DEFAULT_MAX_MESSAGE.min(self.window))
     }
 
-    /// How many clients there can be, and the memory that their messages can
-    /// come to.
+    /// How many clients are served at once.
+    pub fn max_clients(&self) -> u32 {
+        self.max_clients
+    }
+
+    /// How many clients there can be, and the memory that all this can come to.
     pub fn limits(&self) -> String {
         let each = 2 * (self.window as u64 + self.max_message() as u64);
         format!(

@@ -7,6 +7,7 @@
 
 pub mod args;
 pub mod chat;
+pub mod descriptors;
 pub mod end;
 pub mod events;
 pub mod input;
