@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow};
 use longlink::cli::args::ServerArgs;
 use longlink::cli::chat::Chat;
 use longlink::cli::end::Ending;
+use longlink::cli::places::Places;
 use longlink::cli::printer::Printer;
 use longlink::cli::{code, descriptors, events, log as journal, text};
 use longlink::{Connection, Listener};
@@ -50,22 +51,20 @@ fn run(args: &ServerArgs) -> anyhow::Result<()> {
         log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
     }
 
+    let places = Places::new(args.max_clients());
     let printer = Printer::start(args.prints()).context("cannot start a thread")?;
     if !args.chat() {
-        accept(&listener, &Mode::Echo(printer));
+        accept(&listener, &Mode::Echo(printer), &places);
         return Ok(());
     }
     let chat = Arc::new(Chat::new(printer));
-    let mode = Mode::Chat(chat.clone());
-    thread::scope(|scope| {
-        let acceptor = thread::Builder::new().name("accept".into());
-        acceptor
-            .spawn_scoped(scope, || accept(&listener, &mode))
-            .context("cannot start a thread")?;
-        chat.operate(args.max_message());
-        listener.close();
-        Ok(())
-    })
+    let listener = Arc::new(listener);
+    let (mode, accepting) = (Mode::Chat(chat.clone()), listener.clone());
+    let acceptor = thread::Builder::new().name("accept".into());
+    acceptor.spawn(move || accept(&accepting, &mode, &places)).context("cannot start a thread")?;
+    chat.operate(args.max_message());
+    listener.close();
+    Ok(())
 }
 
 /// What is done with a client's messages.
@@ -85,15 +84,10 @@ impl Mode {
 }
 
 /// Serves every client on a thread of its own, until the listener is closed.
-fn accept(listener: &Listener, mode: &Mode) {
-    for (number, accepted) in (1..).zip(listener.incoming()) {
-        let connection = match accepted {
-            Ok(connection) => Arc::new(connection),
-            Err(error) => {
-                log::error!("a client could not be accepted: {}", text::error(&error));
-                continue;
-            }
-        };
+fn accept(listener: &Listener, mode: &Mode, places: &Arc<Places>) {
+    for number in 1.. {
+        let place = places.take();
+        let Ok(connection) = listener.accept().map(Arc::new) else { return };
         if let Mode::Chat(chat) = mode {
             chat.join(number, connection.clone());
         }
@@ -109,7 +103,11 @@ fn accept(listener: &Listener, mode: &Mode) {
         let mode = mode.clone();
         let thread = thread::Builder::new().name(format!("client-{number}")).stack_size(STACK);
         let serving = connection.clone();
-        if let Err(error) = thread.spawn(move || attend(number, &serving, &mode)) {
+        let served = move || {
+            attend(number, &serving, &mode);
+            drop((serving, place));
+        };
+        if let Err(error) = thread.spawn(served) {
             log::error!("client-{number}: no thread for it: {}", text::system(&error));
             connection.abort();
         }

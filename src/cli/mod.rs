@@ -13,6 +13,7 @@ pub mod events;
 pub mod input;
 pub mod lines;
 pub mod log;
+pub mod places;
 pub mod printer;
 pub mod roster;
 pub mod terminal;
