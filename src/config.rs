@@ -198,7 +198,18 @@ impl Builder {
     }
 
     /// How many sessions a listener keeps at once, live and lost ones
-    /// together (default 1024).
+    /// together (default 1024). When there are as many, a newcomer takes the
+    /// place of the one that has been lost for longest, or is rejected.
+    ///
+    /// This bounds what peers can make a listener use. In memory it is
+    /// `max_clients` × (4 × (window + `max_message`) + 256 KiB), and a few
+    /// megabytes in all: what messages count for in both directions, as much
+    /// again for keeping them if they are tiny, and buffers. What is held by
+    /// the kernel comes on top, and so do connections that are over and not
+    /// dropped. In descriptors it is one for each, 256 for peers that have not
+    /// introduced themselves, and four. With fewer (`ulimit -n`), silent peers
+    /// are dropped and new clients rejected when they run out; clients that
+    /// come back are taken.
     #[must_use]
     pub fn max_clients(mut self, clients: usize) -> Builder {
         self.max_clients = clients.max(1);

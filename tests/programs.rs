@@ -472,7 +472,7 @@ fn the_server_says_who_can_reach_it_and_what_it_may_take() {
     let server = Server::start(&["--max-clients", "4", "--window", "512KiB"]);
     let line = server.process.says("listening on ");
     assert!(line.ends_with("(this machine only; --bind 0.0.0.0 for all)"), "{line}");
-    server.process.says("at most 4 clients, whose messages can take 6 MiB");
+    server.process.says("at most 4 clients, which can take 37 MiB of memory in all");
 }
 
 #[test]

@@ -241,12 +241,18 @@ impl ServerArgs {
 
     /// How many clients there can be, and the memory that all this can come to.
     pub fn limits(&self) -> String {
-        let each = 2 * (self.window as u64 + self.max_message() as u64);
         format!(
-            "at most {} clients, whose messages can take {} of memory in all",
+            "at most {} clients, which can take {} of memory in all",
             self.max_clients,
-            text::size(each * u64::from(self.max_clients))
+            text::size(self.memory())
         )
+    }
+
+    /// The most memory that this server can come to need, in bytes: what
+    /// [`Builder::max_clients`] says, and a few buffers.
+    fn memory(&self) -> u64 {
+        let (window, max_message) = (self.window as u64, self.max_message() as u64);
+        u64::from(self.max_clients) * (4 * (window + max_message) + (256 << 10)) + (24 << 20)
     }
 
     /// The listener's settings.
@@ -392,12 +398,9 @@ mod tests {
     #[test]
     fn the_memory_is_the_product_of_the_limits() {
         let limits = server("").unwrap().limits();
-        assert_eq!(
-            limits,
-            "at most 1024 clients, whose messages can take 2.5 GiB of memory in all"
-        );
-        let limits = server("--max-clients 1 --window 1024 --max-message 1024").unwrap().limits();
-        assert!(limits.contains("4 KiB"), "{limits}");
+        assert_eq!(limits, "at most 1024 clients, which can take 5.3 GiB of memory in all");
+        let tiny = server("--max-clients 4 --window 1KiB --max-message 1KiB").unwrap();
+        assert_eq!(tiny.memory(), 4 * (8 * 1024 + 256 * 1024) + 24 * 1024 * 1024);
     }
 
     #[test]
