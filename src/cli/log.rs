@@ -2,14 +2,16 @@
 //!
 //! Lines are written by a thread of their own, since the threads that log,
 //! the heartbeat's above all, must not wait for a terminal that somebody has
-//! stopped. What does not fit into the queue is counted.
+//! stopped. What does not fit into the queue is counted, and so is what goes
+//! beyond the pace: peers, who can bring a line about by connecting, are not to
+//! fill a disk.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Record};
 
@@ -17,6 +19,9 @@ use super::{terminal, text};
 
 /// How many lines may wait to be written.
 const QUEUE: usize = 4096;
+/// How many lines of a level are written in a second.
+const PACE: u32 = 1000;
+const SECOND: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for a stuck standard error.
 const FLUSH: Duration = Duration::from_millis(500);
 
@@ -28,7 +33,7 @@ enum Item {
 }
 
 static WRITER: OnceLock<SyncSender<Item>> = OnceLock::new();
-static DROPPED: AtomicU64 = AtomicU64::new(0);
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// Starts the log. `RUST_LOG` wins over `level`.
 pub fn start(level: LevelFilter) -> io::Result<()> {
@@ -37,12 +42,19 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     if WRITER.set(sender).is_err() {
         return Ok(());
     }
+    // Each level has its own, so that no flood of one hides another.
+    let paces: [Mutex<Pace>; Level::Trace as usize + 1] = Default::default();
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     env_logger::Builder::new()
         .filter_level(level)
         .parse_default_env()
         .target(env_logger::Target::Pipe(Box::new(Queue)))
         .format(move |to, record| {
+            let pace = &paces[record.level() as usize];
+            if !pace.lock().unwrap_or_else(PoisonError::into_inner).allows(now()) {
+                LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
             let time = to.timestamp_seconds().to_string();
             to.write_all(format(&time, record, colour).as_bytes())
         })
@@ -92,7 +104,7 @@ impl Write for Queue {
         if let Some(writer) = WRITER.get()
             && writer.try_send(Item::Line(line.to_vec())).is_err()
         {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
+            LEFT_OUT.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
@@ -102,22 +114,57 @@ impl Write for Queue {
     }
 }
 
+/// Counts the lines of a second.
+#[derive(Debug, Default)]
+struct Pace {
+    since: Option<Instant>,
+    lines: u32,
+}
+
+impl Pace {
+    fn allows(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) >= SECOND) {
+            *self = Pace { since: Some(now), lines: 0 };
+        }
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= PACE
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the pace of lines for people")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// The log's thread. A standard error that fails is nobody's concern.
 fn write(items: &Receiver<Item>) {
-    while let Ok(item) = items.recv() {
-        match item {
-            Item::Line(line) => {
+    let mut said = None;
+    loop {
+        // Wakes by itself only to say what was left out.
+        let patience = match LEFT_OUT.load(Ordering::Relaxed) {
+            0 => Duration::from_secs(3600),
+            _ => SECOND,
+        };
+        match items.recv_timeout(patience) {
+            Ok(Item::Line(line)) => {
                 let _ = terminal::write(io::stderr(), &line);
             }
-            Item::Prompt(text) => terminal::show_prompt(&text),
-            Item::Flush(done) => {
+            Ok(Item::Prompt(text)) => terminal::show_prompt(&text),
+            Ok(Item::Flush(done)) => {
                 let _ = done.try_send(());
             }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
-        let dropped = DROPPED.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            let note =
-                format!("[{dropped} lines of the log were dropped: standard error is slow]\n");
+        if LEFT_OUT.load(Ordering::Relaxed) > 0
+            && said.is_none_or(|said| now().duration_since(said) >= SECOND)
+        {
+            said = Some(now());
+            let count = LEFT_OUT.swap(0, Ordering::Relaxed);
+            let note = format!(
+                "[{count} lines of the log are left out: more than {PACE} a second, or than \
+                 standard error takes]\n"
+            );
             let _ = terminal::write(io::stderr(), note.as_bytes());
         }
     }
@@ -135,5 +182,14 @@ mod tests {
         assert_eq!(line, "[12:03:04Z warn] lost: \\x1b[2J\\nforged\n");
         let line = format("2026-01-02T12:03:04Z", &record, true);
         assert!(line.starts_with("[12:03:04Z \x1b[33mwarn\x1b[0m] "), "{line}");
+    }
+
+    #[test]
+    fn a_flood_is_cut_to_its_pace() {
+        let (start, mut pace) = (now(), Pace::default());
+        for second in 0..3 {
+            let at = |n: u32| start + SECOND * second + SECOND * n / (5 * PACE);
+            assert_eq!((0..5 * PACE).filter(|n| pace.allows(at(*n))).count(), PACE as usize);
+        }
     }
 }
