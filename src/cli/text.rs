@@ -79,6 +79,7 @@ pub fn escape(bytes: &[u8], to: &mut String) {
                 }
                 // The other control characters, and those that turn the text around.
                 '\u{80}'..='\u{9f}'
+                | '\u{61c}'
                 | '\u{200e}'
                 | '\u{200f}'
                 | '\u{202a}'..='\u{202e}'
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(escaped("gr\u{fc}n \u{4f60}\u{597d}".as_bytes()), "gr\u{fc}n \u{4f60}\u{597d}");
         assert_eq!(escaped(b"\x1b[2J\x07\x7f\r\n\0"), "\\x1b[2J\\x07\\x7f\\r\\n\\x00");
         assert_eq!(escaped("\u{9b}31m".as_bytes()), "\\u{9b}31m");
-        assert_eq!(escaped("\u{202e}x".as_bytes()), "\\u{202e}x");
+        assert_eq!(escaped("\u{202e}x\u{61c}".as_bytes()), "\\u{202e}x\\u{61c}");
         assert_eq!(escaped(b"a\xff\xc3b\x9b"), "a\\xff\\xc3b\\x9b");
     }
 
