@@ -2,6 +2,7 @@
 //! fails; no test outlives its processes, and no wait is without a deadline.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -110,6 +111,12 @@ pub(crate) enum Stdout {
     Closed,
     /// Nobody reads the pipe.
     Stuck,
+    /// It takes everything, and keeps nothing.
+    #[allow(dead_code, reason = "of use to some tests")]
+    Null,
+    /// A terminal, and standard error with it.
+    #[allow(dead_code, reason = "of use to some tests")]
+    Terminal,
 }
 
 pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_server");
@@ -119,19 +126,34 @@ impl Process {
     pub(crate) fn start(program: &'static str, args: &[&str], stdout: Stdout) -> Process {
         let mut command = Command::new(program);
         command.args(args).env_remove("RUST_LOG");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(match stdout {
+            Stdout::Null => Stdio::null(),
+            _ => Stdio::piped(),
+        });
+        let mut controller = None;
+        if let Stdout::Terminal = stdout {
+            let (ours, theirs) = terminal().unwrap();
+            command.stdout(theirs.try_clone().unwrap()).stderr(theirs);
+            controller = Some(ours);
+        }
         let mut child = command.spawn().unwrap();
-        let pipe = child.stdout.take().unwrap();
+        // What it has of ours must not keep the terminal open.
+        drop(command);
         let out = match stdout {
-            Stdout::Read => Output::of(pipe),
-            Stdout::Closed => Output::closed(),
-            Stdout::Stuck => {
-                child.stdout = Some(pipe);
+            Stdout::Terminal => Output::of(controller.unwrap()),
+            Stdout::Read => Output::of(child.stdout.take().unwrap()),
+            Stdout::Closed => {
+                child.stdout = None;
                 Output::closed()
             }
+            Stdout::Stuck | Stdout::Null => Output::closed(),
         };
-        let err = Output::of(child.stderr.take().unwrap());
-        let name = if program == SERVER { "server" } else { "client" };
+        let err = match child.stderr.take() {
+            Some(pipe) => Output::of(pipe),
+            None => out.clone(),
+        };
+        let name = if program == CLIENT { "client" } else { "server" };
         let args = args.iter().map(|arg| arg.to_string()).collect();
         let stdin = child.stdin.take();
         Process { name, args, child, stdin, out, err }
@@ -186,8 +208,12 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.id().to_string();
         let args = [OsStr::new("-s"), OsStr::new(signal), OsStr::new(&pid)];
         assert!(Command::new("kill").args(args).status().unwrap().success());
         if signal == "STOP" {
@@ -208,6 +234,18 @@ impl Process {
             thread::yield_now();
         }
     }
+}
+
+/// A terminal, as a window of one sees it, and as the program does.
+fn terminal() -> rustix::io::Result<(File, File)> {
+    use rustix::fs::{Mode, OFlags};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let theirs = rustix::fs::open(ptsname(&ours, Vec::new())?, flags, Mode::empty())?;
+    Ok((ours.into(), theirs.into()))
 }
 
 impl Drop for Process {

@@ -10,6 +10,7 @@ mod port;
 #[allow(unreachable_pub)]
 mod proxy;
 mod rig;
+#[path = "../support/wire.rs"]
 mod wire;
 
 mod budget;

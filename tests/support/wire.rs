@@ -2,10 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::rig::SOON;
+/// The patience of every read and write.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const HELLO: u8 = 0xF8;
 pub(crate) const WELCOME: u8 = 0x01;
@@ -164,8 +166,8 @@ pub(crate) struct Raw(pub(crate) TcpStream);
 
 impl Raw {
     fn new(stream: TcpStream) -> Raw {
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        stream.set_write_timeout(Some(SOON)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Raw(stream)
     }
@@ -174,26 +176,38 @@ impl Raw {
         Raw::new(TcpStream::connect(addr).unwrap())
     }
 
-    /// Says hello, and is welcomed.
+    /// Says hello, and is welcomed, or rejected with a code.
     #[track_caller]
-    pub(crate) fn join(addr: SocketAddr, hello: &Hello) -> (Raw, Welcome) {
+    pub(crate) fn greet(addr: SocketAddr, hello: &Hello) -> Result<(Raw, Welcome), u8> {
         let mut raw = Raw::connect(addr);
         raw.send(hello.bytes());
         match raw.read() {
-            Some((WELCOME, body)) => (raw, Welcome::parse(&body)),
-            other => panic!("not welcome: {other:?}"),
+            Some((WELCOME, body)) => Ok((raw, Welcome::parse(&body))),
+            Some((REJECT, body)) => Err(body[0]),
+            other => panic!("no answer to a hello: {other:?}"),
         }
+    }
+
+    /// Says hello, and is welcomed.
+    #[track_caller]
+    pub(crate) fn join(addr: SocketAddr, hello: &Hello) -> (Raw, Welcome) {
+        Raw::greet(addr, hello).unwrap_or_else(|code| panic!("rejected: {code}"))
     }
 
     /// Says hello, and is rejected with a code.
     #[track_caller]
     pub(crate) fn rejected(addr: SocketAddr, hello: &Hello) -> u8 {
-        let mut raw = Raw::connect(addr);
-        raw.send(hello.bytes());
-        match raw.read() {
-            Some((REJECT, body)) => body[0],
-            other => panic!("not rejected: {other:?}"),
+        match Raw::greet(addr, hello) {
+            Ok((_, welcome)) => panic!("not rejected: {welcome:?}"),
+            Err(code) => code,
         }
+    }
+
+    #[allow(dead_code, reason = "of use to some tests")]
+    /// Closing it from now on is a reset, which leaves its port free at once.
+    pub(crate) fn end_with_reset(self) -> Raw {
+        SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+        self
     }
 
     /// Writes, if the peer still listens.
