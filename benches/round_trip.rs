@@ -17,6 +17,11 @@ use std::time::{Duration, Instant};
 
 use longlink::{Connection, Listener};
 
+#[path = "../tests/support/pin.rs"]
+mod pin;
+
+use pin::{cores, pin};
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const SIZES: [usize; 2] = [64, 4096];
@@ -166,30 +171,6 @@ impl Drop for Server {
         let _ = (self.child.kill(), self.child.wait());
     }
 }
-
-#[cfg(target_os = "linux")]
-fn cores() -> Vec<usize> {
-    let allowed = rustix::thread::sched_getaffinity(None);
-    allowed.map_or(Vec::new(), |set| (0..1024).filter(|core| set.is_set(*core)).collect())
-}
-
-/// Keeps this thread, and those it starts from now on, on one core.
-#[cfg(target_os = "linux")]
-fn pin(core: Option<usize>) {
-    if let Some(core) = core {
-        let mut set = rustix::thread::CpuSet::new();
-        set.set(core);
-        rustix::thread::sched_setaffinity(None, &set).expect("the core was allowed before");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn cores() -> Vec<usize> {
-    Vec::new()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn pin(_: Option<usize>) {}
 
 fn machine() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();

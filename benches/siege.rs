@@ -1,0 +1,181 @@
+//! How long a well-behaved client's message and its echo take while somebody
+//! attacks the server, as a multiple of what they take in quiet.
+//!
+//!     cargo bench --bench siege [NAME OF AN ATTACK]...
+//!
+//! The server is the real program. Windows with and without attack alternate,
+//! so that a machine that is busy with other things is so for both; each ratio
+//! is that of two neighbouring medians, and the figure is the median of those.
+//!
+//! The attacker has a core of its own, as it would have a machine of its own;
+//! the server shares the other one with the client, so that all it does for
+//! the attacker is done in the client's way. Each attack comes at a steady rate,
+//! and then as fast as one thread can, which waits for the server's answers.
+//! That second figure tells how a scheduler shares a core, too.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+#[path = "../tests/support/attacks.rs"]
+#[allow(dead_code)]
+mod attacks;
+#[path = "../tests/support/pin.rs"]
+mod pin;
+#[path = "../tests/support/port.rs"]
+#[allow(dead_code)]
+mod port;
+#[path = "../tests/support/process.rs"]
+#[allow(dead_code)]
+mod process;
+#[path = "../tests/hostility/target.rs"]
+#[allow(dead_code)]
+mod target;
+#[path = "../tests/support/wire.rs"]
+#[allow(dead_code)]
+mod wire;
+
+use attacks::{ATTACKS, Attack, SERVER, allow_crowd};
+use pin::{cores, pin};
+use target::{Bystander, Target, now, until};
+
+/// Steps of an attack in a second; see [`Attack::step`] for what each is.
+const RATE: u32 = 1000;
+/// The client's, between round trips: the attacker's work is done meanwhile,
+/// and not only when the client's tight loop has used its share of the core.
+const PAUSE: Duration = Duration::from_micros(200);
+/// What is claimed of the ratio at that rate.
+const LIMIT: f64 = 2.0;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
+    // Who tests only wants to know that it runs.
+    let test = !has("--bench") || has("--test");
+    let names: Vec<&String> = args[1..].iter().filter(|arg| !arg.starts_with("--")).collect();
+    let wanted = |attack: &Attack| {
+        names.is_empty() || names.iter().any(|name| attack.name.contains(&name[..]))
+    };
+    let (rounds, window) = if test { (1, 5) } else { (21, 60) };
+    let window = Duration::from_millis(window);
+    allow_crowd();
+    println!(
+        "{rounds} pairs of windows of {window:?} each, without and with an attack: the attack,"
+    );
+    println!(
+        "its steps in a second, the server's share of a core, a quiet round trip in µs, and the"
+    );
+    println!("ratio of a round trip under attack to that: median (min .. max)\n");
+    // Of the first thread, before it is pinned.
+    let cores = cores();
+    let mut bad = 0;
+    for attack in ATTACKS.iter().filter(|attack| wanted(attack)) {
+        for rate in [Some(RATE), None] {
+            let figures = measure(attack, rate, rounds, window, &cores);
+            println!("{:26} {figures} {}", attack.name, attack.step);
+            bad += u32::from(!test && rate.is_some() && figures.ratio() > LIMIT);
+        }
+    }
+    if bad > 0 {
+        println!("\n{bad} ratios at {RATE} steps in a second are above {LIMIT}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+struct Figures {
+    steps: f64,
+    share: f64,
+    quiet: Vec<f64>,
+    ratios: Vec<f64>,
+}
+
+impl Figures {
+    fn ratio(&self) -> f64 {
+        median(&self.ratios)
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let min = self.ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        let max = self.ratios.iter().copied().fold(0.0, f64::max);
+        write!(f, "{:6.0}/s {:4.2} {:6.1}  ", self.steps, self.share, median(&self.quiet))?;
+        write!(f, "{:5.2} ({min:.2} .. {max:.2})", self.ratio())
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// At a rate, or else as fast as it goes.
+fn measure(
+    attack: &Attack,
+    rate: Option<u32>,
+    rounds: usize,
+    window: Duration,
+    cores: &[usize],
+) -> Figures {
+    // The server, which is started from here, keeps to that core, too.
+    pin(cores.get(1).or(cores.first()).copied());
+    let target = Target::start(&SERVER);
+    let bystander = target.bystander();
+    trips(&bystander, window);
+    let alone = target.descriptors();
+
+    let (mut steps, mut time, mut cpu) = (0, Duration::ZERO, Duration::ZERO);
+    let (mut quiet, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let before = trips(&bystander, window);
+        let (begun, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let done = AtomicU32::new(0);
+        let under_attack = thread::scope(|scope| {
+            scope.spawn(|| {
+                pin(cores.first().copied());
+                let mut step = (attack.begin)(target.addr);
+                begun.store(true, Ordering::Relaxed);
+                let mut next = now();
+                while !over.load(Ordering::Relaxed) {
+                    step();
+                    done.fetch_add(1, Ordering::Relaxed);
+                    if let Some(rate) = rate {
+                        // What was missed is not made up for.
+                        next = now().max(next + Duration::from_secs(1) / rate);
+                        thread::park_timeout(next - now());
+                    }
+                }
+            });
+            until("the attack has begun", || begun.load(Ordering::Relaxed));
+            let (start, done_before, cpu_before) =
+                (now(), done.load(Ordering::Relaxed), target.cpu());
+            let under_attack = trips(&bystander, window);
+            time += start.elapsed();
+            steps += done.load(Ordering::Relaxed) - done_before;
+            cpu += target.cpu() - cpu_before;
+            over.store(true, Ordering::Relaxed);
+            under_attack
+        });
+        quiet.push(before);
+        ratios.push(under_attack / before);
+        until("the attackers are gone", || target.descriptors() <= alone);
+    }
+    let seconds = time.as_secs_f64();
+    Figures { steps: f64::from(steps) / seconds, share: cpu.as_secs_f64() / seconds, quiet, ratios }
+}
+
+/// Makes round trips for a while. Returns their median in microseconds.
+fn trips(bystander: &Bystander, window: Duration) -> f64 {
+    let (begun, mut times) = (now(), Vec::new());
+    while begun.elapsed() < window {
+        let start = now();
+        bystander.trip();
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+        thread::park_timeout(PAUSE);
+    }
+    median(&times)
+}
