@@ -105,9 +105,10 @@ impl Ledger {
                 books.deaths += 1;
                 let side = if part == Part::Client { Side::Client } else { Side::Server };
                 // A server does not know the slot before the first message.
-                if self.slot(id).is_some_and(|slot| !slot.is_excused(side)) {
+                if let Some(slot) = self.slot(id).filter(|slot| !slot.is_excused(side)) {
                     books.false_deaths += 1;
-                    let text = format!("{} is said to be silent, and is not", side.other().name());
+                    let (other, stats) = (side.other().name(), slot.proxy.stats());
+                    let text = format!("the {other} is said to be silent, and is not ({stats:?})");
                     books.wrong(id, &text);
                 }
             }
