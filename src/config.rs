@@ -219,8 +219,8 @@ impl Builder {
     /// Calls `callback` for everything that happens to the link.
     ///
     /// It runs on the heartbeat thread, with no lock held, and must not block:
-    /// heartbeats and reconnects wait for it. A panic in it is logged and
-    /// goes no further. On a listener it sees the events of all its
+    /// heartbeats, reconnects and streams of messages wait for it. A panic in
+    /// it is logged and goes no further. On a listener it sees the events of all its
     /// connections; [`Connection::on_event`] tells them apart.
     #[must_use]
     pub fn on_event(mut self, callback: impl Fn(Event) + Send + Sync + 'static) -> Builder {

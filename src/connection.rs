@@ -218,6 +218,15 @@ impl Connection {
         len: usize,
         mut feed: impl FnMut(&mut Session),
     ) -> Result<()> {
+        let mut state = self.shared.lock();
+        if let Some(result) = offer(&mut state, len, &mut feed) {
+            match result {
+                Ok(()) => self.shared.post(state),
+                Err(_) => drop(state),
+            }
+            return result;
+        }
+        drop(state);
         self.shared.wait(Waiter::Other, patience, |state| offer(state, len, &mut feed))
     }
 
@@ -225,7 +234,7 @@ impl Connection {
         if let Some(result) = offer(&mut self.shared.lock(), len, &mut feed) {
             return result;
         }
-        self.submit(Patience::Forever, len, feed)
+        self.shared.wait(Waiter::Other, Patience::Forever, |state| offer(state, len, &mut feed))
     }
 }
 
@@ -339,6 +348,8 @@ impl Connection {
     /// Ends the connection at once, whatever is unacknowledged. The peer is
     /// told if it can be without waiting. Does not block.
     pub fn abort(&self) {
+        // What the socket takes at once is not held back.
+        let _ = self.flush();
         let mut state = self.shared.lock();
         state.abort();
         self.shared.settle(state);

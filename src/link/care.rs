@@ -50,6 +50,7 @@ impl Shared {
         state.tick(now);
         state.time_to_end(now, self.close_timeout, self.resume_within);
         state = self.settle_within(state);
+        state.has_gathered();
         let over = state.is_over(self.resume_within.is_some());
         if over && !std::mem::replace(&mut state.over, true) {
             state.news = true;

@@ -13,6 +13,10 @@
 //!   take at once is left to the keeper, which waits for room with `poll`. So
 //!   there is no thread that could be stuck in a write, and none that a ping
 //!   would have to wait for.
+//! * **A stream is gathered.** A message goes out at once on its sender's
+//!   thread. But who sends one after the other leaves them to the keeper,
+//!   which writes together what piles up while it wakes and writes; it does so
+//!   as long as that is more than a few at a time. See [`State::gathers`].
 //! * **The keeper covers.** While no application thread has read for a tick,
 //!   the keeper polls the link. It is not told of every message: an
 //!   application that reads is looked at every [`care::TICK`], and only the first
@@ -54,6 +58,11 @@ use crate::waker::Waker;
 /// How long an ended session goes on telling the peer so.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
+/// So many messages in a row are written by their senders.
+const SINGLES: u32 = 2;
+/// It does not pay for the keeper to be woken for less.
+const FEW: u32 = 8;
+
 /// One TCP connection, and the roles on it. They end with it.
 struct Link {
     socket: Arc<Socket>,
@@ -77,6 +86,8 @@ struct Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writer {
     Idle,
+    /// What was fed is left for the keeper, who was called.
+    Left,
     /// A thread has the batch in hand.
     Busy,
     /// The keeper goes on when the socket has room.
@@ -130,6 +141,10 @@ pub(crate) struct State {
     call: bool,
     /// It was told so.
     called: bool,
+    /// Messages that were written by their senders since the last pause; since the
+    /// keeper last looked, those that were left to others.
+    written: u32,
+    gathered: u32,
     /// The keeper looks once a tick, next at `tick_at`.
     ticking: bool,
     tick_at: Option<Instant>,
@@ -205,6 +220,8 @@ impl Shared {
             news: false,
             call: false,
             called: false,
+            written: 0,
+            gathered: 0,
             ticking: false,
             tick_at: None,
             retired: Vec::new(),
@@ -316,7 +333,11 @@ impl State {
     }
 
     fn take_batch(&mut self) -> Option<Taken<Batch>> {
-        let link = self.link.as_mut().filter(|link| link.writer == Writer::Idle)?;
+        let link = self.link.as_mut()?;
+        if !matches!(link.writer, Writer::Idle | Writer::Left) {
+            return None;
+        }
+        link.writer = Writer::Idle;
         if link.batch.is_empty() {
             self.session.fill(&mut link.batch);
             if link.batch.is_empty() {
@@ -350,6 +371,41 @@ impl State {
                 }
                 _ => self.lose(Cause::Io(Arc::new(e))),
             },
+        }
+    }
+
+    /// A message was fed: whether somebody else is bound to write it.
+    ///
+    /// A system call for each message costs more than all the rest. So the
+    /// third message in a row is left to the keeper, and so are those that
+    /// follow while it wakes up and writes. If it finds few, they come too
+    /// slowly to be worth a wake-up. A row ends when the application waits for
+    /// the peer. No message waits for a clock or for another message.
+    fn gathers(&mut self) -> bool {
+        let Some(link) = &mut self.link else { return false };
+        match link.writer {
+            Writer::Dead => return false,
+            // It is in the callback for now.
+            _ if self.reporting => return false,
+            Writer::Left | Writer::Busy | Writer::Blocked => {}
+            Writer::Idle if self.written < SINGLES => {
+                self.written += 1;
+                return false;
+            }
+            Writer::Idle => {
+                link.writer = Writer::Left;
+                self.call = true;
+            }
+        }
+        self.gathered = self.gathered.saturating_add(1);
+        true
+    }
+
+    /// The keeper has written what there was.
+    fn has_gathered(&mut self) {
+        let few = std::mem::take(&mut self.gathered) < FEW;
+        if few && self.link.as_ref().is_none_or(|link| link.writer == Writer::Idle) {
+            self.written = 0;
         }
     }
 
@@ -426,7 +482,6 @@ impl State {
         self.event(Event::Lost { cause: cause.clone() });
         self.lost = Some(Lost { at: now, cause, proof });
         self.ticking = false;
-        self.news = true;
         self.call = true;
     }
 
@@ -444,6 +499,20 @@ impl State {
             self.events.push_back(event);
             self.call = true;
         }
+    }
+
+    /// Whether [`Shared::settle`] has something to do: it need not be asked for
+    /// each message of a stream.
+    fn has_consequences(&self) -> bool {
+        self.news
+            || self.call
+            || self.receivers + self.others > 0
+            || !self.retired.is_empty()
+            || self.closing_until.is_some()
+            || self.session.is_closing()
+            || self.link.as_ref().is_some_and(|link| !link.batch.is_empty())
+            || (self.session.owes_ack() && !self.ticking)
+            || self.session.has_output()
     }
 
     /// Whom the changes concern. A thread that is `leaving` passes the

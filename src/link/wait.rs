@@ -44,6 +44,8 @@ impl Shared {
             self.settle(state);
             return result;
         }
+        // What was sent in a row is to be answered now.
+        state.written = 0;
         // What the peer is to answer must have been written first.
         state = self.settle_within(state);
         // The time as it was given spares a system call when the same is asked
@@ -132,7 +134,20 @@ impl Shared {
 impl Shared {
     /// Does what follows from the changes made, and releases the lock.
     pub(crate) fn settle(&self, state: MutexGuard<'_, State>) {
-        let mut state = self.flush(state);
+        if state.has_consequences() {
+            self.leave(self.flush(state));
+        }
+    }
+
+    /// A message was fed: does what follows, and releases the lock.
+    pub(crate) fn post(&self, mut state: MutexGuard<'_, State>) {
+        match state.gathers() {
+            true => self.leave(state),
+            false => self.settle(state),
+        }
+    }
+
+    fn leave(&self, mut state: MutexGuard<'_, State>) {
         let calls = state.calls(true);
         drop(state);
         self.carry_out(calls);
@@ -143,6 +158,9 @@ impl Shared {
         &'a self,
         state: MutexGuard<'a, State>,
     ) -> MutexGuard<'a, State> {
+        if !state.has_consequences() {
+            return state;
+        }
         let mut state = self.flush(state);
         let calls = state.calls(false);
         if calls.is_empty() {

@@ -28,11 +28,12 @@ fn settings() -> Builder {
             VIOLATED.set(true);
         }
     };
-    Connection::builder()
-        .on_event(watch)
+    let builder = Connection::builder()
         .heartbeat(Heartbeat::every(100 * SECOND))
         .retry(RetryPolicy::fixed(SECOND, 1000).jitter(0.0))
-        .close_timeout(50 * SECOND)
+        .close_timeout(50 * SECOND);
+    // For an event the keeper is called, who has to be called without one, too.
+    if below(2) == 0 { builder.on_event(watch) } else { builder }
 }
 
 fn join<T>(threads: impl IntoIterator<Item = thread::JoinHandle<T>>) -> Vec<T> {
@@ -97,6 +98,26 @@ fn a_question_is_answered_at_once() {
             client.close().unwrap();
         });
         server.join().unwrap();
+    });
+}
+
+#[test]
+fn a_stream_arrives_without_anybody_asking_for_it() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        within(Duration::ZERO, "all", || {
+            let sending = client.clone();
+            let sending = thread::spawn(move || {
+                for n in 0..10u8 {
+                    sending.send(&[n]).unwrap();
+                    pause(20);
+                }
+            });
+            for n in 0..10u8 {
+                assert_eq!(server.recv().unwrap().as_deref(), Some(&[n][..]));
+            }
+            sending.join().unwrap();
+        });
     });
 }
 
