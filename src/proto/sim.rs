@@ -393,8 +393,8 @@ impl World {
             return assert!(self.plan.restart > 0.0, "no tombstone");
         };
         // The last word may have been cut off.
-        let parted =
-            server.session.peer_closed().is_some() || self.plan.cut + self.plan.unwelcome > 0.0;
+        let cuts = self.plan.cut + self.plan.unwelcome + self.plan.hop;
+        let parted = server.session.peer_closed().is_some() || cuts > 0.0;
         assert!(parted, "the server did not part");
         if !self.model.is_ended_by(server.life) {
             // The client needs nothing of a session that it had to begin after its end.
