@@ -261,7 +261,9 @@ impl Connection {
     /// The next message, or `Ok(None)` once the peer has finished. Blocks as
     /// long as the peer lives and says nothing, also through a reconnection.
     ///
-    /// Acknowledges the messages that were handed out before.
+    /// Acknowledges the messages that were handed out before. Small ones that
+    /// came together share a piece of memory of at most 4 KiB, which stays as
+    /// long as one of them is kept.
     ///
     /// # Errors
     ///

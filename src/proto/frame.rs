@@ -1,6 +1,6 @@
 //! Bytes to frames and back. Every length is checked before memory is reserved.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::handshake::{Hello, Welcome};
 
@@ -33,13 +33,63 @@ pub(crate) struct Violation(pub(crate) &'static str);
 pub(crate) enum Frame {
     Hello(Hello),
     Welcome(Welcome),
-    Reject { code: u8, text: String },
+    Reject {
+        code: u8,
+        text: String,
+    },
     Data(Bytes),
+    /// Several DATA frames that came together.
+    Run(Run),
     Fin,
     Ack(Ack),
     Ping(u64),
     Pong(u64),
     Close(Close),
+}
+
+/// The messages of DATA frames that came together, in order, in memory that
+/// they share. It is one thing until somebody asks for them, since to handle
+/// each by itself costs as much as to receive it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The whole frames.
+    frames: Bytes,
+    items: u64,
+}
+
+/// What a run shares is at most this large: whoever keeps a message pins no more.
+const RUN: usize = 4 * 1024;
+
+impl Run {
+    /// How many there are left.
+    pub(crate) fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// The length of their frames.
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len()
+    }
+}
+
+impl Iterator for Run {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        self.items = self.items.checked_sub(1)?;
+        let len = frame_len(&self.frames);
+        self.frames.advance(HEADER);
+        Some(match self.items {
+            0 => std::mem::take(&mut self.frames),
+            _ => self.frames.split_to(len - HEADER),
+        })
+    }
+}
+
+/// The length of the frame that `bytes` begins with, header included.
+pub(crate) fn frame_len(bytes: &[u8]) -> usize {
+    let [_, len @ ..] = bytes.first_chunk::<HEADER>().expect("a whole frame");
+    HEADER + u32::from_be_bytes(*len) as usize
 }
 
 /// How much the application is done with, and how much more it has room for.
@@ -115,6 +165,7 @@ impl Frame {
                 put_header(out, kind::DATA, body.len());
                 out.put_slice(body);
             }
+            Frame::Run(run) => out.put_slice(&run.frames),
             Frame::Fin => put_header(out, kind::FIN, 0),
             Frame::Ack(ack) => {
                 put_header(out, kind::ACK, 12);
@@ -134,6 +185,15 @@ impl Frame {
                 out.put_u8(close.code.to_wire());
                 out.put_u64(close.consumed);
             }
+        }
+    }
+
+    /// The frames that came, one by one.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn apart(self) -> Vec<Frame> {
+        match self {
+            Frame::Run(run) => run.map(Frame::Data).collect(),
+            frame => vec![frame],
         }
     }
 
@@ -182,9 +242,9 @@ impl Frame {
 /// The owner reads into [`space`](Decoder::space), reports how much with
 /// [`filled`](Decoder::filled), and then takes frames with
 /// [`next`](Decoder::next) until there are no more. Small bodies are copied
-/// out of the buffer, so that a message which is kept pins no more memory than
-/// its own; a large body is read straight to where it stays. The buffer starts
-/// small, and grows with the frames that come and with reads that fill it.
+/// out of the buffer, so that a message which is kept pins little more memory
+/// than its own; a large body is read straight to where it stays. The buffer
+/// starts small, and grows with the frames that come and with reads that fill it.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     buffer: Vec<u8>,
@@ -262,7 +322,7 @@ impl Decoder {
         self.buffer[self.start..self.end].first().copied()
     }
 
-    /// The next whole frame, if there is one.
+    /// The next whole frame, or run of them, if there is one.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Violation> {
         if let Some(body) = &mut self.body {
             if body.filled < body.bytes.len() {
@@ -278,6 +338,12 @@ impl Decoder {
         let len = u32::from_be_bytes(len) as usize;
         self.check(kind, len)?;
         if let Some(body) = rest.get(..len) {
+            if kind == kind::DATA
+                && let Some((run, len)) = self.run(unread)
+            {
+                self.start += len;
+                return Ok(Some(Frame::Run(run)));
+            }
             let frame = Frame::decode(kind, body)?;
             self.start += HEADER + len;
             return Ok(Some(frame));
@@ -292,6 +358,25 @@ impl Decoder {
             self.want(HEADER + len);
         }
         Ok(None)
+    }
+
+    /// The messages that are here whole, if there are several, and how long
+    /// their frames are. What is wrong with the frame behind them is seen later.
+    fn run(&self, unread: &[u8]) -> Option<(Run, usize)> {
+        let most = self.max_data?;
+        let (mut len, mut items) = (0, 0);
+        while let Some((&[kind::DATA, size @ ..], rest)) =
+            unread[len..].split_first_chunk::<HEADER>()
+        {
+            let size = u32::from_be_bytes(size) as usize;
+            if size > most || size > rest.len() || len + HEADER + size > RUN {
+                break;
+            }
+            len += HEADER + size;
+            items += 1;
+        }
+        let frames = (items > 1).then(|| Bytes::copy_from_slice(&unread[..len]))?;
+        Some((Run { frames, items }, len))
     }
 
     /// What is reserved.
@@ -386,7 +471,7 @@ mod tests {
             decoder.filled(n);
             bytes = &bytes[n..];
             while let Some(frame) = decoder.next()? {
-                frames.push(frame);
+                frames.extend(frame.apart());
             }
         }
         Ok(frames)
@@ -425,6 +510,26 @@ mod tests {
             let frames = decode(&mut decoder(), &bytes, || rng.usize(1..most)).unwrap();
             assert!(frames == sent, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn messages_that_came_together_share_a_bounded_piece_of_memory() {
+        let mut decoder = decoder();
+        let bodies: Vec<Bytes> = (0..100).map(|n| vec![n; usize::from(n)].into()).collect();
+        let frames = bodies.iter().map(|body| Frame::Data(body.clone()).to_bytes());
+        let bytes: Vec<u8> = frames.flatten().chain(Frame::Fin.to_bytes()).collect();
+        decoder.want(bytes.len());
+        decoder.space()[..bytes.len()].copy_from_slice(&bytes);
+        decoder.filled(bytes.len());
+        let came: Vec<Frame> = std::iter::from_fn(|| decoder.next().unwrap()).collect();
+        let [Frame::Run(first), Frame::Run(second), Frame::Fin] = &came[..] else {
+            panic!("{came:?}");
+        };
+        for run in [first, second] {
+            assert!(run.len() <= RUN);
+            assert_eq!(run.clone().count() as u64, run.items());
+        }
+        assert_eq!(first.clone().chain(second.clone()).collect::<Vec<_>>(), bodies);
     }
 
     // Trap 16: garbage, huge lengths, unknown types.

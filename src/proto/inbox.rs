@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::frame::Violation;
+use super::frame::{HEADER, Run, Violation};
 use super::handshake::Limits;
-use super::outbox::cost;
+use super::outbox::{OVERHEAD, cost};
 #[cfg(test)]
 use super::sim::{Fault, planted};
 
@@ -29,14 +29,45 @@ impl Item {
     }
 }
 
+/// What waits to be asked for.
+#[derive(Debug)]
+enum Queued {
+    Item(Item),
+    Run(Run),
+}
+
+impl Queued {
+    fn items(&self) -> u64 {
+        match self {
+            Queued::Item(_) => 1,
+            Queued::Run(run) => run.items(),
+        }
+    }
+
+    fn cost(&self) -> usize {
+        match self {
+            Queued::Item(item) => item.cost(),
+            Queued::Run(run) => run_cost(run),
+        }
+    }
+
+    fn is_end(&self) -> bool {
+        matches!(self, Queued::Item(Item::End))
+    }
+}
+
+fn run_cost(run: &Run) -> usize {
+    run.len() + run.items() as usize * (OVERHEAD - HEADER)
+}
+
 /// Received frames, in order. Two counters: what was *received* drops
 /// duplicates and positions a replay; what is *consumed* prunes the sender's
 /// memory.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    items: VecDeque<Item>,
+    queue: VecDeque<Queued>,
     /// How many of the items belong to an older session: they acknowledge nothing.
-    stale: usize,
+    stale: u64,
     stale_cost: usize,
     /// Sequenced frames of this session that were received, and handed out.
     received: u64,
@@ -56,7 +87,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new() -> Inbox {
         Inbox {
-            items: VecDeque::new(),
+            queue: VecDeque::new(),
             stale: 0,
             stale_cost: 0,
             received: 0,
@@ -70,25 +101,34 @@ impl Inbox {
     }
 
     pub(crate) fn push(&mut self, item: Item, own: Limits) -> Result<(), Violation> {
+        self.queue_up(Queued::Item(item), own)
+    }
+
+    /// Takes all of it or nothing.
+    pub(crate) fn push_run(&mut self, run: Run, own: Limits) -> Result<(), Violation> {
+        self.queue_up(Queued::Run(run), own)
+    }
+
+    fn queue_up(&mut self, queued: Queued, own: Limits) -> Result<(), Violation> {
         if self.fin {
             return Err(Violation("a message after the end"));
         }
-        let cost = item.cost();
+        let (items, cost) = (queued.items(), queued.cost());
         let limit = own.window as usize + self::cost(own.max_message as usize);
         if self.held + self.stale_cost + cost > limit {
             return Err(Violation("more than the window holds"));
         }
-        self.received += 1;
-        self.fin = item == Item::End;
+        self.received += items;
+        self.fin = queued.is_end();
         self.held += cost;
         if self.over {
             // Nobody will ask for it any more: a session that took the place
             // of a finished one has nothing to add.
-            self.handed += 1;
+            self.handed += items;
             self.released += cost;
             self.released_held += cost;
         } else {
-            self.items.push_back(item);
+            self.queue.push_back(queued);
         }
         Ok(())
     }
@@ -97,7 +137,13 @@ impl Inbox {
         if self.over {
             return Some(Item::End);
         }
-        let item = self.items.pop_front()?;
+        let item = match self.queue.front_mut()? {
+            Queued::Run(run) if run.items() > 1 => Item::Message(run.next()?),
+            _ => match self.queue.pop_front()? {
+                Queued::Item(item) => item,
+                Queued::Run(mut run) => Item::Message(run.next()?),
+            },
+        };
         let cost = item.cost();
         self.released += cost;
         if self.stale > 0 {
@@ -107,7 +153,7 @@ impl Inbox {
             self.handed += 1;
             self.released_held += cost;
         }
-        self.over = item == Item::End;
+        self.over = matches!(item, Item::End);
         Some(item)
     }
 
@@ -123,10 +169,8 @@ impl Inbox {
     /// handed out, but acknowledges nothing; an end that nobody has seen is
     /// not final, since the new session has one of its own.
     pub(crate) fn restart(&mut self) {
-        if self.items.back() == Some(&Item::End) {
-            self.items.pop_back();
-        }
-        self.stale = self.items.len();
+        self.queue.pop_back_if(|last| last.is_end());
+        self.stale = self.queue.iter().map(Queued::items).sum();
         self.stale_cost = self.cost();
         (self.received, self.handed, self.held) = (0, 0, 0);
         (self.released, self.released_held) = (0, 0);
@@ -144,7 +188,7 @@ impl Inbox {
     }
 
     fn cost(&self) -> usize {
-        self.items.iter().map(Item::cost).sum()
+        self.queue.iter().map(Queued::cost).sum()
     }
 
     pub(crate) fn received(&self) -> u64 {
@@ -152,12 +196,12 @@ impl Inbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty() && !self.over
+        self.queue.is_empty() && !self.over
     }
 
     /// Whether the end comes next.
     pub(crate) fn is_at_end(&self) -> bool {
-        self.over || self.items.front() == Some(&Item::End)
+        self.over || self.queue.front().is_some_and(Queued::is_end)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -166,7 +210,7 @@ impl Inbox {
 
     /// Forgets what nobody will ask for any more.
     pub(crate) fn discard(&mut self) {
-        self.items = VecDeque::new();
+        self.queue = VecDeque::new();
         (self.stale, self.stale_cost) = (0, 0);
     }
 }
@@ -286,6 +330,7 @@ impl Acks {
 mod tests {
     use super::*;
     use crate::proto::choices::rounds;
+    use crate::proto::frame::{Decoder, Frame};
 
     const OWN: Limits = Limits { window: 1000, max_message: 200 };
 
@@ -326,6 +371,57 @@ mod tests {
         let mut inbox = Inbox::new();
         let empty = (0..).take_while(|_| inbox.push(message(0), OWN).is_ok()).count();
         assert_eq!(empty, (1000 + cost(200)) / cost(0), "empty messages count too");
+    }
+
+    fn run(lens: &[usize]) -> Run {
+        let mut decoder = Decoder::new();
+        decoder.allow_data(OWN.max_message);
+        for len in lens {
+            let frame = Frame::Data(vec![0; *len].into()).to_bytes();
+            decoder.space()[..frame.len()].copy_from_slice(&frame);
+            decoder.filled(frame.len());
+        }
+        let Ok(Some(Frame::Run(run))) = decoder.next() else { panic!("no run of {lens:?}") };
+        assert_eq!(run.items(), lens.len() as u64);
+        run
+    }
+
+    #[test]
+    fn a_run_counts_as_its_messages_do() {
+        let lens = [10, 0, 20];
+        let (mut together, mut apart) = (Inbox::new(), Inbox::new());
+        together.push_run(run(&lens), OWN).unwrap();
+        lens.iter().for_each(|len| apart.push(message(*len), OWN).unwrap());
+        for _ in 0..4 {
+            assert_eq!(together.received(), apart.received());
+            assert_eq!(together.room_for_new(OWN.window), apart.room_for_new(OWN.window));
+            assert_eq!(together.consume(), apart.consume());
+            assert_eq!(together.take(), apart.take());
+        }
+        // With a session that is lost in the middle, too.
+        for inbox in [&mut together, &mut apart] {
+            inbox.push_run(run(&lens), OWN).unwrap();
+            inbox.take();
+            inbox.restart();
+            assert_eq!((inbox.received(), inbox.consume()), (0, None));
+            inbox.push_run(run(&lens), OWN).unwrap();
+            assert_eq!((inbox.take(), inbox.take()), (Some(message(0)), Some(message(20))));
+            assert_eq!(inbox.consume(), Some((0, cost(0) + cost(20))));
+            assert_eq!(inbox.take(), Some(message(10)));
+            assert_eq!(inbox.consume(), Some((1, cost(10))));
+        }
+    }
+
+    #[test]
+    fn a_run_that_overshoots_the_window_is_not_taken_in_part() {
+        let mut inbox = Inbox::new();
+        while inbox.push(message(0), OWN).is_ok() {}
+        inbox.take();
+        inbox.consume();
+        let received = inbox.received();
+        inbox.push_run(run(&[0, 0]), OWN).unwrap_err();
+        assert_eq!(inbox.received(), received);
+        inbox.push(message(0), OWN).unwrap();
     }
 
     #[test]

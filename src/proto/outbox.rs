@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::frame::{HEADER, Violation, kind, put_header};
+use super::frame::{HEADER, Violation, frame_len, kind, put_header};
 
 /// What a message counts for in a window besides its length, so that empty
 /// messages count too.
@@ -83,12 +83,6 @@ impl Segment {
             self.items -= items;
         }
     }
-}
-
-/// The length of the frame that `bytes` begins with, header included.
-fn frame_len(bytes: &[u8]) -> usize {
-    let [_, len @ ..] = bytes.first_chunk::<HEADER>().expect("segments hold whole frames");
-    HEADER + u32::from_be_bytes(*len) as usize
 }
 
 /// Where frames go that are to be written.

@@ -616,6 +616,10 @@ impl Session {
         (self.heard_frame, self.ever_heard_frame) = (true, true);
         match frame {
             Frame::Data(message) => self.on_item(Item::Message(message), now),
+            Frame::Run(run) => {
+                self.inbox.push_run(run, self.own)?;
+                Ok(self.received(now))
+            }
             Frame::Fin => self.on_item(Item::End, now),
             Frame::Ack(ack) => self.on_ack(ack),
             Frame::Ping(id) => {
@@ -638,6 +642,10 @@ impl Session {
 
     fn on_item(&mut self, item: Item, now: Instant) -> Result<Seen, Violation> {
         self.inbox.push(item, self.own)?;
+        Ok(self.received(now))
+    }
+
+    fn received(&mut self, now: Instant) -> Seen {
         #[cfg(test)]
         if planted(Fault::AckOnReceipt) {
             self.acks.record(self.inbox.received(), self.outbox.end(), 0, now);
@@ -648,7 +656,7 @@ impl Session {
             self.acks.hurry();
         }
         self.skip_end(now);
-        Ok(Seen::Item)
+        Seen::Item
     }
 
     fn on_ack(&mut self, ack: Ack) -> Result<Seen, Violation> {

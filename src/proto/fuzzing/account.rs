@@ -26,6 +26,7 @@ pub(super) struct Said {
 pub(super) fn frame_cost(frame: &Frame) -> usize {
     match frame {
         Frame::Data(body) => cost(body.len()),
+        Frame::Run(run) => run.clone().map(|body| cost(body.len())).sum(),
         _ => cost(0),
     }
 }

@@ -45,7 +45,7 @@ fn in_pieces(
         stream = &stream[n..];
         loop {
             match decoder.next() {
-                Ok(Some(frame)) => frames.push(frame),
+                Ok(Some(frame)) => frames.extend(frame.apart()),
                 Ok(None) => break,
                 Err(violation) => return (frames, Err(violation)),
             }

@@ -307,6 +307,7 @@ impl Watched {
         }
         match frame {
             Frame::Data(body) => self.received(Item::Message(body)),
+            Frame::Run(run) => run.for_each(|body| self.received(Item::Message(body))),
             Frame::Fin => self.received(Item::End),
             Frame::Ack(ack) => {
                 self.progress |= self.said.acknowledged(ack.consumed);
@@ -326,7 +327,7 @@ impl Watched {
             return None;
         }
         Some(match frame {
-            Frame::Data(_) | Frame::Fin => {
+            Frame::Data(_) | Frame::Run(_) | Frame::Fin => {
                 !self.heard.fin && self.heard.kept() + frame_cost(frame) <= self.capacity()
             }
             Frame::Ack(ack) => (self.said.acked..=self.said.cursor).contains(&ack.consumed),
@@ -362,8 +363,10 @@ impl Watched {
                 slice.copy_to_slice(&mut space[..n]);
                 self.reader.filled(n);
                 while let Some(frame) = self.reader.next().expect("it keeps to the rules") {
-                    self.written(&frame);
-                    frames.push(frame);
+                    for frame in frame.apart() {
+                        self.written(&frame);
+                        frames.push(frame);
+                    }
                 }
             }
         }
@@ -384,7 +387,9 @@ impl Watched {
                 assert_eq!((welcome.epoch, welcome.received), (self.epoch, self.heard.received));
                 assert_eq!(welcome.limits, self.own);
             }
-            Frame::Data(_) | Frame::Fin => self.said.written(frame, self.send_window()),
+            Frame::Data(_) | Frame::Run(_) | Frame::Fin => {
+                self.said.written(frame, self.send_window())
+            }
             Frame::Ack(ack) => {
                 let news = self.told..=self.heard.consumed;
                 assert!(news.contains(&ack.consumed), "{ack:?}, of {news:?}");

@@ -33,7 +33,7 @@ fn frames(mut bytes: &[u8]) -> Vec<Frame> {
         decoder.filled(n);
         bytes = &bytes[n..];
         while let Some(frame) = decoder.next().unwrap() {
-            frames.push(frame);
+            frames.extend(frame.apart());
         }
     }
     frames

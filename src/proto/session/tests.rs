@@ -41,7 +41,8 @@ fn written(session: &mut Session) -> Vec<Frame> {
                 let n = space.len().min(slice.len());
                 slice.copy_to_slice(&mut space[..n]);
                 decoder.filled(n);
-                frames.extend(std::iter::from_fn(|| decoder.next().unwrap()));
+                frames
+                    .extend(std::iter::from_fn(|| decoder.next().unwrap()).flat_map(Frame::apart));
             }
         }
     }

@@ -189,15 +189,15 @@ impl World {
             self.link(id).client.open = false;
             return;
         }
-        let item = item(&frame);
+        let items = items(&frame);
         let seen = self.client.session.on_frame(generation, frame, now);
         let seen = seen.unwrap_or_else(|violation| panic!("the client sees {violation:?}"));
         if self.client.phase != Phase::Up(id) {
             self.note("  stale bytes", id, 0);
             return assert_eq!(seen, Seen::Nothing, "a stale link was heard");
         }
-        if let (Seen::Item, Some(item)) = (seen, item) {
-            self.model.client_receives(&item);
+        if seen == Seen::Item {
+            items.iter().for_each(|item| self.model.client_receives(item));
         }
         let acked = self.client.session.acknowledged();
         self.note("client sees", seen_id(seen), acked);
@@ -333,7 +333,7 @@ impl World {
         let Some(server) = self.hosts[host].server.as_mut().filter(|s| Some(s.life) == life) else {
             return; // The session is lost or replaced.
         };
-        let item = item(&frame);
+        let items = items(&frame);
         let seen = server.session.on_frame(generation, frame, now);
         let seen = seen.unwrap_or_else(|violation| panic!("the server sees {violation:?}"));
         if server.link != Some(id) {
@@ -341,8 +341,8 @@ impl World {
             return assert_eq!(seen, Seen::Nothing, "a stale link was heard");
         }
         let (life, acked) = (server.life, server.session.acknowledged());
-        if let (Seen::Item, Some(item)) = (seen, item) {
-            self.model.server_receives(life, &item);
+        if seen == Seen::Item {
+            items.iter().for_each(|item| self.model.server_receives(life, item));
         }
         self.note("server sees", seen_id(seen), acked);
         self.model.server_acked(life, acked);
@@ -585,11 +585,12 @@ impl World {
     }
 }
 
-fn item(frame: &Frame) -> Option<Item> {
+fn items(frame: &Frame) -> Vec<Item> {
     match frame {
-        Frame::Data(message) => Some(Item::Message(message.clone())),
-        Frame::Fin => Some(Item::End),
-        _ => None,
+        Frame::Data(message) => vec![Item::Message(message.clone())],
+        Frame::Run(run) => run.clone().map(Item::Message).collect(),
+        Frame::Fin => vec![Item::End],
+        _ => Vec::new(),
     }
 }
 
