@@ -169,7 +169,9 @@ impl Inbox {
     /// handed out, but acknowledges nothing; an end that nobody has seen is
     /// not final, since the new session has one of its own.
     pub(crate) fn restart(&mut self) {
-        self.queue.pop_back_if(|last| last.is_end());
+        if self.queue.back().is_some_and(Queued::is_end) {
+            self.queue.pop_back();
+        }
         self.stale = self.queue.iter().map(Queued::items).sum();
         self.stale_cost = self.cost();
         (self.received, self.handed, self.held) = (0, 0, 0);
