@@ -155,7 +155,9 @@ impl Builder {
     }
 
     /// How long one address may take to accept the connection and to welcome
-    /// us (default 5 s); a name may take as long to resolve.
+    /// us (default 5 s); a name may take as long to resolve. The addresses of a
+    /// name are not waited for in turn: each is asked 250 ms after the one
+    /// before, and the first that accepts is taken.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Builder {
         self.connect_timeout = timeout.max(Duration::from_millis(1));

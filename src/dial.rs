@@ -6,6 +6,12 @@
 //! most one at a time; a resolver that hangs is waited for by the attempts
 //! that follow), connects and welcomes are polled for. So `close` is prompt in
 //! all of it.
+//!
+//! The addresses of a name are asked side by side, each a little later than the
+//! one before, and the first that answers is taken ("Happy Eyeballs", RFC
+//! 8305). An address that does not answer is asked again on another socket: the
+//! kernel repeats its question ever less often, and a path that is back would
+//! have to wait for that. The first socket is kept, for a path that is slow.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,11 +22,16 @@ use crate::config::Host;
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
 use crate::link::{Lost, Shared, Summons};
-use crate::net::{Connect, Interest, Socket};
+use crate::net::{Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::session::Unwelcome;
 use crate::retry::{Attempt, Budget};
 use crate::sync::{self, Arc, Mutex};
+
+/// An address may take this long before the next one is asked as well...
+const STAGGER: Duration = Duration::from_millis(250);
+/// ...and this long before it is asked again.
+const AGAIN: Duration = Duration::from_millis(400);
 
 pub(crate) struct Dialler {
     hosts: Vec<Host>,
@@ -50,7 +61,7 @@ enum Step {
     },
     Connecting {
         attempt: Try,
-        call: Call,
+        race: Race,
     },
     /// The hello is written.
     Greeting {
@@ -80,7 +91,22 @@ impl Try {
     }
 }
 
-/// A connect to one address.
+/// The addresses of a host that have been asked and have not answered, the one
+/// that has been waiting for longest first.
+struct Race {
+    asked: VecDeque<Asked>,
+    /// When another is asked, or one of them again.
+    next: Instant,
+}
+
+struct Asked {
+    addr: SocketAddr,
+    until: Instant,
+    first: Socket,
+    again: Option<Socket>,
+}
+
+/// A connection to one address.
 struct Call {
     socket: Socket,
     addr: SocketAddr,
@@ -130,33 +156,43 @@ impl Dialler {
         match &self.step {
             Step::Idle | Step::Next(_) => None,
             Step::Waiting { until } | Step::Resolving { until, .. } => Some(*until),
-            Step::Connecting { call, .. } | Step::Greeting { call, .. } => Some(call.until),
+            Step::Connecting { race, .. } => {
+                race.asked.iter().map(|asked| asked.until).chain([race.next]).min()
+            }
+            Step::Greeting { call, .. } => Some(call.until),
         }
     }
 
-    /// What to poll for.
-    pub(crate) fn watch(&self) -> Option<(&Socket, Interest)> {
+    /// Names the sockets to poll, each with an index.
+    pub(crate) fn watch<'a>(&'a self, mut add: impl FnMut(usize, &'a Socket, Interest)) {
         match &self.step {
-            Step::Connecting { call, .. } => {
-                Some((&call.socket, Interest { read: false, write: true }))
+            Step::Connecting { race, .. } => {
+                for (index, socket) in race.sockets() {
+                    add(index, socket, Interest { read: false, write: true });
+                }
             }
             Step::Greeting { call, .. } => {
-                Some((&call.socket, Interest { read: true, write: false }))
+                add(0, &call.socket, Interest { read: true, write: false });
             }
-            _ => None,
+            _ => {}
         }
     }
 
-    /// Goes on as far as it goes without blocking. `ready`: what
+    /// Goes on as far as it goes without blocking. `ready`: a socket that
     /// [`Dialler::watch`] named is.
-    pub(crate) fn advance(&mut self, shared: &Shared, summons: &Arc<Summons>, mut ready: bool) {
+    pub(crate) fn advance(
+        &mut self,
+        shared: &Shared,
+        summons: &Arc<Summons>,
+        mut ready: Option<usize>,
+    ) {
         loop {
             let now = sync::now();
             let due = self.deadline().is_some_and(|at| now >= at);
-            self.step = match std::mem::replace(&mut self.step, Step::Idle) {
-                Step::Waiting { .. } if due => Step::Next(self.attempt()),
-                Step::Next(attempt) => self.next(shared, attempt),
-                Step::Resolving { attempt, until } => {
+            self.step = match (std::mem::replace(&mut self.step, Step::Idle), ready.take()) {
+                (Step::Waiting { .. }, _) if due => Step::Next(self.attempt()),
+                (Step::Next(attempt), _) => self.next(shared, attempt, now),
+                (Step::Resolving { attempt, until }, _) => {
                     match self.resolver.resolve(&self.hosts[attempt.host], summons) {
                         Some(Ok(addrs)) => {
                             Step::Next(Try { addrs: addrs.into(), resolved: true, ..attempt })
@@ -174,21 +210,21 @@ impl Dialler {
                         }
                     }
                 }
-                Step::Connecting { attempt, .. } | Step::Greeting { attempt, .. }
-                    if due && !ready =>
-                {
-                    attempt.failed(Cause::ConnectTimeout(self.timeout))
+                (Step::Connecting { attempt, race }, Some(index)) => {
+                    answered(shared, attempt, race, index)
                 }
-                Step::Connecting { attempt, call } if ready => greet(shared, attempt, call),
-                Step::Greeting { attempt, call, decoder } if ready => {
+                (Step::Connecting { attempt, race }, None) if due => self.ask(attempt, race, now),
+                (Step::Greeting { attempt, call, decoder }, Some(_)) => {
                     self.listen(shared, attempt, call, decoder)
                 }
-                waiting => {
+                (Step::Greeting { attempt, .. }, None) if due => {
+                    attempt.failed(Cause::ConnectTimeout(self.timeout))
+                }
+                (waiting, _) => {
                     self.step = waiting;
                     return;
                 }
             };
-            ready = false;
         }
     }
 
@@ -203,16 +239,9 @@ impl Dialler {
         }
     }
 
-    fn next(&mut self, shared: &Shared, mut attempt: Try) -> Step {
-        let until = sync::later(self.timeout);
-        if let Some(addr) = attempt.addrs.pop_front() {
-            return match Socket::connect(addr) {
-                Ok((socket, Connect::Pending)) => {
-                    Step::Connecting { attempt, call: Call { socket, addr, until } }
-                }
-                Ok((socket, Connect::Done)) => greet(shared, attempt, Call { socket, addr, until }),
-                Err(e) => attempt.failed(Cause::Io(Arc::new(e))),
-            };
+    fn next(&mut self, shared: &Shared, mut attempt: Try, now: Instant) -> Step {
+        if !attempt.addrs.is_empty() {
+            return Step::Connecting { attempt, race: Race { asked: VecDeque::new(), next: now } };
         }
         if let Some(host) = attempt.hosts.pop_front() {
             attempt.host = host;
@@ -223,7 +252,7 @@ impl Dialler {
                     attempt.addrs.push_back(SocketAddr::new(ip, *port));
                     Step::Next(attempt)
                 }
-                Err(_) => Step::Resolving { attempt, until },
+                Err(_) => Step::Resolving { attempt, until: sync::later(self.timeout) },
             };
         }
         let cause = attempt.cause.expect("every host leaves a cause");
@@ -237,6 +266,39 @@ impl Dialler {
             return self.give_up(shared, cause);
         }
         self.retry(shared, cause)
+    }
+
+    /// Time to ask an address, or to stop waiting for one.
+    fn ask(&self, mut attempt: Try, mut race: Race, now: Instant) -> Step {
+        let waiting = race.asked.len();
+        race.asked.retain(|asked| now < asked.until);
+        if race.asked.len() < waiting {
+            attempt.cause = Some(Cause::ConnectTimeout(self.timeout));
+        }
+        if now >= race.next {
+            if let Some(addr) = attempt.addrs.pop_front() {
+                match Socket::connect(addr) {
+                    Ok(first) => {
+                        let until = sync::later(self.timeout);
+                        race.asked.push_back(Asked { addr, until, first, again: None });
+                    }
+                    Err(e) => {
+                        attempt.cause = Some(Cause::Io(Arc::new(e)));
+                        return Step::Connecting { attempt, race };
+                    }
+                }
+            } else if let Some(mut asked) = race.asked.pop_front() {
+                // Without a second socket there is still the first.
+                asked.again = Socket::connect(asked.addr).ok();
+                race.asked.push_back(asked);
+            }
+            let among = u32::try_from(race.asked.len()).unwrap_or(u32::MAX).max(1);
+            race.next = now + if attempt.addrs.is_empty() { AGAIN / among } else { STAGGER };
+        }
+        match race.asked.is_empty() && attempt.addrs.is_empty() {
+            true => Step::Next(attempt),
+            false => Step::Connecting { attempt, race },
+        }
     }
 
     fn retry(&mut self, shared: &Shared, cause: Cause) -> Step {
@@ -310,20 +372,48 @@ impl Dialler {
     }
 }
 
-/// The socket is connected, or failed to.
-fn greet(shared: &Shared, attempt: Try, call: Call) -> Step {
+impl Race {
+    fn sockets(&self) -> impl Iterator<Item = (usize, &Socket)> {
+        self.asked.iter().enumerate().flat_map(|(index, asked)| {
+            let again = asked.again.as_ref().map(|again| (2 * index + 1, again));
+            [Some((2 * index, &asked.first)), again].into_iter().flatten()
+        })
+    }
+
+    fn take(&mut self, index: usize) -> Option<Call> {
+        let Asked { addr, until, first, again } = self.asked.remove(index / 2)?;
+        let socket = if index.is_multiple_of(2) { first } else { again? };
+        Some(Call { socket, addr, until })
+    }
+}
+
+/// An address of the race answered, or failed to.
+fn answered(shared: &Shared, mut attempt: Try, mut race: Race, index: usize) -> Step {
+    let call = race.take(index).expect("what is polled for is there");
+    match greet(shared, &call) {
+        Ok(()) => {
+            // If it has no welcome for us, the others are asked again.
+            let others = race.asked.into_iter().map(|asked| asked.addr);
+            attempt.addrs = others.chain(attempt.addrs).collect();
+            Step::Greeting { attempt, call, decoder: Decoder::new() }
+        }
+        Err(e) => {
+            attempt.cause = Some(Cause::Io(Arc::new(e)));
+            race.next = sync::now();
+            Step::Connecting { attempt, race }
+        }
+    }
+}
+
+/// Says hello on a socket that is connected, or tells why it is not.
+fn greet(shared: &Shared, call: &Call) -> io::Result<()> {
     let mut state = shared.lock();
     let hello = state.session.hello();
     let heartbeat = state.session.interval().is_some();
     drop(state);
-    let greeted = call.socket.connected().and_then(|()| {
-        call.socket.prepare(heartbeat)?;
-        call.socket.try_write(&Frame::Hello(hello).to_bytes())
-    });
-    match greeted {
-        Ok(()) => Step::Greeting { attempt, call, decoder: Decoder::new() },
-        Err(e) => attempt.failed(Cause::Io(Arc::new(e))),
-    }
+    call.socket.connected()?;
+    call.socket.prepare(heartbeat)?;
+    call.socket.try_write(&Frame::Hello(hello).to_bytes())
 }
 
 /// Resolves names on a thread, one at a time: a resolver may hang.

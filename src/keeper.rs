@@ -66,7 +66,7 @@ impl Keeper {
         }
         if let Trade::Client(dialler) = &mut self.trade {
             dialler.start();
-            self.advance_dialler(false);
+            self.advance_dialler(None);
         }
         let mut ready = Vec::new();
         while !self.is_done() {
@@ -105,12 +105,10 @@ impl Keeper {
             }
         }
         match &self.trade {
-            Trade::Client(dialler) => {
-                if let Some((socket, interest)) = dialler.watch() {
-                    fds.push(net::poll_fd(socket, interest));
-                    owners.push(Owner::Trade(0));
-                }
-            }
+            Trade::Client(dialler) => dialler.watch(|index, socket, interest| {
+                fds.push(net::poll_fd(socket, interest));
+                owners.push(Owner::Trade(index));
+            }),
             Trade::Server(door) => door.watch(|index, socket| {
                 fds.push(net::poll_fd(socket, Interest { read: true, write: false }));
                 owners.push(Owner::Trade(index));
@@ -127,8 +125,7 @@ impl Keeper {
     }
 
     fn serve(&mut self, ready: &mut Vec<(Owner, Interest)>) {
-        let mut dialled = false;
-        let mut guests = Vec::new();
+        let mut traded = Vec::new();
         for (owner, interest) in ready.drain(..) {
             match owner {
                 Owner::Summons => {}
@@ -138,19 +135,16 @@ impl Keeper {
                     }
                     self.visit(id);
                 }
-                Owner::Trade(index) => {
-                    dialled = true;
-                    guests.push(index);
-                }
+                Owner::Trade(index) => traded.push(index),
             }
         }
         for id in self.summons.answer() {
             self.visit(id);
         }
         match &mut self.trade {
-            Trade::Client(_) => self.advance_dialler(dialled),
+            Trade::Client(_) => self.advance_dialler(traded.first().copied()),
             Trade::Server(door) => {
-                for shared in door.serve(&guests, &self.summons) {
+                for shared in door.serve(&traded, &self.summons) {
                     let id = shared.id();
                     self.adopt(shared);
                     self.visit(id);
@@ -203,7 +197,7 @@ impl Keeper {
         }
     }
 
-    fn advance_dialler(&mut self, ready: bool) {
+    fn advance_dialler(&mut self, ready: Option<usize>) {
         let Trade::Client(dialler) = &mut self.trade else { return };
         let Some(ward) = self.wards.values().next() else { return };
         dialler.advance(&ward.shared, &self.summons, ready);

@@ -28,12 +28,6 @@ const BACKLOG: i32 = 4096;
 /// After [`poll`] has failed, nothing is looked at for 20 ms.
 const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
-/// How a connect is going.
-pub(crate) enum Connect {
-    Done,
-    Pending,
-}
-
 /// A TCP socket.
 #[derive(Debug)]
 pub(crate) struct Socket(socket2::Socket);
@@ -47,20 +41,19 @@ impl AsFd for Socket {
 impl Socket {
     /// Begins to connect. [`Socket::connected`] tells how it went, once the
     /// socket is writable.
-    pub(crate) fn connect(addr: SocketAddr) -> io::Result<(Socket, Connect)> {
+    pub(crate) fn connect(addr: SocketAddr) -> io::Result<Socket> {
         let socket =
             socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
-        let state = match socket.connect(&SockAddr::from(addr)) {
-            Ok(()) => Connect::Done,
+        match socket.connect(&SockAddr::from(addr)) {
+            Ok(()) => Ok(Socket(socket)),
             Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
-                Connect::Pending
+                Ok(Socket(socket))
             }
             // An interrupted connect goes on in the background.
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Connect::Pending,
-            Err(e) => return Err(e),
-        };
-        Ok((Socket(socket), state))
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Socket(socket)),
+            Err(e) => Err(e),
+        }
     }
 
     /// Whether the connect succeeded.

@@ -16,11 +16,6 @@ use crate::sync::{Arc, now};
 /// So many bytes are on their way in one direction.
 const ROOM: usize = 200;
 
-pub(crate) enum Connect {
-    Done,
-    Pending,
-}
-
 /// All sockets, and who waits for them.
 #[derive(Default)]
 pub(crate) struct Network {
@@ -201,7 +196,7 @@ pub(crate) fn hold_readers(held: bool) {
 pub(crate) struct Socket(usize);
 
 impl Socket {
-    pub(crate) fn connect(addr: SocketAddr) -> io::Result<(Socket, Connect)> {
+    pub(crate) fn connect(addr: SocketAddr) -> io::Result<Socket> {
         switch();
         let id = network(|network| {
             let listener = network
@@ -220,8 +215,7 @@ impl Socket {
             Ok(ours)
         })?;
         stir();
-        let how = if below(2) == 0 { Connect::Done } else { Connect::Pending };
-        Ok((Socket(id), how))
+        Ok(Socket(id))
     }
 
     pub(crate) fn connected(&self) -> io::Result<()> {
