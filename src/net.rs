@@ -199,6 +199,13 @@ impl Socket {
         Ok(())
     }
 
+    /// When it is closed, what it has not sent is thrown away, and the peer
+    /// hears of it at once.
+    pub(crate) fn reset_on_close(&self) {
+        // An error means that there is nobody left to hear of it.
+        let _ = self.0.set_linger(Some(Duration::ZERO));
+    }
+
     pub(crate) fn shutdown(&self, how: Shutdown) {
         // An error means that there is nothing left to shut down.
         let _ = self.0.shutdown(how);

@@ -354,6 +354,8 @@ impl Socket {
         sent
     }
 
+    pub(crate) fn reset_on_close(&self) {}
+
     pub(crate) fn shutdown(&self, how: Shutdown) {
         switch();
         network(|network| {

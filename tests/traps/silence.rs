@@ -126,6 +126,27 @@ fn a_server_notices_a_silent_client_and_keeps_its_session() {
     server.says("resumed, ", 1);
 }
 
+// Else its end waits behind what the peer has no room for, or no longer
+// acknowledges.
+#[test]
+fn a_link_that_is_judged_dead_is_reset() {
+    const MESSAGES: usize = 4;
+    let listener = watchful().bind("127.0.0.1:0").unwrap();
+    let interval = u32::try_from(INTERVAL.as_millis()).unwrap();
+    let hello = Hello { interval, ..Hello::new(1) };
+    let (mut silent, _) = Raw::join(listener.local_addr(), &hello);
+    let server = Side::new(listener.accept().unwrap(), Log::new("server"));
+    silent.send(frame(DATA, b"before"));
+    server.takes(b"before");
+    // More than the kernel of a peer that never reads takes.
+    for _ in 0..MESSAGES {
+        server.send(&[0; 200_000]).unwrap();
+    }
+    server.says("lost: nothing heard for ", 1);
+    let came = silent.read_end().into_iter().filter(|kind| *kind == DATA).count();
+    assert!(came < MESSAGES, "all of it was sent");
+}
+
 // Trap 4: the kernel of a peer that hangs accepts and acknowledges.
 #[test]
 fn a_peer_whose_kernel_alone_lives_is_noticed() {
