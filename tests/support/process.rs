@@ -124,7 +124,16 @@ pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 
 impl Process {
     pub(crate) fn start(program: &'static str, args: &[&str], stdout: Stdout) -> Process {
-        let mut command = Command::new(program);
+        Process::start_by(Command::new(program), program, args, stdout)
+    }
+
+    /// Starts a program by a command that becomes it, once it has its arguments.
+    pub(crate) fn start_by(
+        mut command: Command,
+        program: &'static str,
+        args: &[&str],
+        stdout: Stdout,
+    ) -> Process {
         command.args(args).env_remove("RUST_LOG");
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
         command.stdout(match stdout {
@@ -153,7 +162,11 @@ impl Process {
             Some(pipe) => Output::of(pipe),
             None => out.clone(),
         };
-        let name = if program == CLIENT { "client" } else { "server" };
+        let name = match program {
+            CLIENT => "client",
+            SERVER => "server",
+            other => other,
+        };
         let args = args.iter().map(|arg| arg.to_string()).collect();
         let stdin = child.stdin.take();
         Process { name, args, child, stdin, out, err }

@@ -1,0 +1,20 @@
+//! The two programs on networks that the kernel makes: cables, routers that
+//! forget, addresses that change. It takes root and some tools, which is why
+//! these tests run on demand only:
+//!
+//!     cargo test --test networks -- --ignored
+//!
+//! Without them they are skipped, and say why; with `LONGLINK_NETWORKS` set,
+//! they fail.
+#![cfg(all(feature = "cli", target_os = "linux"))]
+
+#[path = "../support/network.rs"]
+mod network;
+mod outages;
+#[path = "../support/port.rs"]
+#[allow(dead_code)]
+mod port;
+#[path = "../support/process.rs"]
+#[allow(dead_code)]
+mod process;
+mod stage;
