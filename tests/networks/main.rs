@@ -8,6 +8,7 @@
 //! they fail.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
+mod addresses;
 #[path = "../support/network.rs"]
 mod network;
 mod outages;
