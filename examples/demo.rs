@@ -5,15 +5,17 @@
 //!
 //!     cargo run --release --example demo
 
-use std::error::Error;
+#[path = "support/programs.rs"]
+mod programs;
+
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use programs::{Result, Running};
 
 /// So many lines, of which some are sent each time, one time after the other.
 const LINES: u64 = 30_000;
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let programs = build()?;
+    let programs = programs::build()?;
     let story = Story { since: now() };
     let (mut server, address) = start_server(&programs, "127.0.0.1:0", story)?;
     let mut client = Running::start(
@@ -122,26 +124,6 @@ impl Account {
     }
 }
 
-/// Cargo builds an example without the programs: they are built here, and
-/// stand beside the directory of this one.
-fn build() -> Result<PathBuf> {
-    let me = std::env::current_exe()?;
-    let programs = me.ancestors().nth(2).ok_or("where am I?")?;
-    let target = programs.parent().ok_or("where am I?")?;
-    let profile = match programs.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--bins", "--profile", profile, "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .arg("--target-dir")
-        .arg(target)
-        .status()?;
-    if built.success() { Ok(programs.into()) } else { Err("the programs were not built".into()) }
-}
-
 /// Starts a server, and returns it with the address that it listens on.
 fn start_server(programs: &Path, address: &str, story: Story) -> Result<(Running, String)> {
     let (ip, port) = address.rsplit_once(':').ok_or("no port")?;
@@ -156,21 +138,6 @@ fn start_server(programs: &Path, address: &str, story: Story) -> Result<(Running
         said.recv_timeout(Duration::from_secs(5)).map_err(|_| "the server does not start")?;
     let listening = line.split_once("listening on ").and_then(|(_, rest)| rest.split(' ').next());
     Ok((server, listening.ok_or(line.clone())?.to_owned()))
-}
-
-/// A program that is killed when it is not needed any more.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Result<Running> {
-        Ok(Running(command.stderr(Stdio::piped()).spawn()?))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = (self.0.kill(), self.0.wait());
-    }
 }
 
 /// Tells what a program says on standard error, and hands it on.

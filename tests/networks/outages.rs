@@ -258,7 +258,9 @@ fn close_is_prompt_while_it_connects_into_a_blackhole() {
     connection.send(b"warm").unwrap();
     assert_eq!(server.recv().unwrap().as_deref(), Some(&b"warm"[..]));
     network.set(Path::CUT);
+    let begun = now();
     while connection.is_connected() {
+        assert!(begun.elapsed() <= CLIENT_NOTICES + SLACK, "the cut is not noticed");
         pass(ms(5));
     }
     connection.send(b"on its way").unwrap();
