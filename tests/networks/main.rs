@@ -9,6 +9,7 @@
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
 mod addresses;
+mod balancer;
 #[path = "../support/network.rs"]
 mod network;
 mod outages;
