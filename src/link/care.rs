@@ -100,9 +100,6 @@ impl Shared {
         if queued {
             state.session.has_queued();
         } else if state.session.tick(now).is_some() {
-            // If the silence is ours alone, the end must not queue behind what
-            // cannot be sent; and the kernel would keep that for minutes.
-            socket.reset_on_close();
             state.lose(Cause::Silent(silence));
         }
         state

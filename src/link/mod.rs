@@ -38,7 +38,7 @@ pub(crate) use wait::{Patience, Waiter};
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -97,6 +97,14 @@ enum Writer {
     Dead,
 }
 
+/// How a socket is parted with. Whoever is in a call on it returns.
+#[derive(Debug, Clone, Copy)]
+enum Farewell {
+    StopReading,
+    Shutdown,
+    Reset,
+}
+
 /// How a connection ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
@@ -148,8 +156,8 @@ pub(crate) struct State {
     /// The keeper looks once a tick, next at `tick_at`.
     ticking: bool,
     tick_at: Option<Instant>,
-    /// Sockets to shut down once the lock is released.
-    retired: Vec<(Arc<Socket>, Shutdown)>,
+    /// Sockets to part with once the lock is released.
+    retired: Vec<(Arc<Socket>, Farewell)>,
     events: VecDeque<Event>,
     /// The keeper is calling the callback.
     reporting: bool,
@@ -474,7 +482,13 @@ impl State {
     /// The link has died. Its roles die with it.
     pub(crate) fn lose(&mut self, cause: Cause) {
         let Some(link) = self.link.take() else { return };
-        self.retired.push((link.socket, Shutdown::Both));
+        let farewell = match cause {
+            // If the silence is ours alone, the end must not queue behind what
+            // cannot be sent; and the kernel would keep that for minutes.
+            Cause::Silent(_) => Farewell::Reset,
+            _ => Farewell::Shutdown,
+        };
+        self.retired.push((link.socket, farewell));
         let now = sync::now();
         let (progress, frame) = self.session.proof();
         let proof = Proof { progress, frame, uptime: now.saturating_duration_since(link.since) };
@@ -576,7 +590,7 @@ impl State {
         self.closing_until = Some(sync::later(LINGER));
         // Whoever reads is not to wait for the peer's answer.
         if let Some(link) = self.link.as_ref().filter(|link| link.decoder.is_none()) {
-            self.retired.push((link.socket.clone(), Shutdown::Read));
+            self.retired.push((link.socket.clone(), Farewell::StopReading));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use super::{Shared, State, Taken};
+use super::{Farewell, Shared, State, Taken};
 use crate::error::{Error, Result};
 use crate::net::Socket;
 use crate::proto::frame::Decoder;
@@ -201,8 +201,15 @@ impl Shared {
         if calls.keeper {
             self.summons.call(self.id);
         }
-        for (socket, how) in calls.retired {
-            socket.shutdown(how);
+        for (socket, farewell) in calls.retired {
+            match farewell {
+                Farewell::StopReading => socket.shutdown(Shutdown::Read),
+                Farewell::Shutdown => socket.shutdown(Shutdown::Both),
+                Farewell::Reset => {
+                    socket.reset_on_close();
+                    socket.shutdown(Shutdown::Both);
+                }
+            }
         }
     }
 }
@@ -212,7 +219,7 @@ pub(super) struct Calls {
     pub(super) receivers: Wake,
     pub(super) others: Wake,
     pub(super) keeper: bool,
-    pub(super) retired: Vec<(Arc<Socket>, Shutdown)>,
+    pub(super) retired: Vec<(Arc<Socket>, Farewell)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
