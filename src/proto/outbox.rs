@@ -27,6 +27,9 @@ pub(crate) fn cost(len: usize) -> usize {
 const TAIL: usize = if cfg!(any(test, fuzzing)) { 4 * 1024 } else { 64 * 1024 };
 /// The tail's first buffer: an idle connection keeps no more.
 const SMALL_TAIL: usize = 1024;
+/// Buffers that have served are kept for the next messages, as long as they are
+/// together no larger than this, nor than what was just acknowledged of.
+const SPARE: usize = 8 * TAIL;
 /// An owned body of at least this size is kept as it is instead of being copied.
 const KEEP: usize = TAIL / 16;
 
@@ -101,6 +104,9 @@ pub(crate) struct Outbox {
     segments: VecDeque<Segment>,
     tail: BytesMut,
     tail_items: u64,
+    /// Empty buffers. To get large ones from the system and to give them back for
+    /// each message costs more than to write them.
+    spare: Vec<BytesMut>,
     /// Consumed by the peer's application, and forgotten here.
     acked: u64,
     /// Handed to the writer of the present link; a replay sets it back.
@@ -124,6 +130,7 @@ impl Outbox {
             segments: VecDeque::new(),
             tail: BytesMut::new(),
             tail_items: 0,
+            spare: Vec::new(),
             acked: 0,
             cursor: 0,
             sent: 0,
@@ -191,7 +198,23 @@ impl Outbox {
         }
         self.seal();
         let room = if self.cost > SMALL_TAIL / 2 { TAIL } else { SMALL_TAIL };
-        self.tail = BytesMut::with_capacity(room.max(len));
+        self.tail = match self.spare.iter().position(|spare| spare.capacity() >= len) {
+            Some(index) => self.spare.swap_remove(index),
+            None => BytesMut::with_capacity(room.max(len)),
+        };
+    }
+
+    /// Keeps the buffer of a segment that nobody needs any more; `cost` is what
+    /// everything was a moment ago.
+    fn spare(&mut self, segment: Segment, cost: usize) {
+        let kept: usize = self.spare.iter().map(BytesMut::capacity).sum();
+        if let Ok(mut buffer) = segment.frames.try_into_mut() {
+            buffer.clear();
+            // Its beginning belonged to segments that are gone as well.
+            if buffer.try_reclaim(TAIL) && kept + buffer.capacity() <= cost.min(SPARE) {
+                self.spare.push(buffer);
+            }
+        }
     }
 
     fn seal(&mut self) {
@@ -249,15 +272,17 @@ impl Outbox {
             self.seek(consumed);
         }
         self.acked = consumed;
+        let cost = self.cost;
         while news > 0 {
             let front = self.segments.front_mut().expect("what was sent is in segments");
             let items = news.min(front.items);
             let before = front.cost();
             if items == front.items {
-                self.segments.pop_front();
+                let segment = self.segments.pop_front().expect("it has a front");
                 self.at -= 1;
                 self.cost -= before;
                 self.outstanding -= before;
+                self.spare(segment, cost);
             } else {
                 front.skip(items);
                 let freed = before - front.cost();
@@ -378,6 +403,7 @@ impl Outbox {
     pub(crate) fn discard(&mut self) {
         self.segments = VecDeque::new();
         (self.tail, self.tail_items) = (BytesMut::new(), 0);
+        self.spare = Vec::new();
     }
 
     /// The length of the largest message that is kept.
