@@ -244,7 +244,9 @@ impl Frame {
 /// [`next`](Decoder::next) until there are no more. Small bodies are copied
 /// out of the buffer, so that a message which is kept pins little more memory
 /// than its own; a large body is read straight to where it stays. The buffer
-/// starts small, and grows with the frames that come and with reads that fill it.
+/// starts small, and grows with the frames that come and with reads that fill
+/// it. A PING or a PONG makes it small again: they come over idle links, so that
+/// a busy one never pays for it.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     buffer: Vec<u8>,
@@ -263,9 +265,9 @@ struct Body {
     filled: usize,
 }
 
-/// The buffer's first size and its last. In tests they are small, so that less
-/// takes a test beyond them.
-const SMALL_BUFFER: usize = if cfg!(any(test, fuzzing)) { 512 } else { 4 * 1024 };
+/// The buffer's first size: an idle link keeps no more.
+const SMALL_BUFFER: usize = 512;
+/// Its last. In tests it is small, so that less takes a test beyond it.
 pub(crate) const LARGE_BUFFER: usize = if cfg!(any(test, fuzzing)) { 8 } else { 64 } * 1024;
 /// A body of at least this size gets memory of its own before it is complete.
 const LARGE_BODY: usize = LARGE_BUFFER / 2;
@@ -297,6 +299,9 @@ impl Decoder {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
+        }
+        if self.end == 0 && self.buffer.len() > self.wanted {
+            self.buffer = Vec::new();
         }
         if self.buffer.len() < self.wanted {
             self.buffer.resize(self.wanted, 0);
@@ -346,6 +351,9 @@ impl Decoder {
             }
             let frame = Frame::decode(kind, body)?;
             self.start += HEADER + len;
+            if let Frame::Ping(_) | Frame::Pong(_) = frame {
+                self.wanted = SMALL_BUFFER;
+            }
             return Ok(Some(frame));
         }
         if kind == kind::DATA && len >= LARGE_BODY {
@@ -598,5 +606,24 @@ mod tests {
         assert_eq!(decoder.buffer.len(), SMALL_BUFFER);
         assert_eq!(decode(&mut decoder, &hello[7..], || 1).unwrap().len(), 1);
         assert_eq!(decoder.first_byte(), None);
+    }
+
+    #[test]
+    fn the_buffer_of_an_idle_link_is_small_again() {
+        let mut decoder = decoder();
+        let data = Frame::Data(vec![0; LARGE_BODY / 2].into()).to_bytes();
+        assert_eq!(decode(&mut decoder, &data, || usize::MAX).unwrap().len(), 1);
+        assert!(decoder.memory() >= LARGE_BODY / 2);
+        // What is behind the heartbeat is not lost.
+        let behind = [&Frame::Ping(1).to_bytes()[..], &data[..100]].concat();
+        assert_eq!(decode(&mut decoder, &behind, || usize::MAX).unwrap(), [Frame::Ping(1)]);
+        assert_eq!(decode(&mut decoder, &data[100..], || usize::MAX).unwrap().len(), 1);
+        assert!(decoder.memory() >= LARGE_BODY / 2);
+        for frame in [Frame::Ping(2), Frame::Pong(3)] {
+            decode(&mut decoder, &data, || usize::MAX).unwrap();
+            assert_eq!(decode(&mut decoder, &frame.to_bytes(), || 1).unwrap(), [frame]);
+            assert_eq!(decoder.space().len(), SMALL_BUFFER);
+            assert_eq!(decoder.memory(), SMALL_BUFFER);
+        }
     }
 }

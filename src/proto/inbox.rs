@@ -210,6 +210,18 @@ impl Inbox {
         self.over
     }
 
+    /// The link is idle: gives back what a busy time has reserved.
+    pub(crate) fn rest(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_slim(&self) -> bool {
+        self.queue.capacity() == 0
+    }
+
     /// Forgets what nobody will ask for any more.
     pub(crate) fn discard(&mut self) {
         self.queue = VecDeque::new();

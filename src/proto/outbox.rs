@@ -25,7 +25,7 @@ pub(crate) fn cost(len: usize) -> usize {
 /// The tail is sealed at this size, so that its buffer can be reused. In tests
 /// it is small, so that less takes a test beyond it.
 const TAIL: usize = if cfg!(any(test, fuzzing)) { 4 * 1024 } else { 64 * 1024 };
-/// The tail's first buffer: an idle connection keeps no more.
+/// The tail's first buffer.
 const SMALL_TAIL: usize = 1024;
 /// Buffers that have served are kept for the next messages, as long as they are
 /// together no larger than this, nor than what was just acknowledged of.
@@ -404,6 +404,18 @@ impl Outbox {
         self.segments = VecDeque::new();
         (self.tail, self.tail_items) = (BytesMut::new(), 0);
         self.spare = Vec::new();
+    }
+
+    /// The link is idle: gives back what a busy time has reserved.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
+            self.discard();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_slim(&self) -> bool {
+        self.segments.capacity() + self.tail.capacity() == 0
     }
 
     /// The length of the largest message that is kept.

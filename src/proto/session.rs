@@ -64,6 +64,13 @@ impl Batch {
         self.slices.iter()
     }
 
+    /// The link is idle: gives back what a busy time has reserved.
+    fn rest(&mut self) {
+        if self.is_empty() {
+            *self = Batch::default();
+        }
+    }
+
     /// The first `n` bytes were written.
     pub(crate) fn advance(&mut self, mut n: usize) {
         self.len -= n;
@@ -625,9 +632,11 @@ impl Session {
             Frame::Ping(id) => {
                 // At most one answer waits; the newest says all.
                 self.pong_due = Some(id);
+                self.rest();
                 Ok(Seen::Nothing)
             }
             Frame::Pong(id) => {
+                self.rest();
                 Ok(self.pulse.pong(id, now).map_or(Seen::Nothing, |time| Seen::Pong(id, time)))
             }
             Frame::Close(close) => {
@@ -638,6 +647,13 @@ impl Session {
                 Err(Violation("a handshake in the middle"))
             }
         }
+    }
+
+    /// The link is idle, since one of us pings: memory that it took when it was
+    /// busy is given back.
+    fn rest(&mut self) {
+        self.outbox.rest();
+        self.inbox.rest();
     }
 
     fn on_item(&mut self, item: Item, now: Instant) -> Result<Seen, Violation> {
@@ -708,6 +724,9 @@ impl Session {
         {
             let window = self.inbox.room(self.own.window);
             batch.push_frame(&Frame::Ack(Ack { consumed, window }));
+        }
+        if !carried && (self.pong_due.is_some() || self.ping_due.is_some()) {
+            batch.rest();
         }
         if let Some(id) = self.pong_due.take() {
             batch.push_frame(&Frame::Pong(id));

@@ -113,6 +113,39 @@ fn a_stream_through_the_smaller_window_never_waits_for_the_clock() {
 }
 
 #[test]
+fn an_idle_link_gives_back_what_a_busy_one_has_reserved() {
+    let mut pair = Pair::new(WINDOW, WINDOW);
+    let is_slim = |session: &Session| session.outbox.is_slim() && session.inbox.is_slim();
+    let ping = |pair: &mut Pair| {
+        read(&mut pair.server, vec![Frame::Ping(1)], pair.now);
+        pair.exchange();
+        read(&mut pair.client, vec![Frame::Pong(1)], pair.now);
+    };
+    while pair.client.has_room() {
+        pair.client.feed(&[0; 100]);
+    }
+    pair.exchange();
+    while let Some(Item::Message(message)) = take(&mut pair.server, pair.now) {
+        pair.server.feed(&message);
+    }
+    pair.exchange();
+    // What is unacknowledged, or was not asked for, stays.
+    ping(&mut pair);
+    let echoes = std::iter::from_fn(|| take(&mut pair.client, pair.now)).count();
+    assert_eq!(echoes, (WINDOW as usize).div_ceil(164));
+    pair.client.feed(b"the last");
+    pair.exchange();
+    take(&mut pair.server, pair.now).unwrap();
+    take(&mut pair.server, pair.now);
+    pair.server.acks.hurry();
+    pair.exchange();
+    assert!(!is_slim(&pair.client) && !is_slim(&pair.server));
+    ping(&mut pair);
+    assert!(is_slim(&pair.client), "{:?}", pair.client);
+    assert!(is_slim(&pair.server), "{:?}", pair.server);
+}
+
+#[test]
 fn a_repeated_hello_offers_its_room_anew() {
     let Pair { mut client, mut server, now } = Pair::new(200, WINDOW);
     while server.has_room() {
