@@ -1,5 +1,6 @@
 //! The keeper's view: times, coverage, new links, the end.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ pub(crate) struct Visit {
     pub(crate) deadline: Option<Instant>,
     /// What to poll for.
     pub(crate) watch: Option<(Arc<Socket>, Interest)>,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: VecDeque<Event>,
     pub(crate) on_event: Option<OnEvent>,
     /// Why there is no link, if there should be one.
     pub(crate) lost: Option<Lost>,
@@ -62,7 +63,7 @@ impl Shared {
         let visit = Visit {
             deadline: state.deadline(self.resume_within),
             watch: state.watch(),
-            events: state.events.drain(..).collect(),
+            events: std::mem::take(&mut state.events),
             // The last events are the last use of the callback, which may
             // itself hold the connection.
             on_event: if over { state.on_event.take() } else { state.on_event.clone() },
@@ -254,19 +255,26 @@ impl State {
 // With real sockets.
 #[cfg(all(test, not(shuttle)))]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+    use std::thread::JoinHandle;
+
+    use bytes::Bytes;
+
     use super::*;
     use crate::config::Builder;
     use crate::connection::Connection;
+    use crate::error::Result;
     use crate::link::Summons;
     use crate::net;
+    use crate::proto::frame::Frame;
     use crate::proto::handshake::{Hello, Limits, Token, VERSION};
     use crate::proto::session::Session;
 
-    /// Else a thousand idle clients are polled for at every turn.
-    #[test]
-    fn a_link_that_the_application_reads_is_not_polled() {
+    /// A server's side of a link without heartbeats of its own, and the client's socket.
+    fn linked() -> (Arc<Shared>, TcpStream) {
         let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, addr) = listener.accept().unwrap();
         let limits = Limits { window: 1000, max_message: 100 };
         let hello = Hello {
@@ -284,23 +292,74 @@ mod tests {
         let shared = Shared::new(&Builder::default(), session, addr, 1, summons, None);
         let shared = Arc::new(shared);
         shared.install(shared.lock(), socket, Decoder::new(), addr, Welcomed::Created);
+        (shared, peer)
+    }
 
+    /// Starts a thread that waits for a message, and lets the keeper find out.
+    fn read_quietly(shared: &Arc<Shared>) -> JoinHandle<(Result<Option<Bytes>>, Connection)> {
         let mut visit = shared.visit(None);
         let reading = Connection::new(shared.clone());
-        let reader = std::thread::spawn(move || reading.recv());
+        let reader = std::thread::spawn(move || (reading.recv(), reading));
         while shared.lock().link.as_ref().unwrap().decoder.is_some() {
             std::thread::yield_now();
         }
-        while visit.watch.is_some() {
+        while visit.watch.is_some() || visit.deadline.is_some() {
             // The session itself has none.
             assert!(visit.deadline.is_some(), "it is polled for until something comes");
             net::poll(&mut [], visit.deadline);
             visit = shared.visit(None);
         }
+        reader
+    }
+
+    fn abort(shared: &Shared, reader: JoinHandle<(Result<Option<Bytes>>, Connection)>) {
         let mut state = shared.lock();
         state.abort();
         shared.settle(state);
-        drop(peer);
-        assert!(reader.join().unwrap().is_err());
+        assert!(reader.join().unwrap().0.is_err());
+    }
+
+    /// Else a thousand idle clients are polled for at every turn.
+    #[test]
+    fn a_link_that_the_application_reads_is_not_polled() {
+        let (shared, _peer) = linked();
+        let reader = read_quietly(&shared);
+        abort(&shared, reader);
+    }
+
+    /// Else each heartbeat of ten thousand idle clients costs the keeper three turns.
+    #[test]
+    fn a_heartbeat_that_the_application_answers_does_not_call_the_keeper() {
+        let (shared, mut peer) = linked();
+        let reader = read_quietly(&shared);
+        shared.summons.answer();
+        let reads = || shared.lock().link.as_ref().unwrap().reads;
+        for id in 1..=3 {
+            let before = reads();
+            peer.write_all(&Frame::Ping(id).to_bytes()).unwrap();
+            // Answered, and back in the next read.
+            while reads() == before {
+                std::thread::yield_now();
+            }
+            assert_eq!(shared.summons.answer(), [0; 0], "ping {id}");
+        }
+        abort(&shared, reader);
+    }
+
+    #[test]
+    fn the_keeper_learns_that_the_application_has_stopped_reading() {
+        let (shared, mut peer) = linked();
+        let reader = read_quietly(&shared);
+        shared.summons.answer();
+        peer.write_all(&Frame::Data(Bytes::from_static(b"hello")).to_bytes()).unwrap();
+        let (received, _connection) = reader.join().unwrap();
+        assert_eq!(received.unwrap().as_deref(), Some(&b"hello"[..]));
+        assert_eq!(shared.summons.answer(), [1]);
+        let mut visit = shared.visit(None);
+        while visit.watch.is_none() {
+            assert!(visit.deadline.is_some(), "nobody reads any more");
+            net::poll(&mut [], visit.deadline);
+            visit = shared.visit(None);
+        }
     }
 }

@@ -20,7 +20,8 @@
 //! * **The keeper covers.** While no application thread has read for a tick,
 //!   the keeper polls the link. It is not told of every message: an
 //!   application that reads is looked at every [`care::TICK`], and only the first
-//!   message after a quiet time costs a wake-up.
+//!   message after a quiet time costs a wake-up. A heartbeat that a thread
+//!   answers, and waits on, costs none.
 //! * **Death is one call**, [`State::lose`]: it takes the [`Link`] out of the
 //!   state, with all its roles. A thread that comes back from a system call
 //!   first asks whether its generation is still there; if not, whatever it
@@ -316,9 +317,6 @@ impl State {
         }
         if let Some(link) = self.current(generation) {
             link.decoder = Some(decoder);
-            if !link.covered {
-                self.start_ticking();
-            }
         }
     }
 
@@ -526,7 +524,14 @@ impl State {
             || self.session.is_closing()
             || self.link.as_ref().is_some_and(|link| !link.batch.is_empty())
             || (self.session.owes_ack() && !self.ticking)
+            || self.is_neglected()
             || self.session.has_output()
+    }
+
+    /// Nobody reads, and the keeper does not know.
+    fn is_neglected(&self) -> bool {
+        let mut link = self.link.iter().filter(|_| !self.ticking);
+        link.any(|link| link.decoder.is_some() && !link.covered)
     }
 
     /// Whom the changes concern. A thread that is `leaving` passes the
@@ -534,6 +539,9 @@ impl State {
     fn calls(&mut self, leaving: bool) -> Calls {
         let news = std::mem::take(&mut self.news);
         let free = leaving && self.link.as_ref().is_some_and(|link| link.decoder.is_some());
+        if leaving && self.is_neglected() {
+            self.start_ticking();
+        }
         let receivers = match self.receivers {
             0 => Wake::None,
             _ if news && self.ending.is_some() => Wake::All,
