@@ -20,7 +20,6 @@ use crate::sync::{self, Arc};
 /// A connection in the keeper's care.
 struct Ward {
     shared: Arc<Shared>,
-    watch: Option<(Arc<Socket>, Interest)>,
     /// The time of its entry in the queue.
     deadline: Option<Instant>,
 }
@@ -36,6 +35,8 @@ pub(crate) enum Trade {
 pub(crate) struct Keeper {
     summons: Arc<Summons>,
     wards: HashMap<u64, Ward>,
+    /// What is polled for. Of ten thousand links whose applications read, that is nothing.
+    watched: HashMap<u64, (Arc<Socket>, Interest)>,
     queue: BTreeSet<(Instant, u64)>,
     trade: Trade,
 }
@@ -50,12 +51,18 @@ enum Owner {
 
 impl Keeper {
     pub(crate) fn new(summons: Arc<Summons>, trade: Trade) -> Keeper {
-        Keeper { summons, wards: HashMap::new(), queue: BTreeSet::new(), trade }
+        Keeper {
+            summons,
+            wards: HashMap::new(),
+            watched: HashMap::new(),
+            queue: BTreeSet::new(),
+            trade,
+        }
     }
 
     /// Takes a connection into care.
     pub(crate) fn adopt(&mut self, shared: Arc<Shared>) {
-        self.wards.insert(shared.id(), Ward { shared, watch: None, deadline: None });
+        self.wards.insert(shared.id(), Ward { shared, deadline: None });
     }
 
     /// Keeps until nothing is left to keep.
@@ -98,11 +105,9 @@ impl Keeper {
         let mut owners = Vec::with_capacity(16);
         fds.push(net::poll_fd(self.summons.waker.pipe(), Interest { read: true, write: false }));
         owners.push(Owner::Summons);
-        for (id, ward) in &self.wards {
-            if let Some((socket, interest)) = &ward.watch {
-                fds.push(net::poll_fd(&**socket, *interest));
-                owners.push(Owner::Ward(*id));
-            }
+        for (id, (socket, interest)) in &self.watched {
+            fds.push(net::poll_fd(&**socket, *interest));
+            owners.push(Owner::Ward(*id));
         }
         match &self.trade {
             Trade::Client(dialler) => dialler.watch(|index, socket, interest| {
@@ -125,10 +130,10 @@ impl Keeper {
     }
 
     fn serve(&mut self, ready: &mut Vec<(Owner, Interest)>) {
-        let mut traded = Vec::new();
+        let (mut called, mut traded) = (false, Vec::new());
         for (owner, interest) in ready.drain(..) {
             match owner {
-                Owner::Summons => {}
+                Owner::Summons => called = true,
                 Owner::Ward(id) => {
                     if let Some(ward) = self.wards.get(&id) {
                         ward.shared.serve(interest);
@@ -138,8 +143,10 @@ impl Keeper {
                 Owner::Trade(index) => traded.push(index),
             }
         }
-        for id in self.summons.answer() {
-            self.visit(id);
+        if called {
+            for id in self.summons.answer() {
+                self.visit(id);
+            }
         }
         match &mut self.trade {
             Trade::Client(_) => self.advance_dialler(traded.first().copied()),
@@ -167,7 +174,10 @@ impl Keeper {
         let Some(ward) = self.wards.get_mut(&id) else { return };
         let Visit { deadline, watch, events, on_event, lost, over } =
             ward.shared.visit(ward.deadline);
-        ward.watch = watch;
+        match watch {
+            Some(watch) => drop(self.watched.insert(id, watch)),
+            None => drop(self.watched.remove(&id)),
+        }
         // Those of one who is over end with him.
         let deadline = deadline.filter(|_| !over);
         if ward.deadline != deadline {
