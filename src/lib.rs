@@ -79,6 +79,8 @@ mod dial;
 mod door;
 mod error;
 mod event;
+#[cfg(test)]
+mod herd;
 mod keeper;
 mod link;
 mod listener;

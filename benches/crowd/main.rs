@@ -1,0 +1,254 @@
+//! Ten thousand idle links to one server, what each costs it, and how they come back when the
+//! server is killed.
+//!
+//!     cargo bench --bench crowd -- [LINKS [SECONDS]]
+//!     cargo bench --bench crowd -- retry
+//!
+//! The server is the real program. The clients are real `Connection`s, in a few processes of this
+//! program started again: their heartbeats and their way back are the library's. Each has a thread
+//! and three descriptors, so that 10,000 of them take some 20,000 threads on the machine, those of
+//! the server included; limits of descriptors are raised as far as is allowed.
+//!
+//! `retry` prints a simulation instead: what a herd of clients does to a server that comes back.
+
+#[path = "../../src/herd.rs"]
+#[allow(dead_code)]
+mod herd;
+#[path = "../../tests/support/port.rs"]
+#[allow(dead_code)]
+mod port;
+#[path = "../../tests/support/process.rs"]
+#[allow(dead_code)]
+mod process;
+#[path = "../../src/retry.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod retry;
+
+mod clients;
+mod memory;
+mod queue;
+mod server;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use longlink::{Connection, RetryPolicy};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use clients::{Clients, Tally};
+use memory::Memory;
+use queue::Queue;
+use server::Server;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// What is claimed of an idle link.
+const MOST_KIB: f64 = 14.0;
+const MOST_CPU: f64 = 2.0;
+/// Of a new client, while the others come back.
+const MOST_WAIT: Duration = Duration::from_secs(1);
+
+/// The pause between one new client and the next.
+const NEWCOMERS: Duration = Duration::from_millis(50);
+
+/// How long the server is away.
+const AWAY: Duration = Duration::from_secs(3);
+
+/// What each link carries there and back to see what stays of it.
+const BURST: usize = 256 * 1024;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
+    // Who tests only wants to know that it runs.
+    let test = !has("--bench") || has("--test");
+    let words: Vec<&str> =
+        args.iter().map(String::as_str).filter(|arg| !arg.starts_with("--")).collect();
+    let outcome = match (&words[..], test) {
+        (["play", addr, links], _) => clients::play(addr, links),
+        (["retry"], _) => Ok(simulate(1_000_000)),
+        ([], true) => {
+            simulate(10_000);
+            measure(20, 1, false)
+        }
+        ([], false) => measure(1000, 20, true),
+        ([links], _) => parse(links, "20").and_then(|(links, time)| measure(links, time, true)),
+        ([links, time], _) => {
+            parse(links, time).and_then(|(links, time)| measure(links, time, true))
+        }
+        _ => Err("usage: crowd [LINKS [SECONDS]] | retry".into()),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(links: &str, seconds: &str) -> Result<(usize, u64)> {
+    Ok((links.parse()?, seconds.parse()?))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Waits until something is true that nobody announces, for minutes: the machine may be slow.
+fn until(what: &str, every: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = now() + Duration::from_secs(300);
+    while !done()? {
+        if now() > deadline {
+            return Err(format!("not within five minutes: {what}").into());
+        }
+        thread::park_timeout(every);
+    }
+    Ok(())
+}
+
+fn rest(time: Duration) {
+    let end = now() + time;
+    while now() < end {
+        thread::park_timeout(end - now());
+    }
+}
+
+/// The limit of descriptors, as far as it may be raised.
+fn allow_all() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Returns whether the figures are within what is claimed; said only if they are `meant`.
+fn measure(links: usize, seconds: u64, meant: bool) -> Result<bool> {
+    allow_all();
+    let mut server = Server::start(links)?;
+    // A first link, so that what comes once is not counted.
+    greet(server.addr)?;
+    let empty = server.memory()?;
+    println!("the server alone: {empty}");
+
+    let begun = now();
+    let mut clients = Clients::start(server.addr, links)?;
+    println!("{links} links are up, after {:.1?}", begun.elapsed());
+    // The first heartbeats come after an interval, and what an accept takes is over.
+    rest(Duration::from_secs(if meant { 12 } else { 1 }));
+    let good = hold(&mut server, &mut clients, &empty, seconds)?;
+    clients.burst(BURST)?;
+    println!("\nafter {} KiB there and back on each link:", BURST / 1024);
+    println!("  at once       {}", server.memory()?.beyond(&empty, links));
+    rest(Duration::from_secs(if meant { 15 } else { 1 }));
+    println!("  15 s later    {}", server.memory()?.beyond(&empty, links));
+
+    let good = storm(&mut server, &mut clients)? && good;
+    Ok(good || !meant)
+}
+
+/// What a new client does, without a second attempt.
+fn greet(addr: SocketAddr) -> Result<()> {
+    let new = Connection::builder().retry(RetryPolicy::never()).connect(addr)?;
+    trip(&new)?;
+    Ok(new.close()?)
+}
+
+fn trip(connection: &Connection) -> Result<()> {
+    connection.send(b"hello")?;
+    match connection.recv_timeout(Duration::from_secs(30))? {
+        Some(echo) if echo == &b"hello"[..] => Ok(()),
+        other => Err(format!("no echo, but {other:?}").into()),
+    }
+}
+
+/// The clients of a server that is away for a while, by the crate's schedule of attempts.
+fn simulate(most: u32) -> bool {
+    use retry::RetryPolicy;
+    let secs = Duration::from_secs;
+    let policies = [
+        ("3 s", RetryPolicy::fixed(secs(3), 1)),
+        ("0.1 s, doubling up to 30 s", RetryPolicy::exponential(secs(1) / 10, secs(30))),
+    ];
+    println!(
+        "how many connect in one second; that all try at once, when they lose it, is left out"
+    );
+    println!("{:<27} jitter  away   clients  while away  once back  last after", "delays");
+    for clients in [10_000, 100_000, 1_000_000].into_iter().filter(|clients| *clients <= most) {
+        for (name, policy) in policies {
+            for (jitter, away) in [(0.0, 3), (0.2, 3), (0.0, 60), (0.2, 60)] {
+                let policy = policy.unlimited().jitter(jitter);
+                let herd = herd::stampede(policy, clients, secs(away), 1, now());
+                println!(
+                    "{name:<27} {:3.0} %  {away:>2} s {clients:>9} {:>11} {:>10} {:9.1} s",
+                    jitter * 100.0,
+                    herd.peak_away,
+                    herd.peak_back,
+                    herd.last.as_secs_f64(),
+                );
+            }
+        }
+    }
+    true
+}
+
+/// Nothing is said but heartbeats.
+fn hold(server: &mut Server, clients: &mut Clients, empty: &Memory, seconds: u64) -> Result<bool> {
+    let links = clients.links();
+    let (begun, cpu) = (now(), server.cpu()?);
+    let before = clients.tally()?;
+    rest(Duration::from_secs(seconds));
+    let time = begun.elapsed().as_secs_f64();
+    let share = (server.cpu()? - cpu).as_secs_f64() / time * 100.0;
+    let after = clients.tally()?;
+    let (lost, answered) = (after.lost - before.lost, after.answered - before.answered);
+    let memory = server.memory()?.beyond(empty, links);
+    println!("held for {time:.0} s, a heartbeat each 10 s, {answered} answered:");
+    println!("  resident      {memory} (at most {MOST_KIB} are claimed)");
+    println!("  processor     {share:.2} % of one core (at most {MOST_CPU} are claimed)");
+    println!("  false deaths  {lost}");
+    println!("  threads       {} for {links} links", server.threads()?);
+    Ok(memory.kib() <= MOST_KIB && share <= MOST_CPU && lost == 0)
+}
+
+/// The server is killed, and comes back.
+fn storm(server: &mut Server, clients: &mut Clients) -> Result<bool> {
+    let links = clients.links() as u64;
+    let before = clients.tally()?;
+    server.kill();
+    let killed = now();
+    rest(AWAY);
+    let queue = Queue::watch(server.addr);
+    server.start_again()?;
+    let listening = now();
+    println!("\nkilled with {links} links, and listening again {:.1?} later:", killed.elapsed());
+
+    // Somebody new comes again and again until the others are back.
+    let (mut slowest, mut served, mut late) = (Duration::ZERO, 0, 0);
+    let mut tally = Tally::default();
+    until("all are back", NEWCOMERS, || {
+        let newcomer = now();
+        match greet(server.addr) {
+            Ok(()) => served += 1,
+            Err(error) => {
+                late += 1;
+                println!("  a new client failed: {error}");
+            }
+        }
+        slowest = slowest.max(newcomer.elapsed());
+        tally = clients.tally()?.since(&before);
+        Ok(tally.back + tally.gave_up >= links)
+    })?;
+    let took = listening.elapsed();
+    let queue = queue.end()?;
+    println!("  all are back  {took:.1?} after that ({} gave up)", tally.gave_up);
+    println!("  attempts      {} refused, {} failed otherwise", tally.refused, tally.failed);
+    println!("  accept queue  {} at the longest, {} turned away by it", queue.longest, queue.full);
+    println!("  new clients   {served} served meanwhile, the slowest within {slowest:.1?}");
+    clients.burst(64)?;
+    println!("  round trips   on all {links} of them");
+    Ok(tally.gave_up == 0 && late == 0 && slowest <= MOST_WAIT)
+}
