@@ -231,9 +231,16 @@ impl Connection {
     }
 
     fn append(&self, len: usize, mut feed: impl FnMut(&mut Session)) -> Result<()> {
-        if let Some(result) = offer(&mut self.shared.lock(), len, &mut feed) {
+        let mut state = self.shared.lock();
+        if let Some(result) = offer(&mut state, len, &mut feed) {
+            // A whole batch does not wait for more, so that the peer has work
+            // before the window is full.
+            if state.session.has_urgent_output() {
+                self.shared.settle(state);
+            }
             return result;
         }
+        drop(state);
         self.shared.wait(Waiter::Other, Patience::Forever, |state| offer(state, len, &mut feed))
     }
 }

@@ -516,6 +516,11 @@ impl State {
     /// Whether [`Shared::settle`] has something to do: it need not be asked for
     /// each message of a stream.
     fn has_consequences(&self) -> bool {
+        self.has_urgent_consequences() || self.session.has_output()
+    }
+
+    /// The same, but a few messages that were fed may wait.
+    fn has_urgent_consequences(&self) -> bool {
         self.news
             || self.call
             || self.receivers + self.others > 0
@@ -525,7 +530,7 @@ impl State {
             || self.link.as_ref().is_some_and(|link| !link.batch.is_empty())
             || (self.session.owes_ack() && !self.ticking)
             || self.is_neglected()
-            || self.session.has_output()
+            || self.session.has_urgent_output()
     }
 
     /// Nobody reads, and the keeper does not know.

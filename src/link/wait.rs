@@ -41,7 +41,11 @@ impl Shared {
     ) -> Result<T> {
         let mut state = self.lock();
         if let Some(result) = ready(&mut state) {
-            self.settle(state);
+            // Who receives what is there has not begun to wait: what was fed
+            // may become more before it is written.
+            if waiter == Waiter::Other || state.has_urgent_consequences() {
+                self.settle(state);
+            }
             return result;
         }
         // What was sent in a row is to be answered now.

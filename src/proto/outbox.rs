@@ -348,6 +348,11 @@ impl Outbox {
         self.cost
     }
 
+    /// What that counts for which was not written on the present link.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.cost - self.outstanding
+    }
+
     pub(crate) fn acked(&self) -> u64 {
         self.acked
     }

@@ -736,14 +736,21 @@ impl Session {
         }
     }
 
-    /// Whether [`fill`](Session::fill) has something that should not wait.
+    /// Whether [`fill`](Session::fill) has something to write.
     pub(crate) fn has_output(&self) -> bool {
+        let messages = self.state == State::Up && self.outbox.has_output(self.send_window());
+        messages || self.has_urgent_output()
+    }
+
+    /// The same, but messages may wait until they fill a batch.
+    pub(crate) fn has_urgent_output(&self) -> bool {
+        let messages = || self.outbox.has_output(self.send_window());
         self.state == State::Up
             && (self.welcome_due
                 || self.closing.is_some()
                 || self.pong_due.is_some()
                 || self.ping_due.is_some()
-                || self.outbox.has_output(self.send_window())
+                || (self.outbox.unwritten() >= BATCH_BYTES && messages())
                 || self.acks.is_due(self.outbox.cursor(), self.is_stuck(), self.receive_window()))
     }
 
