@@ -130,7 +130,8 @@ fn attend(number: u64, connection: &Connection, mode: &Mode) {
 fn echo(number: u64, connection: &Connection, printer: &Printer) -> longlink::Result<()> {
     for message in connection.incoming() {
         let message = message?;
-        connection.send_bytes(message.clone())?;
+        // Written when no more are waiting.
+        connection.feed_bytes(message.clone())?;
         printer.offer(number, message);
     }
     connection.close()
