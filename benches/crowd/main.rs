@@ -160,7 +160,7 @@ fn greet(addr: SocketAddr) -> Result<()> {
 fn trip(connection: &Connection) -> Result<()> {
     connection.send(b"hello")?;
     match connection.recv_timeout(Duration::from_secs(30))? {
-        Some(echo) if echo == &b"hello"[..] => Ok(()),
+        Some(echo) if echo == b"hello"[..] => Ok(()),
         other => Err(format!("no echo, but {other:?}").into()),
     }
 }
