@@ -255,6 +255,9 @@ pub(crate) struct Decoder {
     /// The size that the buffer should have.
     wanted: usize,
     body: Option<Body>,
+    /// The last body was large. The next may be, too: only its beginning is read
+    /// into the buffer, out of which it would have to be copied.
+    large: bool,
     max_data: Option<usize>,
 }
 
@@ -281,6 +284,7 @@ impl Decoder {
             end: 0,
             wanted: SMALL_BUFFER,
             body: None,
+            large: false,
             max_data: None,
         }
     }
@@ -306,7 +310,11 @@ impl Decoder {
         if self.buffer.len() < self.wanted {
             self.buffer.resize(self.wanted, 0);
         }
-        &mut self.buffer[self.end..]
+        let end = match self.large {
+            true => (self.end + SMALL_BUFFER).min(self.buffer.len()),
+            false => self.buffer.len(),
+        };
+        &mut self.buffer[self.end..end]
     }
 
     /// `n` bytes were read into [`space`](Decoder::space).
@@ -315,6 +323,7 @@ impl Decoder {
             Some(body) => body.filled += n,
             None => {
                 self.end += n;
+                self.large = false;
                 if self.end == self.buffer.len() {
                     self.want(2 * self.end);
                 }
@@ -361,6 +370,7 @@ impl Decoder {
             let filled = rest.len();
             bytes[..filled].copy_from_slice(rest);
             self.body = Some(Body { bytes, filled });
+            self.large = true;
             (self.start, self.end) = (0, 0);
         } else {
             self.want(HEADER + len);
@@ -606,6 +616,22 @@ mod tests {
         assert_eq!(decoder.buffer.len(), SMALL_BUFFER);
         assert_eq!(decode(&mut decoder, &hello[7..], || 1).unwrap().len(), 1);
         assert_eq!(decoder.first_byte(), None);
+    }
+
+    #[test]
+    fn of_large_bodies_only_the_beginning_is_copied() {
+        let mut decoder = decoder();
+        let large = Frame::Data(vec![1; LARGE_BODY].into()).to_bytes();
+        let small = Frame::Data(vec![2; LARGE_BUFFER / 4].into()).to_bytes();
+        for frame in [&small, &large] {
+            assert_eq!(decode(&mut decoder, frame, || usize::MAX).unwrap().len(), 1);
+        }
+        for _ in 0..3 {
+            assert_eq!(decoder.space().len(), SMALL_BUFFER);
+            assert_eq!(decode(&mut decoder, &large, || usize::MAX).unwrap().len(), 1);
+        }
+        assert_eq!(decode(&mut decoder, &small, || usize::MAX).unwrap().len(), 1);
+        assert!(decoder.space().len() > LARGE_BUFFER / 4, "the buffer is used as a whole again");
     }
 
     #[test]
