@@ -19,6 +19,8 @@ mod linux {
     use rustix::net::{RecvFlags, getpeername, recv, sockopt};
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
+    use crate::harness::Result;
+
     /// Chooses the congestion control of every socket that there is. What a
     /// listener accepts later inherits it. Returns what is in use then.
     pub(crate) fn settle() -> String {
@@ -31,13 +33,13 @@ mod linux {
         used.dedup();
         match all {
             Ok(()) => used.join(" and "),
-            Err(_) => "the system's congestion control".into(),
+            Err(_) => "as the system has it".into(),
         }
     }
 
-    /// The socket, if there is one, that is connected to `peer` and lives,
-    /// and has nothing to read.
-    pub(crate) fn connected_to(peer: SocketAddr) -> Option<TcpStream> {
+    /// The socket that is connected to `peer` and lives, and has nothing to
+    /// read; `None` where a process may not reach its sockets this way.
+    pub(crate) fn connected_to(peer: SocketAddr) -> Result<Option<TcpStream>> {
         let mut found = None;
         let is = |socket: &OwnedFd| {
             let its = getpeername(socket).ok().flatten().map(SocketAddr::try_from);
@@ -46,8 +48,10 @@ mod linux {
             let lives = || recv(socket, &mut [0], flags).err() == Some(Errno::AGAIN);
             matches!(its, Some(Ok(its)) if its == peer) && lives()
         };
-        each(|socket| found = found.take().or(is(&socket).then(|| socket.into()))).ok()?;
-        found
+        match each(|socket| found = found.take().or(is(&socket).then(|| socket.into()))) {
+            Ok(()) => found.map(Some).ok_or_else(|| "no link to cut".into()),
+            Err(_) => Ok(None),
+        }
     }
 
     fn each(mut act: impl FnMut(OwnedFd)) -> io::Result<()> {
@@ -69,10 +73,10 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn settle() -> String {
-    "the system's congestion control".into()
+    "as the system has it".into()
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn connected_to(_: std::net::SocketAddr) -> Option<std::net::TcpStream> {
-    None
+pub(crate) fn connected_to(_: std::net::SocketAddr) -> super::Result<Option<std::net::TcpStream>> {
+    Ok(None)
 }
