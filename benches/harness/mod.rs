@@ -48,7 +48,7 @@ impl Effort {
     }
 
     pub(crate) const FULL: Effort = Effort { rounds: 31, turn: Duration::from_millis(40) };
-    const TEST: Effort = Effort { rounds: 1, turn: Duration::ZERO };
+    pub(crate) const TEST: Effort = Effort { rounds: 1, turn: Duration::ZERO };
 }
 
 /// If this process was started as a server, is one until its standard input
