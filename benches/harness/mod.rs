@@ -6,8 +6,11 @@
 //! measured, and nothing else.
 //!
 //! All that are compared take their turns in each round, for the same time, so
-//! that a machine that is busy with other things is so for all of them. A ratio
-//! is that of two neighbouring turns; a figure is the median over the rounds.
+//! that a machine that is busy with other things is so for all of them. What the
+//! turn before has left behind (caches, how deep an idle core sleeps) should not
+//! tell: a turn begins with an untimed quarter, and every other round goes
+//! backwards. A ratio is that of two turns in a round; a figure is the median over
+//! the rounds.
 #![allow(dead_code)] // Each benchmark uses a part of it.
 
 use std::error::Error;
@@ -253,9 +256,12 @@ pub(crate) fn compare(
         counts.push(count);
     }
     let mut times = vec![Vec::new(); contest.len()];
-    for _ in 0..effort.rounds {
-        for (which, &(name, job)) in contest.iter().enumerate() {
-            times[which].push(turn(name, job, counts[which])? / counts[which] as f64);
+    for round in 0..effort.rounds {
+        for step in 0..contest.len() {
+            let which = if round % 2 == 0 { step } else { contest.len() - 1 - step };
+            let ((name, job), count) = (contest[which], counts[which]);
+            turn(name, job, (count / 4).next_multiple_of(256))?;
+            times[which].push(turn(name, job, count)? / count as f64);
         }
     }
     let first = times[0].clone();

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::{Row, Unit};
 
-const COLUMN: f64 = 430.0;
-const NAME: f64 = 130.0;
+const COLUMN: f64 = 450.0;
+const NAME: f64 = 150.0;
 const BAR: f64 = 190.0;
 const LINE: f64 = 17.0;
 const TITLE: f64 = 24.0;
