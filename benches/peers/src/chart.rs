@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{Row, Unit};
+use crate::{Cell, Row, Unit};
 
 const COLUMN: f64 = 450.0;
 const NAME: f64 = 150.0;
@@ -14,6 +14,7 @@ const GAP: f64 = 16.0;
 const TEXT: &str = "#7d8590";
 const OURS: &str = "#2f81f7";
 const OTHERS: &str = "#8b949e";
+const BOLD: &str = " font-weight=\"bold\"";
 
 /// A panel for each row; in it, the longest bar is the fastest.
 pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
@@ -30,7 +31,9 @@ pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
     }
     let machine = machine.split(", load").next().unwrap_or(machine);
     let notes = [
-        "Longer is faster. Loopback, two processes, medians of interleaved rounds.".into(),
+        "Longer is faster; × is the time of a round trip, or the rate of a stream, over raw's."
+            .into(),
+        "Loopback, two processes, medians of alternating rounds.".into(),
         escape(machine),
     ];
     for note in notes {
@@ -46,24 +49,26 @@ pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
 }
 
 fn panel(body: &mut String, row: &Row, left: f64, top: f64) {
-    text(body, left, top + 15.0, " font-weight=\"bold\"", row.title);
-    let speed = |figure: f64| if row.unit == Unit::Micros { 1.0 / figure } else { figure };
-    let fastest = row.cells.iter().map(|cell| speed(cell.figure.median)).fold(0.0, f64::max);
+    let raw = row.unit.of(row.cells[0].figure.median);
+    text(body, left, top + 15.0, BOLD, &format!("{}: raw {raw}", row.title));
+    let speed = |cell: &Cell| match row.unit {
+        Unit::Micros => 1.0 / cell.ratio.median,
+        Unit::Millions | Unit::Gigabytes => cell.ratio.median,
+    };
+    let fastest = row.cells.iter().map(speed).fold(0.0, f64::max);
     for (line, cell) in row.cells.iter().enumerate() {
         let y = top + TITLE + LINE * line as f64;
-        let figure = cell.figure.median;
-        let length = BAR * speed(figure) / fastest;
+        let length = BAR * speed(cell) / fastest;
         let ours = cell.name.starts_with("longlink");
-        let (colour, weight) = if ours { (OURS, " font-weight=\"bold\"") } else { (OTHERS, "") };
+        let (colour, weight) = if ours { (OURS, BOLD) } else { (OTHERS, "") };
         text(body, left, y + 11.0, weight, &escape(&cell.name));
-        let x = left + NAME;
+        let (x, y) = (left + NAME, y + 1.0);
         let _ = writeln!(
             body,
-            "<rect x=\"{x}\" y=\"{}\" width=\"{length:.1}\" height=\"11\" fill=\"{colour}\"/>",
-            y + 1.0
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{length:.1}\" height=\"11\" fill=\"{colour}\"/>",
         );
-        let label = format!("{figure:.*} {}", if figure < 10.0 { 2 } else { 1 }, row.unit.name());
-        text(body, x + length + 5.0, y + 11.0, weight, &label);
+        let label = format!("×{:.2}", cell.ratio.median);
+        text(body, x + length + 5.0, y + 10.0, weight, &label);
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Cell {
     /// In the row's unit.
     pub(crate) figure: Spread,
     /// To raw, in the same round: more is slower for a time, and faster for a rate.
-    ratio: Spread,
+    pub(crate) ratio: Spread,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +168,10 @@ impl Unit {
             Unit::Gigabytes => "GB/s",
         }
     }
+
+    pub(crate) fn of(self, figure: f64) -> String {
+        format!("{figure:.*} {}", if figure < 1.0 { 2 } else { 1 }, self.name())
+    }
 }
 
 /// For the README: ratios to raw, and raw's own figure.
@@ -186,7 +190,7 @@ fn table(rows: &[Row]) {
             };
             print!(" {:.2}", ratio.median);
             if name == RAW.name {
-                print!(" ({:.1} {})", figure.median, row.unit.name());
+                print!(" ({})", row.unit.of(figure.median));
             }
             for Cell { name, ratio, .. } in cells {
                 print!(" ({}: {:.2})", name.rsplit(", ").next().unwrap_or(name), ratio.median);
