@@ -109,8 +109,9 @@ fn stated(clients: usize, window: usize, max_message: usize) -> usize {
 }
 
 /// Every client sends what its window allows, takes no reply, and sends as
-/// much again: in the shortest messages, which cost the most to keep; as many
-/// as make growing queues twice as large as they need to be.
+/// much again: in the shortest messages, none of which came together with another,
+/// since these cost the most to keep; as many as make growing queues twice as
+/// large as they need to be.
 #[test]
 fn memory_stays_below_what_is_stated() {
     let (clients, window, max_message) = (16, 1_100_000, 100_000);
@@ -124,7 +125,7 @@ fn memory_stays_below_what_is_stated() {
         &message_arg,
     ]);
     let count = window / 65;
-    let many = frame(DATA, b"x").repeat(count);
+    let many = [frame(DATA, b"x"), ping(0)].concat().repeat(count);
     let deaf: Vec<Raw> = (0..clients as u8)
         .map(|token| {
             let hello = Hello { window: u32::MAX, ..Hello::new(token) };
@@ -132,15 +133,16 @@ fn memory_stays_below_what_is_stated() {
             raw.send(&many);
             while !raw.read_kind(ACK).starts_with(&(count as u64).to_be_bytes()) {}
             raw.send(&many);
-            raw.send(ping(0));
-            raw.read_kind(PONG);
+            raw.send(ping(1));
+            while raw.read_kind(PONG) != 1_u64.to_be_bytes() {}
             raw
         })
         .collect();
     let (memory, stated) = (target.peak_memory(), stated(clients, window, max_message));
     let messages = clients * 2 * window;
     eprintln!("{memory} bytes, of which messages count {messages}; {stated} are stated");
-    assert!(memory > messages, "it has not kept them");
+    // The echoes stand together, and take less than they count for.
+    assert!(memory > messages / 2, "it has not kept them");
     assert!(memory < stated, "{memory} bytes");
     drop(deaf);
 }
