@@ -264,7 +264,7 @@ mod tests {
     use super::*;
     use crate::config::Builder;
     use crate::connection::Connection;
-    use crate::error::Result;
+    use crate::error::{Error, Result};
     use crate::link::Summons;
     use crate::net;
     use crate::proto::frame::Frame;
@@ -276,7 +276,7 @@ mod tests {
         let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, addr) = listener.accept().unwrap();
-        let limits = Limits { window: 1000, max_message: 100 };
+        let limits = Limits { window: 10_000, max_message: 100 };
         let hello = Hello {
             version: VERSION,
             token: Token([0; 16]),
@@ -361,5 +361,27 @@ mod tests {
             net::poll(&mut [], visit.deadline);
             visit = shared.visit(None);
         }
+    }
+
+    /// Else each echo of a stream is a system call of its own.
+    #[test]
+    fn what_was_fed_is_written_when_the_application_waits_or_a_batch_is_full() {
+        let (shared, mut peer) = linked();
+        let connection = Connection::new(shared.clone());
+        let unwritten = || shared.lock().session.has_output();
+        let data = |body: &'static [u8]| Frame::Data(Bytes::from_static(body)).to_bytes();
+        peer.write_all(&[data(b"one"), data(b"two")].concat()).unwrap();
+        connection.recv().unwrap();
+        connection.feed(b"reply").unwrap();
+        assert_eq!(connection.recv().unwrap().as_deref(), Some(&b"two"[..]));
+        assert!(unwritten());
+        assert!(matches!(connection.try_recv(), Err(Error::WouldBlock)));
+        assert!(!unwritten());
+        let fed = (1..50).find(|_| {
+            connection.feed(&[0; 100]).unwrap();
+            !unwritten()
+        });
+        assert!(fed.is_some_and(|messages| messages > 1), "{fed:?}");
+        connection.abort();
     }
 }
