@@ -91,8 +91,8 @@ impl Try {
     }
 }
 
-/// The addresses of a host that have been asked and have not answered, the one
-/// that has been waiting for longest first.
+/// The addresses of a host that have been asked and have not answered, in the
+/// order in which they were asked last.
 struct Race {
     asked: VecDeque<Asked>,
     /// When another is asked, or one of them again.

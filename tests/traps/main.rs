@@ -16,6 +16,8 @@ mod wire;
 mod budget;
 mod close;
 mod cut;
+#[cfg(target_os = "linux")]
+mod deaf;
 mod face;
 mod hostile;
 mod limits;
