@@ -393,7 +393,10 @@ impl State {
             Writer::Dead => return false,
             // It is in the callback for now.
             _ if self.reporting => return false,
-            Writer::Left | Writer::Busy | Writer::Blocked => {}
+            Writer::Busy | Writer::Blocked => {}
+            // A whole batch is worth a system call wherever it is made.
+            _ if self.session.has_urgent_output() => return false,
+            Writer::Left => {}
             Writer::Idle if self.written < SINGLES => {
                 self.written += 1;
                 return false;

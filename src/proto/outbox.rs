@@ -198,7 +198,7 @@ impl Outbox {
         }
         self.seal();
         let room = if self.cost > SMALL_TAIL / 2 { TAIL } else { SMALL_TAIL };
-        self.tail = match self.spare.iter().position(|spare| spare.capacity() >= len) {
+        self.tail = match self.spare.iter().rposition(|spare| spare.capacity() >= len) {
             Some(index) => self.spare.swap_remove(index),
             None => BytesMut::with_capacity(room.max(len)),
         };
