@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::protocol::Plain;
 use crate::retry::RetryPolicy;
 use crate::{Connection, Listener};
 
@@ -104,6 +105,8 @@ pub struct Builder {
     pub(crate) max_message: u32,
     pub(crate) resume_within: Duration,
     pub(crate) max_clients: usize,
+    pub(crate) plain: Option<Plain>,
+    pub(crate) accept_plain: bool,
     pub(crate) on_event: Option<OnEvent>,
 }
 
@@ -118,6 +121,8 @@ impl Default for Builder {
             max_message: 256 * 1024,
             resume_within: Duration::from_secs(60),
             max_clients: 1024,
+            plain: None,
+            accept_plain: false,
             on_event: None,
         }
     }
@@ -134,6 +139,8 @@ impl fmt::Debug for Builder {
             .field("max_message", &self.max_message)
             .field("resume_within", &self.resume_within)
             .field("max_clients", &self.max_clients)
+            .field("plain", &self.plain)
+            .field("accept_plain", &self.accept_plain)
             .finish_non_exhaustive()
     }
 }
@@ -215,6 +222,35 @@ impl Builder {
     #[must_use]
     pub fn max_clients(mut self, clients: usize) -> Builder {
         self.max_clients = clients.max(1);
+        self
+    }
+
+    /// Makes a client speak [plain text](crate::Protocol::Plain), to any
+    /// server of lines. A listener has no use for it.
+    ///
+    /// Its heartbeat is the text `keepalive` without a newline, after an
+    /// interval without sending anything, while no line waits for its reply;
+    /// one at most before the server has said something on this link. Servers
+    /// that would take it for text need [`Heartbeat::off`]. Nothing answers it:
+    /// after `misses` intervals (30 s without heartbeats) in which the server's
+    /// kernel acknowledges nothing, ours ends the link.
+    #[must_use]
+    pub fn plain(mut self, plain: Plain) -> Builder {
+        self.plain = Some(plain);
+        self
+    }
+
+    /// Whether a listener accepts peers that speak [plain
+    /// text](crate::Protocol::Plain), which it tells by their first byte
+    /// (default: no, they are dropped). A client has no use for it.
+    ///
+    /// They count against [`max_clients`](Builder::max_clients), and
+    /// [`Connection::protocol`] tells them apart. The first byte is that of a
+    /// letter in any alphabet, a space or an end of line; control characters
+    /// begin other protocols. A peer is a connection once it has said something.
+    #[must_use]
+    pub fn accept_plain(mut self, accept: bool) -> Builder {
+        self.accept_plain = accept;
         self
     }
 

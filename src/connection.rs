@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Builder, Host, ToHosts};
+use crate::config::{Builder, Heartbeat, Host, ToHosts};
 use crate::dial::Dialler;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::keeper::{Keeper, Trade};
 use crate::link::{Patience, Shared, State, Summons, Waiter};
+use crate::net::USER_TIMEOUT;
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::plain::Exchange;
 use crate::proto::session::Session;
+use crate::proto::talk::Talk;
+use crate::protocol::Protocol;
 use crate::retry::Budget;
 use crate::sync::{self, Arc};
 
@@ -75,14 +79,24 @@ impl Connection {
     pub(crate) fn open(builder: Builder, hosts: Vec<Host>) -> Result<Connection> {
         let now = sync::now();
         let limits = Limits { window: builder.window, max_message: builder.largest_message() };
-        let heartbeat = builder.heartbeat;
-        let token = Token(sync::random()?);
-        let session = Session::client(token, limits, heartbeat.interval, heartbeat.misses, now);
+        let Heartbeat { interval, misses } = builder.heartbeat;
+        let (session, silence): (Talk, _) = match builder.plain {
+            None => {
+                let token = Token(sync::random()?);
+                let session = Session::client(token, limits, interval, misses, now);
+                (session.into(), interval.is_none().then_some(USER_TIMEOUT))
+            }
+            Some(plain) => {
+                let exchange = Exchange::client(limits, plain.manners(interval), now);
+                (exchange.into(), Some(interval.map_or(USER_TIMEOUT, |interval| interval * misses)))
+            }
+        };
         let summons = Arc::new(Summons::new()?);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let shared = Arc::new(Shared::new(&builder, session, nowhere, 0, summons.clone(), None));
         let budget = Budget::new(builder.retry, now);
-        let dialler = Dialler::new(hosts, builder.connect_timeout, heartbeat.interval, budget);
+        let timeout = builder.connect_timeout;
+        let dialler = Dialler::new(hosts, timeout, interval, silence, budget);
         let mut keeper = Keeper::new(summons, Trade::Client(Box::new(dialler)));
         keeper.adopt(shared.clone());
         sync::spawn("longlink-keeper", move || keeper.run())?;
@@ -216,7 +230,7 @@ impl Connection {
         &self,
         patience: Patience,
         len: usize,
-        mut feed: impl FnMut(&mut Session),
+        mut feed: impl FnMut(&mut Talk),
     ) -> Result<()> {
         let mut state = self.shared.lock();
         if let Some(result) = offer(&mut state, len, &mut feed) {
@@ -230,7 +244,7 @@ impl Connection {
         self.shared.wait(Waiter::Other, patience, |state| offer(state, len, &mut feed))
     }
 
-    fn append(&self, len: usize, mut feed: impl FnMut(&mut Session)) -> Result<()> {
+    fn append(&self, len: usize, mut feed: impl FnMut(&mut Talk)) -> Result<()> {
         let mut state = self.shared.lock();
         if let Some(result) = offer(&mut state, len, &mut feed) {
             // A whole batch does not wait for more, so that the peer has work
@@ -246,7 +260,7 @@ impl Connection {
 }
 
 /// Feeds a message if there is room; `None` if there is not.
-fn offer(state: &mut State, len: usize, feed: &mut impl FnMut(&mut Session)) -> Option<Result<()>> {
+fn offer(state: &mut State, len: usize, feed: &mut impl FnMut(&mut Talk)) -> Option<Result<()>> {
     if let Err(e) = state.check() {
         return Some(Err(e));
     }
@@ -384,6 +398,11 @@ impl Connection {
         self.shared.lock().is_up()
     }
 
+    /// What is spoken over this connection.
+    pub fn protocol(&self) -> Protocol {
+        self.shared.lock().session.protocol()
+    }
+
     /// The largest message that both sides accept, in bytes. It can change
     /// when a session is lost and another server answers.
     pub fn max_message(&self) -> usize {
@@ -463,6 +482,9 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Messages that were written again on a later link.
     pub replayed: u64,
+    /// Messages over [plain text](Protocol::Plain) that were written to a link
+    /// which was lost, and not answered.
+    pub unanswered: u64,
     /// Links regained.
     pub reconnects: u64,
     /// How often the peer no longer knew the session.

@@ -21,12 +21,13 @@ use std::time::{Duration, Instant};
 use crate::config::Host;
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
-use crate::link::{Lost, Shared, Summons};
+use crate::link::{Lost, Shared, State, Summons};
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
-use crate::proto::session::Unwelcome;
+use crate::proto::session::{Session, Unwelcome};
+use crate::proto::talk::{Opened, Talk};
 use crate::retry::{Attempt, Budget};
-use crate::sync::{self, Arc, Mutex};
+use crate::sync::{self, Arc, Mutex, MutexGuard};
 
 /// An address may take this long before the next one is asked as well...
 const STAGGER: Duration = Duration::from_millis(250);
@@ -39,6 +40,8 @@ pub(crate) struct Dialler {
     favourite: usize,
     timeout: Duration,
     interval: Option<Duration>,
+    /// How long the kernel lets the server be silent, where nothing else does.
+    silence: Option<Duration>,
     budget: Budget,
     step: Step,
     resolver: Resolver,
@@ -118,6 +121,7 @@ impl Dialler {
         hosts: Vec<Host>,
         timeout: Duration,
         interval: Option<Duration>,
+        silence: Option<Duration>,
         budget: Budget,
     ) -> Dialler {
         Dialler {
@@ -125,6 +129,7 @@ impl Dialler {
             favourite: 0,
             timeout,
             interval,
+            silence,
             budget,
             step: Step::Idle,
             resolver: Resolver::default(),
@@ -211,7 +216,7 @@ impl Dialler {
                     }
                 }
                 (Step::Connecting { attempt, race }, Some(index)) => {
-                    answered(shared, attempt, race, index)
+                    self.answered(shared, attempt, race, index)
                 }
                 (Step::Connecting { attempt, race }, None) if due => self.ask(attempt, race, now),
                 (Step::Greeting { attempt, call, decoder }, Some(_)) => {
@@ -320,6 +325,58 @@ impl Dialler {
         Step::Idle
     }
 
+    /// An address of the race answered, or failed to.
+    fn answered(
+        &mut self,
+        shared: &Shared,
+        mut attempt: Try,
+        mut race: Race,
+        index: usize,
+    ) -> Step {
+        let call = race.take(index).expect("what is polled for is there");
+        if let Err(e) = self.greet(shared, &call) {
+            attempt.cause = Some(Cause::Io(Arc::new(e)));
+            race.next = sync::now();
+            return Step::Connecting { attempt, race };
+        }
+        let mut state = shared.lock();
+        if let Talk::Plain(exchange) = &mut state.session {
+            let opened = exchange.connected(sync::now());
+            return self.succeed(shared, state, &attempt, call, Decoder::new(), opened);
+        }
+        // If it has no welcome for us, the others are asked again.
+        let others = race.asked.into_iter().map(|asked| asked.addr);
+        attempt.addrs = others.chain(attempt.addrs).collect();
+        Step::Greeting { attempt, call, decoder: Decoder::new() }
+    }
+
+    /// Says hello on a socket that is connected, if that is the way, or tells
+    /// why it is not connected.
+    fn greet(&self, shared: &Shared, call: &Call) -> io::Result<()> {
+        let hello = shared.lock().session.session().map(Session::hello);
+        call.socket.connected()?;
+        call.socket.prepare(self.silence)?;
+        match hello {
+            Some(hello) => call.socket.try_write(&Frame::Hello(hello).to_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    fn succeed(
+        &mut self,
+        shared: &Shared,
+        state: MutexGuard<'_, State>,
+        attempt: &Try,
+        call: Call,
+        decoder: Decoder,
+        opened: impl Into<Opened>,
+    ) -> Step {
+        self.favourite = attempt.host;
+        self.connected = true;
+        shared.install(state, call.socket, decoder, call.addr, opened);
+        Step::Idle
+    }
+
     /// Something came in answer to the hello.
     fn listen(&mut self, shared: &Shared, attempt: Try, call: Call, mut decoder: Decoder) -> Step {
         match call.socket.try_read(decoder.space()) {
@@ -335,14 +392,12 @@ impl Dialler {
             Err(_) => return attempt.failed(Cause::Protocol("the server does not speak longlink")),
         };
         let mut state = shared.lock();
+        let Talk::Framed(session) = &mut state.session else {
+            return attempt.failed(Cause::Protocol("an answer to no hello"));
+        };
         match frame {
-            Frame::Welcome(welcome) => match state.session.welcomed(&welcome, sync::now()) {
-                Ok(welcomed) => {
-                    self.favourite = attempt.host;
-                    self.connected = true;
-                    shared.install(state, call.socket, decoder, call.addr, welcomed);
-                    Step::Idle
-                }
+            Frame::Welcome(welcome) => match session.welcomed(&welcome, sync::now()) {
+                Ok(welcomed) => self.succeed(shared, state, &attempt, call, decoder, welcomed),
                 Err(Unwelcome::Violation(v)) => attempt.failed(Cause::Protocol(v.0)),
                 Err(Unwelcome::TooLarge { size, limit }) => {
                     drop(state);
@@ -385,35 +440,6 @@ impl Race {
         let socket = if index.is_multiple_of(2) { first } else { again? };
         Some(Call { socket, addr, until })
     }
-}
-
-/// An address of the race answered, or failed to.
-fn answered(shared: &Shared, mut attempt: Try, mut race: Race, index: usize) -> Step {
-    let call = race.take(index).expect("what is polled for is there");
-    match greet(shared, &call) {
-        Ok(()) => {
-            // If it has no welcome for us, the others are asked again.
-            let others = race.asked.into_iter().map(|asked| asked.addr);
-            attempt.addrs = others.chain(attempt.addrs).collect();
-            Step::Greeting { attempt, call, decoder: Decoder::new() }
-        }
-        Err(e) => {
-            attempt.cause = Some(Cause::Io(Arc::new(e)));
-            race.next = sync::now();
-            Step::Connecting { attempt, race }
-        }
-    }
-}
-
-/// Says hello on a socket that is connected, or tells why it is not.
-fn greet(shared: &Shared, call: &Call) -> io::Result<()> {
-    let mut state = shared.lock();
-    let hello = state.session.hello();
-    let heartbeat = state.session.interval().is_some();
-    drop(state);
-    call.socket.connected()?;
-    call.socket.prepare(heartbeat)?;
-    call.socket.try_write(&Frame::Hello(hello).to_bytes())
 }
 
 /// Resolves names on a thread, one at a time: a resolver may hang.

@@ -24,10 +24,12 @@ use rustix::io::Errno;
 use crate::config::Builder;
 use crate::error::{Cause, Rejection};
 use crate::link::{Shared, Summons};
-use crate::net::Socket;
+use crate::net::{Socket, USER_TIMEOUT};
 use crate::proto::frame::{Decoder, Frame, kind};
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+use crate::proto::plain::{self, Exchange};
 use crate::proto::session::{Admission, Session, Welcomed};
+use crate::proto::talk::Talk;
 use crate::sync::{self, Arc, Condvar, Mutex};
 
 /// Peers that may be silent at once; the oldest makes room.
@@ -297,9 +299,15 @@ impl Door {
                 if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => return None,
         }
-        if guest.decoder.first_byte().is_some_and(|byte| byte != kind::HELLO) {
-            log::info!("{}: dropped, it does not speak longlink", guest.addr);
-            return None;
+        match guest.decoder.first_byte() {
+            None | Some(kind::HELLO) => {}
+            Some(byte) if self.builder.accept_plain && plain::begins_text(byte) => {
+                return self.create_plain(guest, now, summons);
+            }
+            Some(_) => {
+                log::info!("{}: dropped, it does not speak longlink", guest.addr);
+                return None;
+            }
         }
         match guest.decoder.next() {
             Ok(Some(Frame::Hello(hello))) => self.admit(guest, &hello, now, summons),
@@ -331,7 +339,8 @@ impl Door {
             reject(&guest, Rejection::Version);
             return None;
         }
-        if let Err(e) = guest.socket.prepare(self.builder.heartbeat.interval.is_some()) {
+        let heartbeat = self.builder.heartbeat.interval.is_some();
+        if let Err(e) = guest.socket.prepare((!heartbeat).then_some(USER_TIMEOUT)) {
             log::info!("{}: dropped: {e}", guest.addr);
             return None;
         }
@@ -350,15 +359,7 @@ impl Door {
         now: Instant,
         summons: &Arc<Summons>,
     ) -> Option<Arc<Shared>> {
-        let refusal = if hello.resume_only {
-            Some(Rejection::Ended)
-        } else if self.lobby.is_closed() {
-            Some(Rejection::ShuttingDown)
-        } else if !self.has_spare() || (self.living >= self.builder.max_clients && !self.evict()) {
-            Some(Rejection::Full)
-        } else {
-            None
-        };
+        let refusal = if hello.resume_only { Some(Rejection::Ended) } else { self.refusal() };
         if let Some(refusal) = refusal {
             log::info!("{}: rejected: {refusal}", guest.addr);
             reject(&guest, refusal);
@@ -377,21 +378,64 @@ impl Door {
         let heartbeat = builder.heartbeat;
         let session =
             Session::server(hello, epoch, limits, heartbeat.interval, heartbeat.misses, now);
+        log::debug!("{}: new session {:?}", guest.addr, hello.token);
+        let shared = self.enter(guest, session, summons);
+        self.registry.insert(hello.token, shared.clone());
+        Some(shared)
+    }
+
+    /// A guest whose first bytes are text.
+    fn create_plain(
+        &mut self,
+        guest: Guest,
+        now: Instant,
+        summons: &Arc<Summons>,
+    ) -> Option<Arc<Shared>> {
+        if let Some(refusal) = self.refusal() {
+            // Whatever it were told, it would take for a reply.
+            log::info!("{}: turned away: {refusal}", guest.addr);
+            return None;
+        }
+        if let Err(e) = guest.socket.prepare(None) {
+            log::info!("{}: dropped: {e}", guest.addr);
+            return None;
+        }
+        let builder = &self.builder;
+        let limits = Limits { window: builder.window, max_message: builder.largest_message() };
+        Some(self.enter(guest, Exchange::server(limits, now), summons))
+    }
+
+    /// Why there can be no new session now.
+    fn refusal(&mut self) -> Option<Rejection> {
+        if self.lobby.is_closed() {
+            Some(Rejection::ShuttingDown)
+        } else if !self.has_spare() || (self.living >= self.builder.max_clients && !self.evict()) {
+            Some(Rejection::Full)
+        } else {
+            None
+        }
+    }
+
+    /// A guest becomes a client.
+    fn enter(
+        &mut self,
+        guest: Guest,
+        session: impl Into<Talk>,
+        summons: &Arc<Summons>,
+    ) -> Arc<Shared> {
         self.next_id += 1;
         let shared = Arc::new(Shared::new(
-            builder,
+            &self.builder,
             session,
             guest.addr,
             self.next_id,
             summons.clone(),
-            Some(builder.resume_within),
+            Some(self.builder.resume_within),
         ));
-        log::debug!("{}: new session {:?}", guest.addr, hello.token);
         shared.install(shared.lock(), guest.socket, guest.decoder, guest.addr, Welcomed::Created);
-        self.registry.insert(hello.token, shared.clone());
         self.living += 1;
         self.lobby.push(shared.clone());
-        Some(shared)
+        shared
     }
 
     /// The keeper has looked after a session that is not over.
@@ -432,7 +476,8 @@ impl Door {
         if never_accepted {
             state.forsake();
         }
-        let token = state.session.token();
+        // Only a framed session can be come back to.
+        let Some(token) = state.session.session().map(|session| session.token()) else { return };
         if state.was_closed() {
             // The client may come back because our last word was lost.
             let until = sync::later(self.builder.resume_within);
@@ -452,7 +497,8 @@ fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> O
         // Given up, and not buried yet.
         return Some(guest);
     }
-    let refusal = match state.session.judge(hello) {
+    let Some(session) = state.session.session() else { return Some(guest) };
+    let refusal = match session.judge(hello) {
         Admission::Stale => Rejection::Stale,
         Admission::Impossible => Rejection::Protocol,
         Admission::Other => {
@@ -462,7 +508,7 @@ fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> O
             return Some(guest);
         }
         Admission::Ended => {
-            let close = state.session.epitaph(hello);
+            let close = session.epitaph(hello);
             state.lose(Cause::Replaced);
             shared.settle(state);
             let _ = guest.socket.try_write(&Frame::Close(close).to_bytes());
@@ -471,7 +517,8 @@ fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> O
         }
         Admission::Resume => {
             state.lose(Cause::Replaced);
-            match state.session.resume(hello, now) {
+            let resumed = state.session.session().map(|session| session.resume(hello, now));
+            match resumed? {
                 Ok(replayed) => {
                     let welcomed = Welcomed::Resumed { replayed };
                     shared.install(state, guest.socket, guest.decoder, guest.addr, welcomed);

@@ -132,7 +132,8 @@ pub enum Cause {
     Io(Arc<io::Error>),
     /// The peer closed the socket without ending the session.
     Eof,
-    /// Nothing was heard for this long, while heartbeats should have been.
+    /// Nothing was heard for this long, while heartbeats should have been, or
+    /// the reply to a line of plain text.
     Silent(Duration),
     /// Connecting, or waiting for the peer's welcome, took longer than this.
     ConnectTimeout(Duration),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::config::Host;
 use crate::error::Cause;
 
@@ -78,6 +80,27 @@ pub enum Event {
         /// How long there was no link.
         after: Duration,
     },
+    /// A new link was found, over which [plain text](crate::Protocol::Plain) is
+    /// spoken: nothing connects it with the one before.
+    #[non_exhaustive]
+    Reconnected {
+        /// How many messages wait to be written, those that the loss cut in
+        /// the middle included.
+        waiting: u64,
+        /// How long there was no link.
+        after: Duration,
+    },
+    /// Messages over [plain text](crate::Protocol::Plain) were written to a link
+    /// that is gone now, and not answered. They may have been processed or
+    /// not, and are not sent again. Not told when this side closes.
+    #[non_exhaustive]
+    Unanswered {
+        /// The messages in order, as they were written; of many, the newest
+        /// that a window holds.
+        messages: Vec<Bytes>,
+        /// How many came before those, and are not remembered.
+        forgotten: u64,
+    },
     /// A heartbeat was answered.
     #[non_exhaustive]
     Heartbeat {
@@ -125,6 +148,13 @@ impl fmt::Display for Event {
                 "new session (old session lost), {unacknowledged} sent again, after {}",
                 humane(*after)
             ),
+            Event::Reconnected { waiting, after } => {
+                write!(f, "connected again, {waiting} waiting to be sent, after {}", humane(*after))
+            }
+            Event::Unanswered { messages, forgotten } => {
+                let count = forgotten + messages.len() as u64;
+                write!(f, "{count} sent and not answered, and may be lost")
+            }
             Event::Heartbeat { id, round_trip } => {
                 write!(f, "heartbeat {id} answered in {}", humane(*round_trip))
             }

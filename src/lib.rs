@@ -89,6 +89,7 @@ mod model;
 #[cfg_attr(shuttle, path = "model/net.rs")]
 mod net;
 mod proto;
+mod protocol;
 mod retry;
 mod sync;
 mod waker;
@@ -104,6 +105,7 @@ pub use connection::{Connection, Incoming, Stats};
 pub use error::{Cause, Error, Rejection, Result};
 pub use event::Event;
 pub use listener::{Accepted, Listener};
+pub use protocol::{Plain, Protocol};
 pub use retry::RetryPolicy;
 
 /// What goes over the wire.

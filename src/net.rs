@@ -16,10 +16,9 @@ use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 use crate::proto::session::Batch;
 use crate::sync::now;
 
-/// Without heartbeats, the kernel looks after the peer: asks after this much
-/// silence, and gives up when nothing was acknowledged for the other.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Without heartbeats, the kernel looks after the peer: it gives up when nothing
+/// was acknowledged for this long, and has asked after a third of it.
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A listener's queue of connections that wait to be accepted. The standard
 /// library's 128 overflows when a thousand clients come back at once.
@@ -104,25 +103,29 @@ impl Socket {
         addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 
-    /// Sets the options of a socket that carries frames. With `heartbeat`, we
-    /// watch the peer ourselves: the kernel's own timeouts would end a link
-    /// whose peer lives but has no room.
-    pub(crate) fn prepare(&self, heartbeat: bool) -> io::Result<()> {
+    /// Sets the options of a socket that carries messages. Where the peer
+    /// answers heartbeats, we watch it ourselves: the kernel's own timeouts
+    /// would end a link whose peer lives but has no room. Otherwise the kernel
+    /// gives up after `silence`.
+    pub(crate) fn prepare(&self, silence: Option<Duration>) -> io::Result<()> {
         self.0.set_tcp_nodelay(true)?;
-        if heartbeat {
-            return Ok(());
-        }
-        self.keep_alive()?;
+        let Some(silence) = silence else { return Ok(()) };
+        self.ask_after(silence)?;
         #[cfg(target_os = "linux")]
-        self.0.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        self.0.set_tcp_user_timeout(Some(silence))?;
         Ok(())
     }
 
     /// The kernel asks a silent peer whether it lives.
     pub(crate) fn keep_alive(&self) -> io::Result<()> {
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-        let retries = USER_TIMEOUT.as_secs() / KEEPALIVE.as_secs() - 1;
-        self.0.set_tcp_keepalive(&keepalive.with_retries(u32::try_from(retries).unwrap_or(2)))
+        self.ask_after(USER_TIMEOUT)
+    }
+
+    fn ask_after(&self, silence: Duration) -> io::Result<()> {
+        // It counts in seconds.
+        let asks = (silence / 3).max(Duration::from_secs(1));
+        let keepalive = TcpKeepalive::new().with_time(asks).with_interval(asks);
+        self.0.set_tcp_keepalive(&keepalive.with_retries(2))
     }
 
     /// Blocks until there are bytes, at most for the time set with
@@ -204,6 +207,11 @@ impl Socket {
     pub(crate) fn reset_on_close(&self) {
         // An error means that there is nobody left to hear of it.
         let _ = self.0.set_linger(Some(Duration::ZERO));
+    }
+
+    /// Why the socket is broken, if it is.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        self.0.take_error().unwrap_or_else(Some)
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) {

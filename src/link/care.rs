@@ -10,7 +10,8 @@ use crate::error::Cause;
 use crate::event::Event;
 use crate::net::{Interest, Socket};
 use crate::proto::frame::Decoder;
-use crate::proto::session::{Batch, Welcomed};
+use crate::proto::session::Batch;
+use crate::proto::talk::Opened;
 use crate::sync::{self, Arc, MutexGuard};
 
 /// How often the keeper looks at a link on which the application is active.
@@ -112,7 +113,9 @@ impl Shared {
         if ready.write {
             state.unblock_writer();
         }
-        if ready.read
+        if ready.read && state.session.is_deaf() {
+            state = self.look_for_failure(state);
+        } else if ready.read
             && let Some((socket, generation, mut decoder)) = state.take_decoder_if_covered()
         {
             drop(state);
@@ -123,6 +126,22 @@ impl Shared {
         self.settle(state);
     }
 
+    /// What was polled for may have been read by another thread; or there is
+    /// nothing to read, and the link is broken.
+    fn look_for_failure<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let Some(link) = &state.link else { return state };
+        let (socket, generation) = (link.socket.clone(), link.generation);
+        drop(state);
+        let failure = socket.failure();
+        state = self.lock();
+        if let Some(error) = failure
+            && state.current(generation).is_some()
+        {
+            state.lose(Cause::Io(Arc::new(error)));
+        }
+        state
+    }
+
     /// A link is up, for the generation that the session has just started.
     pub(crate) fn install(
         &self,
@@ -130,19 +149,21 @@ impl Shared {
         socket: Socket,
         mut decoder: Decoder,
         peer: SocketAddr,
-        welcomed: Welcomed,
+        opened: impl Into<Opened>,
     ) {
         let now = sync::now();
         let after = state.lost.take().map_or(Duration::ZERO, |lost| now - lost.at);
-        let event = match welcomed {
-            Welcomed::Created => Event::Connected { peer },
-            Welcomed::Resumed { replayed } => Event::Resumed { replayed, after },
-            Welcomed::Restarted { unacknowledged } => {
+        let opened = opened.into();
+        let event = match opened {
+            Opened::First => Event::Connected { peer },
+            Opened::Resumed { replayed } => Event::Resumed { replayed, after },
+            Opened::Restarted { unacknowledged } => {
                 state.sessions_lost += 1;
                 Event::SessionLost { unacknowledged, after }
             }
+            Opened::Anew { waiting } => Event::Reconnected { waiting, after },
         };
-        state.reconnects += u64::from(welcomed != Welcomed::Created);
+        state.reconnects += u64::from(opened != Opened::First);
         state.event(event);
         decoder.allow_data(state.session.own_max_message());
         let generation = state.session.generation();
@@ -215,7 +236,8 @@ impl State {
         }
         if let Some(within) = resume_within
             && let Some(lost) = &self.lost
-            && (self.session.is_unused() || lost.at.checked_add(within).is_some_and(|at| now >= at))
+            && (!self.session.is_resumable()
+                || lost.at.checked_add(within).is_some_and(|at| now >= at))
         {
             let cause = lost.cause.clone();
             self.give_up(0, cause);
@@ -233,7 +255,7 @@ impl State {
     }
 
     fn is_over(&self, server: bool) -> bool {
-        let told = server || self.abandoned || self.session.peer_closed().is_some();
+        let told = server || self.abandoned || self.session.has_told_end();
         self.ending.is_some() && self.link.is_none() && told
     }
 
@@ -247,8 +269,11 @@ impl State {
 
     fn watch(&self) -> Option<(Arc<Socket>, Interest)> {
         let link = self.link.as_ref()?;
-        let interest = Interest { read: link.covered, write: link.writer == Writer::Blocked };
-        (interest.read || interest.write).then(|| (link.socket.clone(), interest))
+        let read = link.covered && self.session.may_read();
+        let interest = Interest { read, write: link.writer == Writer::Blocked };
+        // One that is not read any more still tells that the peer has gone.
+        let polled = interest.read || interest.write || self.session.is_deaf();
+        polled.then(|| (link.socket.clone(), interest))
     }
 }
 
@@ -269,7 +294,7 @@ mod tests {
     use crate::net;
     use crate::proto::frame::Frame;
     use crate::proto::handshake::{Hello, Limits, Token, VERSION};
-    use crate::proto::session::Session;
+    use crate::proto::session::{Session, Welcomed};
 
     /// A server's side of a link without heartbeats of its own, and the client's socket.
     fn linked() -> (Arc<Shared>, TcpStream) {

@@ -51,7 +51,9 @@ use crate::event::Event;
 use crate::net::Socket;
 use crate::proto::frame::{Close, CloseCode, Decoder, Violation};
 use crate::proto::inbox::Item;
-use crate::proto::session::{Batch, Seen, Session};
+use crate::proto::plain::Unanswered;
+use crate::proto::session::{Batch, Seen};
+use crate::proto::talk::Talk;
 use crate::retry::Proof;
 use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard};
 use crate::waker::Waker;
@@ -102,6 +104,7 @@ enum Writer {
 #[derive(Debug, Clone, Copy)]
 enum Farewell {
     StopReading,
+    StopWriting,
     Shutdown,
     Reset,
 }
@@ -124,7 +127,7 @@ pub(crate) struct Lost {
 
 /// What the threads of a connection share.
 pub(crate) struct State {
-    pub(crate) session: Session,
+    pub(crate) session: Talk,
     link: Option<Link>,
     peer: SocketAddr,
     /// When something was last read or written: late enough to count an
@@ -207,14 +210,14 @@ impl Summons {
 impl Shared {
     pub(crate) fn new(
         builder: &Builder,
-        session: Session,
+        session: impl Into<Talk>,
         peer: SocketAddr,
         id: u64,
         summons: Arc<Summons>,
         resume_within: Option<Duration>,
     ) -> Shared {
         let state = State {
-            session,
+            session: session.into(),
             link: None,
             peer,
             clock: sync::now(),
@@ -273,8 +276,9 @@ impl State {
         self.link.as_mut().filter(|link| link.generation == generation)
     }
 
-    fn take_decoder(&mut self) -> Option<Taken<Decoder>> {
-        let link = self.link.as_mut()?;
+    fn take_decoder(&mut self, waiter: Waiter) -> Option<Taken<Decoder>> {
+        let helps = waiter == Waiter::Receiver || self.session.has_answers();
+        let link = self.link.as_mut().filter(|_| helps && self.session.may_read())?;
         let decoder = link.decoder.take()?;
         link.covered = false;
         link.reads += 1;
@@ -282,7 +286,7 @@ impl State {
     }
 
     fn take_decoder_if_covered(&mut self) -> Option<Taken<Decoder>> {
-        let link = self.link.as_mut().filter(|link| link.covered)?;
+        let link = self.link.as_mut().filter(|link| link.covered && self.session.may_read())?;
         let decoder = link.decoder.take()?;
         Some((link.socket.clone(), link.generation, decoder))
     }
@@ -299,7 +303,11 @@ impl State {
             return;
         }
         match result {
-            Ok(0) => return self.lose(Cause::Eof),
+            Ok(0) => match self.session.end_of_stream(sync::now()) {
+                Ok(false) => self.announce_unanswered(),
+                Ok(true) => return self.lose(Cause::Eof),
+                Err(violation) => return self.lose(Cause::Protocol(violation.0)),
+            },
             Ok(n) => {
                 let now = sync::now();
                 self.clock = now;
@@ -327,8 +335,8 @@ impl State {
         now: Instant,
     ) -> Result<(), Cause> {
         let violation = |v: Violation| Cause::Protocol(v.0);
-        while let Some(frame) = decoder.next().map_err(violation)? {
-            match self.session.on_frame(generation, frame, now).map_err(violation)? {
+        while let Some(seen) = self.session.hear(generation, decoder, now).map_err(violation)? {
+            match seen {
                 // Receivers learn of messages by their own rule.
                 Seen::Nothing | Seen::Item => {}
                 Seen::Acknowledged | Seen::Closed => self.news = true,
@@ -355,13 +363,14 @@ impl State {
     }
 
     fn after_write(&mut self, generation: u64, batch: Batch, result: io::Result<bool>) {
+        let reads = self.session.may_read();
         let Some(link) = self.current(generation) else { return };
         link.batch = batch;
         match result {
             Ok(true) => {
                 link.writer = Writer::Idle;
                 self.clock = sync::now();
-                self.session.sent(self.clock);
+                self.news |= self.session.sent(self.clock);
             }
             Ok(false) => {
                 link.writer = Writer::Blocked;
@@ -370,12 +379,15 @@ impl State {
             Err(e) => match e.kind() {
                 // What the peer said before it left can still be read, and the
                 // end behind it.
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset if reads => {
                     link.writer = Writer::Dead;
                     link.covered |= link.decoder.is_some();
                     self.call = true;
                 }
-                _ => self.lose(Cause::Io(Arc::new(e))),
+                _ => {
+                    link.writer = Writer::Dead;
+                    self.lose(Cause::Io(Arc::new(e)));
+                }
             },
         }
     }
@@ -433,11 +445,19 @@ impl State {
 impl State {
     /// Draws conclusions that need no clock.
     fn conclude(&mut self) {
+        if let Some(link) = &self.link
+            && link.batch.is_empty()
+            && link.writer == Writer::Idle
+            && self.session.take_fin()
+        {
+            self.retired.push((link.socket.clone(), Farewell::StopWriting));
+            self.news = true;
+        }
         if self.ending.is_none() {
             let leaving = self.closing_until.is_some();
             if self.session.is_complete() || (leaving && self.session.is_acknowledged()) {
                 self.end(Ending::Closed);
-            } else if self.session.peer_closed().is_some() {
+            } else if self.session.was_closed_by_peer() {
                 self.end(Ending::PeerClosed);
             }
         }
@@ -469,12 +489,17 @@ impl State {
         self.ending = Some(ending);
         self.news = true;
         self.call = true;
+        if !self.session.has_answers() {
+            self.free_reader();
+        }
     }
 
     /// A client that came back is told that the session has ended. It may have
     /// known, and waited only for this.
     pub(crate) fn read_epitaph(&mut self, close: Close) -> Result<(), Violation> {
-        self.session.read_epitaph(close)?;
+        if let Some(session) = self.session.session() {
+            session.read_epitaph(close)?;
+        }
         self.news = true;
         self.call = true;
         Ok(())
@@ -490,14 +515,25 @@ impl State {
             _ => Farewell::Shutdown,
         };
         self.retired.push((link.socket, farewell));
+        // What a thread has in hand is written by now, or will not be.
+        let unwritten = if link.writer == Writer::Busy { 0 } else { link.batch.len() };
         let now = sync::now();
         let (progress, frame) = self.session.proof();
         let proof = Proof { progress, frame, uptime: now.saturating_duration_since(link.since) };
-        self.session.link_lost();
+        self.session.link_lost(unwritten);
         self.event(Event::Lost { cause: cause.clone() });
+        self.announce_unanswered();
         self.lost = Some(Lost { at: now, cause, proof });
         self.ticking = false;
         self.call = true;
+    }
+
+    fn announce_unanswered(&mut self) {
+        let unanswered = self.session.take_unanswered();
+        if unanswered.count() > 0 {
+            let Unanswered { lines: messages, forgotten } = unanswered;
+            self.event(Event::Unanswered { messages, forgotten });
+        }
     }
 
     fn start_ticking(&mut self) {
@@ -604,7 +640,11 @@ impl State {
         }
         self.end(Ending::Closed);
         self.closing_until = Some(sync::later(LINGER));
-        // Whoever reads is not to wait for the peer's answer.
+        self.free_reader();
+    }
+
+    /// Whoever reads is not to wait for the peer's answer.
+    fn free_reader(&mut self) {
         if let Some(link) = self.link.as_ref().filter(|link| link.decoder.is_none()) {
             self.retired.push((link.socket.clone(), Farewell::StopReading));
         }
@@ -626,7 +666,7 @@ impl State {
     /// The peer cannot be told any more, or need not be, and the application
     /// has been told everything.
     pub(crate) fn has_taken_leave(&self) -> bool {
-        let told = self.over || self.session.peer_closed().is_some();
+        let told = self.over || self.session.has_told_end();
         told && self.events.is_empty() && !self.reporting
     }
 
@@ -651,7 +691,11 @@ impl State {
         if first {
             self.session.consume(self.clock);
         }
-        match self.session.take(self.clock) {
+        let paused = !self.session.may_read();
+        let item = self.session.take(self.clock);
+        // There is room again for what the keeper has left in the socket.
+        self.call |= paused && self.session.may_read();
+        match item {
             Some(Item::Message(message)) => Some(Ok(Some(message))),
             Some(Item::End) => Some(Ok(None)),
             None => self.check().err().map(Err),
@@ -674,6 +718,7 @@ impl State {
             messages_received: totals.messages_received,
             bytes_received: totals.bytes_received,
             replayed: totals.replayed,
+            unanswered: totals.unanswered,
             reconnects: self.reconnects,
             sessions_lost: self.sessions_lost,
             last_round_trip: self.session.round_trip(),

@@ -79,7 +79,7 @@ impl Shared {
                 });
             }
             looked = true;
-            state = match state.take_decoder() {
+            state = match state.take_decoder(waiter) {
                 Some(taken) if no_time => self.read(state, taken, Some(Duration::ZERO)),
                 Some(taken) => self.read(state, taken, given.take().or(left)),
                 None if no_time => state,
@@ -208,6 +208,7 @@ impl Shared {
         for (socket, farewell) in calls.retired {
             match farewell {
                 Farewell::StopReading => socket.shutdown(Shutdown::Read),
+                Farewell::StopWriting => socket.shutdown(Shutdown::Write),
                 Farewell::Shutdown => socket.shutdown(Shutdown::Both),
                 Farewell::Reset => {
                     socket.reset_on_close();

@@ -13,6 +13,8 @@ use crate::model::{Sleeper, below, come_back_late, network, switch, trace};
 use crate::proto::session::Batch;
 use crate::sync::{Arc, now};
 
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// So many bytes are on their way in one direction.
 const ROOM: usize = 200;
 
@@ -246,7 +248,7 @@ impl Socket {
         Ok(network(|network| network.end(self.0).addr.expect("bound")))
     }
 
-    pub(crate) fn prepare(&self, _heartbeat: bool) -> io::Result<()> {
+    pub(crate) fn prepare(&self, _silence: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
@@ -355,6 +357,10 @@ impl Socket {
     }
 
     pub(crate) fn reset_on_close(&self) {}
+
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        None
+    }
 
     pub(crate) fn shutdown(&self, how: Shutdown) {
         switch();

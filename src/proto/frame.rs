@@ -336,6 +336,12 @@ impl Decoder {
         self.buffer[self.start..self.end].first().copied()
     }
 
+    /// All that has arrived, for a protocol without frames.
+    pub(crate) fn take_all(&mut self) -> &[u8] {
+        let start = std::mem::replace(&mut self.start, self.end);
+        &self.buffer[start..self.end]
+    }
+
     /// The next whole frame, or run of them, if there is one.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Violation> {
         if let Some(body) = &mut self.body {

@@ -11,9 +11,11 @@ pub mod fuzzing;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
+pub(crate) mod plain;
 pub(crate) mod pulse;
 pub(crate) mod session;
 #[cfg(any(test, fuzzing))]
 mod sim;
+pub(crate) mod talk;
 #[cfg(test)]
 mod worked_example;

@@ -169,6 +169,8 @@ pub(crate) struct Totals {
     pub(crate) messages_received: u64,
     pub(crate) bytes_received: u64,
     pub(crate) replayed: u64,
+    /// Lines of plain text whose fate is unknown.
+    pub(crate) unanswered: u64,
     /// Messages of an ended session that were taken out by hand.
     taken: u64,
 }
@@ -805,10 +807,6 @@ impl Session {
     /// The largest DATA body that may come in.
     pub(crate) fn own_max_message(&self) -> u32 {
         self.own.max_message
-    }
-
-    pub(crate) fn interval(&self) -> Option<Duration> {
-        self.interval
     }
 }
 

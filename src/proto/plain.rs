@@ -1,0 +1,503 @@
+//! Plain text: one line is one message, in a stream that knows nothing else.
+//!
+//! The rules are those of a classic pair of programs, a lock-step client and a
+//! server with one client at a time:
+//!
+//! * A line carries its newline, and is of any bytes. The last one, before the
+//!   end of the stream, needs none. A message that is sent without gets one.
+//! * A server that is written to in `\r\n` (by telnet: the first line decides)
+//!   hands out lines without the `\r`, and answers in kind. A client leaves the
+//!   bytes of both directions as they are.
+//! * A client's heartbeat is the 9 bytes `keepalive` at the start of a line,
+//!   without a newline; any number of them, in any pieces, glued to what
+//!   follows. With a newline at once behind them they are a line of text. The
+//!   answer to a heartbeat is nothing at all.
+//!
+//! There are no acknowledgements and no sessions, so this is all that is known
+//! of a line that a client has sent when its link goes:
+//!
+//! | of the line | what becomes of it |
+//! | --- | --- |
+//! | nothing, or not all of it, was handed to the system | it is sent on the next link, from its beginning |
+//! | all of it was, or it was in the middle of being so, and no reply has come | nobody knows: it is announced, and not sent again |
+//! | it was answered | it is done with |
+//!
+//! Each line that comes answers the oldest line that waits. That is exact for
+//! a server in lock-step, and a guess for one that answers with two lines or
+//! with none. What a window holds of unanswered lines is remembered; of older
+//! ones, only how many they are.
+//!
+//! A client sends a heartbeat only while no line waits for its reply, since a
+//! server in lock-step, whose operator is slow, reads a heap of them as a
+//! message. Nor does a connect say that a server reads: it may be busy with
+//! another client. So until a first line has come over a link, one heartbeat is
+//! sent at most, and there is never a heap.
+
+mod incoming;
+mod outgoing;
+#[cfg(test)]
+mod tests;
+mod times;
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::frame::{CloseCode, Decoder, Violation};
+use super::handshake::Limits;
+use super::inbox::Item;
+use super::outbox::Sink;
+use super::session::{Batch, Totals};
+use super::talk::Opened;
+pub(crate) use incoming::{Found, Incoming, MARK};
+use outgoing::Outgoing;
+use times::{Patience, Vigil};
+
+/// Whether text can begin with this byte: a letter of any alphabet, a space, an
+/// end of line. Control characters begin other protocols.
+pub(crate) fn begins_text(byte: u8) -> bool {
+    !matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127 | 255)
+}
+
+/// How a client behaves towards its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manners {
+    /// Between heartbeats; `None` sends none.
+    pub(crate) interval: Option<Duration>,
+    /// No reply within this is a lost link.
+    pub(crate) reply_timeout: Option<Duration>,
+    /// The next line waits for the reply to the last.
+    pub(crate) lock_step: bool,
+}
+
+/// Which end this is, and how it looks after the other.
+#[derive(Debug)]
+enum Role {
+    Client(Patience),
+    Server(Vigil),
+}
+
+/// Lines that were written to a link which is gone, and not answered.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unanswered {
+    pub(crate) lines: Vec<Bytes>,
+    /// Older ones, which are not remembered.
+    pub(crate) forgotten: u64,
+}
+
+impl Unanswered {
+    pub(crate) fn count(&self) -> u64 {
+        self.forgotten + self.lines.len() as u64
+    }
+}
+
+/// Lines both ways: what outlives the links that carry them.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    role: Role,
+    limits: Limits,
+    up: bool,
+    generation: u64,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    /// A heartbeat is to be written.
+    beat_due: bool,
+    /// There are no more sends, and the peer was told so on this link.
+    finished: bool,
+    fin: bool,
+    /// The peer says no more, and the application knows.
+    eof: bool,
+    over: bool,
+    /// The application takes no more.
+    leaving: bool,
+    closing: Option<CloseCode>,
+    /// A line came over the present link.
+    progress: bool,
+    unanswered: Unanswered,
+    taken: bool,
+    totals: Totals,
+}
+
+impl Exchange {
+    /// A client's, before its first link.
+    pub(crate) fn client(limits: Limits, manners: Manners, now: Instant) -> Exchange {
+        let role = Role::Client(Patience::new(manners, now));
+        Exchange::new(
+            role,
+            limits,
+            Incoming::of_client(limits),
+            Outgoing::of_client(limits, manners),
+        )
+    }
+
+    /// A server's, on its only link.
+    pub(crate) fn server(limits: Limits, now: Instant) -> Exchange {
+        let role = Role::Server(Vigil::new(now));
+        let (incoming, outgoing) = (Incoming::of_server(limits), Outgoing::of_server(limits));
+        let mut exchange = Exchange::new(role, limits, incoming, outgoing);
+        exchange.start_link(now);
+        exchange
+    }
+
+    fn new(role: Role, limits: Limits, incoming: Incoming, outgoing: Outgoing) -> Exchange {
+        Exchange {
+            role,
+            limits,
+            up: false,
+            generation: 0,
+            incoming,
+            outgoing,
+            beat_due: false,
+            finished: false,
+            fin: false,
+            eof: false,
+            over: false,
+            leaving: false,
+            closing: None,
+            progress: false,
+            unanswered: Unanswered::default(),
+            taken: false,
+            totals: Totals::default(),
+        }
+    }
+}
+
+/// The application's side.
+impl Exchange {
+    pub(crate) fn max_message(&self) -> usize {
+        self.limits.max_message as usize
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.outgoing.has_room()
+    }
+
+    pub(crate) fn feed(&mut self, message: &[u8]) {
+        self.feed_bytes(Bytes::copy_from_slice(message));
+    }
+
+    pub(crate) fn feed_bytes(&mut self, message: Bytes) {
+        self.totals.messages_sent += 1;
+        self.totals.bytes_sent += message.len() as u64;
+        self.outgoing.feed(as_line(message, self.incoming.is_crlf()));
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Item> {
+        if self.over {
+            return Some(Item::End);
+        }
+        if let Some(line) = self.incoming.take() {
+            self.totals.messages_received += 1;
+            self.totals.bytes_received += line.len() as u64;
+            return Some(Item::Message(line));
+        }
+        self.over = self.eof;
+        self.over.then_some(Item::End)
+    }
+
+    pub(crate) fn has_item(&self) -> bool {
+        self.eof || self.incoming.has_line()
+    }
+
+    /// The application sends no more and takes no more.
+    pub(crate) fn leave(&mut self) {
+        self.finished = true;
+        self.leaving = true;
+        self.over |= self.eof && !self.incoming.has_line();
+    }
+
+    pub(crate) fn close(&mut self, code: CloseCode) {
+        self.closing.get_or_insert(code);
+    }
+
+    /// Both directions have ended, and everything was taken.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.fin && self.over
+    }
+
+    /// Whether everything that was sent is written: more there is not to know.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.outgoing.is_written() && (self.fin || !self.finished || !self.up)
+    }
+
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        self.outgoing.unwritten() as u64
+    }
+
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.totals.messages_sent - self.unacknowledged()
+    }
+
+    pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
+        if std::mem::replace(&mut self.taken, true) { Vec::new() } else { self.outgoing.kept() }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.finished || self.closing.is_some()
+    }
+
+    /// Nothing is left to tell the peer.
+    pub(crate) fn has_told_end(&self) -> bool {
+        self.fin || (self.closing.is_some() && !self.up)
+    }
+
+    /// The link has served: the peer has gone as well, or is not waited for.
+    pub(crate) fn has_parted(&self) -> bool {
+        match self.closing {
+            None => false,
+            Some(CloseCode::Aborted) => true,
+            Some(_) => self.fin && self.eof,
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    pub(crate) fn discard(&mut self) {
+        self.incoming.discard();
+        self.outgoing.discard();
+    }
+
+    /// What is not known of the last link's lines, once.
+    pub(crate) fn take_unanswered(&mut self) -> Unanswered {
+        std::mem::take(&mut self.unanswered)
+    }
+}
+
+/// The link's side.
+impl Exchange {
+    fn start_link(&mut self, now: Instant) {
+        self.generation += 1;
+        self.up = true;
+        (self.fin, self.beat_due, self.progress) = (false, false, false);
+        match &mut self.role {
+            Role::Client(patience) => patience.restart(now),
+            Role::Server(_) => {}
+        }
+    }
+
+    /// A client's socket is connected: a new link is up.
+    pub(crate) fn connected(&mut self, now: Instant) -> Opened {
+        self.start_link(now);
+        match self.generation {
+            1 => Opened::First,
+            _ => Opened::Anew { waiting: self.unacknowledged() },
+        }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The link is gone. So many bytes of what [`fill`](Exchange::fill) has
+    /// given out last were not written.
+    pub(crate) fn link_lost(&mut self, unwritten: usize) {
+        self.up = false;
+        self.beat_due = false;
+        self.incoming.cut();
+        self.give_up_unanswered(unwritten);
+    }
+
+    fn give_up_unanswered(&mut self, unwritten: usize) {
+        self.unanswered = self.outgoing.cut(unwritten);
+        self.totals.unanswered += self.unanswered.count();
+    }
+
+    /// Whether the present link carried a reply. There are no frames, and a
+    /// link that stays up is all that can be had of an idle server.
+    pub(crate) fn proof(&self) -> (bool, bool) {
+        (self.progress, true)
+    }
+
+    /// Whether the link is to be read at present. The peer keeps to no window,
+    /// so what the application does not take stays where it is.
+    pub(crate) fn may_read(&self) -> bool {
+        !self.eof && (self.leaving || !self.incoming.is_full())
+    }
+
+    /// The peer's stream has ended, and ours has not.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.up && self.eof && !self.fin
+    }
+
+    pub(crate) fn heard(&mut self, now: Instant) {
+        match &mut self.role {
+            Role::Client(patience) => patience.heard(),
+            Role::Server(vigil) => vigil.heard(now),
+        }
+    }
+
+    /// Takes what has come over the link of that generation. Returns whether
+    /// there was anything.
+    pub(crate) fn hear(
+        &mut self,
+        generation: u64,
+        decoder: &mut Decoder,
+        now: Instant,
+    ) -> Result<bool, Violation> {
+        let bytes = decoder.take_all();
+        if bytes.is_empty() || generation != self.generation || !self.up {
+            return Ok(false);
+        }
+        if self.leaving {
+            return Ok(true);
+        }
+        let Exchange { role, incoming, outgoing, progress, .. } = self;
+        incoming.push(bytes, &mut |found| note(role, outgoing, progress, found, now))?;
+        if let Role::Server(vigil) = role {
+            vigil.may_be_heartbeat(incoming.may_be_heartbeat(), now);
+        }
+        Ok(true)
+    }
+
+    /// The peer's end of the stream. Returns whether the link has no use any
+    /// more: a server that ends before we did has gone, and is looked for.
+    pub(crate) fn end(&mut self, now: Instant) -> Result<bool, Violation> {
+        let Exchange { role, incoming, outgoing, progress, .. } = self;
+        if !self.leaving {
+            incoming.end(&mut |found| note(role, outgoing, progress, found, now))?;
+        }
+        if let Role::Client(_) = self.role
+            && !self.fin
+        {
+            return Ok(true);
+        }
+        self.eof = true;
+        self.over |= self.leaving && !self.incoming.has_line();
+        self.give_up_unanswered(0);
+        Ok(false)
+    }
+
+    /// Moves what is to be written next into `batch`, which is empty.
+    pub(crate) fn fill(&mut self, batch: &mut Batch) {
+        if !self.has_output() {
+            return;
+        }
+        self.outgoing.fill(batch);
+        // Alone, or not at all.
+        if std::mem::take(&mut self.beat_due) && batch.is_empty() {
+            batch.push(Bytes::from_static(MARK));
+        }
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
+        let may_write = self.up && self.closing != Some(CloseCode::Aborted);
+        may_write && (self.beat_due || self.outgoing.has_output())
+    }
+
+    /// What [`fill`](Exchange::fill) gave out was written.
+    pub(crate) fn sent(&mut self, now: Instant) {
+        let lines = self.outgoing.written();
+        match &mut self.role {
+            Role::Client(patience) => patience.sent(self.outgoing.waits_for_reply(), now),
+            Role::Server(vigil) if lines => vigil.replied(now),
+            Role::Server(_) => {}
+        }
+    }
+
+    /// Whether the peer is to be told now that there are no more sends; once
+    /// for each link.
+    pub(crate) fn take_fin(&mut self) -> bool {
+        let due = self.up && self.finished && !self.fin && self.outgoing.is_written();
+        self.fin |= due;
+        due
+    }
+
+    /// Looks after the times. Returns how long the peer was silent, if that is
+    /// too long.
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<Duration> {
+        if !self.up || self.eof {
+            return None;
+        }
+        match &mut self.role {
+            Role::Client(patience) => {
+                let idle = self.outgoing.is_idle() && !self.finished;
+                self.beat_due |= idle && patience.beat(now);
+                patience.judge(now)
+            }
+            Role::Server(vigil) => vigil.judge(now),
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if !self.up || self.eof {
+            return None;
+        }
+        match &self.role {
+            Role::Client(patience) => {
+                let idle = self.outgoing.is_idle() && !self.finished;
+                let beat = patience.beat_at().filter(|_| idle);
+                beat.into_iter().chain(patience.dead_at()).min()
+            }
+            Role::Server(vigil) => vigil.dead_at(),
+        }
+    }
+
+    /// Whoever looks after the times came `late`: the peer is given that much more.
+    pub(crate) fn overslept(&mut self, late: Duration) {
+        match &mut self.role {
+            Role::Client(patience) => patience.overslept(late),
+            Role::Server(vigil) => vigil.overslept(late),
+        }
+    }
+
+    /// Bytes of the peer wait to be read: it lives.
+    pub(crate) fn has_queued(&mut self) {
+        match &mut self.role {
+            Role::Client(patience) => patience.excuse(),
+            Role::Server(vigil) => vigil.excuse(),
+        }
+    }
+
+    pub(crate) fn own_max_message(&self) -> u32 {
+        self.limits.max_message
+    }
+
+    /// What is reserved for what came in.
+    #[cfg(test)]
+    fn memory(&self) -> usize {
+        self.incoming.memory()
+    }
+}
+
+/// What the peer said means something to both directions.
+fn note(role: &mut Role, outgoing: &mut Outgoing, progress: &mut bool, found: Found, now: Instant) {
+    match role {
+        Role::Client(patience) => {
+            *progress = true;
+            outgoing.answered();
+            patience.answered(outgoing.waits_for_reply(), now);
+        }
+        Role::Server(vigil) => {
+            *progress |= found == Found::Line;
+            vigil.found(found, now);
+        }
+    }
+}
+
+/// A message as a line, with the end that the peer expects.
+fn as_line(message: Bytes, crlf: bool) -> Bytes {
+    let text = message.strip_suffix(b"\n");
+    let fine = match (&text, crlf) {
+        (None, _) => false,
+        (Some(text), true) => text.ends_with(b"\r"),
+        (Some(_), false) => true,
+    };
+    if fine {
+        return message;
+    }
+    let text = text.unwrap_or(&message);
+    let mut line = BytesMut::with_capacity(text.len() + 2);
+    line.extend_from_slice(text);
+    line.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
+    line.freeze()
+}

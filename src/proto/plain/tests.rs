@@ -1,0 +1,716 @@
+#![expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
+
+use super::*;
+use crate::proto::choices::rounds;
+
+const LIMITS: Limits = Limits { window: 1000, max_message: 200 };
+const SECOND: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(10);
+const MANNERS: Manners =
+    Manners { interval: Some(INTERVAL), reply_timeout: None, lock_step: false };
+
+/// An exchange on a link, and the bytes that it writes there.
+struct Side {
+    exchange: Exchange,
+    decoder: Decoder,
+    batch: Batch,
+    origin: Instant,
+    now: Instant,
+    /// What the socket takes.
+    room: usize,
+    written: Vec<u8>,
+}
+
+impl Side {
+    fn client(manners: Manners) -> Side {
+        let now = Instant::now();
+        let mut side = Side::new(Exchange::client(LIMITS, manners, now), now);
+        assert_eq!(side.exchange.connected(now), Opened::First);
+        side
+    }
+
+    fn server() -> Side {
+        let now = Instant::now();
+        Side::new(Exchange::server(LIMITS, now), now)
+    }
+
+    fn new(exchange: Exchange, now: Instant) -> Side {
+        let (decoder, batch) = (Decoder::new(), Batch::default());
+        Side { exchange, decoder, batch, origin: now, now, room: usize::MAX, written: Vec::new() }
+    }
+
+    fn at(&self) -> Duration {
+        self.now - self.origin
+    }
+
+    fn feed(&mut self, line: &str) -> &mut Side {
+        self.exchange.feed(line.as_bytes());
+        self
+    }
+
+    /// Writes as the monitor does: what fits. Returns the bytes of this turn.
+    fn write(&mut self) -> Vec<u8> {
+        let before = self.written.len();
+        loop {
+            if self.batch.is_empty() {
+                self.exchange.fill(&mut self.batch);
+            }
+            if self.batch.is_empty() {
+                break;
+            }
+            let bytes: Vec<u8> = self.batch.slices().flat_map(|slice| slice.to_vec()).collect();
+            let taken = bytes.len().min(self.room);
+            self.written.extend_from_slice(&bytes[..taken]);
+            self.batch.advance(taken);
+            self.room -= taken;
+            if !self.batch.is_empty() {
+                break;
+            }
+            self.exchange.sent(self.now);
+        }
+        self.written[before..].to_vec()
+    }
+
+    fn hear(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Violation> {
+        let mut bytes = bytes.as_ref();
+        while !bytes.is_empty() {
+            let space = self.decoder.space();
+            let n = space.len().min(bytes.len());
+            space[..n].copy_from_slice(&bytes[..n]);
+            self.decoder.filled(n);
+            bytes = &bytes[n..];
+            self.exchange.heard(self.now);
+            let generation = self.exchange.generation();
+            while self.exchange.hear(generation, &mut self.decoder, self.now)? {}
+        }
+        Ok(())
+    }
+
+    fn says(&mut self, text: &str) {
+        self.hear(text).unwrap();
+    }
+
+    fn takes(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| match self.exchange.take() {
+            Some(Item::Message(line)) => Some(String::from_utf8(line.to_vec()).unwrap()),
+            Some(Item::End) | None => None,
+        })
+        .collect()
+    }
+
+    /// Lets the times come until then, and returns what was written when, or
+    /// when the peer was judged dead.
+    fn run(&mut self, until: Duration) -> (Vec<(u64, String)>, Option<u64>) {
+        let mut writes = Vec::new();
+        while let Some(next) = self.exchange.deadline().filter(|next| *next <= self.origin + until)
+        {
+            assert!(next > self.now || self.at().is_zero(), "a deadline in the past");
+            self.now = next;
+            if self.exchange.tick(self.now).is_some() {
+                return (writes, Some(self.at().as_secs()));
+            }
+            let bytes = self.write();
+            if !bytes.is_empty() {
+                writes.push((self.at().as_secs(), String::from_utf8(bytes).unwrap()));
+            }
+        }
+        self.now = self.origin + until;
+        (writes, None)
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let (writes, dead) = self.run(self.at() + time);
+        assert_eq!((writes, dead), (Vec::new(), None));
+    }
+
+    /// The link is cut with what it has not written. Returns what is unknown.
+    fn cut(&mut self) -> Vec<String> {
+        let rest = std::mem::take(&mut self.batch).len();
+        self.exchange.link_lost(rest);
+        self.decoder = Decoder::new();
+        let Unanswered { lines, forgotten } = self.exchange.take_unanswered();
+        assert_eq!(forgotten, 0);
+        lines.iter().map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
+    }
+
+    fn connect(&mut self, room: usize) -> u64 {
+        self.room = room;
+        self.written.clear();
+        match self.exchange.connected(self.now) {
+            Opened::Anew { waiting } => waiting,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What the stream means, found in a naive way: whole.
+fn naive(mut stream: &[u8]) -> (Vec<Vec<u8>>, usize) {
+    let (mut lines, mut heartbeats) = (Vec::new(), 0);
+    while !stream.is_empty() {
+        let newline = |rest: &[u8]| rest.starts_with(b"\n") || rest.starts_with(b"\r\n");
+        let whole = |rest: &[u8]| rest != b"\r";
+        if let Some(rest) = stream.strip_prefix(MARK)
+            && !newline(rest)
+            && whole(rest)
+        {
+            heartbeats += 1;
+            stream = rest;
+            continue;
+        }
+        let end = stream.iter().position(|&byte| byte == b'\n');
+        let (line, rest) = stream.split_at(end.map_or(stream.len(), |at| at + 1));
+        lines.push(line.to_vec());
+        stream = rest;
+    }
+    (lines, heartbeats)
+}
+
+/// What `Incoming` makes of the stream in pieces of these sizes, in turn.
+fn in_pieces(stream: &[u8], sizes: &[usize]) -> (Vec<Vec<u8>>, usize) {
+    let limits = Limits { window: 1 << 20, max_message: 1 << 20 };
+    let mut incoming = Incoming::of_server(limits);
+    let (mut lines, mut heartbeats) = (0, 0);
+    let mut found = |found| match found {
+        Found::Line => lines += 1,
+        Found::Heartbeat => heartbeats += 1,
+    };
+    let mut rest = stream;
+    for size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, behind) = rest.split_at((*size).clamp(1, rest.len()));
+        incoming.push(piece, &mut found).unwrap();
+        rest = behind;
+    }
+    incoming.end(&mut found).unwrap();
+    let taken: Vec<Vec<u8>> = std::iter::from_fn(|| incoming.take()).map(|l| l.to_vec()).collect();
+    assert_eq!(taken.len(), lines, "{:?}", stream.escape_ascii());
+    (taken, heartbeats)
+}
+
+// Trap 20.
+#[test]
+fn heartbeats_are_found_in_any_pieces() {
+    type Case<'a> = (&'a [u8], &'a [&'a [u8]], usize);
+    let cases: [Case<'_>; 16] = [
+        (b"keepalive", &[], 1),
+        (b"keepalivekeepalivekeepalive", &[], 3),
+        (b"keepalivekeepalivehello\n", &[b"hello\n"], 2),
+        (b"keepalive\n", &[b"keepalive\n"], 0),
+        (b"keepalivekeepalive\n", &[b"keepalive\n"], 1),
+        (b"hello\nkeepalivekeepalive", &[b"hello\n"], 2),
+        (b"hello keepalive\n", &[b"hello keepalive\n"], 0),
+        (b"keepalive\nkeepalive", &[b"keepalive\n"], 1),
+        (b"kkeepalive\n", &[b"kkeepalive\n"], 0),
+        (b"keep\nalive\n", &[b"keep\n", b"alive\n"], 0),
+        (b"keepali", &[b"keepali"], 0),
+        (b"keepalivekeepali\n", &[b"keepali\n"], 1),
+        (b"keepalive\rx\n", &[b"\rx\n"], 1),
+        (b"keepalivehello", &[b"hello"], 1),
+        (b"\n\nkeepalive \n", &[b"\n", b"\n", b" \n"], 1),
+        (b"Keepalive\n", &[b"Keepalive\n"], 0),
+    ];
+    for (stream, lines, heartbeats) in cases {
+        let expected = (lines.iter().map(|line| line.to_vec()).collect(), heartbeats);
+        assert_eq!(naive(stream), expected, "{:?}", stream.escape_ascii());
+        for at in 1..=stream.len() {
+            let got = in_pieces(stream, &[at, usize::MAX]);
+            assert_eq!(got, expected, "{:?} in two at {at}", stream.escape_ascii());
+        }
+        assert_eq!(in_pieces(stream, &[1]), expected, "{:?} by the byte", stream.escape_ascii());
+    }
+}
+
+#[test]
+fn any_stream_means_the_same_in_any_pieces() {
+    for seed in 0..rounds(5000) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let parts: [&[u8]; 8] =
+            [b"keepalive", b"keep", b"alive", b"\n", b"k", b"hello", b"\x00\xff", b"\r"];
+        // The first line is not telnet's.
+        let stream: Vec<u8> = std::iter::once(&b"x\n"[..])
+            .chain(std::iter::repeat_with(|| parts[rng.usize(..parts.len())]).take(20))
+            .flatten()
+            .copied()
+            .collect();
+        let sizes: Vec<usize> = (0..5).map(|_| rng.usize(1..12)).collect();
+        let (got, expected) = (in_pieces(&stream, &sizes), naive(&stream));
+        assert_eq!(got, expected, "seed {seed}: {:?} in {sizes:?}", stream.escape_ascii());
+    }
+}
+
+#[test]
+fn a_client_takes_what_looks_like_a_heartbeat_for_text() {
+    let mut client = Side::client(MANNERS);
+    client.says("keepalivekeepalive");
+    client.says("x\n");
+    assert_eq!(client.takes(), ["keepalivekeepalivex\n"]);
+}
+
+#[test]
+fn telnet_is_answered_in_kind() {
+    let mut server = Side::server();
+    server.says("hello\r\nkeepalive\r\nlast\n");
+    assert_eq!(server.takes(), ["hello\n", "keepalive\n", "last\n"]);
+    server.feed("one\n").feed("two\r\n").feed("three").feed("");
+    assert_eq!(server.write(), b"one\r\ntwo\r\nthree\r\n\r\n");
+    // Who began otherwise gets what is sent, and nothing is taken from what came.
+    let mut server = Side::server();
+    server.says("hello\nkeepalive\r\nx\r\n");
+    assert_eq!(server.takes(), ["hello\n", "keepalive\r\n", "x\r\n"]);
+    server.feed("one\n").feed("two\r\n").feed("three").feed("");
+    assert_eq!(server.write(), b"one\ntwo\r\nthree\n\n");
+    let mut client = Side::client(MANNERS);
+    client.says("hello\r\n");
+    assert_eq!(client.takes(), ["hello\r\n"]);
+    client.feed("one\n");
+    assert_eq!(client.write(), b"one\n");
+}
+
+#[test]
+fn a_line_has_a_limit() {
+    let fits = "x".repeat(199) + "\n";
+    for (line, ok) in [(fits.clone(), true), ("x".to_string() + &fits, false)] {
+        for size in [1, 7, 300] {
+            let mut server = Side::server();
+            let result = line.as_bytes().chunks(size).try_for_each(|piece| server.hear(piece));
+            assert_eq!(result.is_ok(), ok, "{} bytes by {size}", line.len());
+        }
+    }
+    // And without ever a newline.
+    let mut server = Side::server();
+    let endless = [b'x'; 64];
+    let most = (0..1000).take_while(|_| server.hear(endless).is_ok()).count();
+    assert_eq!(most, 200 / 64);
+    assert!(server.exchange.memory() < 4096);
+}
+
+/// The shortest lines cost no more memory than their bytes.
+#[test]
+fn what_is_not_taken_is_not_read() {
+    let mut server = Side::server();
+    for _ in 0..10 {
+        assert!(server.exchange.may_read());
+        server.says(&"\n".repeat(100));
+    }
+    assert!(!server.exchange.may_read());
+    assert!(server.exchange.memory() <= 2048, "{}", server.exchange.memory());
+    assert_eq!(server.takes().len(), 1000);
+    assert!(server.exchange.may_read());
+    // A line as long as the window is read to its end.
+    let limits = Limits { window: 10, max_message: 10 };
+    let mut exchange = Exchange::server(limits, server.now);
+    let mut decoder = Decoder::new();
+    decoder.space()[..9].copy_from_slice(b"123456789");
+    decoder.filled(9);
+    assert_eq!(exchange.hear(1, &mut decoder, server.now), Ok(true));
+    assert!(exchange.may_read());
+}
+
+#[test]
+fn a_last_line_needs_no_newline() {
+    let mut server = Side::server();
+    server.says("one\ntwo");
+    assert_eq!(server.takes(), ["one\n"]);
+    assert_eq!(server.exchange.end(server.now), Ok(false));
+    assert_eq!(server.takes(), ["two"]);
+    assert_eq!(server.exchange.take(), Some(Item::End));
+    // Its replies still go out, and the end of them.
+    assert!(server.exchange.is_deaf() && !server.exchange.is_complete());
+    server.feed("two").exchange.finish();
+    assert!(!server.exchange.take_fin(), "before the last line");
+    assert_eq!(server.write(), b"two\n");
+    assert!(server.exchange.take_fin() && !server.exchange.take_fin());
+    assert!(server.exchange.is_complete());
+}
+
+/// What becomes of three lines when the link is cut after so many bytes.
+#[test]
+fn a_line_that_is_cut_is_sent_again_and_one_that_may_be_there_is_announced() {
+    let lines = ["first\n", "second\n", "third\n"];
+    let all = lines.concat();
+    for room in 0..=all.len() {
+        for replies in 0..=2 {
+            let mut client = Side::client(MANNERS);
+            client.room = room;
+            for line in lines {
+                client.feed(line);
+            }
+            client.write();
+            let whole = all[..room].matches('\n').count();
+            let answered = replies.min(whole);
+            (0..answered).for_each(|_| client.says("reply\n"));
+            let unknown = client.cut();
+            assert_eq!(unknown, lines[answered..whole], "cut at {room}");
+            assert_eq!(client.exchange.totals().unanswered, (whole - answered) as u64);
+            assert_eq!(client.connect(usize::MAX), (3 - whole) as u64);
+            client.write();
+            assert_eq!(client.written, lines[whole..].concat().into_bytes(), "cut at {room}");
+        }
+    }
+}
+
+fn whole_lines(written: &[u8]) -> Vec<String> {
+    let lines = written.split_inclusive(|&byte| byte == b'\n');
+    let whole = lines.filter(|line| line.ends_with(b"\n"));
+    whole.map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
+}
+
+/// Over all links each line is written as a whole once, in order, and what was
+/// not answered when a link goes is announced.
+#[test]
+fn cuts_neither_lose_nor_double_a_line() {
+    for seed in 0..rounds(2000) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut client = Side::client(Manners { lock_step: rng.bool(), ..MANNERS });
+        let (mut fed, mut answered, mut whole) = (0, 0, Vec::new());
+        client.room = 0;
+        for _ in 0..60 {
+            match rng.u8(..5) {
+                // No more than a window remembers.
+                0 | 1 if fed < 14 => {
+                    client.feed(&format!("{fed:03}\n"));
+                    fed += 1;
+                }
+                2 => {
+                    client.room = rng.usize(..20);
+                    client.write();
+                }
+                3 if answered < whole_lines(&client.written).len() => {
+                    client.says("reply\n");
+                    answered += 1;
+                }
+                4 => {
+                    let lines = whole_lines(&client.written);
+                    assert_eq!(client.cut(), lines[answered..], "seed {seed}");
+                    whole.extend(lines);
+                    answered = 0;
+                    client.connect(0);
+                }
+                _ => {}
+            }
+        }
+        whole.extend(whole_lines(&client.written));
+        client.cut();
+        // On the last link everything is answered.
+        client.connect(usize::MAX);
+        loop {
+            let lines = whole_lines(&client.write());
+            if lines.is_empty() {
+                break;
+            }
+            lines.iter().for_each(|_| client.says("reply\n"));
+            whole.extend(lines);
+        }
+        let expected: Vec<String> = (0..fed).map(|n| format!("{n:03}\n")).collect();
+        assert_eq!(whole, expected, "seed {seed}");
+        assert!(client.exchange.is_acknowledged());
+    }
+}
+
+/// Of what a thread was just writing nothing is known, wherever it was.
+#[test]
+fn what_was_being_written_is_announced() {
+    let mut client = Side::client(MANNERS);
+    client.feed("in its hands\n");
+    client.exchange.fill(&mut client.batch);
+    client.feed("waiting\n");
+    client.exchange.link_lost(0);
+    assert_eq!(client.exchange.take_unanswered().lines, ["in its hands\n"]);
+    assert_eq!(client.exchange.unacknowledged(), 1);
+}
+
+#[test]
+fn the_oldest_unanswered_lines_are_forgotten_and_never_block() {
+    let mut client = Side::client(MANNERS);
+    for n in 0..1000 {
+        assert!(client.exchange.has_room(), "line {n}");
+        client.feed(&format!("{n}\n")).write();
+    }
+    // Replies are for the oldest, remembered or not.
+    client.says("reply\n");
+    client.exchange.link_lost(0);
+    let Unanswered { lines, forgotten } = client.exchange.take_unanswered();
+    assert_eq!((lines.len(), lines.len() as u64 + forgotten), (1000 / (4 + 64), 999));
+    assert_eq!(lines.last().map(|line| &line[..]), Some(&b"999\n"[..]));
+    // What cannot be written does block.
+    client.connect(0);
+    let fed = (0..1000).take_while(|_| {
+        client.exchange.has_room() && {
+            client.feed("x\n");
+            true
+        }
+    });
+    assert_eq!(fed.count(), 1000_usize.div_ceil(2 + 64));
+}
+
+#[test]
+fn in_lock_step_a_line_waits_for_the_reply_to_the_last() {
+    let mut client = Side::client(Manners { lock_step: true, ..MANNERS });
+    client.feed("one\n").feed("two\n").feed("three\n");
+    assert_eq!(client.write(), b"one\n");
+    assert_eq!(client.write(), b"");
+    client.says("1\n");
+    assert_eq!(client.write(), b"two\n");
+    // Lost unanswered, it holds up no other.
+    assert_eq!(client.cut(), ["two\n"]);
+    client.connect(usize::MAX);
+    assert_eq!(client.write(), b"three\n");
+}
+
+#[test]
+fn an_idle_client_that_is_served_beats_every_interval() {
+    let mut client = Side::client(MANNERS);
+    client.feed("hello\n").write();
+    client.says("reply\n");
+    let beat = |at| (at, "keepalive".to_string());
+    let (writes, dead) = client.run(35 * SECOND);
+    assert_eq!((writes, dead), (vec![beat(10), beat(20), beat(30)], None));
+    // A line is as good, and the reply to it allows the next.
+    client.feed("again\n").write();
+    client.says("reply\n");
+    assert_eq!(client.run(54 * SECOND).0, [beat(45)]);
+    let mut silent = Side::client(Manners { interval: None, ..MANNERS });
+    silent.says("hello\n");
+    assert_eq!(silent.run(1000 * SECOND), (vec![], None));
+}
+
+/// The classic server reads a heap of heartbeats as a message.
+#[test]
+fn no_heartbeat_while_a_line_waits_for_its_reply() {
+    let mut client = Side::client(MANNERS);
+    client.feed("one\n").feed("two\n").write();
+    client.wait(1000 * SECOND);
+    // Nor if somebody looks who was not asked to.
+    assert_eq!(client.exchange.tick(client.now), None);
+    assert_eq!(client.write(), b"");
+    client.says("1\n");
+    client.wait(1000 * SECOND);
+    client.says("2\n");
+    assert_eq!(client.run(client.at() + INTERVAL).0.len(), 1);
+    // Nor while one waits to be written: a heartbeat goes alone.
+    client.room = 0;
+    client.now += INTERVAL;
+    client.exchange.tick(client.now);
+    client.feed("three\n");
+    client.room = usize::MAX;
+    assert_eq!(client.write(), b"three\n");
+    client.says("3\n");
+    assert_eq!(client.write(), b"");
+}
+
+/// A server that is busy with another client has accepted nobody, and connects
+/// all the same.
+#[test]
+fn one_heartbeat_at_most_before_the_server_says_something() {
+    let mut client = Side::client(MANNERS);
+    for _ in 0..3 {
+        let (writes, _) = client.run(client.at() + 100 * INTERVAL);
+        assert_eq!(writes.len(), 1, "{writes:?}");
+        assert_eq!(client.cut(), [""; 0]);
+        client.connect(usize::MAX);
+    }
+    client.says("welcome\n");
+    assert_eq!(client.run(client.at() + 10 * INTERVAL).0.len(), 10);
+}
+
+#[test]
+fn a_client_beats_no_more_when_it_has_finished() {
+    let mut client = Side::client(MANNERS);
+    client.says("welcome\n");
+    client.exchange.finish();
+    assert!(client.exchange.take_fin());
+    client.wait(1000 * SECOND);
+    // The end is one only now.
+    assert_eq!(client.exchange.end(client.now), Ok(false));
+    client.takes();
+    assert!(client.exchange.is_complete());
+}
+
+#[test]
+fn an_end_before_ours_is_a_lost_link() {
+    let mut client = Side::client(MANNERS);
+    client.feed("hello\n").write();
+    client.says("rep");
+    assert_eq!(client.exchange.end(client.now), Ok(true));
+    assert_eq!(client.cut(), [""; 0], "it was answered");
+    assert_eq!(client.takes(), ["rep"]);
+    assert!(!client.exchange.has_item());
+    // What a broken link leaves unfinished is no message.
+    client.connect(usize::MAX);
+    client.says("rep");
+    client.cut();
+    client.connect(usize::MAX);
+    client.says("ly\n");
+    assert_eq!(client.takes(), ["ly\n"]);
+    // With lines still to be written, there is no end either.
+    client.room = 3;
+    client.feed("hello\n").write();
+    client.exchange.finish();
+    assert!(!client.exchange.take_fin());
+    assert_eq!(client.exchange.end(client.now), Ok(true));
+    client.cut();
+    client.connect(usize::MAX);
+    assert_eq!(client.write(), b"hello\n");
+    assert!(client.exchange.take_fin());
+    assert_eq!(client.exchange.end(client.now), Ok(false));
+    assert_eq!(client.exchange.take_unanswered().lines, ["hello\n"]);
+}
+
+#[test]
+fn no_reply_in_time_is_death() {
+    let manners = Manners { reply_timeout: Some(7 * SECOND), ..MANNERS };
+    let mut client = Side::client(manners);
+    client.wait(5 * SECOND);
+    client.feed("one\n").write();
+    client.wait(6 * SECOND);
+    client.feed("two\n").write();
+    client.says("1\n");
+    // The second has its time from then on.
+    assert_eq!(client.run(100 * SECOND), (vec![], Some(18)));
+    assert_eq!(client.cut(), ["two\n"]);
+    client.connect(usize::MAX);
+    assert_eq!(client.run(client.at() + 1000 * SECOND).1, None);
+    // Bytes that wait to be read are life, until they are read; so is a judge who overslept.
+    client.feed("three\n").write();
+    let written = client.at();
+    client.exchange.has_queued();
+    client.wait(100 * SECOND);
+    client.says("3");
+    client.exchange.overslept(100 * SECOND);
+    assert_eq!(client.run(written + 1000 * SECOND).1, Some((written + 107 * SECOND).as_secs()));
+}
+
+/// When a server gives up a client that did this, and then nothing.
+fn reclaimed(doing: impl FnOnce(&mut Side)) -> Option<u64> {
+    let mut server = Side::server();
+    doing(&mut server);
+    server.run(100_000 * SECOND).1
+}
+
+#[test]
+fn a_client_that_has_sent_heartbeats_is_reclaimed_when_it_falls_silent() {
+    let beats = |every: u32, count: u32| {
+        reclaimed(move |server| {
+            for _ in 0..count {
+                server.wait(every * SECOND);
+                server.says("keepalive");
+            }
+        })
+    };
+    assert_eq!(beats(10, 1), Some(10 + 30));
+    assert_eq!(beats(10, 5), Some(50 + 30));
+    assert_eq!(beats(1, 5), Some(5 + 30));
+    assert_eq!(beats(60, 1), Some(60 + 180));
+    assert_eq!(beats(60, 5), Some(300 + 180));
+}
+
+#[test]
+fn a_client_that_never_sent_one_is_left_alone() {
+    assert_eq!(reclaimed(|_| ()), None);
+    assert_eq!(reclaimed(|server| server.says("hello\nkeepalive\n")), None);
+    let typed = reclaimed(|server| {
+        server.says("keepalive");
+        server.wait(5 * SECOND);
+        server.says("\n");
+    });
+    assert_eq!(typed, None, "it was a line");
+}
+
+#[test]
+fn the_spacing_is_the_longest_between_two_with_nothing_in_between() {
+    // A client that talked for an hour, and then fell silent.
+    let talked = reclaimed(|server| {
+        server.wait(3600 * SECOND);
+        for _ in 0..3 {
+            server.says("keepalive");
+            server.wait(20 * SECOND);
+        }
+        server.says("hello\n");
+        server.takes();
+        server.feed("reply").write();
+        server.wait(50 * SECOND);
+        server.says("keepalive");
+    });
+    assert_eq!(talked, Some(3600 + 60 + 50 + 60));
+    // Held up on their way, they say nothing of the time between them.
+    let glued = reclaimed(|server| {
+        for _ in 0..3 {
+            server.wait(50 * SECOND);
+            server.says("keepalivekeepalive");
+        }
+    });
+    assert_eq!(glued, Some(150 + 150));
+}
+
+/// The classic client waits for its reply without heartbeats.
+#[test]
+fn a_client_that_waits_for_its_reply_is_not_reclaimed() {
+    assert_eq!(reclaimed(|server| server.says("keepalivehello\n")), None);
+    let answered = reclaimed(|server| {
+        server.says("keepalivehello\n");
+        server.wait(1000 * SECOND);
+        server.feed("reply").write();
+    });
+    assert_eq!(answered, Some(1030));
+    let not_waiting = reclaimed(|server| {
+        server.says("keepalivehello\n");
+        server.wait(10 * SECOND);
+        server.says("keepalive");
+    });
+    assert_eq!(not_waiting, Some(40));
+}
+
+#[test]
+fn queued_bytes_and_a_judge_who_overslept_put_a_verdict_off() {
+    let mut server = Side::server();
+    server.says("keepalive");
+    server.exchange.has_queued();
+    assert_eq!(server.exchange.deadline(), None);
+    server.says("keepalive");
+    server.exchange.overslept(100 * SECOND);
+    assert_eq!(server.run(1000 * SECOND).1, Some(130));
+}
+
+#[test]
+fn a_late_thread_changes_nothing_on_the_next_link() {
+    let mut client = Side::client(MANNERS);
+    client.decoder.space()[..3].copy_from_slice(b"hi\n");
+    client.decoder.filled(3);
+    client.exchange.link_lost(0);
+    client.exchange.connected(client.now);
+    assert_eq!(client.exchange.hear(1, &mut client.decoder, client.now), Ok(false));
+    assert!(!client.exchange.has_item());
+}
+
+#[test]
+fn other_protocols_are_told_by_their_first_byte() {
+    let plain = (0..=255).filter(|&byte| begins_text(byte)).count();
+    assert_eq!(plain, 256 - 31);
+    for byte in [b'\t', b'\n', b'\r', b' ', b'G', b'k', 0xC3, 0xE4, 0x81] {
+        assert!(begins_text(byte), "{byte:#x}");
+    }
+    for byte in [0, 1, 3, 0x16, 0x1B, 0x7F, 0xFF] {
+        assert!(!begins_text(byte), "{byte:#x}");
+    }
+}
+
+#[test]
+fn an_abort_writes_nothing_more() {
+    let mut server = Side::server();
+    server.feed("hello").exchange.close(CloseCode::Aborted);
+    assert!(server.exchange.has_parted() && !server.exchange.has_output());
+    assert_eq!(server.write(), b"");
+    // Closed in order, the link stays until the peer has ended it as well.
+    let mut server = Side::server();
+    server.feed("hello").exchange.leave();
+    assert!(!server.exchange.is_acknowledged());
+    server.write();
+    assert!(server.exchange.take_fin() && server.exchange.is_acknowledged());
+    server.exchange.close(CloseCode::Closed);
+    assert!(!server.exchange.has_parted() && server.exchange.may_read());
+    server.says("too late\n");
+    assert_eq!(server.exchange.end(server.now), Ok(false));
+    assert!(server.exchange.has_parted() && server.takes().is_empty());
+}

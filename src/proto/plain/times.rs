@@ -1,0 +1,193 @@
+//! When a client sends a heartbeat, and when silence is death.
+
+use std::time::{Duration, Instant};
+
+use super::Manners;
+use super::incoming::Found;
+
+/// A peer that has sent heartbeats is believed in for at least this long.
+pub(super) const LEAST: Duration = Duration::from_secs(30);
+/// And for so many times the time between two of them.
+const SPACINGS: u32 = 3;
+/// Heartbeats that are closer together were held up on their way.
+const GLUED: Duration = Duration::from_millis(100);
+
+/// A client's times. Nothing answers its heartbeats: only for the reply to a line
+/// can it say that it waits.
+#[derive(Debug)]
+pub(super) struct Patience {
+    manners: Manners,
+    /// The last write, or the last reply: who has one to read may be about to write.
+    active: Instant,
+    /// A heartbeat was sent on this link, and a line has come over it.
+    has_beaten: bool,
+    is_served: bool,
+    /// Since when a reply is due.
+    waiting: Option<Instant>,
+    excused: bool,
+}
+
+impl Patience {
+    pub(super) fn new(manners: Manners, now: Instant) -> Patience {
+        let (has_beaten, is_served, excused) = (false, false, false);
+        Patience { manners, active: now, has_beaten, is_served, waiting: None, excused }
+    }
+
+    pub(super) fn restart(&mut self, now: Instant) {
+        *self = Patience::new(self.manners, now);
+    }
+
+    pub(super) fn heard(&mut self) {
+        self.excused = false;
+    }
+
+    /// Something was written. `waits`: a line waits for its reply.
+    pub(super) fn sent(&mut self, waits: bool, now: Instant) {
+        self.active = now;
+        if waits {
+            self.waiting.get_or_insert(now);
+        }
+    }
+
+    /// A line has come. `waits`: another one is due.
+    pub(super) fn answered(&mut self, waits: bool, now: Instant) {
+        self.is_served = true;
+        self.active = now;
+        self.waiting = waits.then_some(now);
+    }
+
+    /// Whether a heartbeat is to be sent, no line waiting.
+    pub(super) fn beat(&mut self, now: Instant) -> bool {
+        let due = self.beat_at().is_some_and(|at| now >= at);
+        if due {
+            self.has_beaten = true;
+            self.active = now;
+        }
+        due
+    }
+
+    pub(super) fn beat_at(&self) -> Option<Instant> {
+        let interval = self.manners.interval.filter(|_| self.is_served || !self.has_beaten);
+        interval.map(|interval| self.active + interval)
+    }
+
+    pub(super) fn judge(&self, now: Instant) -> Option<Duration> {
+        self.dead_at().filter(|at| now >= *at)?;
+        self.waiting.map(|since| now.saturating_duration_since(since))
+    }
+
+    pub(super) fn dead_at(&self) -> Option<Instant> {
+        let timeout = self.manners.reply_timeout.filter(|_| !self.excused)?;
+        self.waiting?.checked_add(timeout)
+    }
+
+    pub(super) fn overslept(&mut self, late: Duration) {
+        self.waiting = self.waiting.map(|since| since + late);
+    }
+
+    pub(super) fn excuse(&mut self) {
+        self.excused = true;
+    }
+}
+
+/// A server's times: a client that has sent heartbeats is dead when it falls
+/// silent, and of one that has not nothing is known.
+///
+/// The classic client sends no heartbeats while it waits for a reply. So its
+/// silence counts from there, and only if it was answered, unless it has shown
+/// since its line that it does not wait.
+#[derive(Debug)]
+pub(super) struct Vigil {
+    since: Instant,
+    /// The last byte of the peer, or the last line to it.
+    active: Instant,
+    heartbeat: Option<Instant>,
+    /// May turn out to be the beginning of a line.
+    maybe: Option<Instant>,
+    /// From the beginning to the first heartbeat, and the longest time between
+    /// two with nothing in between.
+    first: Duration,
+    spacing: Option<Duration>,
+    adjacent: bool,
+    /// A line waits for its reply.
+    owed: bool,
+    excused: bool,
+}
+
+impl Vigil {
+    pub(super) fn new(now: Instant) -> Vigil {
+        Vigil {
+            since: now,
+            active: now,
+            heartbeat: None,
+            maybe: None,
+            first: Duration::ZERO,
+            spacing: None,
+            adjacent: false,
+            owed: false,
+            excused: false,
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.active = now;
+        self.excused = false;
+    }
+
+    pub(super) fn replied(&mut self, now: Instant) {
+        self.active = now;
+        self.owed = false;
+    }
+
+    pub(super) fn found(&mut self, found: Found, now: Instant) {
+        let at = self.maybe.take().unwrap_or(now);
+        match found {
+            Found::Line => (self.owed, self.adjacent) = (true, false),
+            Found::Heartbeat => {
+                match self.heartbeat.replace(at) {
+                    None => self.first = at.saturating_duration_since(self.since),
+                    Some(before) if self.adjacent => {
+                        let spacing = at.saturating_duration_since(before);
+                        if spacing >= GLUED {
+                            self.spacing = self.spacing.max(Some(spacing));
+                        }
+                    }
+                    Some(_) => {}
+                }
+                (self.owed, self.adjacent) = (false, true);
+            }
+        }
+    }
+
+    /// The stream may have ended with a heartbeat, for now.
+    pub(super) fn may_be_heartbeat(&mut self, maybe: bool, now: Instant) {
+        self.maybe = if maybe { self.maybe.or(Some(now)) } else { None };
+    }
+
+    pub(super) fn judge(&self, now: Instant) -> Option<Duration> {
+        self.dead_at().filter(|at| now >= *at)?;
+        Some(now.saturating_duration_since(self.active))
+    }
+
+    pub(super) fn dead_at(&self) -> Option<Instant> {
+        // By the time that this is asked about, nothing came behind it.
+        let waits = self.owed && self.maybe.is_none();
+        if self.excused || waits || (self.heartbeat.is_none() && self.maybe.is_none()) {
+            return None;
+        }
+        let first = match (self.heartbeat, self.maybe) {
+            (None, Some(maybe)) => maybe.saturating_duration_since(self.since),
+            _ => self.first,
+        };
+        let patience = self.spacing.unwrap_or(first).saturating_mul(SPACINGS).max(LEAST);
+        self.active.checked_add(patience)
+    }
+
+    pub(super) fn overslept(&mut self, late: Duration) {
+        self.active += late;
+    }
+
+    pub(super) fn excuse(&mut self) {
+        self.excused = true;
+    }
+}

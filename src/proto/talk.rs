@@ -1,0 +1,381 @@
+//! The seam between the two protocols and all that carries them.
+//!
+//! The monitor ([`crate::link`]) knows links, threads and times, and asks a
+//! [`Talk`] what is to be said, what was heard, and when it is over. Which of
+//! the two protocols answers is decided here and nowhere else. Only who makes
+//! links knows which one it makes: the dialler, since a framed session begins
+//! with a handshake, and the door, where the first byte tells.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::frame::{CloseCode, Decoder, Violation};
+use super::inbox::Item;
+use super::plain::{Exchange, Unanswered};
+use super::session::{Batch, Seen, Session, Totals, Welcomed};
+use crate::Protocol;
+
+/// What a connection says and hears, over all its links.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each connection, in an Arc")]
+pub(crate) enum Talk {
+    Framed(Session),
+    Plain(Exchange),
+}
+
+impl From<Session> for Talk {
+    fn from(session: Session) -> Talk {
+        Talk::Framed(session)
+    }
+}
+
+impl From<Exchange> for Talk {
+    fn from(exchange: Exchange) -> Talk {
+        Talk::Plain(exchange)
+    }
+}
+
+/// What a new link means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    First,
+    /// See [`Welcomed::Resumed`].
+    Resumed {
+        replayed: u64,
+    },
+    /// See [`Welcomed::Restarted`].
+    Restarted {
+        unacknowledged: u64,
+    },
+    /// Nothing connects it with the one before; so many messages wait for it.
+    Anew {
+        waiting: u64,
+    },
+}
+
+impl From<Welcomed> for Opened {
+    fn from(welcomed: Welcomed) -> Opened {
+        match welcomed {
+            Welcomed::Created => Opened::First,
+            Welcomed::Resumed { replayed } => Opened::Resumed { replayed },
+            Welcomed::Restarted { unacknowledged } => Opened::Restarted { unacknowledged },
+        }
+    }
+}
+
+/// The same question to either.
+macro_rules! ask {
+    ($self:ident, $talk:ident => $answer:expr) => {
+        match $self {
+            Talk::Framed($talk) => $answer,
+            Talk::Plain($talk) => $answer,
+        }
+    };
+}
+
+impl Talk {
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self {
+            Talk::Framed(_) => Protocol::Framed,
+            Talk::Plain(_) => Protocol::Plain,
+        }
+    }
+
+    /// The session, for its handshake: nothing else has one.
+    pub(crate) fn session(&mut self) -> Option<&mut Session> {
+        match self {
+            Talk::Framed(session) => Some(session),
+            Talk::Plain(_) => None,
+        }
+    }
+}
+
+/// The application's side.
+impl Talk {
+    pub(crate) fn max_message(&self) -> usize {
+        ask!(self, talk => talk.max_message())
+    }
+
+    /// Whether another message may be fed.
+    pub(crate) fn has_room(&self) -> bool {
+        ask!(self, talk => talk.has_room())
+    }
+
+    pub(crate) fn feed(&mut self, message: &[u8]) {
+        ask!(self, talk => talk.feed(message));
+    }
+
+    pub(crate) fn feed_bytes(&mut self, message: Bytes) {
+        ask!(self, talk => talk.feed_bytes(message));
+    }
+
+    pub(crate) fn finish(&mut self) {
+        ask!(self, talk => talk.finish());
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        ask!(self, talk => talk.is_finished())
+    }
+
+    /// The application is done with the messages before.
+    pub(crate) fn consume(&mut self, now: Instant) {
+        match self {
+            Talk::Framed(session) => session.consume(now),
+            // There is nobody to tell.
+            Talk::Plain(_) => {}
+        }
+    }
+
+    /// The next message, or the end.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Item> {
+        match self {
+            Talk::Framed(session) => session.take(now),
+            Talk::Plain(exchange) => exchange.take(),
+        }
+    }
+
+    /// Whether there is something to take.
+    pub(crate) fn has_item(&self) -> bool {
+        ask!(self, talk => talk.has_item())
+    }
+
+    /// The application sends no more and takes no more.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        match self {
+            Talk::Framed(session) => session.leave(now),
+            Talk::Plain(exchange) => exchange.leave(),
+        }
+    }
+
+    /// It is to end, whatever is unacknowledged.
+    pub(crate) fn close(&mut self, code: CloseCode) {
+        ask!(self, talk => talk.close(code));
+    }
+
+    /// Both directions have ended, and everything was taken.
+    pub(crate) fn is_complete(&self) -> bool {
+        ask!(self, talk => talk.is_complete())
+    }
+
+    /// Whether the peer has everything that was sent, as far as can be known.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        ask!(self, talk => talk.is_acknowledged())
+    }
+
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        ask!(self, talk => talk.unacknowledged())
+    }
+
+    pub(crate) fn acknowledged(&self) -> u64 {
+        ask!(self, talk => talk.acknowledged())
+    }
+
+    pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
+        ask!(self, talk => talk.take_unacknowledged())
+    }
+
+    /// Messages of unknown fate, once: neither sent again nor acknowledged.
+    pub(crate) fn take_unanswered(&mut self) -> Unanswered {
+        match self {
+            // Every message of a session is one or the other.
+            Talk::Framed(_) => Unanswered::default(),
+            Talk::Plain(exchange) => exchange.take_unanswered(),
+        }
+    }
+
+    /// Whether it may end by what is left of it.
+    pub(crate) fn is_closing(&self) -> bool {
+        ask!(self, talk => talk.is_closing())
+    }
+
+    /// Whether the peer has ended it.
+    pub(crate) fn was_closed_by_peer(&self) -> bool {
+        match self {
+            Talk::Framed(session) => session.peer_closed().is_some(),
+            // An end of the stream ends one direction, or is a lost link.
+            Talk::Plain(_) => false,
+        }
+    }
+
+    /// Whether nothing is left to tell the peer, it being over.
+    pub(crate) fn has_told_end(&self) -> bool {
+        match self {
+            Talk::Framed(session) => session.peer_closed().is_some(),
+            Talk::Plain(exchange) => exchange.has_told_end(),
+        }
+    }
+
+    /// The link has served.
+    pub(crate) fn has_parted(&self) -> bool {
+        ask!(self, talk => talk.has_parted())
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        ask!(self, talk => talk.totals())
+    }
+
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        match self {
+            Talk::Framed(session) => session.round_trip(),
+            Talk::Plain(_) => None,
+        }
+    }
+
+    /// Whether a client that comes back has anything to come back to.
+    pub(crate) fn is_resumable(&self) -> bool {
+        match self {
+            Talk::Framed(session) => !session.is_unused(),
+            Talk::Plain(_) => false,
+        }
+    }
+
+    /// Frees the messages.
+    pub(crate) fn discard(&mut self) {
+        ask!(self, talk => talk.discard());
+    }
+}
+
+/// The link's side.
+impl Talk {
+    pub(crate) fn generation(&self) -> u64 {
+        ask!(self, talk => talk.generation())
+    }
+
+    /// The link is gone, and with it so many bytes of the last batch. Of what a
+    /// thread is just writing nothing is known, and it does not count.
+    pub(crate) fn link_lost(&mut self, unwritten: usize) {
+        match self {
+            Talk::Framed(session) => session.link_lost(),
+            Talk::Plain(exchange) => exchange.link_lost(unwritten),
+        }
+    }
+
+    /// Whether the present link moved things forward, and whether there was life in it.
+    pub(crate) fn proof(&self) -> (bool, bool) {
+        ask!(self, talk => talk.proof())
+    }
+
+    /// Whether the link is to be read at present.
+    pub(crate) fn may_read(&self) -> bool {
+        match self {
+            // The peer keeps to a window.
+            Talk::Framed(_) => true,
+            Talk::Plain(exchange) => exchange.may_read(),
+        }
+    }
+
+    /// Whether the peer says what it is done with, and when it is over: what
+    /// senders and closers wait for comes by reading.
+    pub(crate) fn has_answers(&self) -> bool {
+        matches!(self, Talk::Framed(_))
+    }
+
+    /// Whether nothing more can be read from a link that is still written to.
+    pub(crate) fn is_deaf(&self) -> bool {
+        match self {
+            Talk::Framed(_) => false,
+            Talk::Plain(exchange) => exchange.is_deaf(),
+        }
+    }
+
+    /// Bytes came over the present link.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        ask!(self, talk => talk.heard(now));
+    }
+
+    /// Takes the next thing that came over the link of that generation; `None`
+    /// when there is no more.
+    pub(crate) fn hear(
+        &mut self,
+        generation: u64,
+        decoder: &mut Decoder,
+        now: Instant,
+    ) -> Result<Option<Seen>, Violation> {
+        match self {
+            Talk::Framed(session) => match decoder.next()? {
+                Some(frame) => session.on_frame(generation, frame, now).map(Some),
+                None => Ok(None),
+            },
+            Talk::Plain(exchange) => {
+                Ok(exchange.hear(generation, decoder, now)?.then_some(Seen::Item))
+            }
+        }
+    }
+
+    /// The peer's stream has ended. Returns whether the link is lost by that.
+    pub(crate) fn end_of_stream(&mut self, now: Instant) -> Result<bool, Violation> {
+        match self {
+            Talk::Framed(_) => Ok(true),
+            Talk::Plain(exchange) => exchange.end(now),
+        }
+    }
+
+    /// Moves what is to be written next into `batch`.
+    pub(crate) fn fill(&mut self, batch: &mut Batch) {
+        ask!(self, talk => talk.fill(batch));
+    }
+
+    /// Whether [`fill`](Talk::fill) has something that should not wait.
+    pub(crate) fn has_output(&self) -> bool {
+        ask!(self, talk => talk.has_output())
+    }
+
+    /// The same, but messages may wait until they fill a batch.
+    pub(crate) fn has_urgent_output(&self) -> bool {
+        match self {
+            Talk::Framed(session) => session.has_urgent_output(),
+            Talk::Plain(exchange) => exchange.has_output(),
+        }
+    }
+
+    /// The last batch went out over the present link. Returns whether somebody
+    /// may have waited for that.
+    pub(crate) fn sent(&mut self, now: Instant) -> bool {
+        ask!(self, talk => talk.sent(now));
+        matches!(self, Talk::Plain(_))
+    }
+
+    /// Whether the stream is to be ended now; once for each link.
+    pub(crate) fn take_fin(&mut self) -> bool {
+        match self {
+            // It has a frame for that.
+            Talk::Framed(_) => false,
+            Talk::Plain(exchange) => exchange.take_fin(),
+        }
+    }
+
+    /// Looks after the times. Returns how long the peer was silent, if that is
+    /// too long.
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<Duration> {
+        ask!(self, talk => talk.tick(now))
+    }
+
+    /// When [`tick`](Talk::tick) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        ask!(self, talk => talk.deadline())
+    }
+
+    /// Whether an acknowledgement waits for its time to come.
+    pub(crate) fn owes_ack(&self) -> bool {
+        match self {
+            Talk::Framed(session) => session.owes_ack(),
+            Talk::Plain(_) => false,
+        }
+    }
+
+    /// Whoever looks after the times came `late`.
+    pub(crate) fn overslept(&mut self, late: Duration) {
+        ask!(self, talk => talk.overslept(late));
+    }
+
+    /// Bytes of the peer wait to be read.
+    pub(crate) fn has_queued(&mut self) {
+        ask!(self, talk => talk.has_queued());
+    }
+
+    /// The largest message that may come in.
+    pub(crate) fn own_max_message(&self) -> u32 {
+        ask!(self, talk => talk.own_max_message())
+    }
+}
