@@ -13,7 +13,7 @@ use longlink::cli::end::Ending;
 use longlink::cli::places::Places;
 use longlink::cli::printer::Printer;
 use longlink::cli::{code, descriptors, events, log as journal, text};
-use longlink::{Connection, Listener};
+use longlink::{Connection, Listener, Protocol};
 
 /// A thread per client needs little more than room for a line of the log.
 const STACK: usize = 256 * 1024;
@@ -91,7 +91,8 @@ fn accept(listener: &Listener, mode: &Mode, places: &Arc<Places>) {
         if let Mode::Chat(chat) = mode {
             chat.join(number, connection.clone());
         }
-        log::info!("client-{number}: connected from {}", connection.peer_addr());
+        let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
+        log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
         let watching = mode.clone();
         connection.on_event(move |event| {
             if let Mode::Chat(chat) = &watching {

@@ -11,7 +11,7 @@ use log::LevelFilter;
 
 use super::values::{self, HostArg, Pulse, Retries};
 use super::{code, text};
-use crate::{Builder, Connection, Host, RetryPolicy};
+use crate::{Builder, Connection, Host, Plain, RetryPolicy};
 
 /// Exponential delays grow up to this, unless the first is longer already.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -90,6 +90,15 @@ pub struct ClientArgs {
     /// Send a line that says `exit` like any other
     #[arg(long)]
     no_exit: bool,
+    /// Speak plain text, to any server of lines: it is kept connected, but lost links are not resumed
+    #[arg(long)]
+    plain: bool,
+    /// With --plain: no reply to a line within this is a lost link [default: waits for ever]
+    #[arg(long, value_name = "DURATION", requires = "plain", value_parser = values::some_time)]
+    reply_timeout: Option<Duration>,
+    /// With --plain: send the next line when the last was answered
+    #[arg(long, requires = "plain")]
+    lock_step: bool,
     #[command(flatten)]
     shared: Shared,
 }
@@ -136,15 +145,23 @@ impl ClientArgs {
             Some(attempts) => retry.attempts(attempts),
             None => retry.unlimited(),
         };
-        Connection::builder()
+        let builder = Connection::builder()
             .heartbeat(self.shared.heartbeat.with_misses(self.shared.misses))
             .retry(retry)
-            .connect_timeout(self.connect_timeout)
+            .connect_timeout(self.connect_timeout);
+        if !self.plain {
+            return builder;
+        }
+        let plain = Plain::new().lock_step(self.lock_step);
+        builder.plain(match self.reply_timeout {
+            Some(timeout) => plain.reply_timeout(timeout),
+            None => plain,
+        })
     }
 }
 
 /// Echoes what clients send; with --chat, an operator answers from standard
-/// input.
+/// input. Plain text clients (nc, telnet) are served on the same port.
 ///
 /// Standard output carries the messages, as `client-N> text`, and nothing else.
 #[derive(Debug, Parser)]
@@ -168,6 +185,9 @@ pub struct ServerArgs {
     /// An operator answers from standard input, instead of an echo
     #[arg(long)]
     chat: bool,
+    /// Drop clients that speak plain text, such as nc and telnet
+    #[arg(long)]
+    framed_only: bool,
     /// How long a client that lost its link is waited for
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
     resume_within: Duration,
@@ -261,6 +281,7 @@ impl ServerArgs {
             .heartbeat(self.shared.heartbeat.with_misses(self.shared.misses))
             .resume_within(self.resume_within)
             .max_clients(self.max_clients as usize)
+            .accept_plain(!self.framed_only)
             .window(self.window)
             .max_message(self.max_message())
     }
@@ -280,9 +301,11 @@ impl Stop {
         let rendered = error.render().to_string();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Help(rendered),
-            ErrorKind::MissingRequiredArgument => Stop::Usage(
-                "HOST[:PORT] is missing: where to connect to, such as 127.0.0.1".to_string(),
-            ),
+            ErrorKind::MissingRequiredArgument if one_line(&rendered).contains("HOST") => {
+                Stop::Usage(
+                    "HOST[:PORT] is missing: where to connect to, such as 127.0.0.1".to_string(),
+                )
+            }
             _ => Stop::Usage(one_line(&rendered)),
         }
     }
@@ -347,8 +370,10 @@ mod tests {
     fn the_defaults_are_those_of_the_library() {
         let (ours, theirs) = (client("host").unwrap().builder(), Connection::builder());
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
-        let ours = server("").unwrap().builder();
+        let ours = server("--framed-only").unwrap().builder();
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        let ours = server("").unwrap().builder();
+        assert_eq!(format!("{ours:?}"), format!("{:?}", theirs.accept_plain(true)));
     }
 
     #[test]
@@ -372,6 +397,13 @@ mod tests {
             .retry(RetryPolicy::exponential(minute, minute).unlimited())
             .connect_timeout(Duration::from_secs(2));
         assert_eq!(format!("{:?}", args.builder()), format!("{wanted:?}"));
+        let plain = |line: &str| format!("{:?}", client(line).unwrap().builder());
+        let wanted = |plain| format!("{:?}", Connection::builder().plain(plain));
+        assert_eq!(plain("h --plain"), wanted(Plain::new()));
+        assert_eq!(
+            plain("h --plain --lock-step --reply-timeout 1m"),
+            wanted(Plain::new().lock_step(true).reply_timeout(minute))
+        );
         let off = client("h --heartbeat off --retries 0").unwrap().builder();
         let wanted = Connection::builder()
             .heartbeat(Heartbeat::off())
@@ -390,6 +422,7 @@ mod tests {
         let wanted = Connection::builder()
             .resume_within(Duration::from_secs(120))
             .max_clients(7)
+            .accept_plain(true)
             .window(65536)
             .max_message(65536);
         assert_eq!(format!("{:?}", args.builder()), format!("{wanted:?}"));
@@ -420,6 +453,8 @@ mod tests {
             ("host --backoff slow", "[possible values: fixed, exponential]"),
             ("host --heartbeats 3s", "(a similar argument exists: '--heartbeat')"),
             ("host -q -v", "cannot be used with"),
+            ("host --lock-step", "--plain"),
+            ("host --reply-timeout 1s", "--plain"),
             ("host --frobnicate", "'--frobnicate'"),
         ];
         for (line, wanted) in of_client {

@@ -58,7 +58,7 @@ impl Watch {
 /// How a client tells of an event.
 fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
     let level = match event {
-        Event::Lost { .. } => Level::Warn,
+        Event::Lost { .. } | Event::Unanswered { .. } => Level::Warn,
         // Nothing may have happened twice.
         Event::SessionLost { unacknowledged: 0, .. } => Level::Info,
         Event::SessionLost { .. } => Level::Warn,
@@ -113,6 +113,14 @@ mod tests {
         let events = [
             (Event::Connected { peer }, "connected to 127.0.0.1:6666"),
             (Event::Lost { cause: Cause::Silent(after) }, "lost: nothing heard for 3.1s"),
+            (
+                Event::Reconnected { waiting: 2, after },
+                "connected again, 2 waiting to be sent, after 3.1s",
+            ),
+            (
+                Event::Unanswered { messages: vec!["hello\n".into()], forgotten: 2 },
+                "3 sent and not answered, and may be lost",
+            ),
             (Event::Retrying { attempt: 2, of: Some(5), after }, "attempt 2 of 5 in 3.1s"),
             (Event::Retrying { attempt: 2, of: None, after }, "attempt 2 in 3.1s"),
             (Event::Resumed { replayed: 7, after }, "resumed, 7 sent again, after 3.1s"),

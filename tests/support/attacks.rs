@@ -1,7 +1,7 @@
 //! Ways to make trouble for a server, each from one thread and one address.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,7 +38,7 @@ pub(crate) struct Attack {
 }
 
 #[rustfmt::skip]
-pub(crate) const ATTACKS: [Attack; 17] = [
+pub(crate) const ATTACKS: [Attack; 19] = [
     Attack { name: "silent connects", step: "connect", begin: silent, in_session: false },
     Attack { name: "trickling hellos", step: "byte", begin: trickling, in_session: false },
     Attack { name: "connects to a full server", step: "connect", begin: beyond, in_session: false },
@@ -56,6 +56,8 @@ pub(crate) const ATTACKS: [Attack; 17] = [
     Attack { name: "acknowledgements", step: "100 ACKs", begin: acks, in_session: true },
     Attack { name: "empty messages", step: "100 messages", begin: empties, in_session: true },
     Attack { name: "largest messages", step: "2 messages", begin: largest, in_session: true },
+    Attack { name: "empty lines", step: "10,000 lines", begin: lines, in_session: true },
+    Attack { name: "endless lines", step: "connect", begin: endless, in_session: true },
 ];
 
 /// Lets this process have the descriptors of a crowd.
@@ -133,9 +135,8 @@ fn garbage(addr: SocketAddr) -> Step {
     Box::new(move || {
         let mut bytes = vec![0; random.usize(1..2000)];
         random.fill(&mut bytes);
-        if bytes[0] == HELLO {
-            bytes[0] = 0;
-        }
+        // Neither a hello nor text.
+        bytes[0] %= 8;
         let mut raw = dial(addr);
         raw.send(bytes);
         assert_eq!(raw.read(), None);
@@ -331,4 +332,24 @@ fn empties(addr: SocketAddr) -> Step {
 
 fn largest(addr: SocketAddr) -> Step {
     exchange(addr, vec![b'x'; MAX_MESSAGE], 2)
+}
+
+/// Of plain text, each the shortest message that there is.
+fn lines(addr: SocketAddr) -> Step {
+    const LINES: [u8; 10_000] = [b'\n'; 10_000];
+    let mut raw = dial(addr);
+    Box::new(move || {
+        raw.0.write_all(&LINES).unwrap();
+        let mut echoes = LINES;
+        raw.0.read_exact(&mut echoes).unwrap();
+        assert_eq!(echoes, LINES);
+    })
+}
+
+fn endless(addr: SocketAddr) -> Step {
+    Box::new(move || {
+        let mut raw = dial(addr);
+        raw.send(vec![b'x'; 2 * MAX_MESSAGE]);
+        assert_eq!(raw.read(), None);
+    })
 }
