@@ -6,6 +6,7 @@ mod account;
 mod frame;
 mod handshake;
 mod peer;
+pub(super) mod plain;
 mod speech;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,11 @@ pub fn frame(bytes: &[u8]) {
 /// them has said.
 pub fn handshake(bytes: &[u8]) {
     handshake::run(bytes, origin());
+}
+
+/// The lines of plain text, in any pieces, beside a naive reading.
+pub fn plain(bytes: &[u8]) {
+    plain::run(bytes);
 }
 
 /// One session whose peer says anything, in any pieces.

@@ -9,8 +9,13 @@ use crate::proto::choices::rounds;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 4] =
-    [("frame", frame), ("handshake", handshake), ("peer", peer), ("session", session)];
+const TARGETS: [Target; 5] = [
+    ("frame", frame),
+    ("handshake", handshake),
+    ("peer", peer),
+    ("plain", plain),
+    ("session", session),
+];
 
 #[test]
 fn random_bytes_pass() {

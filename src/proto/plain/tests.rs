@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::proto::choices::rounds;
+use crate::proto::fuzzing::plain::{in_pieces, naive};
 
 const LIMITS: Limits = Limits { window: 1000, max_message: 200 };
 const SECOND: Duration = Duration::from_secs(1);
@@ -143,52 +144,6 @@ impl Side {
     }
 }
 
-/// What the stream means, found in a naive way: whole.
-fn naive(mut stream: &[u8]) -> (Vec<Vec<u8>>, usize) {
-    let (mut lines, mut heartbeats) = (Vec::new(), 0);
-    while !stream.is_empty() {
-        let newline = |rest: &[u8]| rest.starts_with(b"\n") || rest.starts_with(b"\r\n");
-        let whole = |rest: &[u8]| rest != b"\r";
-        if let Some(rest) = stream.strip_prefix(MARK)
-            && !newline(rest)
-            && whole(rest)
-        {
-            heartbeats += 1;
-            stream = rest;
-            continue;
-        }
-        let end = stream.iter().position(|&byte| byte == b'\n');
-        let (line, rest) = stream.split_at(end.map_or(stream.len(), |at| at + 1));
-        lines.push(line.to_vec());
-        stream = rest;
-    }
-    (lines, heartbeats)
-}
-
-/// What `Incoming` makes of the stream in pieces of these sizes, in turn.
-fn in_pieces(stream: &[u8], sizes: &[usize]) -> (Vec<Vec<u8>>, usize) {
-    let limits = Limits { window: 1 << 20, max_message: 1 << 20 };
-    let mut incoming = Incoming::of_server(limits);
-    let (mut lines, mut heartbeats) = (0, 0);
-    let mut found = |found| match found {
-        Found::Line => lines += 1,
-        Found::Heartbeat => heartbeats += 1,
-    };
-    let mut rest = stream;
-    for size in sizes.iter().cycle() {
-        if rest.is_empty() {
-            break;
-        }
-        let (piece, behind) = rest.split_at((*size).clamp(1, rest.len()));
-        incoming.push(piece, &mut found).unwrap();
-        rest = behind;
-    }
-    incoming.end(&mut found).unwrap();
-    let taken: Vec<Vec<u8>> = std::iter::from_fn(|| incoming.take()).map(|l| l.to_vec()).collect();
-    assert_eq!(taken.len(), lines, "{:?}", stream.escape_ascii());
-    (taken, heartbeats)
-}
-
 // Trap 20.
 #[test]
 fn heartbeats_are_found_in_any_pieces() {
@@ -212,31 +167,16 @@ fn heartbeats_are_found_in_any_pieces() {
         (b"Keepalive\n", &[b"Keepalive\n"], 0),
     ];
     for (stream, lines, heartbeats) in cases {
-        let expected = (lines.iter().map(|line| line.to_vec()).collect(), heartbeats);
-        assert_eq!(naive(stream), expected, "{:?}", stream.escape_ascii());
+        let text = stream.escape_ascii();
+        let expected = naive(stream);
+        let reading = expected.clone().expect("short lines");
+        assert_eq!(reading.iter().map(|(count, _)| count).sum::<usize>(), heartbeats, "{text}");
+        let found: Vec<&[u8]> = reading.iter().map(|(_, line)| &line[..]).collect();
+        assert_eq!(found, [lines, &[b""]].concat(), "{text}");
         for at in 1..=stream.len() {
-            let got = in_pieces(stream, &[at, usize::MAX]);
-            assert_eq!(got, expected, "{:?} in two at {at}", stream.escape_ascii());
+            assert_eq!(in_pieces(stream, &[at, usize::MAX]), expected, "{text} in two at {at}");
         }
-        assert_eq!(in_pieces(stream, &[1]), expected, "{:?} by the byte", stream.escape_ascii());
-    }
-}
-
-#[test]
-fn any_stream_means_the_same_in_any_pieces() {
-    for seed in 0..rounds(5000) {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let parts: [&[u8]; 8] =
-            [b"keepalive", b"keep", b"alive", b"\n", b"k", b"hello", b"\x00\xff", b"\r"];
-        // The first line is not telnet's.
-        let stream: Vec<u8> = std::iter::once(&b"x\n"[..])
-            .chain(std::iter::repeat_with(|| parts[rng.usize(..parts.len())]).take(20))
-            .flatten()
-            .copied()
-            .collect();
-        let sizes: Vec<usize> = (0..5).map(|_| rng.usize(1..12)).collect();
-        let (got, expected) = (in_pieces(&stream, &sizes), naive(&stream));
-        assert_eq!(got, expected, "seed {seed}: {:?} in {sizes:?}", stream.escape_ascii());
+        assert_eq!(in_pieces(stream, &[1]), expected, "{text} by the byte");
     }
 }
 
