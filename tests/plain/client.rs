@@ -8,7 +8,7 @@ use crate::process::{CLIENT, Process, Stdout};
 use crate::until;
 
 /// Comes back at once.
-const QUICK: [&str; 5] = ["--plain", "--retry-delay", "50ms", "--retries", "200"];
+pub(crate) const QUICK: [&str; 5] = ["--plain", "--retry-delay", "50ms", "--retries", "200"];
 /// Beats often.
 const BEATS: [&str; 2] = ["--heartbeat", "100ms"];
 const OFF: [&str; 2] = ["--heartbeat", "off"];
