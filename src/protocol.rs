@@ -25,9 +25,9 @@ pub enum Protocol {
     ///   hands nothing out. A client that has sent one is given up when it
     ///   falls silent for three times the longest time between two of them,
     ///   and at least 30 s, while it does not wait for a reply. Of one that
-    ///   never did, only its kernel tells: after 30 s without an answer to
-    ///   keepalive probes it is gone. To a client whose first line ended in
-    ///   `\r\n`, lines go out with `\r\n`, and come in without the `\r`.
+    ///   never did, only its kernel tells whether it lives. To a client whose
+    ///   first line ended in `\r\n`, lines go out with `\r\n`, and come in
+    ///   without the `\r`.
     /// * [Acknowledged](crate::Connection::sync) means written, that is, handed to
     ///   the system. [`finish`](crate::Connection::finish) ends the stream
     ///   when everything is written.
