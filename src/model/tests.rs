@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::net::{cut, cut_both, hold_readers, swallow};
-use crate::{Builder, Cause, Connection, Error, Event, Heartbeat, Listener, RetryPolicy};
+use crate::{Builder, Cause, Connection, Error, Event, Heartbeat, Listener, Plain, RetryPolicy};
 
 const ADDR: &str = "127.0.0.1:6666";
 const SECOND: Duration = Duration::from_secs(1);
@@ -117,6 +117,57 @@ fn a_stream_arrives_without_anybody_asking_for_it() {
                 assert_eq!(server.recv().unwrap().as_deref(), Some(&[n][..]));
             }
             sending.join().unwrap();
+        });
+    });
+}
+
+/// Plain text has no acknowledgements, and nobody waits for one.
+#[test]
+fn a_line_is_answered_at_once() {
+    explore(|| {
+        let listener = settings().accept_plain(true).bind(ADDR).unwrap();
+        let server = thread::spawn(move || {
+            let server = listener.accept().unwrap();
+            echo(&server);
+            server.close().unwrap();
+        });
+        within(Duration::ZERO, "everything", || {
+            let client = settings().plain(Plain::new()).connect(ADDR).unwrap();
+            for line in [&b"1\n"[..], b"2\n", b"3\n"] {
+                client.send(line).unwrap();
+                assert_eq!(client.recv().unwrap().as_deref(), Some(line));
+            }
+            client.finish().unwrap();
+            assert_eq!(client.recv().unwrap(), None);
+            client.close().unwrap();
+        });
+        server.join().unwrap();
+    });
+}
+
+/// What a sender of plain text waits for is written, not read, and a full
+/// receiver leaves the rest in the socket.
+#[test]
+fn a_sender_of_lines_goes_on_when_there_is_room() {
+    const LINES: usize = 12;
+    explore(|| {
+        let listener = settings().accept_plain(true).window(100).bind(ADDR).unwrap();
+        let server = thread::spawn(move || {
+            let server = listener.accept().unwrap();
+            pause(300);
+            let received = std::iter::from_fn(|| server.recv().unwrap()).count();
+            server.close().unwrap();
+            received
+        });
+        let client = Arc::new(settings().plain(Plain::new()).window(100).connect(ADDR).unwrap());
+        let receiving = client.clone();
+        let receiving = thread::spawn(move || assert_eq!(receiving.recv().unwrap(), None));
+        within(ACK, "everything", || {
+            (0..LINES).for_each(|_| client.send(&[b'x'; 60]).unwrap());
+            client.sync(SECOND).unwrap();
+            client.finish().unwrap();
+            assert_eq!(server.join().unwrap(), LINES);
+            receiving.join().unwrap();
         });
     });
 }
