@@ -210,8 +210,10 @@ impl Outbox {
         let kept: usize = self.spare.iter().map(BytesMut::capacity).sum();
         if let Ok(mut buffer) = segment.frames.try_into_mut() {
             buffer.clear();
-            // Its beginning belonged to segments that are gone as well.
-            if buffer.try_reclaim(TAIL) && kept + buffer.capacity() <= cost.min(SPARE) {
+            // Its beginning belonged to segments that are gone as well; it counts
+            // as a whole.
+            let _ = buffer.try_reclaim(buffer.capacity() + 1);
+            if buffer.capacity() >= TAIL && kept + buffer.capacity() <= cost.min(SPARE) {
                 self.spare.push(buffer);
             }
         }

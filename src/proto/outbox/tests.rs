@@ -236,3 +236,40 @@ fn what_fits_into_the_window_is_moved_in_few_pieces() {
         assert!(!outbox.has_output(window));
     }
 }
+
+/// However large the buffer was of which it is the last piece.
+#[test]
+fn a_spare_buffer_counts_as_a_whole() {
+    let large = 16 * TAIL;
+    let mut outbox = Outbox::new();
+    let mut fed = 0;
+    let mut feed = |outbox: &mut Outbox, len| {
+        outbox.feed(&vec![0; len]);
+        fed += 1;
+        fed
+    };
+    let flush = |outbox: &mut Outbox, consumed| {
+        fill(outbox, 4 * large, 1000);
+        outbox.acknowledge(consumed).unwrap();
+    };
+    for _ in 0..20 {
+        let large_one = feed(&mut outbox, large);
+        flush(&mut outbox, large_one);
+        // In the same buffer, until little of it is left...
+        let mut last = feed(&mut outbox, 0);
+        while outbox.tail.capacity() - outbox.tail.len() > TAIL + TAIL / 4 {
+            last = feed(&mut outbox, 100);
+        }
+        flush(&mut outbox, last);
+        feed(&mut outbox, 10);
+        // ...and one that has no room behind them.
+        last = feed(&mut outbox, large);
+        flush(&mut outbox, last);
+    }
+    let whole = outbox.spare.iter_mut().map(|buffer| {
+        let _ = buffer.try_reclaim(buffer.capacity() + 1);
+        buffer.capacity()
+    });
+    let whole: usize = whole.sum();
+    assert!(whole <= SPARE, "{whole} bytes in {} buffers", outbox.spare.len());
+}
