@@ -423,6 +423,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.flush();
+        }
         let mut state = self.shared.lock();
         if std::thread::panicking() {
             state.abort();

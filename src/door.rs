@@ -200,12 +200,13 @@ impl Door {
         }
         self.purge(now);
         let mut created = Vec::new();
-        for index in ready {
-            if *index == 0 {
-                self.accept(now, summons, &mut created);
-            } else {
-                created.extend(self.hear(*index, now, summons));
-            }
+        // Those first who have said something: a newcomer may take the place of
+        // one who has not.
+        for guest in ready.iter().filter(|index| **index != 0) {
+            created.extend(self.hear(*guest, now, summons));
+        }
+        if ready.contains(&0) {
+            self.accept(now, summons, &mut created);
         }
         created
     }

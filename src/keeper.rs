@@ -143,7 +143,8 @@ impl Keeper {
                 Owner::Trade(index) => traded.push(index),
             }
         }
-        if called {
+        // A poll that failed has not told of a call.
+        if called || self.summons.waker.is_pending() {
             for id in self.summons.answer() {
                 self.visit(id);
             }

@@ -25,6 +25,11 @@ impl Waker {
         }
     }
 
+    /// Whether somebody wakes it whom it has not answered.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::SeqCst)
+    }
+
     /// Answers what came so far; whoever answers looks for what is new only
     /// then. What comes later wakes again.
     pub(crate) fn answer(&self) {
