@@ -61,6 +61,7 @@ impl Shared {
             }
         }
         state.reporting = !state.events.is_empty();
+        state.expected = state.session.deadline();
         let visit = Visit {
             deadline: state.deadline(self.resume_within),
             watch: state.watch(),

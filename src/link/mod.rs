@@ -160,6 +160,8 @@ pub(crate) struct State {
     /// The keeper looks once a tick, next at `tick_at`.
     ticking: bool,
     tick_at: Option<Instant>,
+    /// When the keeper looks after the peer's silence next, as it was told.
+    expected: Option<Instant>,
     /// Sockets to part with once the lock is released.
     retired: Vec<(Arc<Socket>, Farewell)>,
     events: VecDeque<Event>,
@@ -236,6 +238,7 @@ impl Shared {
             gathered: 0,
             ticking: false,
             tick_at: None,
+            expected: None,
             retired: Vec::new(),
             events: VecDeque::new(),
             reporting: false,
@@ -316,6 +319,7 @@ impl State {
                 if let Err(cause) = self.decode(generation, &mut decoder, now) {
                     return self.lose(cause);
                 }
+                self.expect();
             }
             Err(e) => match e.kind() {
                 // Nothing there, the time is over, or a signal came (trap 18).
@@ -371,6 +375,7 @@ impl State {
                 link.writer = Writer::Idle;
                 self.clock = sync::now();
                 self.news |= self.session.sent(self.clock);
+                self.expect();
             }
             Ok(false) => {
                 link.writer = Writer::Blocked;
@@ -526,6 +531,15 @@ impl State {
         self.lost = Some(Lost { at: now, cause, proof });
         self.ticking = false;
         self.call = true;
+    }
+
+    /// The keeper hears of it if it has to look earlier than it was told. The
+    /// times of a framed session only move away.
+    fn expect(&mut self) {
+        if !self.session.has_answers() {
+            let next = self.session.deadline();
+            self.call |= next.is_some_and(|next| self.expected.is_none_or(|at| next < at));
+        }
     }
 
     fn announce_unanswered(&mut self) {
