@@ -122,7 +122,7 @@ impl Default for Builder {
             resume_within: Duration::from_secs(60),
             max_clients: 1024,
             plain: None,
-            accept_plain: false,
+            accept_plain: true,
             on_event: None,
         }
     }
@@ -242,7 +242,7 @@ impl Builder {
 
     /// Whether a listener accepts peers that speak [plain
     /// text](crate::Protocol::Plain), which it tells by their first byte
-    /// (default: no, they are dropped). A client has no use for it.
+    /// (default: yes). Otherwise they are dropped. A client has no use for it.
     ///
     /// They count against [`max_clients`](Builder::max_clients), and
     /// [`Connection::protocol`] tells them apart. The first byte is that of a

@@ -125,7 +125,7 @@ fn a_stream_arrives_without_anybody_asking_for_it() {
 #[test]
 fn a_line_is_answered_at_once() {
     explore(|| {
-        let listener = settings().accept_plain(true).bind(ADDR).unwrap();
+        let listener = settings().bind(ADDR).unwrap();
         let server = thread::spawn(move || {
             let server = listener.accept().unwrap();
             echo(&server);
@@ -151,7 +151,7 @@ fn a_line_is_answered_at_once() {
 fn a_sender_of_lines_goes_on_when_there_is_room() {
     const LINES: usize = 12;
     explore(|| {
-        let listener = settings().accept_plain(true).window(100).bind(ADDR).unwrap();
+        let listener = settings().window(100).bind(ADDR).unwrap();
         let server = thread::spawn(move || {
             let server = listener.accept().unwrap();
             pause(300);

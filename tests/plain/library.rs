@@ -12,7 +12,7 @@ use crate::port::Reserved;
 use crate::{SOON, ms};
 
 fn listen(builder: Builder) -> (Listener, String) {
-    let listener = builder.accept_plain(true).bind("127.0.0.1:0").unwrap();
+    let listener = builder.bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().port().to_string();
     (listener, port)
 }
@@ -43,9 +43,9 @@ fn a_listener_yields_both_kinds_of_peers() {
     assert_eq!(server.recv_timeout(SOON).unwrap(), None);
     server.close().unwrap();
     assert_eq!(peer.rest(), "one\ntwo\nthree\n");
-    // Unless it is asked to, it yields no plain ones.
-    let listener = Listener::bind("127.0.0.1:0").unwrap();
-    let mut peer = Classic::connect(&listener.local_addr().port().to_string());
+    // Unless it is to yield no plain ones.
+    let (_listener, port) = listen(Connection::builder().accept_plain(false));
+    let mut peer = Classic::connect(&port);
     peer.send("hello\n");
     assert_eq!(peer.rest(), "");
 }

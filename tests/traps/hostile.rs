@@ -123,7 +123,7 @@ fn garbage_instead_of_a_hello_ends_that_link_only() {
         ("version 2", Hello { version: 2, ..Hello::new(9) }.bytes(), Some(VERSION)),
         ("a later hello", frame(HELLO, [&b"LLNK\x00\x02"[..], &[7; 100]].concat()), Some(VERSION)),
     ];
-    let listener = calm().bind("127.0.0.1:0").unwrap();
+    let listener = calm().accept_plain(false).bind("127.0.0.1:0").unwrap();
     let mut bystander = Bystander::new(&listener);
     for (what, bytes, code) in cases {
         let mut raw = Raw::connect(listener.local_addr());
