@@ -20,7 +20,7 @@ fn lock_step_is_echoed() {
     client.finish();
     assert_eq!(client.rest(), "");
     server.process.says("client-1: closed");
-    server.process.prints("client-1> keepalive");
+    server.process.prints("client-1>  and again");
     assert_eq!(
         server.process.out.text(),
         "client-1> hello\nclient-1> \nclient-1> keepalive\nclient-1>  and again\n"
