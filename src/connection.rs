@@ -424,14 +424,11 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let _ = self.flush();
+            self.abort();
         }
         let mut state = self.shared.lock();
-        if std::thread::panicking() {
-            state.abort();
-        } else {
-            state.leave(sync::later(self.shared.close_timeout()));
-        }
+        // After an abort that does nothing.
+        state.leave(sync::later(self.shared.close_timeout()));
         state.forsake();
         self.shared.settle(state);
     }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::frame::{HEADER, Run, Violation};
+use super::frame::{Run, Violation};
 use super::handshake::Limits;
-use super::outbox::{OVERHEAD, cost};
+use super::outbox::{cost, frames_cost};
 #[cfg(test)]
 use super::sim::{Fault, planted};
 
@@ -47,17 +47,13 @@ impl Queued {
     fn cost(&self) -> usize {
         match self {
             Queued::Item(item) => item.cost(),
-            Queued::Run(run) => run_cost(run),
+            Queued::Run(run) => frames_cost(run.len(), run.items()),
         }
     }
 
     fn is_end(&self) -> bool {
         matches!(self, Queued::Item(Item::End))
     }
-}
-
-fn run_cost(run: &Run) -> usize {
-    run.len() + run.items() as usize * (OVERHEAD - HEADER)
 }
 
 /// Received frames, in order. Two counters: what was *received* drops

@@ -22,6 +22,11 @@ pub(crate) fn cost(len: usize) -> usize {
     len + OVERHEAD
 }
 
+/// What `items` frames count for that take so many bytes, headers included.
+pub(crate) fn frames_cost(bytes: usize, items: u64) -> usize {
+    bytes + items as usize * (OVERHEAD - HEADER)
+}
+
 /// The tail is sealed at this size, so that its buffer can be reused. In tests
 /// it is small, so that less takes a test beyond it.
 const TAIL: usize = if cfg!(any(test, fuzzing)) { 4 * 1024 } else { 64 * 1024 };
@@ -49,7 +54,7 @@ impl Segment {
     }
 
     fn cost(&self) -> usize {
-        self.len() + self.items as usize * (OVERHEAD - HEADER)
+        frames_cost(self.len(), self.items)
     }
 
     /// The number of bytes that the first `items` frames take.
@@ -71,7 +76,7 @@ impl Segment {
             return;
         }
         let (mut bytes, mut items) = (0, 0);
-        while bytes + items as usize * (OVERHEAD - HEADER) < room {
+        while frames_cost(bytes, items) < room {
             bytes += frame_len(&self.frames[bytes..]);
             items += 1;
         }
@@ -207,8 +212,8 @@ impl Outbox {
     /// Keeps the buffer of a segment that nobody needs any more; `cost` is what
     /// everything was a moment ago.
     fn spare(&mut self, segment: Segment, cost: usize) {
-        let kept: usize = self.spare.iter().map(BytesMut::capacity).sum();
         if let Ok(mut buffer) = segment.frames.try_into_mut() {
+            let kept: usize = self.spare.iter().map(BytesMut::capacity).sum();
             buffer.clear();
             // Its beginning belonged to segments that are gone as well; it counts
             // as a whole.
@@ -334,7 +339,7 @@ impl Outbox {
         if ahead > 0 {
             let segment = &self.segments[self.at];
             self.passed = ahead;
-            self.outstanding += segment.prefix(ahead) + ahead as usize * (OVERHEAD - HEADER);
+            self.outstanding += frames_cost(segment.prefix(ahead), ahead);
         }
     }
 
