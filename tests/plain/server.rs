@@ -197,7 +197,7 @@ fn minutes_with_the_classic_client() {
     }
     client.finish();
     assert_eq!(client.rest(), "");
-    assert_eq!(server.process.out.text().lines().count(), lines);
+    until("all lines printed", || server.process.out.text().lines().count() == lines);
 }
 
 #[test]
@@ -213,7 +213,8 @@ fn a_silent_client_is_reclaimed_if_it_has_sent_heartbeats() {
     let mut dead = Classic::connect(port);
     let begun = now();
     assert_eq!(dead.ask("keepalivehello\n"), "hello\n");
-    dead.hears_nothing(Duration::from_secs(29));
+    // The kernel's timers are late by up to an eighth of what they wait.
+    dead.hears_nothing(Duration::from_secs(26));
     assert_eq!(dead.rest(), "");
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     process.says("client-2: reclaimed, 0 messages not acknowledged: nothing heard for 30");
