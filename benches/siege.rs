@@ -33,13 +33,15 @@ mod process;
 #[path = "../tests/hostility/target.rs"]
 #[allow(dead_code)]
 mod target;
+#[path = "../tests/support/wait.rs"]
+mod wait;
 #[path = "../tests/support/wire.rs"]
 #[allow(dead_code)]
 mod wire;
 
 use attacks::{ATTACKS, Attack, SERVER, allow_crowd};
 use pin::{cores, pin};
-use target::{Bystander, Target, now, until};
+use target::{Bystander, SOON, Target, now, until};
 
 /// Steps of an attack in a second; see [`Attack::step`] for what each is.
 const RATE: u32 = 1000;

@@ -7,6 +7,8 @@
 #[path = "support/proxy.rs"]
 #[allow(unreachable_pub)]
 mod proxy;
+#[path = "support/wait.rs"]
+mod wait;
 
 use std::alloc::System;
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use std::panic::resume_unwind;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, fs};
 
 use longlink::{Builder, Connection, Error, Heartbeat, RetryPolicy};
@@ -22,6 +24,7 @@ use socket2::{Domain, Socket, Type};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use proxy::{How, Proxy};
+use wait::{now, until};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -33,20 +36,6 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Between the attempts to come back.
 const RETRY: Duration = Duration::from_millis(20);
-
-#[expect(clippy::disallowed_methods, reason = "waits have a deadline")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-#[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = now() + SOON;
-    while !done() {
-        assert!(now() < deadline, "not within {SOON:?}: {what}");
-        thread::park_timeout(Duration::from_millis(1));
-    }
-}
 
 /// Runs `body` in a process in which no other test runs.
 fn alone(test: &str, body: impl FnOnce()) {

@@ -18,6 +18,8 @@ mod port;
 mod process;
 mod target;
 mod terminal;
+#[path = "../support/wait.rs"]
+mod wait;
 #[path = "../support/wire.rs"]
 #[allow(dead_code)]
 mod wire;
@@ -27,7 +29,7 @@ use std::thread;
 
 use attacks::{ATTACKS, Attack, CLIENTS, MAX_MESSAGE, SERVER, WINDOW, allow_crowd};
 use process::{Process, Stdout};
-use target::{Target, until};
+use target::{SOON, Target, until};
 use wire::{ACK, CLOSE, DATA, Hello, PONG, Raw, frame, ping};
 
 /// Peers before their hello, as the listener allows.

@@ -1,30 +1,15 @@
 //! The server as a process, seen from outside and by a well-behaved client.
 
 use std::net::SocketAddr;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use longlink::Connection;
 
 use crate::process::{Process, SERVER, Stdout};
+pub(crate) use crate::wait::{now, until};
 
 /// The patience of every wait: for machines that do much else meanwhile.
-const SOON: Duration = Duration::from_secs(30);
-
-#[expect(clippy::disallowed_methods, reason = "waits have a deadline")]
-pub(crate) fn now() -> Instant {
-    Instant::now()
-}
-
-/// Waits until something is true that nobody announces.
-#[track_caller]
-pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = now() + SOON;
-    while !done() {
-        assert!(now() < deadline, "not within {SOON:?}: {what}");
-        thread::park_timeout(Duration::from_millis(1));
-    }
-}
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) struct Target {
     pub(crate) process: Process,

@@ -15,28 +15,16 @@ mod port;
 mod process;
 mod server;
 mod tools;
+#[path = "../support/wait.rs"]
+mod wait;
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use wait::{now, until};
 
 /// The patience of every wait: for machines that do much else meanwhile.
 const SOON: Duration = Duration::from_secs(30);
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-#[expect(clippy::disallowed_methods, reason = "waits have a deadline")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-/// Waits until something is true that nobody announces.
-#[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = now() + SOON;
-    while !done() {
-        assert!(now() < deadline, "not within {SOON:?}: {what}");
-        thread::park_timeout(ms(1));
-    }
 }

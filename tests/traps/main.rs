@@ -10,6 +10,8 @@ mod port;
 #[allow(unreachable_pub)]
 mod proxy;
 mod rig;
+#[path = "../support/wait.rs"]
+mod wait;
 #[path = "../support/wire.rs"]
 mod wire;
 
@@ -26,3 +28,5 @@ mod restart;
 mod signals;
 mod silence;
 mod takeover;
+
+use rig::SOON;

@@ -11,18 +11,13 @@ use longlink::{
 };
 
 use crate::proxy::Proxy;
+pub(crate) use crate::wait::{now, until};
 
 /// The patience of every wait: for machines that do much else meanwhile.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// What a busy machine may add to a time that is promised.
 pub(crate) const SLACK: Duration = Duration::from_millis(1500);
-
-/// The clock.
-#[expect(clippy::disallowed_methods, reason = "tests of time need to read it")]
-pub(crate) fn now() -> Instant {
-    Instant::now()
-}
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -33,16 +28,6 @@ pub(crate) fn timed<T>(body: impl FnOnce() -> T) -> (T, Duration) {
     let begun = now();
     let result = body();
     (result, begun.elapsed())
-}
-
-/// Waits until something is true that nobody announces.
-#[track_caller]
-pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = now() + SOON;
-    while !done() {
-        assert!(now() < deadline, "not within {SOON:?}: {what}");
-        thread::park_timeout(ms(1));
-    }
 }
 
 /// Waits for a thread, but not for ever.
