@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::port::Reserved;
-use crate::{SOON, ms};
+use crate::{SOON, ms, until};
 
 pub(crate) const BUFFER: usize = 4095;
 pub(crate) const HEARTBEAT: &[u8] = b"keepalive";
@@ -134,7 +134,9 @@ impl ClassicServer {
         if let Some(buffer) = buffer {
             socket.set_recv_buffer_size(buffer).unwrap();
         }
-        socket.bind(&port.addr().into()).unwrap();
+        // A process that another test starts has the last listener, too, until it
+        // becomes its program.
+        until("the port is free", || socket.bind(&port.addr().into()).is_ok());
         socket.listen(5).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         ClassicServer(socket.into())
