@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::port::Reserved;
-use crate::{SOON, ms, until};
+use crate::{SOON, ms};
 
 pub(crate) const BUFFER: usize = 4095;
 pub(crate) const HEARTBEAT: &[u8] = b"keepalive";
@@ -134,9 +134,7 @@ impl ClassicServer {
         if let Some(buffer) = buffer {
             socket.set_recv_buffer_size(buffer).unwrap();
         }
-        // A process that another test starts has the last listener, too, until it
-        // becomes its program.
-        until("the port is free", || socket.bind(&port.addr().into()).is_ok());
+        socket.bind(&port.addr().into()).unwrap();
         socket.listen(5).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         ClassicServer(socket.into())
@@ -149,6 +147,14 @@ impl ClassicServer {
     #[track_caller]
     pub(crate) fn accept(&self) -> Classic {
         Classic::new(self.0.accept().expect("nobody connects").0)
+    }
+}
+
+impl Drop for ClassicServer {
+    fn drop(&mut self) {
+        // A process that another test starts has it as well, until it becomes its
+        // program, and would take connections that long.
+        SockRef::from(&self.0).shutdown(Shutdown::Both).unwrap();
     }
 }
 
