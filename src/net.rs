@@ -24,6 +24,11 @@ pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// library's 128 overflows when a thousand clients come back at once.
 const BACKLOG: i32 = 4096;
 
+/// The kernel takes no more than 15 bits of seconds for its questions, nor 31 of
+/// milliseconds for its patience.
+const LONGEST_QUESTION: Duration = Duration::from_secs(i16::MAX as u64);
+const LONGEST_PATIENCE: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// After [`poll`] has failed, nothing is looked at for 20 ms.
 const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
@@ -112,7 +117,7 @@ impl Socket {
         let Some(silence) = silence else { return Ok(()) };
         self.ask_after(silence)?;
         #[cfg(target_os = "linux")]
-        self.0.set_tcp_user_timeout(Some(silence))?;
+        self.0.set_tcp_user_timeout(Some(silence.min(LONGEST_PATIENCE)))?;
         Ok(())
     }
 
@@ -123,7 +128,7 @@ impl Socket {
 
     fn ask_after(&self, silence: Duration) -> io::Result<()> {
         // It counts in seconds.
-        let asks = (silence / 3).max(Duration::from_secs(1));
+        let asks = (silence / 3).clamp(Duration::from_secs(1), LONGEST_QUESTION);
         let keepalive = TcpKeepalive::new().with_time(asks).with_interval(asks);
         self.0.set_tcp_keepalive(&keepalive.with_retries(2))
     }

@@ -196,3 +196,18 @@ fn a_close_waits_until_everything_is_written_and_no_longer() {
     let (read, _link) = reader.join().unwrap();
     assert_eq!(read.len(), 5 * (big.len() + 1));
 }
+
+/// The kernel counts in 15 bits of seconds, and in 31 of milliseconds.
+#[test]
+fn the_longest_heartbeat_is_not_too_long_for_the_kernel() {
+    let server = ClassicServer::listen(&Reserved::new(), None);
+    for misses in [1, 3, 1000] {
+        let connection = Connection::builder()
+            .plain(Plain::new())
+            .heartbeat(Heartbeat::every(Heartbeat::LONGEST).misses(misses))
+            .retry(RetryPolicy::never())
+            .connect(server.addr())
+            .unwrap();
+        connection.abort();
+    }
+}
