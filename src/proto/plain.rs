@@ -399,7 +399,7 @@ impl Exchange {
         let lines = self.outgoing.written();
         match &mut self.role {
             Role::Client(patience) => patience.sent(self.outgoing.waits_for_reply(), now),
-            Role::Server(vigil) if lines => vigil.replied(now),
+            Role::Server(vigil) if lines > 0 => vigil.replied(lines, now),
             Role::Server(_) => {}
         }
     }

@@ -67,9 +67,9 @@ impl Outgoing {
         self.handed < self.lines.len() && !(self.lock_step && self.waits_for_reply())
     }
 
-    /// What was handed to the writer is written. Returns whether there was a line.
-    pub(super) fn written(&mut self) -> bool {
-        let lines = self.handed > self.written;
+    /// What was handed to the writer is written. Returns how many lines that were.
+    pub(super) fn written(&mut self) -> usize {
+        let lines = self.handed - self.written;
         while self.written < self.handed {
             let cost = cost(self.lines[self.written].len());
             self.cost -= cost;

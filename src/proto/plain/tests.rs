@@ -594,8 +594,16 @@ fn a_client_that_waits_for_its_reply_is_not_reclaimed() {
         server.feed("reply").write();
     });
     assert_eq!(answered, Some(1030));
+    // Nor does ours send one before the last of its lines is answered.
+    let half_answered = |replies: usize| {
+        reclaimed(|server| {
+            server.says("keepalivehello\nare you there?\n");
+            (0..replies).for_each(|_| drop(server.feed("yes").write()));
+        })
+    };
+    assert_eq!([1, 2, 3].map(half_answered), [None, Some(30), Some(30)]);
     let not_waiting = reclaimed(|server| {
-        server.says("keepalivehello\n");
+        server.says("keepalivehello\nhello\n");
         server.wait(10 * SECOND);
         server.says("keepalive");
     });

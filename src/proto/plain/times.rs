@@ -93,9 +93,10 @@ impl Patience {
 /// A server's times: a client that has sent heartbeats is dead when it falls
 /// silent, and of one that has not nothing is known.
 ///
-/// The classic client sends no heartbeats while it waits for a reply. So its
-/// silence counts from there, and only if it was answered, unless it has shown
-/// since its line that it does not wait.
+/// The classic client sends no heartbeats while it waits for a reply, nor does
+/// ours while one of its lines does. So its silence counts from there, and only
+/// if all of them were answered, unless it has shown since its last line that it
+/// does not wait.
 #[derive(Debug)]
 pub(super) struct Vigil {
     since: Instant,
@@ -109,8 +110,8 @@ pub(super) struct Vigil {
     first: Duration,
     spacing: Option<Duration>,
     adjacent: bool,
-    /// A line waits for its reply.
-    owed: bool,
+    /// So many lines wait for their replies.
+    owed: usize,
     excused: bool,
 }
 
@@ -124,7 +125,7 @@ impl Vigil {
             first: Duration::ZERO,
             spacing: None,
             adjacent: false,
-            owed: false,
+            owed: 0,
             excused: false,
         }
     }
@@ -134,15 +135,15 @@ impl Vigil {
         self.excused = false;
     }
 
-    pub(super) fn replied(&mut self, now: Instant) {
+    pub(super) fn replied(&mut self, lines: usize, now: Instant) {
         self.active = now;
-        self.owed = false;
+        self.owed = self.owed.saturating_sub(lines);
     }
 
     pub(super) fn found(&mut self, found: Found, now: Instant) {
         let at = self.maybe.take().unwrap_or(now);
         match found {
-            Found::Line => (self.owed, self.adjacent) = (true, false),
+            Found::Line => (self.owed, self.adjacent) = (self.owed + 1, false),
             Found::Heartbeat => {
                 match self.heartbeat.replace(at) {
                     None => self.first = at.saturating_duration_since(self.since),
@@ -154,7 +155,7 @@ impl Vigil {
                     }
                     Some(_) => {}
                 }
-                (self.owed, self.adjacent) = (false, true);
+                (self.owed, self.adjacent) = (0, true);
             }
         }
     }
@@ -171,7 +172,7 @@ impl Vigil {
 
     pub(super) fn dead_at(&self) -> Option<Instant> {
         // By the time that this is asked about, nothing came behind it.
-        let waits = self.owed && self.maybe.is_none();
+        let waits = self.owed > 0 && self.maybe.is_none();
         if self.excused || waits || (self.heartbeat.is_none() && self.maybe.is_none()) {
             return None;
         }
