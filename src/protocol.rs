@@ -22,12 +22,12 @@ pub enum Protocol {
     ///   longer one ends the link with [`Cause::Protocol`](crate::Cause::Protocol).
     /// * A listener takes the 9 bytes `keepalive` at the start of a line, and
     ///   without a newline behind them, for a heartbeat: it answers nothing and
-    ///   hands nothing out. A client that has sent one is given up when it
-    ///   falls silent for three times the longest time between two of them,
-    ///   and at least 30 s, while it does not wait for a reply. Of one that
-    ///   never did, only its kernel tells whether it lives. To a client whose
-    ///   first line ended in `\r\n`, lines go out with `\r\n`, and come in
-    ///   without the `\r`.
+    ///   hands nothing out. A client that has sent one (two, before it was sent
+    ///   anything) is given up when it falls silent for three times the longest
+    ///   time between two of them, and at least 30 s, while no line of it waits
+    ///   for a reply. Of any other, only its kernel tells whether it lives. To a
+    ///   client whose first line ended in `\r\n`, lines go out with `\r\n`, and
+    ///   come in without the `\r`.
     /// * [Acknowledged](crate::Connection::sync) means written, that is, handed to
     ///   the system. [`finish`](crate::Connection::finish) ends the stream
     ///   when everything is written.

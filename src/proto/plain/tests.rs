@@ -539,11 +539,22 @@ fn a_client_that_has_sent_heartbeats_is_reclaimed_when_it_falls_silent() {
             }
         })
     };
-    assert_eq!(beats(10, 1), Some(10 + 30));
+    assert_eq!(beats(10, 2), Some(20 + 30));
     assert_eq!(beats(10, 5), Some(50 + 30));
     assert_eq!(beats(1, 5), Some(5 + 30));
-    assert_eq!(beats(60, 1), Some(60 + 180));
+    assert_eq!(beats(60, 2), Some(120 + 180));
     assert_eq!(beats(60, 5), Some(300 + 180));
+}
+
+/// Ours sends one, and no more before the server has said something.
+#[test]
+fn a_client_that_is_not_served_yet_is_left_alone_after_one_heartbeat() {
+    assert_eq!(reclaimed(|server| server.says("keepalive")), None);
+    let served = reclaimed(|server| {
+        server.says("keepalive");
+        server.feed("hello").write();
+    });
+    assert_eq!(served, Some(30));
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Patience {
 /// The classic client sends no heartbeats while it waits for a reply, nor does
 /// ours while one of its lines does. So its silence counts from there, and only
 /// if all of them were answered, unless it has shown since its last line that it
-/// does not wait.
+/// does not wait. And ours sends a single one before it is served.
 #[derive(Debug)]
 pub(super) struct Vigil {
     since: Instant,
@@ -110,8 +110,11 @@ pub(super) struct Vigil {
     first: Duration,
     spacing: Option<Duration>,
     adjacent: bool,
+    beats: usize,
     /// So many lines wait for their replies.
     owed: usize,
+    /// A line was sent to it.
+    is_served: bool,
     excused: bool,
 }
 
@@ -125,7 +128,9 @@ impl Vigil {
             first: Duration::ZERO,
             spacing: None,
             adjacent: false,
+            beats: 0,
             owed: 0,
+            is_served: false,
             excused: false,
         }
     }
@@ -138,6 +143,7 @@ impl Vigil {
     pub(super) fn replied(&mut self, lines: usize, now: Instant) {
         self.active = now;
         self.owed = self.owed.saturating_sub(lines);
+        self.is_served = true;
     }
 
     pub(super) fn found(&mut self, found: Found, now: Instant) {
@@ -145,6 +151,7 @@ impl Vigil {
         match found {
             Found::Line => (self.owed, self.adjacent) = (self.owed + 1, false),
             Found::Heartbeat => {
+                self.beats += 1;
                 match self.heartbeat.replace(at) {
                     None => self.first = at.saturating_duration_since(self.since),
                     Some(before) if self.adjacent => {
@@ -173,7 +180,8 @@ impl Vigil {
     pub(super) fn dead_at(&self) -> Option<Instant> {
         // By the time that this is asked about, nothing came behind it.
         let waits = self.owed > 0 && self.maybe.is_none();
-        if self.excused || waits || (self.heartbeat.is_none() && self.maybe.is_none()) {
+        let beats = self.beats + usize::from(self.maybe.is_some());
+        if self.excused || waits || beats < if self.is_served { 1 } else { 2 } {
             return None;
         }
         let first = match (self.heartbeat, self.maybe) {
