@@ -417,7 +417,8 @@ impl Connection {
     /// Calls `callback` for the events of this connection, instead of the one
     /// given to [`Builder::on_event`], of which the same is true.
     pub fn on_event(&self, callback: impl Fn(Event) + Send + Sync + 'static) {
-        self.shared.lock().set_on_event(Arc::new(callback));
+        let served = self.shared.lock().set_on_event(Arc::new(callback));
+        drop(served);
     }
 }
 

@@ -720,8 +720,14 @@ impl State {
         self.peer
     }
 
-    pub(crate) fn set_on_event(&mut self, on_event: OnEvent) {
-        self.on_event = Some(on_event);
+    /// Returns the callback that has served: what it holds may use the
+    /// connection when it is dropped, which is to be done without the lock.
+    pub(crate) fn set_on_event(&mut self, on_event: OnEvent) -> Option<OnEvent> {
+        match self.over {
+            // It might hold the connection, and nothing would let go of it.
+            true => Some(on_event),
+            false => self.on_event.replace(on_event),
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -10,7 +10,7 @@ use longlink::{
 
 use crate::port::Reserved;
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SLACK, SOON, calm, connect, join, ms, timed, until};
+use crate::rig::{Log, Rig, SLACK, SOON, Side, calm, connect, join, ms, timed, until};
 
 #[test]
 fn handles_are_shared_between_threads_and_errors_are_small() {
@@ -475,6 +475,45 @@ fn a_callback_may_use_the_connection() {
     assert!(server.take().starts_with(b"attempt 1 of "));
     assert!(server.take().starts_with(b"resumed, "));
     log.says("resumed", 1);
+}
+
+/// What a callback holds, and lets go of.
+struct Keepsake {
+    client: Arc<Side>,
+    kept: Arc<Mutex<usize>>,
+}
+
+impl Drop for Keepsake {
+    fn drop(&mut self) {
+        assert!(self.client.stats().messages_sent < 10);
+        *self.kept.lock().unwrap() -= 1;
+    }
+}
+
+#[test]
+fn what_a_callback_holds_is_let_go_of() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.warm_pair();
+    let client = Arc::new(client);
+    let kept = Arc::new(Mutex::new(0));
+    let set = |client: &Arc<Side>| {
+        let keepsake = Keepsake { client: client.clone(), kept: kept.clone() };
+        *kept.lock().unwrap() += 1;
+        client.on_event(move |_| assert!(keepsake.client.stats().messages_sent < 10));
+    };
+    set(&client);
+    let (replacing, replaced) = (client.clone(), Log::new("replaced"));
+    join(thread::spawn({
+        let callback = replaced.callback();
+        move || replacing.on_event(callback)
+    }));
+    assert_eq!(*kept.lock().unwrap(), 0);
+    // By the end as well, before and after.
+    set(&client);
+    server.abort();
+    until("it is over", || *kept.lock().unwrap() == 0);
+    set(&client);
+    assert_eq!(*kept.lock().unwrap(), 0);
 }
 
 #[test]
