@@ -282,7 +282,7 @@ impl State {
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use std::io::Write;
-    use std::net::TcpStream;
+    use std::net::{Shutdown, TcpStream};
     use std::thread::JoinHandle;
 
     use bytes::Bytes;
@@ -295,25 +295,31 @@ mod tests {
     use crate::net;
     use crate::proto::frame::Frame;
     use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+    use crate::proto::plain::Exchange;
     use crate::proto::session::{Session, Welcomed};
+    use crate::proto::talk::Talk;
+
+    const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
 
     /// A server's side of a link without heartbeats of its own, and the client's socket.
     fn linked() -> (Arc<Shared>, TcpStream) {
-        let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, addr) = listener.accept().unwrap();
-        let limits = Limits { window: 10_000, max_message: 100 };
         let hello = Hello {
             version: VERSION,
             token: Token([0; 16]),
             attempt: 1,
             epoch: 0,
             received: 0,
-            limits,
+            limits: LIMITS,
             interval: None,
             resume_only: false,
         };
-        let session = Session::server(&hello, 1, limits, None, 3, sync::now());
+        carry(Session::server(&hello, 1, LIMITS, None, 3, sync::now()))
+    }
+
+    fn carry(session: impl Into<Talk>) -> (Arc<Shared>, TcpStream) {
+        let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, addr) = listener.accept().unwrap();
         let summons = Arc::new(Summons::new().unwrap());
         let shared = Shared::new(&Builder::default(), session, addr, 1, summons, None);
         let shared = Arc::new(shared);
@@ -409,5 +415,50 @@ mod tests {
         });
         assert!(fed.is_some_and(|messages| messages > 1), "{fed:?}");
         connection.abort();
+    }
+
+    /// What a keeper does until there is nothing to poll for.
+    fn keep(shared: &Shared) {
+        let mut visit = shared.visit(None);
+        for _ in 0..1000 {
+            let Some((socket, interest)) = visit.watch else { return };
+            let mut fds = [net::poll_fd(&*socket, interest)];
+            net::poll(&mut fds, sync::after(Duration::from_secs(20)));
+            shared.serve(net::readiness(&fds[0]));
+            visit = shared.visit(None);
+        }
+        panic!("it spins");
+    }
+
+    fn reset(peer: TcpStream) {
+        socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Else the keeper spins, since the socket is ready for ever.
+    #[test]
+    fn a_link_that_can_neither_be_read_nor_written_is_lost() {
+        let (shared, peer) = carry(Exchange::server(LIMITS, sync::now()));
+        let connection = Connection::new(shared.clone());
+        peer.shutdown(Shutdown::Write).unwrap();
+        reset(peer);
+        connection.send(b"reply").unwrap();
+        keep(&shared);
+        assert!(!connection.is_connected());
+    }
+
+    /// Else an echo waits for ever for room, since the end that would free it is
+    /// behind lines for which there is no room either.
+    #[test]
+    fn a_link_that_cannot_be_written_and_is_full_both_ways_is_lost() {
+        let (shared, mut peer) = carry(Exchange::server(LIMITS, sync::now()));
+        let connection = Connection::new(shared.clone());
+        peer.write_all(&b"a line of text\n".repeat(10_000)).unwrap();
+        shared.serve(Interest { read: true, write: false });
+        reset(peer);
+        connection.send(b"a reply").unwrap();
+        assert!(connection.is_connected(), "there is more to read");
+        while connection.try_send(b"a reply").is_ok() {}
+        keep(&shared);
+        assert!(!connection.is_connected());
     }
 }

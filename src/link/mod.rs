@@ -473,9 +473,19 @@ impl State {
         {
             self.lose(Cause::Eof);
         }
+        if self.link.as_ref().is_some_and(|link| link.writer == Writer::Dead) && self.is_stuck() {
+            self.lose(Cause::Io(Arc::new(io::ErrorKind::BrokenPipe.into())));
+        }
         if self.session.owes_ack() && !self.ticking {
             self.start_ticking();
         }
+    }
+
+    /// Of a link that cannot be written any more, the end will not be read:
+    /// it was, or it is behind what there is no room for as long as whoever
+    /// could make some waits for room to send.
+    fn is_stuck(&self) -> bool {
+        self.session.is_deaf() || !(self.session.may_read() || self.session.has_room())
     }
 
     /// The connection is over for the application. The first reason stays.
