@@ -30,7 +30,9 @@ pub enum Protocol {
     ///   come in without the `\r`.
     /// * [Acknowledged](crate::Connection::sync) means written, that is, handed to
     ///   the system. [`finish`](crate::Connection::finish) ends the stream
-    ///   when everything is written.
+    ///   when everything is written. [`close`](crate::Connection::close) waits
+    ///   for no more than that; a peer that says something more may lose what it
+    ///   has not read. To be sure that it has, finish, and receive to its end.
     /// * On a listener the peer's end of the stream is `Ok(None)`, and replies
     ///   still reach it. On a client it is a lost link, unless it comes after
     ///   [`finish`](crate::Connection::finish).
