@@ -75,9 +75,14 @@ impl Classic {
     pub(crate) fn line(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
         while line.last() != Some(&b'\n') {
-            let mut byte = [0];
-            self.0.read_exact(&mut byte).unwrap();
-            line.push(byte[0]);
+            // What stands behind it stays where it is.
+            let mut buffer = [0; BUFFER];
+            let seen = self.0.peek(&mut buffer).unwrap();
+            assert!(seen > 0, "the end, {} bytes into a line", line.len());
+            let newline = buffer[..seen].iter().position(|&byte| byte == b'\n');
+            let piece = &mut buffer[..newline.map_or(seen, |at| at + 1)];
+            self.0.read_exact(piece).unwrap();
+            line.extend_from_slice(piece);
         }
         line
     }
