@@ -27,6 +27,7 @@ const BACKLOG: i32 = 4096;
 /// The kernel takes no more than 15 bits of seconds for its questions, nor 31 of
 /// milliseconds for its patience.
 const LONGEST_QUESTION: Duration = Duration::from_secs(i16::MAX as u64);
+#[cfg(target_os = "linux")]
 const LONGEST_PATIENCE: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// After [`poll`] has failed, nothing is looked at for 20 ms.
