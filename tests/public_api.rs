@@ -1,0 +1,231 @@
+//! What programs of other people are compiled against: that this compiles is the test. The whole
+//! of it is listed in public_api.txt, which the gate compares.
+
+// An arm for variants to come is reachable only while an enum is `non_exhaustive`.
+#![deny(unreachable_patterns)]
+
+use std::error::Error as StdError;
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use longlink::{
+    Accepted, Builder, Bytes, Cause, Connection, Error, Event, Heartbeat, Host, Incoming, Listener,
+    Plain, Protocol, Rejection, Result, RetryPolicy, Stats, ToHosts,
+};
+
+#[test]
+fn signatures() {
+    type Callback = fn(Event);
+
+    let _: fn(&'static str) -> Result<Connection> = Connection::connect;
+    let _: fn() -> Builder = Connection::builder;
+    let _: fn(&Connection, &[u8]) -> Result<()> = Connection::send;
+    let _: fn(&Connection, Bytes) -> Result<()> = Connection::send_bytes;
+    let _: fn(&Connection, &[u8]) -> Result<()> = Connection::try_send;
+    let _: fn(&Connection, &[u8], Duration) -> Result<()> = Connection::send_timeout;
+    let _: fn(&Connection, &[u8]) -> Result<()> = Connection::feed;
+    let _: fn(&Connection, Bytes) -> Result<()> = Connection::feed_bytes;
+    let _: fn(&Connection) -> Result<()> = Connection::flush;
+    let _: fn(&Connection, Duration) -> Result<()> = Connection::sync;
+    let _: fn(&Connection) -> Result<()> = Connection::finish;
+    let _: fn(&Connection) -> Result<Option<Bytes>> = Connection::recv;
+    let _: fn(&Connection, Duration) -> Result<Option<Bytes>> = Connection::recv_timeout;
+    let _: fn(&Connection) -> Result<Option<Bytes>> = Connection::try_recv;
+    let _: for<'a> fn(&'a Connection) -> Incoming<'a> = Connection::incoming;
+    let _: fn(&Connection) -> Result<()> = Connection::close;
+    let _: fn(&Connection) = Connection::abort;
+    let _: fn(&Connection) -> Vec<Bytes> = Connection::take_unacknowledged;
+    let _: fn(&Connection) -> SocketAddr = Connection::peer_addr;
+    let _: fn(&Connection) -> bool = Connection::is_connected;
+    let _: fn(&Connection) -> Protocol = Connection::protocol;
+    let _: fn(&Connection) -> usize = Connection::max_message;
+    let _: fn(&Connection) -> Stats = Connection::stats;
+    let _: fn(&Connection, Callback) = Connection::on_event;
+
+    let _: fn(&'static str) -> Result<Listener> = Listener::bind;
+    let _: fn(&Listener) -> Result<Connection> = Listener::accept;
+    let _: for<'a> fn(&'a Listener) -> Accepted<'a> = Listener::incoming;
+    let _: fn(&Listener) -> SocketAddr = Listener::local_addr;
+    let _: fn(&Listener) = Listener::close;
+
+    let _: fn(Builder, Heartbeat) -> Builder = Builder::heartbeat;
+    let _: fn(Builder, RetryPolicy) -> Builder = Builder::retry;
+    let _: fn(Builder, Duration) -> Builder = Builder::connect_timeout;
+    let _: fn(Builder, Duration) -> Builder = Builder::close_timeout;
+    let _: fn(Builder, Duration) -> Builder = Builder::resume_within;
+    let _: fn(Builder, usize) -> Builder = Builder::window;
+    let _: fn(Builder, usize) -> Builder = Builder::max_message;
+    let _: fn(Builder, usize) -> Builder = Builder::max_clients;
+    let _: fn(Builder, Plain) -> Builder = Builder::plain;
+    let _: fn(Builder, bool) -> Builder = Builder::accept_plain;
+    let _: fn(Builder, Callback) -> Builder = Builder::on_event;
+    let _: fn(Builder, &'static str) -> Result<Connection> = Builder::connect;
+    let _: fn(Builder, &'static str) -> Result<Listener> = Builder::bind;
+
+    let _: fn(Duration) -> Heartbeat = Heartbeat::every;
+    let _: fn() -> Heartbeat = Heartbeat::off;
+    let _: fn(Heartbeat, u32) -> Heartbeat = Heartbeat::misses;
+
+    let _: fn(Duration, u32) -> RetryPolicy = RetryPolicy::fixed;
+    let _: fn(Duration, Duration) -> RetryPolicy = RetryPolicy::exponential;
+    let _: fn() -> RetryPolicy = RetryPolicy::never;
+    let _: fn(RetryPolicy, u32) -> RetryPolicy = RetryPolicy::attempts;
+    let _: fn(RetryPolicy) -> RetryPolicy = RetryPolicy::unlimited;
+    let _: fn(RetryPolicy, f64) -> RetryPolicy = RetryPolicy::jitter;
+
+    let _: fn() -> Plain = Plain::new;
+    let _: fn(Plain, Duration) -> Plain = Plain::reply_timeout;
+    let _: fn(Plain, bool) -> Plain = Plain::lock_step;
+
+    let _: fn(&'static str, u16) -> Host = Host::new;
+    let _: fn(&Host) -> Result<Vec<Host>> = <Host as ToHosts>::to_hosts;
+
+    let _: fn(&Error) -> bool = Error::is_final;
+    let _: fn(&Error) -> Option<u64> = Error::unacknowledged;
+    let _: fn(io::Error) -> Error = Error::from;
+    let _: fn(Rejection) -> bool = Rejection::is_retryable;
+}
+
+#[test]
+fn traits() {
+    fn value<T: Debug + Clone + Send + Sync + Unpin + 'static>() {}
+    fn small<T: Debug + Copy + PartialEq + Send + Sync + 'static>() {}
+    fn shown<T: Display>() {}
+    fn default<T: Default>() {}
+    fn error<T: StdError>() {}
+    fn equal<T: Eq + Hash>() {}
+    fn messages<T: Iterator<Item = Result<Bytes>> + Debug>() {}
+    fn connections<T: Iterator<Item = Result<Connection>> + Debug>() {}
+    fn hosts<T: ToHosts + ?Sized>() {}
+
+    value::<Builder>();
+    value::<Error>();
+    value::<Cause>();
+    value::<Event>();
+    value::<Host>();
+    small::<Heartbeat>();
+    small::<Plain>();
+    small::<Protocol>();
+    small::<Rejection>();
+    small::<RetryPolicy>();
+    small::<Stats>();
+    shown::<Cause>();
+    shown::<Error>();
+    shown::<Event>();
+    shown::<Host>();
+    shown::<Rejection>();
+    default::<Builder>();
+    default::<Heartbeat>();
+    default::<Plain>();
+    default::<RetryPolicy>();
+    default::<Stats>();
+    error::<Cause>();
+    error::<Error>();
+    equal::<Host>();
+    equal::<Protocol>();
+    messages::<Incoming<'_>>();
+    connections::<Accepted<'_>>();
+    hosts::<str>();
+    hosts::<String>();
+    hosts::<SocketAddr>();
+    hosts::<(&str, u16)>();
+    hosts::<(String, u16)>();
+    hosts::<(IpAddr, u16)>();
+    hosts::<[Host]>();
+    hosts::<[Host; 2]>();
+    hosts::<Vec<Host>>();
+    hosts::<&str>();
+}
+
+#[test]
+fn variants_can_be_added() {
+    fn has<T>(_: T) {}
+    let _ = |error: Error| match error {
+        Error::TimedOut | Error::WouldBlock | Error::Finished => {}
+        Error::TooLarge { size, limit, .. } => has::<[usize; 2]>([size, limit]),
+        Error::Config(text) => has::<String>(text),
+        Error::Io(error) => has::<Arc<io::Error>>(error),
+        Error::GaveUp { unacknowledged, cause, .. } => has::<(u64, Cause)>((unacknowledged, cause)),
+        Error::PeerClosed { unacknowledged, .. } | Error::Closed { unacknowledged, .. } => {
+            let _: u64 = unacknowledged;
+        }
+        _ => {}
+    };
+    let _ = |cause: Cause| match cause {
+        Cause::Io(error) => has::<Arc<io::Error>>(error),
+        Cause::Eof | Cause::Replaced => {}
+        Cause::Silent(time) | Cause::ConnectTimeout(time) => has::<Duration>(time),
+        Cause::Resolve { host, error, .. } => has::<(String, Arc<io::Error>)>((host, error)),
+        Cause::Protocol(text) => has::<&'static str>(text),
+        Cause::Rejected(rejection) => has::<Rejection>(rejection),
+        Cause::TooLarge { size, limit, .. } => has::<[usize; 2]>([size, limit]),
+        _ => {}
+    };
+    let _ = |rejection: Rejection| match rejection {
+        Rejection::Full
+        | Rejection::ShuttingDown
+        | Rejection::Version
+        | Rejection::Stale
+        | Rejection::Ended
+        | Rejection::Protocol => {}
+        Rejection::Other(code) => has::<u8>(code),
+        _ => {}
+    };
+    let _ = |protocol: Protocol| match protocol {
+        Protocol::Framed | Protocol::Plain => {}
+        _ => {}
+    };
+    let _ = |event: Event| match event {
+        Event::Connected { peer, .. } => has::<SocketAddr>(peer),
+        Event::Lost { cause, .. } => has::<Cause>(cause),
+        Event::Retrying { attempt, of, after, .. } => {
+            has::<(u32, Option<u32>, Duration)>((attempt, of, after));
+        }
+        Event::Failed { host, cause, .. } => has::<(Host, Cause)>((host, cause)),
+        Event::Resumed { replayed, after, .. } => has::<(u64, Duration)>((replayed, after)),
+        Event::SessionLost { unacknowledged, after, .. } => {
+            has::<(u64, Duration)>((unacknowledged, after));
+        }
+        Event::Reconnected { waiting, after, .. } => has::<(u64, Duration)>((waiting, after)),
+        Event::Unanswered { messages, forgotten, .. } => {
+            has::<(Vec<Bytes>, u64)>((messages, forgotten));
+        }
+        Event::Heartbeat { id, round_trip, .. } => has::<(u64, Duration)>((id, round_trip)),
+        Event::GaveUp { attempts, unacknowledged, cause, .. } => {
+            has::<(u32, u64, Cause)>((attempts, unacknowledged, cause));
+        }
+        Event::Closed { unacknowledged, .. } => has::<u64>(unacknowledged),
+        _ => {}
+    };
+    let _ = |stats: Stats| {
+        let Stats {
+            messages_sent,
+            bytes_sent,
+            messages_received,
+            bytes_received,
+            replayed,
+            unanswered,
+            reconnects,
+            sessions_lost,
+            last_round_trip,
+            unacknowledged,
+            ..
+        } = stats;
+        has::<[u64; 9]>([
+            messages_sent,
+            bytes_sent,
+            messages_received,
+            bytes_received,
+            replayed,
+            unanswered,
+            reconnects,
+            sessions_lost,
+            unacknowledged,
+        ]);
+        has::<Option<Duration>>(last_round_trip);
+    };
+}
