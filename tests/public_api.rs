@@ -1,5 +1,5 @@
 //! What programs of other people are compiled against: that this compiles is the test. The whole
-//! of it is listed in public_api.txt, which the gate compares.
+//! of it is listed in public_api.txt, which api/src/main.rs makes and the gate compares.
 
 // An arm for variants to come is reachable only while an enum is `non_exhaustive`.
 #![deny(unreachable_patterns)]
