@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -469,7 +469,20 @@ impl Iterator for Incoming<'_> {
     }
 }
 
-/// Counters of a [`Connection`], over all its links.
+/// Counters and times of a [`Connection`], over all its links.
+///
+/// # Examples
+///
+/// ```no_run
+/// # let connection = longlink::Connection::connect("127.0.0.1:6666")?;
+/// let stats = connection.stats();
+/// match (stats.lost_since, stats.last_heard) {
+///     (Some(since), _) => println!("no link for {:?}", since.elapsed()),
+///     (None, Some(at)) => println!("the peer was heard {:?} ago", at.elapsed()),
+///     (None, None) => println!("not connected yet"),
+/// }
+/// # Ok::<(), longlink::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -494,4 +507,12 @@ pub struct Stats {
     pub last_round_trip: Option<Duration>,
     /// Messages sent and not acknowledged yet.
     pub unacknowledged: u64,
+    /// When the present link came up; `None` while there is none.
+    pub connected_since: Option<Instant>,
+    /// When the link was lost; `None` while there is one, and before the first.
+    pub lost_since: Option<Instant>,
+    /// When bytes were last read from the peer, over any link: a message, an
+    /// acknowledgement or a heartbeat. With [heartbeats](Heartbeat::every) a live
+    /// peer is heard at least once in an interval, or a little more.
+    pub last_heard: Option<Instant>,
 }

@@ -169,6 +169,8 @@ impl Shared {
         decoder.allow_data(state.session.own_max_message());
         let generation = state.session.generation();
         state.peer = peer;
+        // At least its handshake, or its first words.
+        state.heard = Some(now);
         state.link = Some(Link {
             socket: Arc::new(socket),
             generation,

@@ -133,6 +133,8 @@ pub(crate) struct State {
     /// When something was last read or written: late enough to count an
     /// acknowledgement's delay from, without asking the clock for each message.
     clock: Instant,
+    /// When something was last read, over any link.
+    heard: Option<Instant>,
     /// The last loss, until a new link is up.
     lost: Option<Lost>,
     ending: Option<Ending>,
@@ -223,6 +225,7 @@ impl Shared {
             link: None,
             peer,
             clock: sync::now(),
+            heard: None,
             lost: None,
             ending: None,
             closing_until: None,
@@ -314,6 +317,7 @@ impl State {
             Ok(n) => {
                 let now = sync::now();
                 self.clock = now;
+                self.heard = Some(now);
                 decoder.filled(n);
                 self.session.heard(now);
                 if let Err(cause) = self.decode(generation, &mut decoder, now) {
@@ -753,6 +757,9 @@ impl State {
             sessions_lost: self.sessions_lost,
             last_round_trip: self.session.round_trip(),
             unacknowledged: self.session.unacknowledged(),
+            connected_since: self.link.as_ref().map(|link| link.since),
+            lost_since: self.lost.as_ref().map(|lost| lost.at),
+            last_heard: self.heard,
         }
     }
 }

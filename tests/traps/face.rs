@@ -522,7 +522,8 @@ fn stats_count_what_happened() {
     let (client, server) = rig.pair();
     assert!(client.is_connected() && server.is_connected());
     assert_eq!(client.peer_addr(), rig.proxy.addr());
-    let fresh = client.stats();
+    let mut fresh = client.stats();
+    let (up, heard) = (fresh.connected_since.take().unwrap(), fresh.last_heard.take().unwrap());
     assert_eq!(fresh, Stats::default());
     client.send(b"four").unwrap();
     client.send(b"").unwrap();
@@ -538,11 +539,19 @@ fn stats_count_what_happened() {
     assert_eq!((ours.messages_received, ours.bytes_received), (1, 7));
     assert_eq!((theirs.messages_received, theirs.bytes_received), (2, 4));
     assert!(ours.last_round_trip.is_some_and(|time| time < SLACK), "{ours:?}");
+    assert_eq!((ours.connected_since, ours.lost_since), (Some(up), None));
+    assert!(ours.last_heard > Some(heard), "{ours:?}");
     rig.proxy.hold_connect(true);
     rig.proxy.cut(How::Fin);
     until("both have seen it", || !client.is_connected() && !server.is_connected());
+    for stats in [client.stats(), server.stats()] {
+        assert_eq!(stats.connected_since, None);
+        assert!(stats.lost_since >= stats.last_heard && stats.last_heard > Some(up), "{stats:?}");
+    }
+    let lost = client.stats().lost_since;
     rig.proxy.hold_connect(false);
     client.says("resumed, ", 1);
+    assert!(client.stats().connected_since > lost && client.stats().lost_since.is_none());
     assert_eq!((client.stats().reconnects, server.stats().reconnects), (1, 1));
     assert_eq!((client.stats().sessions_lost, server.stats().sessions_lost), (0, 0));
 }
