@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context;
 
 use longlink::cli::args::ClientArgs;
-use longlink::cli::end::Ending;
+use longlink::cli::end::{self, Ending};
 use longlink::cli::events::Watch;
 use longlink::cli::input::Input;
 use longlink::cli::{code, log as journal, text};
@@ -50,7 +50,7 @@ impl Client {
     fn run(self: &Arc<Self>, args: &ClientArgs) -> anyhow::Result<End> {
         journal::start(args.level()).context("cannot start the log")?;
         let client = self.clone();
-        ctrlc::set_handler(move || client.interrupt()).context("cannot wait for Ctrl-C")?;
+        end::when_told(move |code| client.interrupt(code)).context("cannot wait for Ctrl-C")?;
 
         let watch = self.watch.clone();
         let builder = args.builder().on_event(move |event| watch.note(&event));
@@ -99,8 +99,8 @@ impl Client {
         code::FAILED
     }
 
-    /// Ctrl-C.
-    fn interrupt(&self) {
+    /// Ctrl-C, or SIGTERM.
+    fn interrupt(&self, code: u8) {
         let ending = Ending::begin();
         let connection = self.connection.get();
         let count = connection.map_or(0, |connection| connection.stats().unacknowledged);
@@ -108,7 +108,7 @@ impl Client {
             connection.abort();
         }
         log::warn!("interrupted, {count} messages not acknowledged");
-        ending.exit(code::INTERRUPTED)
+        ending.exit(code)
     }
 }
 

@@ -4,19 +4,24 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
 use longlink::cli::args::ServerArgs;
+use longlink::cli::attend::attend;
 use longlink::cli::chat::Chat;
-use longlink::cli::end::Ending;
+use longlink::cli::end::{self, Ending};
 use longlink::cli::places::Places;
 use longlink::cli::printer::Printer;
+use longlink::cli::tally::Tally;
 use longlink::cli::{code, descriptors, events, log as journal, text};
 use longlink::{Connection, Listener, Protocol};
 
 /// A thread per client needs little more than room for a line of the log.
 const STACK: usize = 256 * 1024;
+/// How long Ctrl-C waits for messages that are yet to be printed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let args = match ServerArgs::read() {
@@ -26,7 +31,10 @@ fn main() -> ExitCode {
     let outcome = run(&args);
     let ending = Ending::begin();
     ending.exit(match outcome {
-        Ok(()) => code::OK,
+        Ok(account) => {
+            log::info!("{account}");
+            code::OK
+        }
         Err(error) => {
             log::error!("{error:#}");
             code::FAILED
@@ -34,14 +42,24 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(args: &ServerArgs) -> anyhow::Result<()> {
+/// Serves, and returns an account of it.
+fn run(args: &ServerArgs) -> anyhow::Result<String> {
     journal::start(args.level()).context("cannot start the log")?;
+    let printer = Printer::start(args.prints()).context("cannot start a thread")?;
+    let tally = Tally::start();
+    let (printing, account) = (printer.clone(), tally.clone());
     // The sockets close with the process and the sessions do not end, so that
     // the clients come back.
-    ctrlc::set_handler(|| Ending::begin().exit(code::OK)).context("cannot wait for Ctrl-C")?;
+    let leave = move |_| {
+        let ending = Ending::begin();
+        printing.flush(LAST_WORDS);
+        log::info!("{}", account.account());
+        ending.exit(code::OK)
+    };
+    end::when_told(leave).context("cannot wait for Ctrl-C")?;
 
     let (address, port) = args.address();
-    let bound = args.builder().bind((address, port)).map_err(|error| anyhow!(text::error(&error)));
+    let bound = args.builder().bind((address, port)).map_err(|error| anyhow!(text::deaf(&error)));
     let listener = bound.with_context(|| format!("cannot listen on {address} port {port}"))?;
     let local = listener.local_addr();
     log::info!("listening on {local}{}", text::reach(local.ip()));
@@ -52,19 +70,19 @@ fn run(args: &ServerArgs) -> anyhow::Result<()> {
     }
 
     let places = Places::new(args.max_clients());
-    let printer = Printer::start(args.prints()).context("cannot start a thread")?;
     if !args.chat() {
-        accept(&listener, &Mode::Echo(printer), &places);
-        return Ok(());
+        accept(&listener, &Mode::Echo(printer), &places, &tally);
+        return Ok(tally.account());
     }
     let chat = Arc::new(Chat::new(printer));
     let listener = Arc::new(listener);
-    let (mode, accepting) = (Mode::Chat(chat.clone()), listener.clone());
+    let (mode, accepting, counting) = (Mode::Chat(chat.clone()), listener.clone(), tally.clone());
+    let accept = move || accept(&accepting, &mode, &places, &counting);
     let acceptor = thread::Builder::new().name("accept".into());
-    acceptor.spawn(move || accept(&accepting, &mode, &places)).context("cannot start a thread")?;
+    acceptor.spawn(accept).context("cannot start a thread")?;
     chat.operate(args.max_message());
     listener.close();
-    Ok(())
+    Ok(tally.account())
 }
 
 /// What is done with a client's messages.
@@ -84,10 +102,11 @@ impl Mode {
 }
 
 /// Serves every client on a thread of its own, until the listener is closed.
-fn accept(listener: &Listener, mode: &Mode, places: &Arc<Places>) {
+fn accept(listener: &Listener, mode: &Mode, places: &Arc<Places>, tally: &Arc<Tally>) {
     for number in 1.. {
         let place = places.take();
         let Ok(connection) = listener.accept().map(Arc::new) else { return };
+        let entry = tally.enter(number, connection.clone());
         if let Mode::Chat(chat) = mode {
             chat.join(number, connection.clone());
         }
@@ -105,26 +124,13 @@ fn accept(listener: &Listener, mode: &Mode, places: &Arc<Places>) {
         let thread = thread::Builder::new().name(format!("client-{number}")).stack_size(STACK);
         let serving = connection.clone();
         let served = move || {
-            attend(number, &serving, &mode);
-            drop((serving, place));
+            attend(number, &serving, || mode.serve(number, &serving));
+            drop((serving, entry, place));
         };
         if let Err(error) = thread.spawn(served) {
             log::error!("client-{number}: no thread for it: {}", text::system(&error));
             connection.abort();
         }
-    }
-}
-
-/// A client's thread.
-fn attend(number: u64, connection: &Connection, mode: &Mode) {
-    let panic = Panic { number, connection };
-    let served = mode.serve(number, connection);
-    drop(panic);
-    match served {
-        Ok(()) => log::debug!("client-{number}: served to its end"),
-        // Its event has said so.
-        Err(error) if error.is_final() => log::debug!("client-{number}: {}", text::error(&error)),
-        Err(error) => log::error!("client-{number}: {}", text::error(&error)),
     }
 }
 
@@ -136,19 +142,4 @@ fn echo(number: u64, connection: &Connection, printer: &Printer) -> longlink::Re
         printer.offer(number, message);
     }
     connection.close()
-}
-
-/// Sees to it that a client whose handler panics learns of it.
-struct Panic<'a> {
-    number: u64,
-    connection: &'a Connection,
-}
-
-impl Drop for Panic<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            log::error!("client-{}: its handler panicked, and it is let go", self.number);
-            self.connection.abort();
-        }
-    }
 }

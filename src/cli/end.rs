@@ -1,9 +1,44 @@
-//! The end of the process: once, by whoever comes first.
+//! The end of the process: once, by whoever comes first, and at once for
+//! whoever asks twice.
 
-use std::process;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::{io, process, thread};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
 static ENDING: Mutex<()> = Mutex::new(());
+
+/// Calls `leave` on a thread of its own when the process is told to end, by
+/// Ctrl-C or SIGTERM, with the exit code that shells have for that: 128 and the
+/// signal's number. Told a second time, the process ends at once with that
+/// code, whatever `leave` is stuck in.
+///
+/// SIGHUP is left as it is: with its terminal a program ends, and under `nohup`
+/// it does not.
+pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let told = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The order matters: the first signal finds the flag as it was before.
+        flag::register_conditional_shutdown(signal, code(signal).into(), told.clone())?;
+        flag::register(signal, told.clone())?;
+    }
+    let wait = move || {
+        if let Some(signal) = signals.forever().next() {
+            leave(code(signal));
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(())
+}
+
+fn code(signal: i32) -> u8 {
+    // There are no 128 signals.
+    128 + signal as u8
+}
 
 /// The right to end the process. Whoever holds it says the last words.
 pub struct Ending {

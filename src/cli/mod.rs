@@ -3,9 +3,10 @@
 //! The pure parts (what arguments mean, what a line is, how things are
 //! written for people, whom the operator speaks to) know neither streams nor
 //! threads, and are tested here; the programs themselves are tested as
-//! processes in `tests/programs.rs`.
+//! processes in `tests/programs.rs` and `tests/operator.rs`.
 
 pub mod args;
+pub mod attend;
 pub mod chat;
 pub mod descriptors;
 pub mod end;
@@ -16,6 +17,7 @@ pub mod log;
 pub mod places;
 pub mod printer;
 pub mod roster;
+pub mod tally;
 pub mod terminal;
 pub mod text;
 pub mod values;
@@ -28,6 +30,4 @@ pub mod code {
     pub const FAILED: u8 = 1;
     /// The arguments were wrong.
     pub const USAGE: u8 = 2;
-    /// Ctrl-C, as shells count it: 128 and the signal's number.
-    pub const INTERRUPTED: u8 = 130;
 }

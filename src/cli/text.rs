@@ -1,6 +1,7 @@
 //! How things are written for people. Pure.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 
 use crate::event::humane;
@@ -22,16 +23,25 @@ pub fn size(bytes: u64) -> String {
     format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
 }
 
+/// `1 link`, `2 links`.
+pub fn count(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// `1 message`, `2 messages`.
-pub fn messages(count: u64) -> String {
-    format!("{count} message{}", if count == 1 { "" } else { "s" })
+pub fn messages(number: u64) -> String {
+    count(number, "message")
 }
 
 /// Why a link was lost, without the number of the system's error.
 pub fn cause(cause: &Cause) -> String {
     match cause {
         Cause::Io(error) => system(error),
-        Cause::Resolve { host, error } => format!("cannot resolve {host}: {}", system(error)),
+        Cause::Resolve { host, error } => {
+            let why = system(error);
+            let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
+            format!("cannot resolve {host}: {why}")
+        }
         Cause::Silent(time) => format!("nothing heard for {}", humane(*time)),
         Cause::ConnectTimeout(time) => format!("no answer within {}", humane(*time)),
         other => other.to_string(),
@@ -55,6 +65,22 @@ pub fn error(error: &Error) -> String {
         Error::GaveUp { cause: why, .. } => format!("{error}: {}", cause(why)),
         other => other.to_string(),
     }
+}
+
+/// Why a server cannot listen, and what can be done.
+pub fn deaf(why: &Error) -> String {
+    let advice = match why {
+        Error::Io(error) => match error.kind() {
+            ErrorKind::AddrInUse => " (another program does so; --port 0 takes a free one)",
+            ErrorKind::PermissionDenied => " (below 1024 it takes root; see --port)",
+            ErrorKind::AddrNotAvailable => {
+                " (this machine has no such address; --bind 0.0.0.0 is all it has)"
+            }
+            _ => "",
+        },
+        _ => "",
+    };
+    format!("{}{advice}", error(why))
 }
 
 /// An error of the system, without its number.
@@ -140,6 +166,14 @@ mod tests {
         let refused = std::io::Error::from_raw_os_error(111);
         assert!(!system(&refused).contains("os error"), "{}", system(&refused));
         assert_eq!(system(&std::io::Error::other("a (os error 1)")), "a (os error 1)");
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve() {
+        let error = "failed to lookup address information: Name or service not known";
+        let error = std::sync::Arc::new(std::io::Error::other(error));
+        let cause = Cause::Resolve { host: "no.where".into(), error };
+        assert_eq!(super::cause(&cause), "cannot resolve no.where: Name or service not known");
     }
 
     #[test]

@@ -1,0 +1,169 @@
+//! The server's operator: commands, the account at the end, and how that end is
+//! brought about.
+#![cfg(feature = "cli")]
+
+#[path = "support/port.rs"]
+mod port;
+#[path = "support/process.rs"]
+#[allow(dead_code, reason = "of use to other tests")]
+mod process;
+#[path = "support/proxy.rs"]
+#[allow(unreachable_pub)]
+mod proxy;
+#[path = "support/wait.rs"]
+mod wait;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use port::Reserved;
+use process::{CLIENT, Process, SERVER, Server, Stdout};
+use rustix::process::{Pid, Signal, kill_process};
+use socket2::SockRef;
+
+/// How long a test waits for what should come at once.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Cuts one client's link, has another leave without a word, then ends the server.
+fn account_after(signal: &str) {
+    let mut server = Server::start(&[]);
+    let proxy = proxy::Proxy::to(([127, 0, 0, 1], server.port.parse().unwrap()).into());
+    let port = proxy.addr().port().to_string();
+    let args = ["127.0.0.1", "--port", &port, "--retry-delay", "10ms", "--retries", "200"];
+    let mut resumed = Process::start(CLIENT, &args, Stdout::Read);
+    resumed.send("one\n");
+    resumed.prints("one");
+    proxy.cut(proxy::How::Rst);
+    resumed.says("resumed, ");
+    resumed.send("two\nexit\n");
+    assert_eq!(resumed.ends(), 0);
+    // Nobody waits for one who cannot resume.
+    let mut plain = TcpStream::connect(("127.0.0.1", server.port.parse().unwrap())).unwrap();
+    plain.write_all(b"three\n").unwrap();
+    plain.read_exact(&mut [0; 6]).unwrap();
+    SockRef::from(&plain).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(plain);
+    server.process.says("reclaimed, ");
+
+    let mut there = server.client(&[]);
+    there.send("four\nfive\n");
+    there.prints("five");
+    server.process.signal(signal);
+    assert_eq!(server.process.ends(), 0);
+    let said = server.process.err.text();
+    let account = said.lines().find(|line| line.contains("served ")).unwrap();
+    assert!(account.contains("info] served 3 clients in "), "{said}");
+    assert!(account.contains(": 5 messages in, 5 out"), "{said}");
+    assert!(account.ends_with("; 1 link resumed, 1 session lost"), "{said}");
+    // Its session has not ended.
+    there.says("lost: ");
+    assert_eq!(there.err.count("closed by the peer"), 0);
+}
+
+#[test]
+fn an_interrupted_server_gives_an_account() {
+    account_after("INT");
+}
+
+#[test]
+fn so_does_one_that_is_terminated() {
+    account_after("TERM");
+}
+
+#[test]
+fn so_does_the_operators_end_of_input() {
+    let mut server = Server::start(&["--chat"]);
+    let mut client = server.client(&[]);
+    client.send("question\n");
+    server.process.prints("client-1> question");
+    server.process.send("answer\nand more\n");
+    server.process.end_input();
+    assert_eq!(client.ends(), 0);
+    assert_eq!(server.process.ends(), 0);
+    let said = server.process.err.text();
+    let account = said.lines().find(|line| line.contains("served ")).unwrap();
+    assert!(account.contains("info] served 1 client in "), "{said}");
+    assert!(account.contains(": 1 message in, 2 out; 0 links resumed, 0 sessions lost"), "{said}");
+}
+
+#[test]
+fn a_quiet_server_gives_no_account() {
+    let mut server = Process::start(SERVER, &["--port", "0", "-q", "--chat"], Stdout::Read);
+    server.end_input();
+    assert_eq!(server.ends(), 0);
+    assert_eq!(server.err.text(), "");
+}
+
+/// A pipe that nobody reads, and that takes nothing more.
+fn stuck() -> (io::PipeReader, io::PipeWriter) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let full = loop {
+        if let Err(error) = writer.write(&[b'x'; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    (reader, writer)
+}
+
+/// Of a process's signals, those that are `what`: `SigCgt`, caught, or `ShdPnd`,
+/// not delivered yet.
+fn signals(pid: Pid, what: &str) -> u64 {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    // Once it has ended there are none.
+    let status = std::fs::read_to_string(path).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    u64::from_str_radix(mask.unwrap_or("0").trim(), 16).unwrap()
+}
+
+/// Told to end by two signals, while it cannot say its last words: its exit code.
+fn told_twice(program: &str, args: &[&str]) -> Option<i32> {
+    let (_reader, writer) = stuck();
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let pid = Pid::from_child(&child);
+    let bit = |signal: Signal| 1 << (signal.as_raw() - 1);
+    let both = bit(Signal::INT) | bit(Signal::TERM);
+    wait::until("it catches both", || signals(pid, "SigCgt") & both == both);
+    kill_process(pid, Signal::INT).unwrap();
+    wait::until("it has caught one", || signals(pid, "ShdPnd") & both == 0);
+    let _ = kill_process(pid, Signal::TERM);
+    child.wait().unwrap().code()
+}
+
+/// The first signal alone ends it as well, but takes half a second: where the
+/// second comes later than that, another try is due.
+fn ends_at_once(program: &str, args: &[&str]) {
+    let codes: Vec<_> = (0..5).map(|_| told_twice(program, args)).collect();
+    assert!(codes.contains(&Some(143)), "{program}: {codes:?}");
+}
+
+#[test]
+fn told_twice_a_server_ends_at_once() {
+    ends_at_once(SERVER, &["--port", "0"]);
+}
+
+#[test]
+fn told_twice_a_client_ends_at_once() {
+    let reserved = Reserved::new();
+    ends_at_once(CLIENT, &["127.0.0.1", "--port", &reserved.port(), "--retries", "forever"]);
+}
+
+#[test]
+fn why_it_cannot_listen() {
+    let server = Server::start(&[]);
+    let mut second = Process::start(SERVER, &["--port", &server.port], Stdout::Read);
+    second.says("(another program does so; --port 0 takes a free one)");
+    assert_eq!(second.ends(), 1);
+    // An address for documentation, which nobody has.
+    let mut third = Process::start(SERVER, &["--bind", "192.0.2.1"], Stdout::Read);
+    third.says("cannot listen on 192.0.2.1 port 6666: ");
+    third.says("(this machine has no such address; --bind 0.0.0.0 is all it has)");
+    assert_eq!(third.ends(), 1);
+}
