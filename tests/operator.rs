@@ -26,6 +26,87 @@ use socket2::SockRef;
 /// How long a test waits for what should come at once.
 const SOON: Duration = Duration::from_secs(20);
 
+/// Asks for the list, and returns its lines: the names of the columns and so
+/// many clients.
+fn who(server: &mut Server, nth: usize, clients: usize) -> Vec<String> {
+    server.process.send("/who\n");
+    let heads = server.process.says_nth("unacknowledged", nth);
+    // What is typed is done in turn, and so this comes behind the list.
+    server.process.send("/end\n");
+    server.process.says_nth("after /end", nth);
+    let said = server.process.err.text();
+    let list = said.lines().skip_while(|line| **line != heads);
+    let list: Vec<_> = list.filter(|line| line.contains("127.0.0.1:")).collect();
+    let list = &list[list.len() - clients..];
+    [&heads[..]].iter().chain(list).map(|line| line.to_string()).collect()
+}
+
+#[test]
+fn who_is_there() {
+    let mut server = Server::start(&["--chat"]);
+    server.process.send("/who\n");
+    server.process.says("nobody is connected");
+
+    let mut first = server.client(&[]);
+    first.send("here\n");
+    server.process.prints("client-1> here");
+    let mut second = server.client(&[]);
+    second.send("and here\n");
+    second.end_input();
+    server.process.says("client-2: has sent all it had");
+    let list = who(&mut server, 1, 2);
+    let column = |head: &str| list[0].find(head).unwrap();
+    for (line, client) in list[1..].iter().zip(["> client-1", "  client-2"]) {
+        assert!(line.starts_with(client), "{list:#?}");
+        assert!(line[column("address")..].starts_with("127.0.0.1:"), "{list:#?}");
+        assert!(line[column("state")..].starts_with("connected"), "{list:#?}");
+        assert!(line[column("up")..].starts_with(|c: char| c.is_ascii_digit()), "{list:#?}");
+        assert!(line[column("heard")..].contains("s ago "), "{list:#?}");
+        assert!(line[column("unacknowledged")..] == *"0", "{list:#?}");
+    }
+    assert!(list[2].contains("connected, finished"), "{list:#?}");
+
+    // Whoever has not come back yet is still there.
+    first.kill();
+    server.process.says("client-1: lost: ");
+    server.process.send("@1 for later\n");
+    let list = who(&mut server, 2, 2);
+    assert!(list[1][column("state")..].starts_with("lost "), "{list:#?}");
+    assert!(list[1].ends_with(" 1"), "{list:#?}");
+
+    server.process.send("@2 bye\n");
+    assert_eq!(second.ends(), 0);
+    assert_eq!(second.out.text(), "bye\n");
+    // Standard output carries messages only.
+    assert_eq!(server.process.out.text(), "client-1> here\nclient-2> and here\n");
+}
+
+#[test]
+fn a_mistyped_command_goes_to_nobody() {
+    let mut server = Server::start(&["--chat"]);
+    let mut client = server.client(&[]);
+    server.process.says("client-1: connected from");
+    server.process.send("/ned 1\n@home\n//ned\n@@home\n");
+    server.process.says("line 1: /ned is no command (/help lists them, //ned sends it as text)");
+    server.process.says("line 2: after @ comes the number of a client");
+    client.prints("@home");
+    server.process.send("/end 1\n");
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "/ned\n@home\n");
+}
+
+#[test]
+fn the_commands_are_listed() {
+    let mut server = Server::start(&["--chat"]);
+    server.process.send("/help\n");
+    server.process.says("/help");
+    let said = server.process.err.text();
+    for command in ["@N text", "@@text, //text", "/who", "/end N"] {
+        assert!(said.contains(command), "{command}: {said}");
+    }
+    assert_eq!(server.process.out.text(), "");
+}
+
 /// Cuts one client's link, has another leave without a word, then ends the server.
 fn account_after(signal: &str) {
     let mut server = Server::start(&[]);

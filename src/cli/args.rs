@@ -170,7 +170,7 @@ impl ClientArgs {
     version,
     after_help = "With --chat, lines go to the client in the prompt; `@N text` goes to client N, \
                   which is the one in the prompt from then on; `/end N` ends the session of client \
-                  N; end of input (Ctrl-D) ends them all.\n\
+                  N; `/who` lists the clients, `/help` the commands; end of input (Ctrl-D) ends them all.\n\
                   Ctrl-C leaves at once; the clients resume or start anew when a server is back."
 )]
 pub struct ServerArgs {

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use super::lines::{Line, Lines};
 use super::printer::Printer;
-use super::roster::{Command, Roster};
-use super::{log, terminal, text};
-use crate::{Connection, Error, Event};
+use super::roster::{COMMANDS, Command, Roster};
+use super::who::{self, Row};
+use super::{log, manual, terminal, text};
+use crate::{Connection, Error, Event, sync};
 
 /// How long all clients together may take for the last of what they are sent.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -139,6 +140,14 @@ impl Chat {
                 let connection = self.end(number)?;
                 return connection.finish().map_err(|error| text::error(&error));
             }
+            Command::Who => {
+                log::answer(self.who());
+                return Ok(());
+            }
+            Command::Help => {
+                log::answer(manual::rows(&COMMANDS));
+                return Ok(());
+            }
             Command::Target(number) => return self.room().roster.aim(number),
             Command::To(number, text) => {
                 self.room().roster.aim(number)?;
@@ -156,6 +165,17 @@ impl Chat {
             let _ = connection.finish();
         }
         Ok(())
+    }
+
+    fn who(&self) -> String {
+        let everybody: Vec<_> = self.room().roster.everybody().collect();
+        let row = |(number, connection, standing): &(u64, Arc<Connection>, _)| Row {
+            number: *number,
+            standing: *standing,
+            address: connection.peer_addr(),
+            stats: connection.stats(),
+        };
+        who::table(&everybody.iter().map(row).collect::<Vec<_>>(), sync::now())
     }
 
     fn end(&self, number: u64) -> Result<Arc<Connection>, String> {

@@ -71,6 +71,14 @@ pub fn flush() {
     }
 }
 
+/// Writes lines that were asked for, whatever is logged: behind what was
+/// logged before, and not at its pace.
+pub fn answer(lines: String) {
+    if let Some(writer) = WRITER.get() {
+        let _ = writer.try_send(Item::Line(lines.into_bytes()));
+    }
+}
+
 /// Shows a prompt below what was logged, in the place of the one before.
 pub fn show_prompt(text: &str) {
     if let Some(writer) = WRITER.get() {

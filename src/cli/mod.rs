@@ -14,6 +14,7 @@ pub mod events;
 pub mod input;
 pub mod lines;
 pub mod log;
+pub mod manual;
 pub mod places;
 pub mod printer;
 pub mod roster;
@@ -21,6 +22,7 @@ pub mod tally;
 pub mod terminal;
 pub mod text;
 pub mod values;
+pub mod who;
 
 /// The exit codes of the programs.
 pub mod code {

@@ -1,4 +1,5 @@
-//! Who is there to talk to, and to whom the operator's next line goes. Pure.
+//! What the operator says, who is there to talk to, and to whom the next line
+//! goes. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,31 +14,73 @@ pub enum Command<'a> {
     Target(u64),
     /// `/end N`: client N is told that nothing more will come.
     End(u64),
-    /// Something that begins like a command.
-    Wrong(&'static str),
+    /// `/who`: the clients are listed.
+    Who,
+    /// `/help`: the commands are.
+    Help,
+    /// Something that begins like a command. Why it is none.
+    Wrong(String),
 }
+
+/// The commands, and what they do.
+pub const COMMANDS: [(&str, &str); 6] = [
+    ("text", "goes to the client in the prompt"),
+    ("@N text", "goes to client N, as it stands, and so does what follows; @N alone sends nothing"),
+    ("@@text, //text", "goes as @text, /text"),
+    ("/who", "lists the clients: where they are, in what state, and for how long"),
+    ("/end N", "tells client N that nothing more comes"),
+    ("/help", "lists this; end of input (Ctrl-D) ends all sessions, Ctrl-C none"),
+];
 
 impl Command<'_> {
     /// Reads a line, which may have a newline.
     pub fn parse(line: &[u8]) -> Command<'_> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
-        if let Some(rest) = text.strip_prefix(b"@") {
-            let (name, behind) = match rest.iter().position(|&byte| byte == b' ') {
-                Some(at) => (&rest[..at], at + 1),
-                None => (rest, rest.len()),
-            };
-            return match number(name) {
-                None => Command::Wrong("after @ comes the number of a client: @2 text"),
-                Some(number) if behind == rest.len() => Command::Target(number),
-                Some(number) => Command::To(number, &line[1 + behind..]),
-            };
-        }
-        match text.strip_prefix(b"/end") {
-            Some(rest) if rest.is_empty() || rest[0] == b' ' => match number(rest.trim_ascii()) {
-                Some(number) => Command::End(number),
-                None => Command::Wrong("after /end comes the number of a client: /end 2"),
-            },
+        match text {
+            [b'@', b'@', ..] | [b'/', b'/', ..] => Command::Text(&line[1..]),
+            [b'@', rest @ ..] => Command::named(rest, &line[1..]),
+            [b'/', rest @ ..] => Command::ordered(rest),
             _ => Command::Text(line),
+        }
+    }
+
+    /// What follows an `@`, without and with the newline.
+    fn named<'a>(rest: &[u8], line: &'a [u8]) -> Command<'a> {
+        let (name, behind) = match rest.iter().position(|&byte| byte == b' ') {
+            Some(at) => (&rest[..at], at + 1),
+            None => (rest, rest.len()),
+        };
+        match number(name) {
+            None => {
+                let right = "after @ comes the number of a client: @2 text (@@ sends an @)";
+                Command::Wrong(right.to_string())
+            }
+            Some(number) if behind == rest.len() => Command::Target(number),
+            Some(number) => Command::To(number, &line[behind..]),
+        }
+    }
+
+    /// What follows a `/`.
+    fn ordered<'a>(rest: &[u8]) -> Command<'a> {
+        let (word, argument) = match rest.iter().position(|&byte| byte == b' ') {
+            Some(at) => (&rest[..at], rest[at..].trim_ascii()),
+            None => (rest, &b""[..]),
+        };
+        match (word.trim_ascii(), argument) {
+            (b"end", argument) => match number(argument) {
+                Some(number) => Command::End(number),
+                None => Command::Wrong("after /end comes the number of a client: /end 2".into()),
+            },
+            (b"who", b"") => Command::Who,
+            (b"help", b"") => Command::Help,
+            (b"who" | b"help", _) => Command::Wrong("nothing comes after /who and /help".into()),
+            (word, _) => {
+                // Of what may be a path or a page, the beginning will do.
+                let word = String::from_utf8_lossy(&word[..word.len().min(20)]);
+                Command::Wrong(format!(
+                    "/{word} is no command (/help lists them, //{word} sends it as text)"
+                ))
+            }
         }
     }
 }
@@ -62,6 +105,17 @@ enum Target {
 pub struct Roster<C> {
     clients: BTreeMap<u64, Entry<C>>,
     target: Target,
+}
+
+/// How the operator stands with a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The next line goes there.
+    pub is_target: bool,
+    /// It has sent all it had; the next line to it is the last.
+    pub finished: bool,
+    /// It was told that nothing more comes.
+    pub ended: bool,
 }
 
 #[derive(Debug)]
@@ -129,6 +183,16 @@ impl<C: Clone> Roster<C> {
             entry.client.clone()
         })
         .collect()
+    }
+
+    /// Everybody, by number: whether the client is the target, has finished, or
+    /// was told that nothing more comes.
+    pub fn everybody(&self) -> impl Iterator<Item = (u64, C, Standing)> {
+        self.clients.iter().map(|(&number, entry)| {
+            let &Entry { finished, ended, .. } = entry;
+            let is_target = self.target == Target::Client(number);
+            (number, entry.client.clone(), Standing { is_target, finished, ended })
+        })
     }
 
     /// Whether everybody is gone.
@@ -209,7 +273,7 @@ mod tests {
 
     #[test]
     fn lines_and_commands() {
-        use Command::{End, Target, Text, To, Wrong};
+        use Command::{End, Help, Target, Text, To, Who};
         assert_eq!(Command::parse(b"hello\n"), Text(b"hello\n"));
         assert_eq!(Command::parse(b"\n"), Text(b"\n"));
         assert_eq!(Command::parse(b"hello"), Text(b"hello"));
@@ -221,8 +285,36 @@ mod tests {
         assert_eq!(Command::parse(b"@2 \n"), Target(2));
         assert_eq!(Command::parse(b"/end 2\n"), End(2));
         assert_eq!(Command::parse(b"/end  2 \n"), End(2));
-        assert_eq!(Command::parse(b"/ending\n"), Text(b"/ending\n"));
-        assert_eq!(Command::parse(b"/bye\n"), Text(b"/bye\n"));
+        assert_eq!(Command::parse(b"/who\n"), Who);
+        assert_eq!(Command::parse(b"/who \r\n"), Who);
+        assert_eq!(Command::parse(b"/help"), Help);
+    }
+
+    #[test]
+    fn what_begins_like_a_command_can_be_sent() {
+        use Command::{Text, To};
+        assert_eq!(Command::parse(b"@@home\n"), Text(b"@home\n"));
+        assert_eq!(Command::parse(b"//x\n"), Text(b"/x\n"));
+        assert_eq!(Command::parse(b"//who\n"), Text(b"/who\n"));
+        assert_eq!(Command::parse(b"///"), Text(b"//"));
+        assert_eq!(Command::parse(b"@@"), Text(b"@"));
+        assert_eq!(Command::parse(b" /who\n"), Text(b" /who\n"));
+        assert_eq!(Command::parse(b"@2 @@x\n"), To(2, b"@@x\n"));
+    }
+
+    #[test]
+    fn a_mistyped_command_is_refused_and_says_how_to_send_it() {
+        let why = |line: &[u8]| match Command::parse(line) {
+            Command::Wrong(why) => why,
+            other => panic!("{line:?} is {other:?}"),
+        };
+        assert_eq!(
+            why(b"/ned 2\n"),
+            "/ned is no command (/help lists them, //ned sends it as text)"
+        );
+        assert!(why(b"@home\n").contains("@@"));
+        assert!(why(b"/\n").starts_with("/ is no command"));
+        assert!(why(&[&b"/"[..], &[b'x'; 9000]].concat()).len() < 200);
         for wrong in [
             &b"@\n"[..],
             b"@x hi\n",
@@ -234,8 +326,13 @@ mod tests {
             b"/end\n",
             b"/end all\n",
             b"/end 1 2\n",
+            b"/ending\n",
+            b"/who 2\n",
+            b"/help me\n",
+            b"/usr/bin/env\n",
+            b"/\xff\n",
         ] {
-            assert!(matches!(Command::parse(wrong), Wrong(_)), "{wrong:?}");
+            why(wrong);
         }
     }
 
