@@ -1,16 +1,16 @@
 //! The command lines of the two programs.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, CommandFactory, Parser, ValueEnum, ValueHint};
 use log::LevelFilter;
 
+use super::manual::{self, CLIENT, Packaging, SERVER};
+use super::stop::Stop;
+use super::text;
 use super::values::{self, HostArg, Pulse, Retries};
-use super::{code, text};
 use crate::{Builder, Connection, Host, Plain, RetryPolicy};
 
 /// Exponential delays grow up to this, unless the first is longer already.
@@ -21,18 +21,25 @@ const DEFAULT_MAX_MESSAGE: usize = 256 * 1024;
 #[derive(Debug, Args)]
 struct Shared {
     /// Ping after this long without sending, or `off`
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = Pulse::parse)]
+    ///
+    /// From 100ms to 24h. A server keeps to the interval of each client. With
+    /// `off` only the kernel's keepalive is left, which does not see a process
+    /// that hangs.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = Pulse::parse,
+        help_heading = "Heartbeat")]
     heartbeat: Pulse,
     /// After this many silent intervals the other side counts as dead
-    #[arg(long, value_name = "N", default_value = "3",
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Heartbeat",
         value_parser = |text: &str| values::count(text, 1000))]
     misses: u32,
     /// Say only what went wrong
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Log, on standard error")]
     quiet: bool,
     /// Say more: every heartbeat answered, too
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Log, on standard error")]
     verbose: bool,
+    #[command(flatten)]
+    packaging: Packaging,
 }
 
 impl Shared {
@@ -48,56 +55,77 @@ impl Shared {
 /// How the wait between attempts to connect grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Backoff {
-    /// The same each time.
+    /// The same each time
     Fixed,
-    /// Twice as long each time.
+    /// Twice as long each time, up to 30s
     Exponential,
 }
 
-/// Sends the lines of standard input to a server, prints what comes back, and
-/// stays connected: a dead server is noticed by heartbeat, a lost link is made
-/// again, and no line is lost.
+/// Keeps a connection to a server: sends lines, prints the replies
 ///
-/// Standard output carries the replies and nothing else, so that
-/// `client HOST < in > out` is a filter.
+/// Sends the lines of standard input, prints what comes back, and stays
+/// connected: a dead server is noticed by heartbeat, a lost link is made again,
+/// and no line is lost.
+///
+/// Standard output carries the replies and nothing else: `client HOST < in > out`
+/// is a filter.
 #[derive(Debug, Parser)]
 #[command(
     name = "client",
     version,
-    after_help = "`exit` alone on a line ends the client when everything is acknowledged; \
-                  Ctrl-C leaves at once.\n\
-                  It returns 0 when all went well, 1 when not, 2 for wrong arguments, 130 on Ctrl-C."
+    max_term_width = manual::WIDTH,
+    after_help = "--help tells more: examples, exit codes, the environment.",
+    after_long_help = manual::chapters(&CLIENT)
 )]
 pub struct ClientArgs {
-    /// Where to connect to, tried in turn: a name or an address, [::1]:6667 for IPv6 with a port
-    #[arg(value_name = "HOST[:PORT]", required = true, value_parser = HostArg::parse)]
+    /// Where to connect to: a name or an address, or several
+    ///
+    /// Several are tried in turn, the last good one first. An IPv6 address with
+    /// a port is written [::1]:6667.
+    #[arg(value_name = "HOST[:PORT]", required = true, value_parser = HostArg::parse,
+        value_hint = ValueHint::Hostname)]
     hosts: Vec<HostArg>,
     /// The port of a HOST that names none
     #[arg(long, value_name = "PORT", default_value = "6666", value_parser = values::port)]
     port: u16,
-    /// How many attempts to connect before giving up, or `forever`
-    #[arg(long, value_name = "N", default_value = "5", value_parser = Retries::parse)]
-    retries: Retries,
-    /// The wait before each attempt but the first
-    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::some_time)]
-    retry_delay: Duration,
-    /// How that wait grows
-    #[arg(long, value_name = "HOW", default_value = "fixed")]
-    backoff: Backoff,
-    /// How long an address may take to answer
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::some_time)]
-    connect_timeout: Duration,
     /// Send a line that says `exit` like any other
     #[arg(long)]
     no_exit: bool,
-    /// Speak plain text, to any server of lines: it is kept connected, but lost links are not resumed
-    #[arg(long)]
+    /// How many attempts to connect before giving up, or `forever`
+    ///
+    /// The first is made at once, when the program starts and when a link is
+    /// lost; 0 never connects again. A link that has proved itself restores the
+    /// full number.
+    #[arg(long, value_name = "N", default_value = "5", value_parser = Retries::parse,
+        help_heading = "Reconnecting")]
+    retries: Retries,
+    /// The wait before each attempt but the first
+    ///
+    /// It varies by 20 %, so that many clients do not return in step.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::some_time,
+        help_heading = "Reconnecting")]
+    retry_delay: Duration,
+    /// How that wait grows
+    #[arg(long, value_name = "HOW", default_value = "fixed", help_heading = "Reconnecting")]
+    backoff: Backoff,
+    /// How long an address may take to answer
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::some_time,
+        help_heading = "Reconnecting")]
+    connect_timeout: Duration,
+    /// Speak plain text, to any server of lines
+    ///
+    /// It is kept connected, but a lost link is not resumed: lines without a
+    /// reply may be lost, and are named.
+    #[arg(long, help_heading = "Plain text")]
     plain: bool,
-    /// With --plain: no reply to a line within this is a lost link [default: waits for ever]
-    #[arg(long, value_name = "DURATION", requires = "plain", value_parser = values::some_time)]
+    /// No reply to a line within this is a lost link [default: never]
+    ///
+    /// The only way to notice a server of lines that hangs.
+    #[arg(long, value_name = "DURATION", requires = "plain", value_parser = values::some_time,
+        help_heading = "Plain text")]
     reply_timeout: Option<Duration>,
-    /// With --plain: send the next line when the last was answered
-    #[arg(long, requires = "plain")]
+    /// Send the next line when the last was answered
+    #[arg(long, requires = "plain", help_heading = "Plain text")]
     lock_step: bool,
     #[command(flatten)]
     shared: Shared,
@@ -116,7 +144,11 @@ impl ClientArgs {
     fn from_line(
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, Stop> {
-        ClientArgs::try_parse_from(line).map_err(|error| Stop::new(&error))
+        let args = ClientArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
+        match args.shared.packaging.print(ClientArgs::command(), &CLIENT) {
+            Some(text) => Err(Stop::Print(text)),
+            None => Ok(args),
+        }
     }
 
     /// What is logged.
@@ -160,21 +192,25 @@ impl ClientArgs {
     }
 }
 
-/// Echoes what clients send; with --chat, an operator answers from standard
-/// input. Plain text clients (nc, telnet) are served on the same port.
+/// Echoes what clients send; with --chat, an operator answers
+///
+/// Serves long connections: who loses the link comes back to the same session.
+/// Plain text clients (nc, telnet) are served on the same port.
 ///
 /// Standard output carries the messages, as `client-N> text`, and nothing else.
 #[derive(Debug, Parser)]
 #[command(
     name = "server",
     version,
-    after_help = "With --chat, lines go to the client in the prompt; `@N text` goes to client N, \
-                  which is the one in the prompt from then on; `/end N` ends the session of client \
-                  N; `/who` lists the clients, `/help` the commands; end of input (Ctrl-D) ends them all.\n\
-                  Ctrl-C leaves at once; the clients resume or start anew when a server is back."
+    max_term_width = manual::WIDTH,
+    after_help = "--help tells more: examples, the operator's commands, exit codes, the environment.",
+    after_long_help = manual::chapters(&SERVER)
 )]
 pub struct ServerArgs {
-    /// The address to listen on; 0.0.0.0 or :: is all there are, and there is no password
+    /// The address to listen on
+    ///
+    /// 0.0.0.0 is all there are of IPv4, :: of IPv6 and IPv4. There is no
+    /// password: whoever can reach the port can talk.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1",
         value_parser = values::bind_address)]
     bind: IpAddr,
@@ -189,17 +225,23 @@ pub struct ServerArgs {
     #[arg(long)]
     framed_only: bool,
     /// How long a client that lost its link is waited for
+    ///
+    /// What it is to get is kept meanwhile. Then its session is reclaimed.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
     resume_within: Duration,
     /// How many clients are served at once
-    #[arg(long, value_name = "N", default_value = "1024",
+    ///
+    /// When there are as many, a newcomer takes the place of the one that lost
+    /// its link first, if there is one.
+    #[arg(long, value_name = "N", default_value = "1024", help_heading = "Limits",
         value_parser = |text: &str| values::count(text, 1_000_000))]
     max_clients: u32,
-    /// How much may be under way unacknowledged, per client and direction, such as 512KiB
-    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = values::bytes)]
+    /// How much may be under way unacknowledged, per client and direction
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = values::bytes,
+        help_heading = "Limits")]
     window: usize,
     /// The largest message, at most the window [default: 256KiB]
-    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
     max_message: Option<usize>,
     #[command(flatten)]
     shared: Shared,
@@ -219,6 +261,9 @@ impl ServerArgs {
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, Stop> {
         let args = ServerArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
+        if let Some(text) = args.shared.packaging.print(ServerArgs::command(), &SERVER) {
+            return Err(Stop::Print(text));
+        }
         match args.max_message {
             Some(largest) if largest > args.window => Err(Stop::Usage(format!(
                 "--max-message ({}) can be at most the --window ({})",
@@ -285,65 +330,6 @@ impl ServerArgs {
             .window(self.window)
             .max_message(self.max_message())
     }
-}
-
-/// Why there is nothing to run.
-#[derive(Debug, PartialEq, Eq)]
-enum Stop {
-    /// Help or a version was asked for: this one.
-    Help(String),
-    /// The arguments are wrong; one line says which and what would be right.
-    Usage(String),
-}
-
-impl Stop {
-    fn new(error: &clap::Error) -> Stop {
-        let rendered = error.render().to_string();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Help(rendered),
-            ErrorKind::MissingRequiredArgument if one_line(&rendered).contains("HOST") => {
-                Stop::Usage(
-                    "HOST[:PORT] is missing: where to connect to, such as 127.0.0.1".to_string(),
-                )
-            }
-            _ => Stop::Usage(one_line(&rendered)),
-        }
-    }
-
-    fn say(&self, program: &str) -> u8 {
-        match self {
-            Stop::Help(text) => {
-                // A reader who has seen enough closes the pipe.
-                let _ = io::stdout().write_all(text.as_bytes());
-                code::OK
-            }
-            Stop::Usage(text) => {
-                eprintln!("{program}: {text} (see {program} --help)");
-                code::USAGE
-            }
-        }
-    }
-}
-
-/// What clap says over several lines, without the usage and the advice to read it.
-fn one_line(rendered: &str) -> String {
-    let mut line = String::new();
-    for part in rendered.lines().map(str::trim) {
-        if part.starts_with("Usage:") || part.starts_with("For more information") {
-            break;
-        }
-        if part.is_empty() {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        match part.strip_prefix("tip: ") {
-            Some(tip) => line.push_str(&format!("({tip})")),
-            None => line.push_str(part),
-        }
-    }
-    text::escaped(line.strip_prefix("error: ").unwrap_or(&line).as_bytes())
 }
 
 #[cfg(test)]
@@ -483,10 +469,14 @@ mod tests {
 
     #[test]
     fn help_is_not_an_error() {
-        assert!(matches!(client("--help"), Err(Stop::Help(text)) if text.contains("--retries")));
-        assert!(matches!(server("-h"), Err(Stop::Help(text)) if text.contains("--chat")));
-        assert!(
-            matches!(server("--version"), Err(Stop::Help(text)) if text.starts_with("server "))
-        );
+        let printed = |stop: Option<Stop>| match stop {
+            Some(Stop::Print(text)) => String::from_utf8(text).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        assert!(printed(client("--help").err()).contains("--retries"));
+        assert!(printed(server("-h").err()).contains("--chat"));
+        assert!(printed(server("--version").err()).starts_with("server "));
+        assert!(printed(client("--man").err()).starts_with(".ie"));
+        assert!(printed(client("--completions zsh").err()).starts_with("#compdef client"));
     }
 }

@@ -31,7 +31,7 @@ impl Watch {
     pub fn note(&self, event: &Event) {
         let mut seen = self.seen();
         let failure = match event {
-            Event::Retrying { .. } => seen.failure.take(),
+            Event::Retrying { .. } | Event::GaveUp { .. } => seen.failure.take(),
             _ => None,
         };
         if let Event::Failed { host, cause } = event {
@@ -71,7 +71,8 @@ fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
     let line = match (event, failure) {
         (Event::Lost { cause }, _) => format!("lost: {}", text::cause(cause)),
         (Event::Retrying { .. }, Some(why)) => format!("{event} ({why})"),
-        (Event::GaveUp { cause, .. }, _) => format!("{event}: {}", text::cause(cause)),
+        (Event::GaveUp { .. }, Some(why)) => format!("{event}: {why}"),
+        (Event::GaveUp { cause, .. }, None) => format!("{event}: {}", text::cause(cause)),
         _ => event.to_string(),
     };
     (level, line)
@@ -148,6 +149,9 @@ mod tests {
         let event = Event::Retrying { attempt: 3, of: Some(5), after: Duration::from_secs(3) };
         let (_, line) = of_client(&event, Some("connection refused"));
         assert_eq!(line, "attempt 3 of 5 in 3s (connection refused)");
+        let last = Event::GaveUp { attempts: 1, unacknowledged: 0, cause: refused() };
+        let (_, line) = of_client(&last, Some("host: connection refused"));
+        assert!(line.ends_with("0 messages not acknowledged: host: connection refused"), "{line}");
 
         let watch = Watch::default();
         let host = crate::Host::new("127.0.0.1", 6666);

@@ -18,6 +18,7 @@ pub mod manual;
 pub mod places;
 pub mod printer;
 pub mod roster;
+pub mod stop;
 pub mod tally;
 pub mod terminal;
 pub mod text;

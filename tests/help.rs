@@ -1,0 +1,192 @@
+//! What the programs say of themselves: help, completions, manual pages.
+#![cfg(feature = "cli")]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use clap::CommandFactory;
+use longlink::cli::args::{ClientArgs, ServerArgs};
+use longlink::cli::manual::{CLIENT, Chapter, SERVER, WIDTH};
+
+struct Program {
+    name: &'static str,
+    path: &'static str,
+    definition: clap::Command,
+    chapters: &'static [Chapter],
+}
+
+impl Program {
+    fn both() -> [Program; 2] {
+        let (client, server) = (env!("CARGO_BIN_EXE_client"), env!("CARGO_BIN_EXE_server"));
+        [
+            Program {
+                name: "client",
+                path: client,
+                definition: ClientArgs::command(),
+                chapters: &CLIENT,
+            },
+            Program {
+                name: "server",
+                path: server,
+                definition: ServerArgs::command(),
+                chapters: &SERVER,
+            },
+        ]
+    }
+
+    /// What it prints, given this; it must end well and say nothing else.
+    #[track_caller]
+    fn prints(&self, args: &[&str]) -> String {
+        let output = Command::new(self.path).args(args).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &said[..]), (Some(0), ""), "{} {args:?}", self.name);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn options(&self) -> impl Iterator<Item = String> {
+        let mut definition = self.definition.clone();
+        definition.build();
+        let options: Vec<_> = definition
+            .get_arguments()
+            .filter_map(|arg| arg.get_long().map(str::to_string))
+            .collect();
+        assert!(options.len() > 5, "{options:?}");
+        options.into_iter()
+    }
+}
+
+/// Runs a tool on this input, or prints that there is none.
+fn tool(name: &str, args: &[&str], input: &str) -> Option<Output> {
+    let mut command = Command::new(name);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("skipped: {name} is not installed");
+        return None;
+    };
+    // What it has to say comes when it has read everything.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    Some(child.wait_with_output().unwrap())
+}
+
+#[track_caller]
+fn assert_silent(output: &Output, what: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{what}: {} {said}", output.status);
+}
+
+#[test]
+fn help_names_everything_and_fits_the_terminal() {
+    for program in Program::both() {
+        let long = program.prints(&["--help"]);
+        for option in program.options() {
+            assert!(long.contains(&format!("--{option}")), "{option}:\n{long}");
+        }
+        for chapter in program.chapters {
+            let (_, behind) = long.split_once(&format!("\n{}:\n", chapter.title)).unwrap();
+            for (term, _) in chapter.rows {
+                assert!(behind.contains(&format!("\n  {term}")) || behind.contains(term), "{term}");
+            }
+        }
+        for variable in ["RUST_LOG", "NO_COLOR"] {
+            assert!(long.contains(variable), "{variable}");
+        }
+        let short = program.prints(&["-h"]);
+        assert!(short.lines().count() < long.lines().count() / 2, "{short}");
+        for line in long.lines().chain(short.lines()) {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+    }
+}
+
+/// An example that the program does not take teaches the wrong thing.
+#[test]
+fn the_examples_are_taken() {
+    for program in Program::both() {
+        let examples = program.chapters.iter().find(|chapter| chapter.title == "Examples").unwrap();
+        for (example, _) in examples.rows {
+            let words = example.split(' ').take_while(|word| !"<>|".contains(word));
+            if let Err(error) = program.definition.clone().try_get_matches_from(words) {
+                panic!("{example}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_the_same_exit_codes() {
+    let readme = include_str!("../README.md");
+    let (_, table) = readme.split_once("| exit code | `client` | `server` |\n").unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    for (column, program) in Program::both().iter().enumerate() {
+        let codes = program.chapters.iter().find(|chapter| chapter.title == "Exit codes").unwrap();
+        let ours: Vec<_> = codes.rows.to_vec();
+        let theirs: Vec<_> = rows.iter().map(|row| (row[0], row[1 + column])).collect();
+        assert_eq!(ours, theirs, "{}", program.name);
+    }
+}
+
+#[test]
+fn completions_name_every_option() {
+    for program in Program::both() {
+        for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+            let script = program.prints(&["--completions", shell]);
+            for option in program.options() {
+                assert!(script.contains(&option), "{shell}: {option}:\n{script}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bash_loads_its_completions() {
+    for program in Program::both() {
+        let script = program.prints(&["--completions", "bash"]);
+        let Some(checked) = tool("bash", &["-n"], &script) else { return };
+        assert_silent(&checked, "bash -n");
+        // What is completed behind the beginning of an option.
+        let name = program.name;
+        let ask = format!(
+            "{script}\ncomplete -p {name} > /dev/null\nCOMP_WORDS=({name} --he) COMP_CWORD=1\n\
+             _{name} {name} --he {name} && printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+        );
+        let loaded = tool("bash", &["--norc"], &ask).unwrap();
+        assert_silent(&loaded, "bash");
+        let completed = String::from_utf8(loaded.stdout).unwrap();
+        assert_eq!(completed.lines().collect::<Vec<_>>(), ["--heartbeat", "--help"]);
+    }
+}
+
+#[test]
+fn manual_pages_render_without_a_warning() {
+    for program in Program::both() {
+        let page = program.prints(&["--man"]);
+        for option in program.options() {
+            let option = format!("--{option}").replace('-', "\\-");
+            assert!(page.contains(&option), "{option}:\n{page}");
+        }
+        for chapter in program.chapters {
+            let heading = chapter.title.to_uppercase();
+            assert!(page.contains(&heading), "{heading}:\n{page}");
+        }
+        let Some(rendered) = tool("groff", &["-man", "-Tutf8", "-ww"], &page) else { return };
+        assert_silent(&rendered, "groff");
+        let rendered = String::from_utf8(rendered.stdout).unwrap();
+        assert!(rendered.contains("no colours on a terminal"), "{rendered}");
+    }
+}
+
+#[test]
+fn what_is_for_packages_stands_alone() {
+    for program in Program::both() {
+        for args in [&["--man", "host"][..], &["--completions", "tcsh"], &["--completions"]] {
+            let output = Command::new(program.path).args(args).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{args:?}");
+            assert!(output.stdout.is_empty());
+        }
+    }
+}
