@@ -447,6 +447,7 @@ mod tests {
                 Err(Stop::Usage(said)) => {
                     assert!(said.contains(wanted), "{line}: {said}");
                     assert!(!said.contains('\n') && !said.starts_with("error"), "{said}");
+                    assert!(!said.contains("to pass"), "{said}");
                 }
                 other => panic!("{line}: {other:?}"),
             }

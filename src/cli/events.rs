@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_said_with_the_next_attempt() {
+    fn a_failure_is_said_with_what_follows() {
         let event = Event::Retrying { attempt: 3, of: Some(5), after: Duration::from_secs(3) };
         let (_, line) = of_client(&event, Some("connection refused"));
         assert_eq!(line, "attempt 3 of 5 in 3s (connection refused)");
@@ -153,12 +153,14 @@ mod tests {
         let (_, line) = of_client(&last, Some("host: connection refused"));
         assert!(line.ends_with("0 messages not acknowledged: host: connection refused"), "{line}");
 
-        let watch = Watch::default();
-        let host = crate::Host::new("127.0.0.1", 6666);
-        watch.note(&Event::Failed { host, cause: refused() });
-        assert!(watch.seen().failure.is_some());
-        watch.note(&event);
-        assert!(watch.seen().failure.is_none());
+        for next in [event, last] {
+            let watch = Watch::default();
+            let host = crate::Host::new("127.0.0.1", 6666);
+            watch.note(&Event::Failed { host, cause: refused() });
+            assert!(watch.seen().failure.is_some());
+            watch.note(&next);
+            assert!(watch.seen().failure.is_none());
+        }
     }
 
     #[test]
