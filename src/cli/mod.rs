@@ -3,7 +3,7 @@
 //! The pure parts (what arguments mean, what a line is, how things are
 //! written for people, whom the operator speaks to) know neither streams nor
 //! threads, and are tested here; the programs themselves are tested as
-//! processes in `tests/programs.rs` and `tests/operator.rs`.
+//! processes in `tests/programs.rs`.
 
 pub mod args;
 pub mod attend;
