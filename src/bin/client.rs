@@ -11,7 +11,8 @@ use longlink::cli::args::ClientArgs;
 use longlink::cli::end::{self, Ending};
 use longlink::cli::events::Watch;
 use longlink::cli::input::Input;
-use longlink::cli::{code, log as journal, text};
+use longlink::cli::progress;
+use longlink::cli::{code, log as journal, terminal, text};
 use longlink::{Connection, Error};
 
 fn main() -> ExitCode {
@@ -59,8 +60,12 @@ impl Client {
             Err(error) => return Ok(End::Connection(error)),
         };
         let connection = self.connection.get_or_init(|| connection);
-        self.input.start(connection.clone(), args.exit_ends()).context("cannot start a thread")?;
-        match print(connection, io::stdout().lock()) {
+        self.start_input(connection, args.exit_ends()).context("cannot start a thread")?;
+        let printed = match io::stdout().is_terminal() {
+            true => show(connection),
+            false => print(connection, io::stdout().lock()),
+        };
+        match printed {
             Ok(()) => match connection.close() {
                 Ok(()) => Ok(End::Peer),
                 Err(error) if error.unacknowledged() == Some(0) => Ok(End::Peer),
@@ -75,6 +80,18 @@ impl Client {
                 }
             }
         }
+    }
+
+    fn start_input(&self, connection: &Arc<Connection>, exit_ends: bool) -> io::Result<()> {
+        let (connection, watch) = (connection.clone(), self.watch.clone());
+        if terminal::can_edit() {
+            let prompter = Box::new(move || watch.prompt());
+            return self.input.start_typed(connection, exit_ends, prompter);
+        }
+        if !io::stdin().is_terminal() && terminal::shows_progress() {
+            progress::start(connection.clone(), self.input.clone(), watch)?;
+        }
+        self.input.start(connection, exit_ends)
     }
 
     /// The exit code, and the reason for it.
@@ -116,18 +133,53 @@ fn gave_up(error: &Error) -> bool {
     matches!(error, Error::GaveUp { .. })
 }
 
+/// Printed in one go.
+const BATCH: usize = 64 * 1024;
+
 enum Stop {
     Connection(Error),
     Output(io::Error),
 }
 
-/// Prints messages until the other side ends: in a pipe as they came, on a
-/// terminal as lines that cannot be mistaken for those typed. What is printed
-/// is passed on when nothing more is waiting.
-fn print(connection: &Connection, output: impl Write + IsTerminal) -> Result<(), Stop> {
-    let terminal = output.is_terminal();
-    let mut output = BufWriter::with_capacity(64 * 1024, output);
-    let mut line = Vec::new();
+/// Shows messages on a terminal until the other side ends, as lines that cannot
+/// be mistaken for those typed.
+fn show(connection: &Connection) -> Result<(), Stop> {
+    let mut lines = Vec::new();
+    loop {
+        let received = match connection.try_recv() {
+            Err(Error::WouldBlock) => {
+                pass_on(&mut lines)?;
+                connection.recv()
+            }
+            received => received,
+        };
+        if let Ok(Some(message)) = &received {
+            text::line("server> ", message, true, &mut lines);
+        }
+        if lines.len() >= BATCH || !matches!(received, Ok(Some(_))) {
+            pass_on(&mut lines)?;
+        }
+        match received {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(Stop::Connection(error)),
+        }
+    }
+}
+
+fn pass_on(lines: &mut Vec<u8>) -> Result<(), Stop> {
+    let written = match lines.is_empty() {
+        true => Ok(()),
+        false => terminal::write(io::stdout(), lines),
+    };
+    lines.clear();
+    written.map_err(Stop::Output)
+}
+
+/// Prints messages until the other side ends, as they came. What is printed is
+/// passed on when nothing more is waiting.
+fn print(connection: &Connection, output: impl Write) -> Result<(), Stop> {
+    let mut output = BufWriter::with_capacity(BATCH, output);
     loop {
         let received = match connection.try_recv() {
             Err(Error::WouldBlock) => {
@@ -137,11 +189,6 @@ fn print(connection: &Connection, output: impl Write + IsTerminal) -> Result<(),
             received => received,
         };
         let written = match &received {
-            Ok(Some(message)) if terminal => {
-                line.clear();
-                text::line("server> ", message, terminal, &mut line);
-                output.write_all(&line)
-            }
             Ok(Some(message)) => output.write_all(message),
             Ok(None) | Err(_) => output.flush(),
         };

@@ -8,9 +8,11 @@ use std::io::{self, IsTerminal};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::keyboard::{self, Typed};
 use super::lines::{Line, Lines};
 use super::printer::Printer;
 use super::roster::{COMMANDS, Command, Roster};
+use super::terminal::Prompt;
 use super::who::{self, Row};
 use super::{log, manual, terminal, text};
 use crate::{Connection, Error, Event, sync};
@@ -19,6 +21,8 @@ use crate::{Connection, Error, Event, sync};
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How long a person waits for a client that takes nothing; a pipe waits for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Room for the command before the text.
+const COMMAND: usize = 32;
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The operator's side of all conversations.
@@ -50,9 +54,17 @@ impl Chat {
     }
 
     fn show_prompt(&self, room: &Room) {
-        if self.interactive {
+        if terminal::can_edit() {
+            keyboard::wake();
+        } else if self.interactive {
             log::show_prompt(&room.roster.prompt());
         }
+    }
+
+    fn prompt(&self) -> Prompt {
+        let text = self.room().roster.prompt();
+        let colour = if terminal::has_colours() { "\x1b[36m" } else { "" };
+        Prompt { text, colour, stays: false }
     }
 
     /// For [`Connection::on_event`]: notices who is gone for good.
@@ -104,10 +116,44 @@ impl Chat {
     }
 
     /// Reads the operator's lines until there are no more, then lets everybody go.
-    pub fn operate(&self, max_message: usize) {
+    pub fn operate(self: &Arc<Chat>, max_message: usize) {
+        match terminal::can_edit() {
+            true => self.operate_typing(max_message),
+            false => self.operate_reading(max_message),
+        }
+        self.say_goodbye();
+    }
+
+    /// Where somebody edits the lines.
+    fn operate_typing(self: &Arc<Chat>, max_message: usize) {
+        let chat = self.clone();
+        let prompter = Box::new(move || (chat.prompt(), None));
+        let lines = match keyboard::start(max_message.saturating_add(COMMAND), prompter) {
+            Ok(lines) => lines,
+            Err(error) => return ::log::error!("cannot read: {}", text::system(&error)),
+        };
+        for (number, typed) in (1..).zip(lines) {
+            let done = match typed {
+                Typed::Line(line) => self.obey(&line, PATIENCE),
+                Typed::TooLong(size) => Err(too_long(size, max_message)),
+                Typed::End => break,
+                Typed::Failed(error) => {
+                    ::log::error!("cannot read standard input: {}", text::system(&error));
+                    break;
+                }
+            };
+            if let Err(why) = done {
+                ::log::warn!("line {number}: {why}");
+            }
+            // The line may have named somebody.
+            keyboard::wake();
+        }
+        terminal::close();
+    }
+
+    fn operate_reading(&self, max_message: usize) {
         let patience = if io::stdin().is_terminal() { PATIENCE } else { FOREVER };
-        // Room for the command before the text.
-        let limit = max_message.saturating_add(32);
+        let limit = max_message.saturating_add(COMMAND);
         let mut lines = Lines::new(io::stdin());
         loop {
             let read = lines.next(limit, || ()).map(|line| match line {
@@ -129,7 +175,6 @@ impl Chat {
         if self.interactive {
             log::show_prompt("");
         }
-        self.say_goodbye();
     }
 
     /// Does what a line says, or says why not.

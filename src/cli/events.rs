@@ -1,11 +1,12 @@
 //! What happens to links, as it is logged.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::text;
+use super::terminal::{self, Prompt};
+use super::{keyboard, text};
 use crate::Event;
 
 /// Logs what happens to a client's connection.
@@ -20,6 +21,71 @@ struct Seen {
     /// Why the last attempt failed, to be said together with the next one.
     failure: Option<String>,
     gave_up: bool,
+    link: Link,
+}
+
+/// What a person is told of the link all the time.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    #[default]
+    Lost,
+    Up,
+    /// Attempt `attempt`, of so many if there is a limit, is due then.
+    Retrying {
+        attempt: u32,
+        of: Option<u32>,
+        due: Option<Instant>,
+    },
+    /// There will be none any more.
+    Gone,
+}
+
+impl Link {
+    fn after(self, event: &Event, now: Instant) -> Link {
+        match *event {
+            Event::Connected { .. }
+            | Event::Resumed { .. }
+            | Event::SessionLost { .. }
+            | Event::Reconnected { .. } => Link::Up,
+            Event::Lost { .. } => Link::Lost,
+            Event::Retrying { attempt, of, after } => {
+                Link::Retrying { attempt, of, due: now.checked_add(after) }
+            }
+            Event::GaveUp { .. } | Event::Closed { .. } => Link::Gone,
+            _ => self,
+        }
+    }
+
+    /// In words, and for how long they are right.
+    fn words(self, now: Instant) -> (String, Option<Duration>) {
+        let (attempt, of, due) = match self {
+            Link::Lost => return ("reconnecting".to_string(), None),
+            Link::Up => return ("up".to_string(), None),
+            Link::Gone => return ("gone".to_string(), None),
+            Link::Retrying { attempt, of, due } => (attempt, of, due),
+        };
+        let mut words = format!("reconnecting {attempt}");
+        if let Some(of) = of {
+            words += &format!(" of {of}");
+        }
+        let left = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+        if left.is_zero() {
+            return (words, None);
+        }
+        let seconds = left.as_nanos().div_ceil(1_000_000_000) as u64;
+        words += &format!(" in {seconds}s");
+        // In the middle of a second the next one would be said too early.
+        let changes = left.saturating_sub(Duration::from_secs(seconds - 1));
+        (words, Some(changes + Duration::from_millis(1)))
+    }
+
+    fn colour(self) -> &'static str {
+        match self {
+            Link::Up => "\x1b[32m",
+            Link::Lost | Link::Retrying { .. } => "\x1b[33m",
+            Link::Gone => "\x1b[31m",
+        }
+    }
 }
 
 impl Watch {
@@ -39,11 +105,30 @@ impl Watch {
         }
         let (level, line) = of_client(event, failure.as_deref());
         log::log!(level, "{line}");
+        let link = seen.link.after(event, now());
+        if link != seen.link {
+            seen.link = link;
+            keyboard::wake();
+        }
         if let Event::GaveUp { .. } = event {
             seen.gave_up = true;
             drop(seen);
             self.changed.notify_all();
         }
+    }
+
+    /// The link's state in words, such as `up` or `reconnecting 2 of 5 in 3s`,
+    /// and for how long they are right; `None`: until something happens.
+    pub fn state(&self) -> (String, Option<Duration>) {
+        self.seen().link.words(now())
+    }
+
+    /// The same as a prompt.
+    pub fn prompt(&self) -> (Prompt, Option<Duration>) {
+        let link = self.seen().link;
+        let (words, changes) = link.words(now());
+        let colour = if terminal::has_colours() { link.colour() } else { "" };
+        (Prompt { text: format!("{words}> "), colour, stays: link == Link::Gone }, changes)
     }
 
     /// Whether it was logged that the connection gave up; waits a moment for
@@ -53,6 +138,11 @@ impl Watch {
         let waited = self.changed.wait_timeout_while(self.seen(), moment, |seen| !seen.gave_up);
         waited.unwrap_or_else(PoisonError::into_inner).0.gave_up
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a countdown for a person")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// How a client tells of an event.
@@ -142,6 +232,36 @@ mod tests {
         let heartbeat = Event::Heartbeat { id: 4, round_trip: Duration::from_micros(210) };
         let wanted = (Level::Debug, "heartbeat 4 answered in 0.2ms".to_string());
         assert_eq!(of_client(&heartbeat, None), wanted);
+    }
+
+    #[test]
+    fn the_state_of_the_link_counts_down() {
+        let start = now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let after = Duration::from_millis(2900);
+        let peer = "127.0.0.1:6666".parse().unwrap();
+        let words = |link: Link, milliseconds| link.words(at(milliseconds)).0;
+
+        let link = Link::default().after(&Event::Connected { peer }, start);
+        assert_eq!(words(link, 0), "up");
+        let link = link.after(&Event::Lost { cause: Cause::Eof }, start);
+        assert_eq!(words(link, 0), "reconnecting");
+        let link = link.after(&Event::Retrying { attempt: 2, of: Some(5), after }, start);
+        assert_eq!(words(link, 0), "reconnecting 2 of 5 in 3s");
+        assert_eq!(words(link, 900), "reconnecting 2 of 5 in 2s");
+        assert_eq!(words(link, 2899), "reconnecting 2 of 5 in 1s");
+        assert_eq!(words(link, 2900), "reconnecting 2 of 5");
+        // Whoever asks again when he was told to sees every second once.
+        let (mut time, mut seen) = (start, Vec::new());
+        while let (words, Some(changes)) = link.words(time) {
+            seen.push(words);
+            time += changes;
+        }
+        assert_eq!(seen.len(), 3, "{seen:?}");
+        let forever = link.after(&Event::Retrying { attempt: 9, of: None, after }, start);
+        assert_eq!(words(forever, 0), "reconnecting 9 in 3s");
+        let event = Event::GaveUp { attempts: 5, unacknowledged: 0, cause: Cause::Eof };
+        assert_eq!(words(link.after(&event, start), 0), "gone");
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! The client's standard input: lines that are sent, and how it ends.
+//! [`typed`](super::typed) has what differs where somebody types.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct Input {
     taken: AtomicU64,
     all_read: AtomicBool,
-    refused: AtomicBool,
+    pub(super) refused: AtomicBool,
     leaving: AtomicBool,
 }
 
@@ -34,6 +35,11 @@ impl Input {
     /// Whether a line, or the whole input, could not be sent.
     pub fn was_refused(&self) -> bool {
         self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Whether there is no more to read.
+    pub fn is_all_read(&self) -> bool {
+        self.all_read.load(Ordering::SeqCst)
     }
 
     /// Whether `exit` was read.
@@ -85,20 +91,28 @@ impl Input {
             };
             match refusal {
                 None => {}
-                Some(Error::TooLarge { size, limit }) => {
-                    self.refused.store(true, Ordering::SeqCst);
-                    let number = lines.number();
-                    log::error!("line {number} refused: it has {size} bytes, the limit is {limit}");
-                }
                 // The connection is over; the thread that prints says so.
                 Some(error) if error.is_final() => return,
-                Some(error) => {
-                    self.refused.store(true, Ordering::SeqCst);
-                    log::error!("line {} not sent: {}", lines.number(), text::error(&error));
-                }
+                Some(error) => self.refuse(lines.number(), &error),
             }
             self.taken.store(lines.number(), Ordering::SeqCst);
         }
+        self.end(connection);
+    }
+
+    /// Says why a line is not sent.
+    pub(super) fn refuse(&self, number: u64, error: &Error) {
+        self.refused.store(true, Ordering::SeqCst);
+        match error {
+            Error::TooLarge { size, limit } => {
+                log::error!("line {number} refused: it has {size} bytes, the limit is {limit}");
+            }
+            error => log::error!("line {number} not sent: {}", text::error(error)),
+        }
+    }
+
+    /// The end of the input; the other side may have more to say.
+    pub(super) fn end(&self, connection: &Connection) {
         self.all_read.store(true, Ordering::SeqCst);
         if connection.finish().is_ok() && connection.sync(FOREVER).is_ok() {
             // Unless the process has ended by then:
@@ -108,7 +122,7 @@ impl Input {
     }
 
     /// Ends the connection as soon as everything is acknowledged.
-    fn leave(&self, connection: &Connection, has_more: bool) {
+    pub(super) fn leave(&self, connection: &Connection, has_more: bool) {
         let _ = connection.flush();
         if !io::stdin().is_terminal() && (has_more || is_readable()) {
             log::warn!("what comes after `exit` was not read (--no-exit sends it like any line)");

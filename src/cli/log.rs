@@ -6,7 +6,7 @@
 //! beyond the pace: peers, who can bring a line about by connecting, are not to
 //! fill a disk.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -44,7 +44,7 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     }
     // Each level has its own, so that no flood of one hides another.
     let paces: [Mutex<Pace>; Level::Trace as usize + 1] = Default::default();
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = terminal::has_colours();
     env_logger::Builder::new()
         .filter_level(level)
         .parse_default_env()
@@ -157,7 +157,7 @@ fn write(items: &Receiver<Item>) {
             Ok(Item::Line(line)) => {
                 let _ = terminal::write(io::stderr(), &line);
             }
-            Ok(Item::Prompt(text)) => terminal::show_prompt(&text),
+            Ok(Item::Prompt(text)) => terminal::show_row(&text),
             Ok(Item::Flush(done)) => {
                 let _ = done.try_send(());
             }

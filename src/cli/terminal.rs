@@ -1,13 +1,89 @@
-//! The operator's prompt, and output that does not run through it.
+//! The terminal, and everything that appears on it.
+//!
+//! One owner behind one lock: messages, lines of the log, the prompt with the
+//! line being typed, and the progress of a piped input are all written here,
+//! by whichever thread has them, while it holds the lock. What stands at the
+//! bottom is taken away, the lines are written, and it is drawn again below
+//! them; nothing else writes to a terminal, so nothing appears within a line.
+//! The lock is never held while anything but the terminal is waited for.
+//!
+//! While a line is edited, the terminal's mode is changed ([`begin`]). However
+//! the process ends, it goes through [`close`], which never waits long for the
+//! lock: somebody may hold it who waits for a terminal that was stopped.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
 
-/// The prompt that stands on the last line of the terminal; empty if none does.
-static PROMPT: Mutex<String> = Mutex::new(String::new());
+use rustix::termios::{
+    self, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 
-fn prompt() -> MutexGuard<'static, String> {
-    PROMPT.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+use super::layout::Layout;
+
+/// How long the end of the process waits for others to have written.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Marks what is pasted, so that nothing of it is taken for a command.
+const PASTES_MARKED: &str = "\x1b[?2004h";
+const PASTES_UNMARKED: &str = "\x1b[?2004l";
+
+/// The prompt before a line being typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// What it says, up to the line itself.
+    pub text: String,
+    /// The sequence that begins its colour; empty for none.
+    pub colour: &'static str,
+    /// Whether it stays on the screen at the end.
+    pub stays: bool,
+}
+
+#[derive(Debug, Default)]
+struct Screen {
+    bottom: Bottom,
+    /// How the line being typed stands on the screen now.
+    drawn: Option<Layout>,
+    /// The terminal is somebody else's for a while.
+    away: bool,
+}
+
+/// What stands below everything else.
+#[derive(Debug, Default)]
+enum Bottom {
+    #[default]
+    Nothing,
+    /// One row of text. After a prompt of this kind the terminal itself
+    /// echoes what is typed.
+    Row(String),
+    /// A line being typed, and the byte before which the cursor stands.
+    Line(Prompt, String, usize),
+}
+
+static SCREEN: Mutex<Screen> =
+    Mutex::new(Screen { bottom: Bottom::Nothing, drawn: None, away: false });
+/// The terminal's mode before it was changed.
+static MODE: OnceLock<Termios> = OnceLock::new();
+/// The process ends, or nothing more is read: there is no prompt any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+fn screen() -> MutexGuard<'static, Screen> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The screen, unless somebody else has it for longer than `PATIENCE`.
+fn screen_soon() -> Option<MutexGuard<'static, Screen>> {
+    const STEP: Duration = Duration::from_millis(1);
+    for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
+        match SCREEN.try_lock() {
+            Ok(screen) => return Some(screen),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::park_timeout(STEP),
+        }
+    }
+    None
 }
 
 /// Whether somebody types, and sees what is said.
@@ -15,25 +91,256 @@ pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Shows a prompt, in the place of the one before.
-pub fn show_prompt(text: &str) {
-    let mut prompt = prompt();
-    *prompt = text.to_string();
-    let _ = io::stderr().write_all(format!("\r\x1b[K{text}").as_bytes());
+/// Whether lines can be edited: somebody types at a terminal that can move its
+/// cursor.
+pub fn can_edit() -> bool {
+    is_interactive() && is_capable()
 }
 
-/// Writes whole lines. If they go to the terminal on which the prompt stands,
-/// they appear above it.
+/// Whether standard error is a terminal on which a row can be written over.
+pub fn shows_progress() -> bool {
+    io::stderr().is_terminal() && is_capable()
+}
+
+fn is_capable() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+/// Whether standard error may have colours.
+pub fn has_colours() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Shows a prompt, or another row of text, in the place of the one before.
+pub fn show_row(text: &str) {
+    let mut screen = screen();
+    if screen.is_edited() || CLOSED.load(Ordering::SeqCst) {
+        return;
+    }
+    screen.bottom = match text.is_empty() {
+        true => Bottom::Nothing,
+        false => Bottom::Row(text.to_string()),
+    };
+    to_terminal(&format!("\r\x1b[K{text}"));
+}
+
+/// The number of columns.
+pub fn columns() -> usize {
+    size().0
+}
+
+/// Writes whole lines. If they go to the terminal, they appear above what
+/// stands at its bottom.
 pub fn write(mut out: impl Write + IsTerminal, lines: &[u8]) -> io::Result<()> {
     if !out.is_terminal() {
         out.write_all(lines)?;
         return out.flush();
     }
-    let prompt = prompt();
-    if !prompt.is_empty() {
-        io::stderr().write_all(b"\r\x1b[K")?;
+    let mut screen = screen();
+    let mut start = String::new();
+    screen.clear(&mut start);
+    to_terminal(&start);
+    let written = out.write_all(lines).and_then(|()| out.flush());
+    let mut end = String::new();
+    screen.draw(&mut end);
+    to_terminal(&end);
+    written
+}
+
+/// Takes the terminal for a line to be edited.
+pub(super) fn begin() -> io::Result<()> {
+    if MODE.get().is_none() {
+        let _ = MODE.set(tcgetattr(io::stdin())?);
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            suspend();
+            hook(panic);
+            if thread::current().name() != Some("main") {
+                resume();
+            }
+        }));
     }
-    out.write_all(lines)?;
-    out.flush()?;
-    io::stderr().write_all(prompt.as_bytes())
+    resume();
+    Ok(())
+}
+
+/// Shows the line being typed, below lines that are complete.
+pub(super) fn show_line(above: &str, prompt: &Prompt, (line, at): (&str, usize)) {
+    let mut screen = screen();
+    if CLOSED.load(Ordering::SeqCst) {
+        return;
+    }
+    let mut to = String::new();
+    if above.is_empty() {
+        screen.rise(&mut to);
+    } else {
+        screen.clear(&mut to);
+        to.push_str(above);
+    }
+    screen.bottom = Bottom::Line(prompt.clone(), line.to_string(), at);
+    screen.draw(&mut to);
+    to_terminal(&to);
+}
+
+/// Draws everything anew, on a screen that is cleared.
+pub(super) fn clear_screen() {
+    let mut screen = screen();
+    screen.drawn = None;
+    let mut to = "\x1b[H\x1b[2J".to_string();
+    screen.draw(&mut to);
+    to_terminal(&to);
+}
+
+/// How lines that are complete stay on the screen.
+pub(super) fn left_behind(prompt: &Prompt, line: &str) -> String {
+    let mut to = String::new();
+    lay_out(prompt, line, line.len(), usize::MAX).draw(&mut to);
+    to.push_str("\r\n");
+    to
+}
+
+/// Gives the terminal back for a while.
+pub(super) fn suspend() {
+    let screen = screen_soon();
+    let mut to = String::new();
+    if let Some(mut screen) = screen {
+        screen.clear(&mut to);
+        screen.away = true;
+    }
+    give_back(&to);
+}
+
+/// Takes the terminal again.
+pub(super) fn resume() {
+    let Some(mode) = MODE.get() else { return };
+    let Some(mut screen) = screen_soon() else { return };
+    if CLOSED.load(Ordering::SeqCst) {
+        return;
+    }
+    let mut raw = mode.clone();
+    // Keys come one by one and are not echoed. Ctrl-C stays a signal.
+    raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN;
+    raw.input_modes -= termios::InputModes::ICRNL | termios::InputModes::INLCR;
+    raw.special_codes[SpecialCodeIndex::VSUSP] = 0;
+    raw.special_codes[SpecialCodeIndex::VMIN] = 1;
+    raw.special_codes[SpecialCodeIndex::VTIME] = 0;
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, &raw);
+    screen.drawn = None;
+    screen.away = false;
+    let mut to = PASTES_MARKED.to_string();
+    screen.draw(&mut to);
+    to_terminal(&to);
+}
+
+/// Whether [`close`] was called.
+pub(super) fn is_closed() -> bool {
+    CLOSED.load(Ordering::SeqCst)
+}
+
+/// Gives the terminal back for good: in its old mode, and without a prompt,
+/// unless that says something that is to be read, or stands before text.
+pub fn close() {
+    if CLOSED.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let mut to = String::new();
+    if let Some(mut screen) = screen_soon() {
+        match std::mem::take(&mut screen.bottom) {
+            Bottom::Line(prompt, line, _) if prompt.stays || !line.is_empty() => {
+                screen.rise(&mut to);
+                lay_out(&prompt, &line, line.len(), usize::MAX).draw(&mut to);
+                to.push_str("\r\n");
+                screen.drawn = None;
+            }
+            bottom => {
+                screen.bottom = bottom;
+                screen.clear(&mut to);
+                screen.bottom = Bottom::Nothing;
+            }
+        }
+    }
+    give_back(&to);
+}
+
+/// Writes last words, and restores the mode.
+fn give_back(words: &str) {
+    let Some(mode) = MODE.get() else { return to_terminal(words) };
+    to_terminal(&format!("{words}{PASTES_UNMARKED}"));
+    // At once: output that is stopped is not waited for.
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, mode);
+}
+
+impl Screen {
+    fn is_edited(&self) -> bool {
+        matches!(self.bottom, Bottom::Line(..))
+    }
+
+    /// Goes to the start of what stands at the bottom.
+    fn rise(&mut self, to: &mut String) {
+        let Some(drawn) = self.drawn.take() else { return };
+        to.push('\r');
+        let columns = columns();
+        let depth = drawn.depth(columns, reflows());
+        if depth > 0 {
+            to.push_str(&format!("\x1b[{depth}A"));
+        }
+        if columns != drawn.columns {
+            // Rows that were broken would be joined again if only written over.
+            to.push_str("\x1b[J");
+        }
+    }
+
+    /// Takes away what stands at the bottom.
+    fn clear(&mut self, to: &mut String) {
+        match &self.bottom {
+            Bottom::Nothing => {}
+            Bottom::Row(_) => to.push_str("\r\x1b[K"),
+            Bottom::Line(..) if self.drawn.is_none() => {}
+            Bottom::Line(..) => {
+                self.rise(to);
+                to.push_str("\x1b[J");
+            }
+        }
+    }
+
+    fn draw(&mut self, to: &mut String) {
+        match &self.bottom {
+            _ if self.away => {}
+            Bottom::Nothing => {}
+            Bottom::Row(text) => to.push_str(text),
+            Bottom::Line(prompt, line, at) => {
+                // The row above stays in sight.
+                let rows = size().1.saturating_sub(1);
+                let layout = lay_out(prompt, line, *at, rows);
+                layout.draw(to);
+                self.drawn = Some(layout);
+            }
+        }
+    }
+}
+
+fn lay_out(prompt: &Prompt, line: &str, at: usize, rows: usize) -> Layout {
+    Layout::new((&prompt.text, prompt.colour), (line, at), columns(), rows)
+}
+
+/// What cannot be drawn is nobody's concern.
+fn to_terminal(text: &str) {
+    if !text.is_empty() {
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Columns and rows.
+fn size() -> (usize, usize) {
+    match termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+        _ => (80, 24),
+    }
+}
+
+/// Whether rows that become too wide are broken when the window is narrowed.
+/// Most terminals do that; xterm and screen cut them off.
+fn reflows() -> bool {
+    let has = |name: &str| std::env::var_os(name).is_some();
+    has("TMUX") || !(has("XTERM_VERSION") || has("STY"))
 }

@@ -1,0 +1,248 @@
+//! The keyboard: one thread reads keys, and keeps the prompt up to date.
+//!
+//! Its wait for the next key is also the prompt's clock and where signals
+//! arrive, so that a prompt counts down, and a resized window is drawn anew,
+//! while nobody types. Complete lines are handed over in a bounded queue; while
+//! it is full, nothing is read. The thread waits for nothing but the terminal.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, kill_current_process_group};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGTERM, SIGWINCH};
+use signal_hook::{flag, low_level};
+
+use super::editor::{Editor, Entered};
+use super::keys::{Key, Keys};
+use super::terminal::{self, Prompt};
+
+/// How many lines may wait to be taken.
+const QUEUE: usize = 1024;
+/// How often it is tried to hand over lines that found no room.
+const RETRY: Duration = Duration::from_millis(20);
+/// How long Ctrl-Z may take to stop the process; nobody may be there to
+/// continue it, and then it does not.
+const STOPPING: Duration = Duration::from_millis(200);
+
+/// What was typed.
+#[derive(Debug)]
+pub enum Typed {
+    /// A line, with its newline.
+    Line(Vec<u8>),
+    /// A line beyond the limit: its size in bytes, newline included.
+    TooLong(u64),
+    /// Ctrl-D on an empty line, or the terminal is gone.
+    End,
+    /// The terminal cannot be read.
+    Failed(io::Error),
+}
+
+/// Says what stands before the line being typed, and for how long.
+pub type Prompter = Box<dyn Fn() -> (Prompt, Option<Duration>) + Send>;
+
+static WAKE: OnceLock<UnixStream> = OnceLock::new();
+
+/// Has the prompt asked for again. Never blocks.
+pub fn wake() {
+    if let Some(mut stream) = WAKE.get() {
+        // If it is full, the thread will wake in any case.
+        let _ = stream.write(&[0]);
+    }
+}
+
+/// Starts the thread that reads lines of at most `limit` bytes with their
+/// newlines; longer ones are only measured. [`terminal::close`] ends it.
+pub fn start(limit: usize, prompter: Prompter) -> io::Result<Receiver<Typed>> {
+    let (theirs, ours) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    ours.set_nonblocking(true)?;
+    let signals = Signals::watch(&theirs)?;
+    let _ = WAKE.set(theirs);
+    let (lines, receiver) = mpsc::sync_channel(QUEUE);
+    let keyboard = Keyboard {
+        wake: ours,
+        signals,
+        lines,
+        waiting: VecDeque::new(),
+        keys: Keys::default(),
+        editor: Editor::new(limit),
+        prompter,
+    };
+    thread::Builder::new().name("keyboard".into()).spawn(move || keyboard.run())?;
+    Ok(receiver)
+}
+
+struct Keyboard {
+    wake: UnixStream,
+    signals: Signals,
+    lines: SyncSender<Typed>,
+    waiting: VecDeque<Typed>,
+    keys: Keys,
+    editor: Editor,
+    prompter: Prompter,
+}
+
+impl Keyboard {
+    fn run(mut self) {
+        if let Err(error) = terminal::begin() {
+            let _ = self.lines.send(Typed::Failed(error));
+            return;
+        }
+        let mut above = String::new();
+        let mut bytes = [0; 4096];
+        while !terminal::is_closed() && self.hand_over() {
+            let (prompt, changes) = self.prompt();
+            terminal::show_line(&above, &prompt, self.editor.line());
+            above.clear();
+            let Some(readable) = self.wait(changes) else { continue };
+            if terminal::is_closed() || !readable {
+                continue;
+            }
+            match rustix::io::read(io::stdin(), &mut bytes) {
+                Ok(0) => self.waiting.push_back(Typed::End),
+                Ok(count) => above = self.type_in(&bytes[..count]),
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                Err(error) => self.waiting.push_back(Typed::Failed(error.into())),
+            }
+        }
+        self.signals.let_go();
+    }
+
+    fn prompt(&self) -> (Prompt, Option<Duration>) {
+        let (mut prompt, changes) = (self.prompter)();
+        if let Some(term) = self.editor.search() {
+            prompt.text = format!("search: {term}> ");
+        }
+        (prompt, changes)
+    }
+
+    /// Waits for something to do; says whether a key can be read.
+    fn wait(&mut self, changes: Option<Duration>) -> Option<bool> {
+        let full = !self.waiting.is_empty();
+        let most = if full { Some(RETRY) } else { changes };
+        let most = most.and_then(|most| Timespec::try_from(most).ok());
+        let stdin = io::stdin();
+        let mut fds = [PollFd::new(&self.wake, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
+        let count = if full { 1 } else { 2 };
+        poll(&mut fds[..count], most.as_ref()).ok()?;
+        let readable = !full && !fds[1].revents().is_empty();
+        if !fds[0].revents().is_empty() {
+            let _ = (&self.wake).read(&mut [0; 256]);
+            self.signals.obey();
+        }
+        Some(readable)
+    }
+
+    /// Does what was typed; returns what of it stays on the screen.
+    fn type_in(&mut self, bytes: &[u8]) -> String {
+        let mut above = String::new();
+        let mut keys = Vec::new();
+        for &byte in bytes {
+            self.keys.take(byte, |key| keys.push(key));
+        }
+        for key in keys {
+            match key {
+                Key::Suspend => self.suspend(),
+                Key::ClearScreen => terminal::clear_screen(),
+                key => {
+                    let before = (key == Key::Enter).then(|| self.editor.line().0.to_string());
+                    let Some(entered) = self.editor.press(key) else { continue };
+                    if let Some(line) = before {
+                        above.push_str(&terminal::left_behind(&self.prompt().0, &line));
+                    }
+                    self.waiting.push_back(match entered {
+                        Entered::Line(line) => Typed::Line((line + "\n").into_bytes()),
+                        Entered::TooLong(size) => Typed::TooLong(size + 1),
+                        Entered::End => Typed::End,
+                    });
+                }
+            }
+        }
+        above
+    }
+
+    /// Hands lines over as far as there is room. `false` if nobody takes them,
+    /// or there will be no more.
+    fn hand_over(&mut self) -> bool {
+        while let Some(line) = self.waiting.pop_front() {
+            let last = matches!(line, Typed::End | Typed::Failed(_));
+            match self.lines.try_send(line) {
+                Ok(()) if last => return false,
+                Ok(()) => {}
+                Err(TrySendError::Full(line)) => {
+                    self.waiting.push_front(line);
+                    return true;
+                }
+                Err(TrySendError::Disconnected(_)) => return false,
+            }
+        }
+        true
+    }
+
+    /// Ctrl-Z: everybody who was started together stops, until told to go on.
+    fn suspend(&self) {
+        terminal::suspend();
+        self.signals.continued.store(false, Ordering::SeqCst);
+        if kill_current_process_group(Signal::TSTP).is_ok() {
+            let most = Timespec::try_from(STOPPING).ok();
+            while !self.signals.continued.load(Ordering::SeqCst) {
+                let mut fds = [PollFd::new(&self.wake, PollFlags::IN)];
+                if poll(&mut fds, most.as_ref()).is_ok_and(|ready| ready == 0) {
+                    break;
+                }
+                let _ = (&self.wake).read(&mut [0; 256]);
+            }
+        }
+        terminal::resume();
+    }
+}
+
+/// Signals that concern the terminal. They wake the thread.
+struct Signals {
+    continued: Arc<AtomicBool>,
+    /// Those that end the process; a second one does so without us.
+    ends: [(i32, Arc<AtomicBool>); 2],
+}
+
+impl Signals {
+    fn watch(wake: &UnixStream) -> io::Result<Signals> {
+        let continued = Arc::default();
+        flag::register(SIGCONT, Arc::clone(&continued))?;
+        let ends = [SIGTERM, SIGHUP].map(|signal| (signal, Arc::default()));
+        for (signal, told) in &ends {
+            flag::register_conditional_default(*signal, Arc::clone(told))?;
+            flag::register(*signal, Arc::clone(told))?;
+        }
+        for signal in [SIGCONT, SIGWINCH, SIGTERM, SIGHUP] {
+            low_level::pipe::register(signal, wake.try_clone()?)?;
+        }
+        Ok(Signals { continued, ends })
+    }
+
+    fn obey(&self) {
+        for (signal, told) in &self.ends {
+            if told.load(Ordering::SeqCst) {
+                terminal::close();
+                let _ = low_level::emulate_default_handler(*signal);
+            }
+        }
+        // Whoever had the terminal meanwhile may have changed its mode.
+        if self.continued.swap(false, Ordering::SeqCst) {
+            terminal::resume();
+        }
+    }
+
+    /// The signals do what they always do.
+    fn let_go(&self) {
+        for (_, told) in &self.ends {
+            told.store(true, Ordering::SeqCst);
+        }
+    }
+}

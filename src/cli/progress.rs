@@ -1,0 +1,143 @@
+//! How far a piped input has come, on a terminal's standard error.
+//!
+//! A thread of its own looks at the connection's counters a few times a second;
+//! whoever sends knows nothing of it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::events::Watch;
+use super::input::Input;
+use super::{terminal, text};
+use crate::{Connection, Stats};
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(250);
+/// What takes less than this is not told of.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// After such a pause it is something else.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Starts the thread. It ends when the whole input is acknowledged, or with the
+/// process.
+pub fn start(connection: Arc<Connection>, input: Arc<Input>, watch: Arc<Watch>) -> io::Result<()> {
+    let work = move || {
+        let mut meter = Meter::default();
+        loop {
+            thread::park_timeout(LOOK);
+            let stats = connection.stats();
+            let done = input.is_all_read() && stats.unacknowledged == 0;
+            let line = meter.look(now(), &stats).filter(|_| !done);
+            match &line {
+                Some(line) => {
+                    // The last column stays free, or the next line would be entered.
+                    let room = terminal::columns().saturating_sub(1);
+                    let line = format!("{line}, {}", watch.state().0);
+                    terminal::show_row(&line.chars().take(room).collect::<String>());
+                }
+                None if meter.shown => terminal::show_row(""),
+                None => {}
+            }
+            meter.shown = line.is_some();
+            if done {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("progress".into()).spawn(work).map(drop)
+}
+
+/// What the counters say over time.
+#[derive(Debug, Default)]
+struct Meter {
+    /// The counters of the last second: messages and bytes sent.
+    seen: VecDeque<(Instant, u64, u64)>,
+    /// Since when there has been something to do without a pause, and when
+    /// there last was.
+    busy: Option<(Instant, Instant)>,
+    shown: bool,
+}
+
+impl Meter {
+    /// What there is to tell now, if it is worth telling.
+    fn look(&mut self, now: Instant, stats: &Stats) -> Option<String> {
+        let (sent, bytes) = (stats.messages_sent, stats.bytes_sent);
+        let moved = self.seen.back().is_some_and(|seen| seen.1 != sent);
+        while self.seen.front().is_some_and(|seen| now.duration_since(seen.0) > PATIENCE) {
+            self.seen.pop_front();
+        }
+        let before = self.seen.front().copied();
+        self.seen.push_back((now, sent, bytes));
+        let idle = self.busy.is_some_and(|(_, last)| now.duration_since(last) > PAUSE);
+        if idle {
+            self.busy = None;
+        }
+        if moved || stats.unacknowledged > 0 {
+            self.busy = Some((self.busy.map_or(now, |(since, _)| since), now));
+        }
+        let (since, last) = self.busy?;
+        if last.duration_since(since) < PATIENCE {
+            return None;
+        }
+        let rate = before.map_or(0, |(then, _, before)| {
+            let seconds = now.duration_since(then).as_secs_f64();
+            ((bytes - before) as f64 / seconds) as u64
+        });
+        Some(format!(
+            "sent {} ({}), {} acknowledged, {}/s",
+            text::messages(sent),
+            text::size(bytes),
+            sent - stats.unacknowledged,
+            text::size(rate),
+        ))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a rate for a person")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks every quarter of a second: what was shown, in order.
+    fn looks(counters: impl IntoIterator<Item = (u64, u64)>) -> Vec<Option<String>> {
+        let (start, mut meter) = (now(), Meter::default());
+        let look = |(number, (sent, unacknowledged))| {
+            let bytes_sent = sent * 1024;
+            let stats =
+                Stats { messages_sent: sent, bytes_sent, unacknowledged, ..Stats::default() };
+            meter.look(start + LOOK * number, &stats)
+        };
+        (0..).zip(counters).map(look).collect()
+    }
+
+    #[test]
+    fn a_stream_is_told_of_after_a_second() {
+        let looks = looks((1..=8).map(|number| (number * 100, 3)));
+        assert_eq!(looks[..4], [None, None, None, None]);
+        let last = "sent 800 messages (800 KiB), 797 acknowledged, 400 KiB/s";
+        assert_eq!(looks[7].as_deref(), Some(last));
+    }
+
+    #[test]
+    fn what_stands_still_is_told_of_while_it_waits() {
+        let looks = looks((1..=12).map(|number| (number.min(3) * 100, 3)));
+        let last = "sent 300 messages (300 KiB), 297 acknowledged, 0 bytes/s";
+        assert_eq!(looks[11].as_deref(), Some(last));
+    }
+
+    #[test]
+    fn a_trickle_and_an_end_are_not() {
+        assert_eq!(looks((1..=40).map(|number| (number / 4, 0))), vec![None; 40]);
+        let busy = (1..=8).map(|number| (number * 100, 0));
+        let looks = looks(busy.chain(vec![(800, 0); 8]));
+        assert!(looks[7].is_some());
+        assert_eq!(looks[15], None);
+    }
+}

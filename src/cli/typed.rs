@@ -1,0 +1,67 @@
+//! The client's input where somebody types it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use super::input::Input;
+use super::keyboard::{self, Prompter, Typed};
+use super::{terminal, text};
+use crate::{Connection, Error};
+
+impl Input {
+    /// Sends the lines that are typed, from a thread that is never joined.
+    pub fn start_typed(
+        self: &Arc<Input>,
+        connection: Arc<Connection>,
+        exit_ends: bool,
+        prompter: Prompter,
+    ) -> io::Result<()> {
+        let lines = keyboard::start(connection.max_message(), prompter)?;
+        let input = self.clone();
+        let work = move || {
+            let exits = (1..).zip(lines).find_map(|(number, typed)| {
+                input.take_typed(&connection, number, typed, exit_ends)
+            });
+            // Nothing that is typed now is read.
+            terminal::close();
+            match exits {
+                Some(true) => input.leave(&connection, false),
+                Some(false) => input.end(&connection),
+                None => {}
+            }
+        };
+        thread::Builder::new().name("input".into()).spawn(work)?;
+        Ok(())
+    }
+
+    /// Sends a line. After the last one it says whether that was `exit`.
+    fn take_typed(
+        &self,
+        connection: &Connection,
+        number: u64,
+        typed: Typed,
+        exit_ends: bool,
+    ) -> Option<bool> {
+        let refusal = match typed {
+            Typed::Line(line) if line == b"exit\n" && exit_ends => return Some(true),
+            Typed::Line(line) => connection.send_bytes(line.into()).err()?,
+            Typed::TooLong(size) => {
+                let (size, limit) = (size as usize, connection.max_message());
+                Error::TooLarge { size, limit }
+            }
+            Typed::End => return Some(false),
+            Typed::Failed(error) => {
+                log::error!("cannot read standard input: {}", text::system(&error));
+                self.refused.store(true, Ordering::SeqCst);
+                return Some(false);
+            }
+        };
+        // If the connection is over, the thread that prints says so.
+        if !refusal.is_final() {
+            self.refuse(number, &refusal);
+        }
+        None
+    }
+}
