@@ -96,6 +96,7 @@ impl Client {
 
     /// The exit code, and the reason for it.
     fn conclude(&self, end: End) -> u8 {
+        self.watch.end();
         let good = if self.input.was_refused() { code::FAILED } else { code::OK };
         let error = match end {
             End::Peer => return good,

@@ -131,6 +131,11 @@ impl Watch {
         (Prompt { text: format!("{words}> "), colour, stays: link == Link::Gone }, changes)
     }
 
+    /// The connection is over, although its last event may be still to come.
+    pub fn end(&self) {
+        self.seen().link = Link::Gone;
+    }
+
     /// Whether it was logged that the connection gave up; waits a moment for
     /// it, since events come from another thread than errors.
     pub fn has_given_up(&self) -> bool {

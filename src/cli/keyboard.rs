@@ -21,7 +21,7 @@ use signal_hook::{flag, low_level};
 
 use super::editor::{Editor, Entered};
 use super::keys::{Key, Keys};
-use super::terminal::{self, Prompt};
+use super::terminal::{self, Prompter};
 
 /// How many lines may wait to be taken.
 const QUEUE: usize = 1024;
@@ -43,9 +43,6 @@ pub enum Typed {
     /// The terminal cannot be read.
     Failed(io::Error),
 }
-
-/// Says what stands before the line being typed, and for how long.
-pub type Prompter = Box<dyn Fn() -> (Prompt, Option<Duration>) + Send>;
 
 static WAKE: OnceLock<UnixStream> = OnceLock::new();
 
@@ -73,9 +70,9 @@ pub fn start(limit: usize, prompter: Prompter) -> io::Result<Receiver<Typed>> {
         waiting: VecDeque::new(),
         keys: Keys::default(),
         editor: Editor::new(limit),
-        prompter,
     };
-    thread::Builder::new().name("keyboard".into()).spawn(move || keyboard.run())?;
+    let work = move || keyboard.run(prompter);
+    thread::Builder::new().name("keyboard".into()).spawn(work)?;
     Ok(receiver)
 }
 
@@ -86,20 +83,19 @@ struct Keyboard {
     waiting: VecDeque<Typed>,
     keys: Keys,
     editor: Editor,
-    prompter: Prompter,
 }
 
 impl Keyboard {
-    fn run(mut self) {
-        if let Err(error) = terminal::begin() {
+    fn run(mut self, prompter: Prompter) {
+        if let Err(error) = terminal::begin(prompter) {
             let _ = self.lines.send(Typed::Failed(error));
             return;
         }
         let mut above = String::new();
         let mut bytes = [0; 4096];
         while !terminal::is_closed() && self.hand_over() {
-            let (prompt, changes) = self.prompt();
-            terminal::show_line(&above, &prompt, self.editor.line());
+            let search = self.editor.search().map(|term| format!("search: {term}> "));
+            let changes = terminal::show_line(&above, self.editor.line(), search);
             above.clear();
             let Some(readable) = self.wait(changes) else { continue };
             if terminal::is_closed() || !readable {
@@ -113,14 +109,6 @@ impl Keyboard {
             }
         }
         self.signals.let_go();
-    }
-
-    fn prompt(&self) -> (Prompt, Option<Duration>) {
-        let (mut prompt, changes) = (self.prompter)();
-        if let Some(term) = self.editor.search() {
-            prompt.text = format!("search: {term}> ");
-        }
-        (prompt, changes)
     }
 
     /// Waits for something to do; says whether a key can be read.
@@ -155,7 +143,7 @@ impl Keyboard {
                     let before = (key == Key::Enter).then(|| self.editor.line().0.to_string());
                     let Some(entered) = self.editor.press(key) else { continue };
                     if let Some(line) = before {
-                        above.push_str(&terminal::left_behind(&self.prompt().0, &line));
+                        above.push_str(&terminal::left_behind(&line));
                     }
                     self.waiting.push_back(match entered {
                         Entered::Line(line) => Typed::Line((line + "\n").into_bytes()),

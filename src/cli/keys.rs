@@ -101,6 +101,11 @@ impl Keys {
                     _ => self.take(byte, to),
                 }
             }
+            State::Single if self.pasting => {
+                self.state = State::Ground;
+                "\x1bO".chars().for_each(|char| to(Key::Char(char)));
+                self.take(byte, to);
+            }
             State::Single => {
                 self.state = State::Ground;
                 if let Some(key) = cursor_key(byte) {
@@ -172,6 +177,7 @@ impl Keys {
         };
         // Ctrl and Alt, with Shift or without.
         let by_word = matches!(modifier, b"3" | b"4" | b"5" | b"6" | b"7" | b"8");
+        let pasted = self.pasting;
         let key = match (last, first) {
             (b'~', b"200") => {
                 self.pasting = true;
@@ -189,8 +195,13 @@ impl Keys {
             (b'D', _) if by_word => Some(Key::WordLeft),
             _ => cursor_key(last),
         };
-        if let Some(key) = key {
-            to(key);
+        match key {
+            Some(key) if !pasted => to(key),
+            _ if pasted && self.pasting => {
+                let sequence = [b"\x1b[", parameters, &[last]].concat();
+                sequence.into_iter().for_each(|byte| to(Key::Char(char::from(byte))));
+            }
+            _ => {}
         }
     }
 }
@@ -275,8 +286,8 @@ mod tests {
     #[test]
     fn a_paste_commands_nothing() {
         assert_eq!(
-            text(b"\x1b[200~one\rtwo\r\nthree\n\x04\x1a\x0c\x1bd\x1b[201~\r"),
-            "one|two|three|\x04\x1a\x0c\x1bd|"
+            text(b"\x1b[200~one\rtwo\r\nthree\n\x04\x1a\x0c\x1bd\x1b[1;5D\x1bOA\x1b[201~\r"),
+            "one|two|three|\x04\x1a\x0c\x1bd\x1b[1;5D\x1bOA|"
         );
     }
 }

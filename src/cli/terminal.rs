@@ -41,6 +41,11 @@ pub struct Prompt {
     pub stays: bool,
 }
 
+/// Says what stands before the line being typed, and for how long; `None`:
+/// until [`keyboard::wake`](super::keyboard::wake). It is called with the
+/// terminal's lock held, and must not write to it.
+pub type Prompter = Box<dyn Fn() -> (Prompt, Option<Duration>) + Send + Sync>;
+
 #[derive(Debug, Default)]
 struct Screen {
     bottom: Bottom,
@@ -58,12 +63,15 @@ enum Bottom {
     /// One row of text. After a prompt of this kind the terminal itself
     /// echoes what is typed.
     Row(String),
-    /// A line being typed, and the byte before which the cursor stands.
-    Line(Prompt, String, usize),
+    /// A line being typed, the byte before which the cursor stands, and what
+    /// stands in the place of the prompt, if anything does.
+    Line(String, usize, Option<String>),
 }
 
 static SCREEN: Mutex<Screen> =
     Mutex::new(Screen { bottom: Bottom::Nothing, drawn: None, away: false });
+/// Asked whenever the prompt is drawn, so that it is never out of date.
+static PROMPTER: OnceLock<Prompter> = OnceLock::new();
 /// The terminal's mode before it was changed.
 static MODE: OnceLock<Termios> = OnceLock::new();
 /// The process ends, or nothing more is read: there is no prompt any more.
@@ -147,8 +155,9 @@ pub fn write(mut out: impl Write + IsTerminal, lines: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Takes the terminal for a line to be edited.
-pub(super) fn begin() -> io::Result<()> {
+/// Takes the terminal for lines to be edited.
+pub(super) fn begin(prompter: Prompter) -> io::Result<()> {
+    let _ = PROMPTER.set(prompter);
     if MODE.get().is_none() {
         let _ = MODE.set(tcgetattr(io::stdin())?);
         let hook = std::panic::take_hook();
@@ -164,11 +173,16 @@ pub(super) fn begin() -> io::Result<()> {
     Ok(())
 }
 
-/// Shows the line being typed, below lines that are complete.
-pub(super) fn show_line(above: &str, prompt: &Prompt, (line, at): (&str, usize)) {
+/// Shows the line being typed, below lines that are complete, with `instead` in
+/// the place of the prompt. Returns for how long the prompt is right.
+pub(super) fn show_line(
+    above: &str,
+    (line, at): (&str, usize),
+    instead: Option<String>,
+) -> Option<Duration> {
     let mut screen = screen();
     if CLOSED.load(Ordering::SeqCst) {
-        return;
+        return None;
     }
     let mut to = String::new();
     if above.is_empty() {
@@ -177,9 +191,10 @@ pub(super) fn show_line(above: &str, prompt: &Prompt, (line, at): (&str, usize))
         screen.clear(&mut to);
         to.push_str(above);
     }
-    screen.bottom = Bottom::Line(prompt.clone(), line.to_string(), at);
-    screen.draw(&mut to);
+    screen.bottom = Bottom::Line(line.to_string(), at, instead);
+    let changes = screen.draw(&mut to);
     to_terminal(&to);
+    changes
 }
 
 /// Draws everything anew, on a screen that is cleared.
@@ -191,12 +206,16 @@ pub(super) fn clear_screen() {
     to_terminal(&to);
 }
 
-/// How lines that are complete stay on the screen.
-pub(super) fn left_behind(prompt: &Prompt, line: &str) -> String {
+/// How a line that is complete stays on the screen.
+pub(super) fn left_behind(line: &str) -> String {
     let mut to = String::new();
-    lay_out(prompt, line, line.len(), usize::MAX).draw(&mut to);
+    lay_out(&prompt().0, line, line.len(), usize::MAX).draw(&mut to);
     to.push_str("\r\n");
     to
+}
+
+fn prompt() -> (Prompt, Option<Duration>) {
+    PROMPTER.get().map_or_else(Default::default, |prompter| prompter())
 }
 
 /// Gives the terminal back for a while.
@@ -246,11 +265,9 @@ pub fn close() {
     let mut to = String::new();
     if let Some(mut screen) = screen_soon() {
         match std::mem::take(&mut screen.bottom) {
-            Bottom::Line(prompt, line, _) if prompt.stays || !line.is_empty() => {
+            Bottom::Line(line, ..) if !line.is_empty() || prompt().0.stays => {
                 screen.rise(&mut to);
-                lay_out(&prompt, &line, line.len(), usize::MAX).draw(&mut to);
-                to.push_str("\r\n");
-                screen.drawn = None;
+                to.push_str(&left_behind(&line));
             }
             bottom => {
                 screen.bottom = bottom;
@@ -303,19 +320,26 @@ impl Screen {
         }
     }
 
-    fn draw(&mut self, to: &mut String) {
+    /// Draws what stands at the bottom; returns for how long it is right.
+    fn draw(&mut self, to: &mut String) -> Option<Duration> {
         match &self.bottom {
             _ if self.away => {}
             Bottom::Nothing => {}
             Bottom::Row(text) => to.push_str(text),
-            Bottom::Line(prompt, line, at) => {
+            Bottom::Line(line, at, instead) => {
+                let (prompt, changes) = match instead {
+                    Some(text) => (Prompt { text: text.clone(), ..Prompt::default() }, None),
+                    None => prompt(),
+                };
                 // The row above stays in sight.
                 let rows = size().1.saturating_sub(1);
-                let layout = lay_out(prompt, line, *at, rows);
+                let layout = lay_out(&prompt, line, *at, rows);
                 layout.draw(to);
                 self.drawn = Some(layout);
+                return changes;
             }
         }
+        None
     }
 }
 

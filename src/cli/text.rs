@@ -103,8 +103,11 @@ pub fn escape(bytes: &[u8], to: &mut String) {
                 '\0'..' ' | '\x7f' => {
                     let _ = write!(to, "\\x{:02x}", u32::from(char));
                 }
-                // The other control characters, and those that turn the text around.
+                // The other control characters, ends of lines, and what turns
+                // the text around.
                 '\u{80}'..='\u{9f}'
+                | '\u{2028}'
+                | '\u{2029}'
                 | '\u{61c}'
                 | '\u{200e}'
                 | '\u{200f}'
@@ -183,6 +186,7 @@ mod tests {
         assert_eq!(escaped(b"\x1b[2J\x07\x7f\r\n\0"), "\\x1b[2J\\x07\\x7f\\r\\n\\x00");
         assert_eq!(escaped("\u{9b}31m".as_bytes()), "\\u{9b}31m");
         assert_eq!(escaped("\u{202e}x\u{61c}".as_bytes()), "\\u{202e}x\\u{61c}");
+        assert_eq!(escaped("a\u{2028}b\u{85}".as_bytes()), "a\\u{2028}b\\u{85}");
         assert_eq!(escaped(b"a\xff\xc3b\x9b"), "a\\xff\\xc3b\\x9b");
     }
 

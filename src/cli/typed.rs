@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use super::input::Input;
-use super::keyboard::{self, Prompter, Typed};
-use super::{terminal, text};
+use super::keyboard::{self, Typed};
+use super::terminal::{self, Prompter};
+use super::text;
 use crate::{Connection, Error};
 
 impl Input {

@@ -250,7 +250,7 @@ impl Process {
 }
 
 /// A terminal, as a window of one sees it, and as the program does.
-fn terminal() -> rustix::io::Result<(File, File)> {
+pub(crate) fn terminal() -> rustix::io::Result<(File, File)> {
     use rustix::fs::{Mode, OFlags};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;

@@ -1,0 +1,126 @@
+//! However a program ends, the terminal is what it was. [`Window::closes`]
+//! looks.
+
+use std::process::Stdio;
+
+use crate::process::Server;
+use crate::window::{SIZE, Window};
+
+#[test]
+fn exit_and_the_end_of_input() {
+    let server = Server::start(&[]);
+    let mut window = Window::client(&server.port, &[]);
+    assert!(window.is_raw());
+    window.types("last\rexit\r");
+    assert_eq!(window.closes(), 0);
+    window.shows("server> last");
+    window.ends_with(&["server> last"]);
+
+    // Ctrl-D deletes in a line, and ends the input on an empty one.
+    let mut window = Window::client(&server.port, &[]);
+    window.types("ab\x01\x04\r");
+    window.shows("server> b");
+    window.types("\x04");
+    assert_eq!(window.closes(), 0);
+    window.ends_with(&["server> b"]);
+}
+
+#[test]
+fn the_end_of_input_is_not_the_end_of_replies() {
+    let mut server = Server::start(&["--chat"]);
+    let mut window = Window::client(&server.port, &[]);
+    window.types("question\r\x04");
+    server.process.says("has sent all it had");
+    window.shows("waiting for the other side to end");
+    assert!(!window.is_raw());
+    server.process.send("answer\n");
+    assert_eq!(window.closes(), 0);
+    window.ends_with(&["server> answer"]);
+}
+
+#[test]
+fn ctrl_c_counts_what_was_not_delivered() {
+    let mut server = Server::start(&[]);
+    let mut window = Window::client(&server.port, &["--retries", "forever"]);
+    server.process.kill();
+    window.shows("reconnecting 2");
+    window.types("one\rtwo\rnot sent");
+    window.shows_rows("it", |rows| rows.last().is_some_and(|row| row.ends_with("> not sent")));
+    window.types("\x03");
+    assert_eq!(window.closes(), 130);
+    window.shows("interrupted, 2 messages not acknowledged");
+    window.shows_rows("it", |rows| rows.last().is_some_and(|row| row.ends_with("> not sent")));
+}
+
+#[test]
+fn the_other_side_ends() {
+    let mut server = Server::start(&["--chat"]);
+    let mut window = Window::client(&server.port, &[]);
+    server.process.says("client-1: connected");
+    window.types("half");
+    window.shows("up> half");
+    server.process.send("/end 1\n");
+    assert_eq!(window.closes(), 0);
+    window.ends_with(&["gone> half"]);
+}
+
+#[test]
+fn told_to_terminate() {
+    let server = Server::start(&[]);
+    for (signal, number) in [("TERM", 15), ("HUP", 1)] {
+        let mut window = Window::client(&server.port, &[]);
+        window.types("half");
+        window.shows("up> half");
+        window.signal(signal);
+        assert_eq!(window.closes(), 128 + number);
+        window.ends_with(&["up> half"]);
+    }
+}
+
+#[test]
+fn nobody_reads_the_output() {
+    let server = Server::start(&[]);
+    let mut window = Window::client_as(SIZE, &server.port, &[], |command| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        command.stdout(Stdio::from(writer));
+    });
+    window.types("hello\r");
+    assert_eq!(window.closes(), 0);
+}
+
+#[test]
+fn a_line_cannot_be_read_any_more() {
+    let server = Server::start(&["--chat"]);
+    let mut window = Window::client(&server.port, &["--retries", "1"]);
+    drop(server);
+    assert_eq!(window.closes(), 1);
+    window.ends_with(&["gone>"]);
+}
+
+/// Ctrl-Z, in a shell that continues it.
+#[test]
+fn stopped_and_continued() {
+    let server = Server::start(&[]);
+    let mut shell = Window::open_as(SIZE, "bash", &["--norc", "--noprofile", "-i"], |command| {
+        command.env("PS1", "shell$ ").env("PROGRAM", crate::process::CLIENT);
+    });
+    shell.shows("shell$");
+    shell.types(&format!("\"$PROGRAM\" 127.0.0.1 --port {}\n", server.port));
+    shell.shows("up>");
+    shell.types("half");
+    shell.ends_with(&["up> half"]);
+    shell.types("\x1a");
+    shell.shows("Stopped");
+    shell.shows_rows("a prompt", |rows| rows.last().is_some_and(|row| row == "shell$"));
+    shell.types("stty -a | grep -o 'susp = ^Z'\n");
+    shell.ends_with(&["susp = ^Z", "shell$"]);
+    shell.types("fg\n");
+    shell.ends_with(&["up> half"]);
+    shell.types(" a line\r");
+    shell.ends_with(&["up> half a line", "server> half a line", "up>"]);
+    shell.types("\x04");
+    shell.ends_with(&["server> half a line", "shell$"]);
+    shell.types("exit\n");
+    assert_eq!(shell.closes(), 0);
+}

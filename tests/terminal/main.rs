@@ -1,0 +1,25 @@
+//! The programs in a real terminal: what is typed there, and what its screen
+//! shows.
+#![cfg(feature = "cli")]
+
+use std::time::Duration;
+
+mod editing;
+mod ends;
+mod operator;
+#[path = "../support/port.rs"]
+mod port;
+#[path = "../support/process.rs"]
+#[allow(dead_code, reason = "of use to other tests")]
+mod process;
+mod progress;
+mod prompt;
+#[path = "../support/wait.rs"]
+mod wait;
+mod window;
+#[path = "../support/wire.rs"]
+#[allow(dead_code, reason = "of use to other tests")]
+mod wire;
+
+/// The patience of every wait: for machines that do much else meanwhile.
+const SOON: Duration = Duration::from_secs(10);

@@ -1,0 +1,50 @@
+//! `server --chat` in a terminal.
+
+use crate::process::{CLIENT, Process, SERVER, Stdout};
+use crate::window::Window;
+
+fn client(window: &Window) -> Process {
+    let mut addr = String::new();
+    window.shows_rows("it listens", |rows| rows.iter().any(|row| row.contains("listening on")));
+    for row in window.rows() {
+        if let Some((_, behind)) = row.split_once("listening on ") {
+            addr = behind.split(' ').next().unwrap().to_string();
+        }
+    }
+    Process::start(CLIENT, &[&addr], Stdout::Read)
+}
+
+#[test]
+fn an_operator_types_below_what_arrives() {
+    let mut window = Window::open(SERVER, &["--chat", "--port", "0"]);
+    window.ends_with(&["to nobody>"]);
+    window.types("good");
+    window.ends_with(&["to nobody> good"]);
+    let mut first = client(&window);
+    window.ends_with(&["to client-1> good"]);
+    first.send("hello\n");
+    window.ends_with(&["client-1> hello", "to client-1> good"]);
+    window.types(" morning\r");
+    window.ends_with(&["to client-1> good morning", "to client-1>"]);
+    first.prints("good morning");
+    let second = client(&window);
+    window.shows("client-2: connected");
+    window.types("@2 and to you\r");
+    window.ends_with(&["to client-1> @2 and to you", "to client-2>"]);
+    second.prints("and to you");
+    window.types("\x1b[A");
+    window.ends_with(&["to client-2> @2 and to you"]);
+    window.types("\x15@3 x\r");
+    window.shows("line 3: there is no client 3");
+    window.types("\x04");
+    assert_eq!(window.closes(), 0);
+}
+
+#[test]
+fn an_operator_leaves_by_ctrl_c() {
+    let mut window = Window::open(SERVER, &["--chat", "--port", "0"]);
+    window.ends_with(&["to nobody>"]);
+    window.types("\x03");
+    assert_eq!(window.closes(), 0);
+    assert!(!window.rows().iter().any(|row| row.contains("to nobody>")));
+}
