@@ -11,8 +11,8 @@ use longlink::cli::args::ClientArgs;
 use longlink::cli::end::{self, Ending};
 use longlink::cli::events::Watch;
 use longlink::cli::input::Input;
-use longlink::cli::progress;
-use longlink::cli::{code, log as journal, terminal, text};
+use longlink::cli::replies::{self, BATCH, Stop};
+use longlink::cli::{code, log as journal, text};
 use longlink::{Connection, Error};
 
 fn main() -> ExitCode {
@@ -60,9 +60,10 @@ impl Client {
             Err(error) => return Ok(End::Connection(error)),
         };
         let connection = self.connection.get_or_init(|| connection);
-        self.start_input(connection, args.exit_ends()).context("cannot start a thread")?;
+        let started = self.input.start(connection.clone(), args.exit_ends(), &self.watch);
+        started.context("cannot start a thread")?;
         let printed = match io::stdout().is_terminal() {
-            true => show(connection),
+            true => replies::show(connection),
             false => print(connection, io::stdout().lock()),
         };
         match printed {
@@ -82,18 +83,6 @@ impl Client {
         }
     }
 
-    fn start_input(&self, connection: &Arc<Connection>, exit_ends: bool) -> io::Result<()> {
-        let (connection, watch) = (connection.clone(), self.watch.clone());
-        if terminal::can_edit() {
-            let prompter = Box::new(move || watch.prompt());
-            return self.input.start_typed(connection, exit_ends, prompter);
-        }
-        if !io::stdin().is_terminal() && terminal::shows_progress() {
-            progress::start(connection.clone(), self.input.clone(), watch)?;
-        }
-        self.input.start(connection, exit_ends)
-    }
-
     /// The exit code, and the reason for it.
     fn conclude(&self, end: End) -> u8 {
         self.watch.end();
@@ -109,8 +98,8 @@ impl Client {
         if !gave_up(&error) || !self.watch.has_given_up() {
             log::error!("{}", text::error(&error));
         }
-        if self.connection.get().is_some()
-            && let Some(line) = self.input.unsent()
+        if let Some(connection) = self.connection.get()
+            && let Some(line) = self.input.unsent(connection.stats().messages_sent)
         {
             log::error!("the input was not sent from line {line} on");
         }
@@ -121,7 +110,10 @@ impl Client {
     fn interrupt(&self, code: u8) {
         let ending = Ending::begin();
         let connection = self.connection.get();
-        let count = connection.map_or(0, |connection| connection.stats().unacknowledged);
+        let count = connection.map_or(0, |connection| {
+            let stats = connection.stats();
+            stats.unacknowledged + self.input.waiting(stats.messages_sent)
+        });
         if let Some(connection) = connection {
             connection.abort();
         }
@@ -132,49 +124,6 @@ impl Client {
 
 fn gave_up(error: &Error) -> bool {
     matches!(error, Error::GaveUp { .. })
-}
-
-/// Printed in one go.
-const BATCH: usize = 64 * 1024;
-
-enum Stop {
-    Connection(Error),
-    Output(io::Error),
-}
-
-/// Shows messages on a terminal until the other side ends, as lines that cannot
-/// be mistaken for those typed.
-fn show(connection: &Connection) -> Result<(), Stop> {
-    let mut lines = Vec::new();
-    loop {
-        let received = match connection.try_recv() {
-            Err(Error::WouldBlock) => {
-                pass_on(&mut lines)?;
-                connection.recv()
-            }
-            received => received,
-        };
-        if let Ok(Some(message)) = &received {
-            text::line("server> ", message, true, &mut lines);
-        }
-        if lines.len() >= BATCH || !matches!(received, Ok(Some(_))) {
-            pass_on(&mut lines)?;
-        }
-        match received {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(Stop::Connection(error)),
-        }
-    }
-}
-
-fn pass_on(lines: &mut Vec<u8>) -> Result<(), Stop> {
-    let written = match lines.is_empty() {
-        true => Ok(()),
-        false => terminal::write(io::stdout(), lines),
-    };
-    lines.clear();
-    written.map_err(Stop::Output)
 }
 
 /// Prints messages until the other side ends, as they came. What is printed is

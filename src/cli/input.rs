@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::events::Watch;
 use super::lines::{Line, Lines};
-use super::text;
+use super::{keyboard, progress, terminal, text};
 use crate::{Connection, Error};
 
 /// After this long without an end it is said what is waited for.
@@ -26,6 +27,7 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[derive(Debug, Default)]
 pub struct Input {
     taken: AtomicU64,
+    refusals: AtomicU64,
     all_read: AtomicBool,
     pub(super) refused: AtomicBool,
     leaving: AtomicBool,
@@ -47,11 +49,22 @@ impl Input {
         self.leaving.load(Ordering::SeqCst)
     }
 
-    /// From which line on the input was not sent; nothing if all of it was, or
-    /// if somebody types it.
-    pub fn unsent(&self) -> Option<u64> {
-        let all = self.all_read.load(Ordering::SeqCst) || io::stdin().is_terminal();
+    /// From which line on the input was not sent, if the connection has sent so
+    /// many; nothing if all of it was. What is typed into a terminal that edits
+    /// its lines itself is not known.
+    pub fn unsent(&self, sent: u64) -> Option<u64> {
+        if io::stdin().is_terminal() {
+            let waiting = self.waiting(sent);
+            return (waiting > 0).then(|| keyboard::typed() - waiting + 1);
+        }
+        let all = self.all_read.load(Ordering::SeqCst);
         if all { None } else { Some(self.taken.load(Ordering::SeqCst) + 1) }
+    }
+
+    /// How many lines were typed and wait, if the connection has sent so many.
+    pub fn waiting(&self, sent: u64) -> u64 {
+        let done = sent + self.refusals.load(Ordering::SeqCst);
+        keyboard::typed().saturating_sub(done)
     }
 
     /// Starts the thread. It is never joined: it may be waiting for a person.
@@ -59,7 +72,16 @@ impl Input {
         self: &Arc<Input>,
         connection: Arc<Connection>,
         exit_ends: bool,
+        watch: &Arc<Watch>,
     ) -> io::Result<()> {
+        if terminal::can_edit() {
+            let watch = watch.clone();
+            let prompter = Box::new(move || watch.prompt());
+            return self.start_typed(connection, exit_ends, prompter);
+        }
+        if !io::stdin().is_terminal() && terminal::shows_progress() {
+            progress::start(connection.clone(), self.clone(), watch.clone())?;
+        }
         let input = self.clone();
         let work = move || input.read(&connection, exit_ends);
         thread::Builder::new().name("input".into()).spawn(work)?;
@@ -102,6 +124,7 @@ impl Input {
 
     /// Says why a line is not sent.
     pub(super) fn refuse(&self, number: u64, error: &Error) {
+        self.refusals.fetch_add(1, Ordering::SeqCst);
         self.refused.store(true, Ordering::SeqCst);
         match error {
             Error::TooLarge { size, limit } => {

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -45,6 +45,12 @@ pub enum Typed {
 }
 
 static WAKE: OnceLock<UnixStream> = OnceLock::new();
+static TYPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines were typed, handed over or not.
+pub(super) fn typed() -> u64 {
+    TYPED.load(Ordering::SeqCst)
+}
 
 /// Has the prompt asked for again. Never blocks.
 pub fn wake() {
@@ -93,12 +99,15 @@ impl Keyboard {
         }
         let mut above = String::new();
         let mut bytes = [0; 4096];
-        while !terminal::is_closed() && self.hand_over() {
+        loop {
+            // Before they are handed over: an answer comes below its question.
             let search = self.editor.search().map(|term| format!("search: {term}> "));
             let changes = terminal::show_line(&above, self.editor.line(), search);
             above.clear();
-            let Some(readable) = self.wait(changes) else { continue };
-            if terminal::is_closed() || !readable {
+            if terminal::is_closed() || !self.hand_over() {
+                break;
+            }
+            if !self.wait(changes) || terminal::is_closed() {
                 continue;
             }
             match rustix::io::read(io::stdin(), &mut bytes) {
@@ -112,20 +121,22 @@ impl Keyboard {
     }
 
     /// Waits for something to do; says whether a key can be read.
-    fn wait(&mut self, changes: Option<Duration>) -> Option<bool> {
+    fn wait(&mut self, changes: Option<Duration>) -> bool {
         let full = !self.waiting.is_empty();
         let most = if full { Some(RETRY) } else { changes };
         let most = most.and_then(|most| Timespec::try_from(most).ok());
         let stdin = io::stdin();
         let mut fds = [PollFd::new(&self.wake, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
         let count = if full { 1 } else { 2 };
-        poll(&mut fds[..count], most.as_ref()).ok()?;
+        if poll(&mut fds[..count], most.as_ref()).is_err() {
+            return false;
+        }
         let readable = !full && !fds[1].revents().is_empty();
         if !fds[0].revents().is_empty() {
             let _ = (&self.wake).read(&mut [0; 256]);
             self.signals.obey();
         }
-        Some(readable)
+        readable
     }
 
     /// Does what was typed; returns what of it stays on the screen.
@@ -145,6 +156,7 @@ impl Keyboard {
                     if let Some(line) = before {
                         above.push_str(&terminal::left_behind(&line));
                     }
+                    TYPED.fetch_add(1, Ordering::SeqCst);
                     self.waiting.push_back(match entered {
                         Entered::Line(line) => Typed::Line((line + "\n").into_bytes()),
                         Entered::TooLong(size) => Typed::TooLong(size + 1),

@@ -1,9 +1,10 @@
 //! What the two programs share. No part of the library's interface.
 //!
-//! The pure parts (what arguments mean, what a line is, how things are
-//! written for people, whom the operator speaks to) know neither streams nor
-//! threads, and are tested here; the programs themselves are tested as
-//! processes in `tests/programs.rs`.
+//! The pure parts (what arguments mean, what a line is, what keys do to it and
+//! how it stands on a screen, how things are written for people, whom the
+//! operator speaks to) know neither streams nor threads, and are tested here;
+//! the programs themselves are tested as processes in `tests/programs.rs`, and
+//! in a terminal in `tests/terminal`.
 
 pub mod args;
 pub mod attend;
@@ -22,6 +23,7 @@ pub mod manual;
 pub mod places;
 pub mod printer;
 pub mod progress;
+pub mod replies;
 pub mod roster;
 pub mod stop;
 pub mod tally;

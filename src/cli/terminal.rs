@@ -17,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{
     self, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
@@ -220,13 +221,14 @@ fn prompt() -> (Prompt, Option<Duration>) {
 
 /// Gives the terminal back for a while.
 pub(super) fn suspend() {
-    let screen = screen_soon();
-    let mut to = String::new();
-    if let Some(mut screen) = screen {
+    let mut screen = screen_soon();
+    let words = screen.as_mut().map(|screen| {
+        let mut to = String::new();
         screen.clear(&mut to);
         screen.away = true;
-    }
-    give_back(&to);
+        to
+    });
+    give_back(words);
 }
 
 /// Takes the terminal again.
@@ -262,8 +264,9 @@ pub fn close() {
     if CLOSED.swap(true, Ordering::SeqCst) {
         return;
     }
-    let mut to = String::new();
-    if let Some(mut screen) = screen_soon() {
+    let mut screen = screen_soon();
+    let words = screen.as_mut().map(|screen| {
+        let mut to = String::new();
         match std::mem::take(&mut screen.bottom) {
             Bottom::Line(line, ..) if !line.is_empty() || prompt().0.stays => {
                 screen.rise(&mut to);
@@ -275,16 +278,34 @@ pub fn close() {
                 screen.bottom = Bottom::Nothing;
             }
         }
-    }
-    give_back(&to);
+        to
+    });
+    give_back(words);
 }
 
-/// Writes last words, and restores the mode.
-fn give_back(words: &str) {
-    let Some(mode) = MODE.get() else { return to_terminal(words) };
-    to_terminal(&format!("{words}{PASTES_UNMARKED}"));
-    // At once: output that is stopped is not waited for.
-    let _ = tcsetattr(io::stdin(), OptionalActions::Now, mode);
+/// Writes last words, unless somebody else does not get his written, and
+/// restores the mode.
+fn give_back(words: Option<String>) {
+    if let Some(words) = words
+        && takes_output()
+    {
+        to_terminal(&words);
+        if MODE.get().is_some() {
+            to_terminal(PASTES_UNMARKED);
+        }
+    }
+    if let Some(mode) = MODE.get() {
+        // At once: output that is stopped is not waited for.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, mode);
+    }
+}
+
+/// Whether the terminal is not stopped (Ctrl-S), or not for long.
+fn takes_output() -> bool {
+    let stderr = io::stderr();
+    let patience = Timespec::try_from(PATIENCE).ok();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    poll(&mut fds, patience.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 impl Screen {

@@ -59,10 +59,11 @@ impl Input {
                 return Some(false);
             }
         };
-        // If the connection is over, the thread that prints says so.
-        if !refusal.is_final() {
-            self.refuse(number, &refusal);
+        while refusal.is_final() {
+            // The thread that prints says so. Nobody takes what else is typed.
+            thread::park();
         }
+        self.refuse(number, &refusal);
         None
     }
 }

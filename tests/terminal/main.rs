@@ -22,4 +22,4 @@ mod window;
 mod wire;
 
 /// The patience of every wait: for machines that do much else meanwhile.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
