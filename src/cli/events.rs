@@ -22,6 +22,7 @@ struct Seen {
     failure: Option<String>,
     gave_up: bool,
     link: Link,
+    over: bool,
 }
 
 /// What a person is told of the link all the time.
@@ -125,15 +126,17 @@ impl Watch {
 
     /// The same as a prompt.
     pub fn prompt(&self) -> (Prompt, Option<Duration>) {
-        let link = self.seen().link;
+        let Seen { link, over, .. } = *self.seen();
         let (words, changes) = link.words(now());
         let colour = if terminal::has_colours() { link.colour() } else { "" };
-        (Prompt { text: format!("{words}> "), colour, stays: link == Link::Gone }, changes)
+        (Prompt { text: format!("{words}> "), colour, stays: over }, changes)
     }
 
-    /// The connection is over, although its last event may be still to come.
+    /// The connection is over by itself, although its last event may be still
+    /// to come. The prompt stays, and says so.
     pub fn end(&self) {
-        self.seen().link = Link::Gone;
+        let mut seen = self.seen();
+        (seen.link, seen.over) = (Link::Gone, true);
     }
 
     /// Whether it was logged that the connection gave up; waits a moment for

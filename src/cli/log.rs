@@ -47,6 +47,8 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     let colour = terminal::has_colours();
     env_logger::Builder::new()
         .filter_level(level)
+        // What the editor's library tells itself.
+        .filter_module("rustyline", LevelFilter::Off)
         .parse_default_env()
         .target(env_logger::Target::Pipe(Box::new(Queue)))
         .format(move |to, record| {

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use crate::process::Server;
 use crate::window::{SIZE, Window};
+use crate::wire::{RawServer, Welcome};
 
 #[test]
 fn exit_and_the_end_of_input() {
@@ -50,6 +51,23 @@ fn ctrl_c_counts_what_was_not_delivered() {
     assert_eq!(window.closes(), 130);
     window.shows("interrupted, 2 messages not acknowledged");
     window.shows_rows("it", |rows| rows.last().is_some_and(|row| row.ends_with("> not sent")));
+}
+
+/// Lines behind a window that is full were not sent, and are counted as well.
+#[test]
+fn ctrl_c_counts_what_waits() {
+    let server = RawServer::new();
+    let port = server.addr().port().to_string();
+    let welcome = Welcome { window: 1000, max_message: 1000, ..Welcome::new(7) };
+    let accepting = std::thread::spawn(move || server.welcome(&welcome));
+    let mut window = Window::client(&port, &[]);
+    let _link = accepting.join().unwrap();
+    window.types(&"a line\r".repeat(50));
+    window.types("x");
+    window.ends_with(&["up> a line", "up> x"]);
+    window.types("\x03");
+    assert_eq!(window.closes(), 130);
+    window.shows("interrupted, 50 messages not acknowledged");
 }
 
 #[test]
