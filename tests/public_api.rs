@@ -10,7 +10,7 @@ use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use longlink::{
     Accepted, Builder, Bytes, Cause, Connection, Error, Event, Heartbeat, Host, Incoming, Listener,
@@ -213,6 +213,9 @@ fn variants_can_be_added() {
             sessions_lost,
             last_round_trip,
             unacknowledged,
+            connected_since,
+            lost_since,
+            last_heard,
             ..
         } = stats;
         has::<[u64; 9]>([
@@ -227,5 +230,6 @@ fn variants_can_be_added() {
             unacknowledged,
         ]);
         has::<Option<Duration>>(last_round_trip);
+        has::<[Option<Instant>; 3]>([connected_since, lost_since, last_heard]);
     };
 }
