@@ -52,8 +52,8 @@ impl Ending {
         Ending { _turn: ENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) }
     }
 
-    /// Ends the process when the log is written and the terminal is what it was. Other threads are not
-    /// waited for, nor is anything dropped.
+    /// Ends the process when the log is written and the terminal is what it was.
+    /// Other threads are not waited for, nor is anything dropped.
     pub fn exit(self, code: u8) -> ! {
         super::log::flush();
         super::terminal::close();
