@@ -9,6 +9,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
+use super::{log, terminal};
+
 static ENDING: Mutex<()> = Mutex::new(());
 
 /// Calls `leave` on a thread of its own when the process is told to end, by
@@ -49,14 +51,17 @@ impl Ending {
     /// Takes the right; blocks for ever if another thread has it, since the
     /// process then ends.
     pub fn begin() -> Ending {
-        Ending { _turn: ENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) }
+        let turn = ENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // A second signal may end the process anywhere from here on.
+        terminal::restore_mode();
+        Ending { _turn: turn }
     }
 
     /// Ends the process when the log is written and the terminal is what it was.
     /// Other threads are not waited for, nor is anything dropped.
     pub fn exit(self, code: u8) -> ! {
-        super::log::flush();
-        super::terminal::close();
+        log::flush();
+        terminal::close();
         process::exit(code.into())
     }
 }

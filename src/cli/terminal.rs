@@ -294,6 +294,11 @@ fn give_back(words: Option<String>) {
             to_terminal(PASTES_UNMARKED);
         }
     }
+    restore_mode();
+}
+
+/// The terminal's mode is what it was. Never blocks.
+pub(super) fn restore_mode() {
     if let Some(mode) = MODE.get() {
         // At once: output that is stopped is not waited for.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, mode);
