@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, kill_current_process_group};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGWINCH};
 use signal_hook::{flag, low_level};
 
 use super::editor::{Editor, Entered};
@@ -207,28 +207,32 @@ impl Keyboard {
 /// Signals that concern the terminal. They wake the thread.
 struct Signals {
     continued: Arc<AtomicBool>,
-    /// SIGHUP, which ends the process; a second one does so without us. What
-    /// Ctrl-C and SIGTERM do is told in [`end`](super::end).
-    hung_up: Arc<AtomicBool>,
+    /// Those that end the process; a second one does so without us. What Ctrl-C
+    /// and SIGTERM do is told in [`end`](super::end).
+    ends: [(i32, Arc<AtomicBool>); 2],
 }
 
 impl Signals {
     fn watch(wake: &UnixStream) -> io::Result<Signals> {
         let continued = Arc::default();
         flag::register(SIGCONT, Arc::clone(&continued))?;
-        let hung_up = Arc::default();
-        flag::register_conditional_default(SIGHUP, Arc::clone(&hung_up))?;
-        flag::register(SIGHUP, Arc::clone(&hung_up))?;
-        for signal in [SIGCONT, SIGWINCH, SIGHUP] {
+        let ends = [SIGHUP, SIGQUIT].map(|signal| (signal, Arc::default()));
+        for (signal, told) in &ends {
+            flag::register_conditional_default(*signal, Arc::clone(told))?;
+            flag::register(*signal, Arc::clone(told))?;
+        }
+        for signal in [SIGCONT, SIGWINCH, SIGHUP, SIGQUIT] {
             low_level::pipe::register(signal, wake.try_clone()?)?;
         }
-        Ok(Signals { continued, hung_up })
+        Ok(Signals { continued, ends })
     }
 
     fn obey(&self) {
-        if self.hung_up.load(Ordering::SeqCst) {
-            terminal::close();
-            let _ = low_level::emulate_default_handler(SIGHUP);
+        for (signal, told) in &self.ends {
+            if told.load(Ordering::SeqCst) {
+                terminal::close();
+                let _ = low_level::emulate_default_handler(*signal);
+            }
         }
         // Whoever had the terminal meanwhile may have changed its mode.
         if self.continued.swap(false, Ordering::SeqCst) {
@@ -236,8 +240,10 @@ impl Signals {
         }
     }
 
-    /// SIGHUP does what it always does.
+    /// The signals do what they always do.
     fn let_go(&self) {
-        self.hung_up.store(true, Ordering::SeqCst);
+        for (_, told) in &self.ends {
+            told.store(true, Ordering::SeqCst);
+        }
     }
 }

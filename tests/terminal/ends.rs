@@ -85,7 +85,7 @@ fn the_other_side_ends() {
 #[test]
 fn told_to_terminate() {
     let server = Server::start(&[]);
-    for (signal, number) in [("TERM", 15), ("HUP", 1)] {
+    for (signal, number) in [("TERM", 15), ("HUP", 1), ("QUIT", 3)] {
         let mut window = Window::client(&server.port, &[]);
         window.types("half");
         window.shows("up> half");
@@ -134,6 +134,7 @@ fn stopped_and_continued() {
     shell.types("\x1a");
     shell.shows("Stopped");
     shell.shows_rows("a prompt", |rows| rows.last().is_some_and(|row| row == "shell$"));
+    assert!(shell.rows().iter().all(|row| row != "up> half"), "{:#?}", shell.rows());
     shell.types("stty -a | grep -o 'susp = ^Z'\n");
     shell.ends_with(&["susp = ^Z", "shell$"]);
     shell.types("fg\n");
