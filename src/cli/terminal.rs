@@ -7,7 +7,7 @@
 //! them; nothing else writes to a terminal, so nothing appears within a line.
 //! The lock is never held while anything but the terminal is waited for.
 //!
-//! While a line is edited, the terminal's mode is changed ([`begin`]). However
+//! While a line is edited, the terminal's mode is changed (`begin`). However
 //! the process ends, it goes through [`close`], which never waits long for the
 //! lock: somebody may hold it who waits for a terminal that was stopped.
 

@@ -98,6 +98,16 @@ fn told_to_terminate() {
     }
 }
 
+/// Ctrl-S: nothing more is shown, and the end does not wait for it.
+#[test]
+fn told_to_terminate_while_the_terminal_is_stopped() {
+    let server = Server::start(&[]);
+    let mut window = Window::client(&server.port, &[]);
+    window.types("\x13");
+    window.signal("TERM");
+    assert_eq!(window.ends(), 128 + 15);
+}
+
 #[test]
 fn nobody_reads_the_output() {
     let server = Server::start(&[]);

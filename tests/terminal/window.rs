@@ -172,6 +172,16 @@ impl Window {
     /// the signal. The terminal is what it was then.
     #[track_caller]
     pub(crate) fn closes(&mut self) -> i32 {
+        let code = self.ends();
+        until("pastes are unmarked", || {
+            !self.seen.lock().unwrap().parser.screen().bracketed_paste()
+        });
+        code
+    }
+
+    /// The same for a terminal that shows nothing any more.
+    #[track_caller]
+    pub(crate) fn ends(&mut self) -> i32 {
         let mut status = None;
         until("it ends", || {
             status = self.child.try_wait().unwrap();
@@ -179,9 +189,6 @@ impl Window {
         });
         let mode = tcgetattr(&self.program).unwrap();
         assert_eq!(format!("{mode:?}"), format!("{:?}", self.before));
-        until("pastes are unmarked", || {
-            !self.seen.lock().unwrap().parser.screen().bracketed_paste()
-        });
         let status = status.unwrap();
         status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
     }
