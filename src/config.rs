@@ -40,13 +40,40 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// The shortest interval; shorter ones are taken as this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Heartbeat;
+    ///
+    /// let zero = Heartbeat::every(std::time::Duration::ZERO);
+    /// assert_eq!(zero, Heartbeat::every(Heartbeat::SHORTEST));
+    /// ```
     pub const SHORTEST: Duration = Duration::from_millis(100);
     /// The longest interval; longer ones are taken as this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Heartbeat;
+    ///
+    /// let years = Heartbeat::every(std::time::Duration::MAX);
+    /// assert_eq!(years, Heartbeat::every(Heartbeat::LONGEST));
+    /// ```
     pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// A ping after `interval` without sending anything. 3 misses are death.
     ///
     /// The interval is kept between 100 ms and 24 h, in whole milliseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::Heartbeat;
+    ///
+    /// assert_eq!(Heartbeat::every(Duration::from_secs(10)), Heartbeat::default());
+    /// ```
     pub fn every(interval: Duration) -> Heartbeat {
         let interval = interval.clamp(Heartbeat::SHORTEST, Heartbeat::LONGEST);
         let interval = Duration::from_millis(interval.as_millis() as u64);
@@ -58,11 +85,27 @@ impl Heartbeat {
     /// A dead peer is then noticed by the kernel's keepalive and
     /// `TCP_USER_TIMEOUT` (tuned to 10 s and 30 s), which cannot see a peer
     /// that hangs while its kernel lives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = longlink::Connection::builder().heartbeat(longlink::Heartbeat::off());
+    /// ```
     pub fn off() -> Heartbeat {
         Heartbeat { interval: None, misses: 3 }
     }
 
     /// How many intervals of silence mean death; at least 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::Heartbeat;
+    ///
+    /// // A peer is dead after 4 s of silence.
+    /// let heartbeat = Heartbeat::every(Duration::from_secs(2)).misses(2);
+    /// ```
     #[must_use]
     pub fn misses(self, misses: u32) -> Heartbeat {
         Heartbeat { misses: misses.clamp(1, 1000), ..self }
@@ -83,15 +126,17 @@ pub(crate) type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 ///
 /// # Examples
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
 /// use longlink::{Connection, Heartbeat, RetryPolicy};
 ///
+/// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+/// # let address = listener.local_addr();
 /// let connection = Connection::builder()
 ///     .heartbeat(Heartbeat::every(Duration::from_secs(2)))
 ///     .retry(RetryPolicy::exponential(Duration::from_millis(200), Duration::from_secs(30)).unlimited())
 ///     .on_event(|event| eprintln!("{event}"))
-///     .connect("127.0.0.1:6666")?;
+///     .connect(address)?;
 /// connection.send(b"hello")?;
 /// # Ok::<(), longlink::Error>(())
 /// ```
@@ -147,6 +192,15 @@ impl fmt::Debug for Builder {
 
 impl Builder {
     /// When to ping, and when to take the peer for dead (default: every 10 s, 3 misses).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::{Connection, Heartbeat};
+    ///
+    /// let builder = Connection::builder().heartbeat(Heartbeat::every(Duration::from_secs(30)));
+    /// ```
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Builder {
         self.heartbeat = heartbeat;
@@ -155,6 +209,15 @@ impl Builder {
 
     /// How often to try to connect again, and how long to wait in between
     /// (default: at once, then every 3 s, 5 attempts). A listener has no use for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::{Connection, RetryPolicy};
+    ///
+    /// let builder = Connection::builder().retry(RetryPolicy::fixed(Duration::from_secs(1), 60));
+    /// ```
     #[must_use]
     pub fn retry(mut self, retry: RetryPolicy) -> Builder {
         self.retry = retry;
@@ -165,6 +228,15 @@ impl Builder {
     /// us (default 5 s); a name may take as long to resolve. The addresses of a
     /// name are not waited for in turn: each is asked 250 ms after the one
     /// before, and the first that accepts is taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::{Connection};
+    ///
+    /// let builder = Connection::builder().connect_timeout(Duration::from_secs(2));
+    /// ```
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Builder {
         self.connect_timeout = timeout.max(Duration::from_millis(1));
@@ -173,6 +245,15 @@ impl Builder {
 
     /// How long [`close`](Connection::close) waits at most, and how long a
     /// dropped connection goes on in the background (default 5 s).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::{Connection};
+    ///
+    /// let builder = Connection::builder().close_timeout(Duration::from_secs(30));
+    /// ```
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Builder {
         self.close_timeout = timeout;
@@ -185,6 +266,12 @@ impl Builder {
     /// It bounds what this side keeps for sending again and what it holds for
     /// the application to receive. Each message counts its length and 64 bytes.
     /// When the peer's window is smaller, that one counts for sending.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = longlink::Connection::builder().window(64 * 1024);
+    /// ```
     #[must_use]
     pub fn window(mut self, bytes: usize) -> Builder {
         self.window = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, 1 << 30);
@@ -193,6 +280,12 @@ impl Builder {
 
     /// The largest message that this side sends or accepts, in bytes (default
     /// 256 KiB). Never more than the window.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = longlink::Connection::builder().max_message(4 * 1024);
+    /// ```
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Builder {
         self.max_message = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -200,6 +293,15 @@ impl Builder {
     }
 
     /// How long a listener keeps a session whose link is lost (default 60 s).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::{Connection};
+    ///
+    /// let builder = Connection::builder().resume_within(Duration::from_secs(600));
+    /// ```
     #[must_use]
     pub fn resume_within(mut self, time: Duration) -> Builder {
         self.resume_within = time;
@@ -219,6 +321,12 @@ impl Builder {
     /// introduced themselves, and four. With fewer (`ulimit -n`), silent peers
     /// are dropped and new clients rejected when they run out; clients that
     /// come back are taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = longlink::Connection::builder().max_clients(100);
+    /// ```
     #[must_use]
     pub fn max_clients(mut self, clients: usize) -> Builder {
         self.max_clients = clients.max(1);
@@ -234,6 +342,12 @@ impl Builder {
     /// that would take it for text need [`Heartbeat::off`]. Nothing answers it:
     /// after `misses` intervals (30 s without heartbeats) in which the server's
     /// kernel acknowledges nothing, ours ends the link.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = longlink::Connection::builder().plain(longlink::Plain::new());
+    /// ```
     #[must_use]
     pub fn plain(mut self, plain: Plain) -> Builder {
         self.plain = Some(plain);
@@ -248,6 +362,12 @@ impl Builder {
     /// [`Connection::protocol`] tells them apart. The first byte is that of a
     /// letter in any alphabet, a space or an end of line; control characters
     /// begin other protocols. A peer is a connection once it has said something.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = longlink::Connection::builder().accept_plain(false);
+    /// ```
     #[must_use]
     pub fn accept_plain(mut self, accept: bool) -> Builder {
         self.accept_plain = accept;
@@ -260,6 +380,12 @@ impl Builder {
     /// heartbeats, reconnects and streams of messages wait for it. A panic in
     /// it is logged and goes no further. On a listener it sees the events of all its
     /// connections; [`Connection::on_event`] tells them apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = longlink::Connection::builder().on_event(|event| eprintln!("{event}"));
+    /// ```
     #[must_use]
     pub fn on_event(mut self, callback: impl Fn(Event) + Send + Sync + 'static) -> Builder {
         self.on_event = Some(Arc::new(callback));
@@ -276,6 +402,17 @@ impl Builder {
     ///
     /// [`Error::GaveUp`] with the cause of the last failure; [`Error::Config`] if the
     /// address cannot be one; [`Error::Io`] if no thread could be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Error, RetryPolicy};
+    /// # let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    ///
+    /// let result = Connection::builder().retry(RetryPolicy::never()).connect(nobody);
+    /// assert!(matches!(result, Err(Error::GaveUp { .. })));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn connect(self, addr: impl ToHosts) -> Result<Connection> {
         Connection::open(self, addr.to_hosts()?)
     }
@@ -285,6 +422,16 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::Io`] if none of the addresses can be listened on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Connection;
+    ///
+    /// let listener = Connection::builder().max_clients(10).bind("127.0.0.1:0")?;
+    /// assert_ne!(listener.local_addr().port(), 0);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn bind(self, addr: impl ToSocketAddrs) -> Result<Listener> {
         Listener::open(self, addr)
     }
@@ -297,6 +444,16 @@ impl Builder {
 
 /// One place to connect to: a name or an address, and a port. Names are
 /// resolved anew at each attempt.
+///
+/// # Examples
+///
+/// ```
+/// use longlink::{Host, ToHosts};
+///
+/// let places = [Host::new("one.example", 6666), Host::new("two.example", 6666)];
+/// assert_eq!(places.to_hosts()?.len(), 2);
+/// # Ok::<(), longlink::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Host {
     pub(crate) name: String,
@@ -305,6 +462,14 @@ pub struct Host {
 
 impl Host {
     /// A name or an IP address (without brackets), and a port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Host;
+    ///
+    /// assert_eq!(Host::new("::1", 6666).to_string(), "[::1]:6666");
+    /// ```
     pub fn new(name: impl Into<String>, port: u16) -> Host {
         Host { name: name.into(), port }
     }
@@ -342,6 +507,15 @@ pub trait ToHosts {
     /// # Errors
     ///
     /// [`Error::Config`] if a string is not `host:port`, or there is no host at all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Host, ToHosts};
+    ///
+    /// assert_eq!("localhost:6666".to_hosts()?, [Host::new("localhost", 6666)]);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     fn to_hosts(&self) -> Result<Vec<Host>>;
 }
 

@@ -41,15 +41,23 @@ use crate::sync::{self, Arc};
 ///
 /// # Examples
 ///
-/// ```no_run
+/// ```
 /// use longlink::Connection;
 ///
-/// let connection = Connection::connect("127.0.0.1:6666")?;
+/// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+/// # let address = listener.local_addr();
+/// # let server = std::thread::spawn(move || -> longlink::Result<()> {
+/// #     let connection = listener.accept()?;
+/// #     connection.send_bytes(connection.recv()?.unwrap())?;
+/// #     connection.close()
+/// # });
+/// let connection = Connection::connect(address)?;
 /// connection.send(b"hello")?;
 /// if let Some(reply) = connection.recv()? {
 ///     println!("{}", String::from_utf8_lossy(&reply));
 /// }
 /// connection.close()?;
+/// # server.join().unwrap()?;
 /// # Ok::<(), longlink::Error>(())
 /// ```
 pub struct Connection {
@@ -63,11 +71,30 @@ impl Connection {
     /// # Errors
     ///
     /// As [`Builder::connect`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Listener};
+    ///
+    /// let listener = Listener::bind("127.0.0.1:0")?;
+    /// let connection = Connection::connect(listener.local_addr())?;
+    /// assert!(connection.is_connected());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn connect(addr: impl ToHosts) -> Result<Connection> {
         Connection::builder().connect(addr)
     }
 
     /// Settings for a connection or a listener.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Connection;
+    ///
+    /// let builder = Connection::builder().max_message(64 * 1024);
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -123,6 +150,19 @@ impl Connection {
     ///
     /// [`Error::TooLarge`] and [`Error::Finished`], which leave the connection
     /// as it is, and the final ones. In all of them the message was not taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"first")?;
+    /// client.send(b"")?; // an empty message is one, too
+    /// assert_eq!(server.recv()?.as_deref(), Some(&b"first"[..]));
+    /// assert_eq!(server.recv()?.as_deref(), Some(&b""[..]));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn send(&self, message: &[u8]) -> Result<()> {
         self.submit(Patience::Forever, message.len(), |session| session.feed(message))
     }
@@ -132,6 +172,20 @@ impl Connection {
     /// # Errors
     ///
     /// As [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Bytes;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// let image = Bytes::from(vec![0; 100_000]);
+    /// client.send_bytes(image.clone())?; // counts a reference, copies nothing
+    /// assert_eq!(server.recv()?, Some(image));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn send_bytes(&self, message: Bytes) -> Result<()> {
         self.submit(Patience::Forever, message.len(), |session| {
             session.feed_bytes(message.clone());
@@ -143,15 +197,50 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::WouldBlock`] if the window is full; else as [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Error, Listener};
+    ///
+    /// let listener = Connection::builder().window(1024).bind("127.0.0.1:0")?;
+    /// let client = Connection::connect(listener.local_addr())?;
+    /// let reading = loop {
+    ///     // Nobody receives, so the window is full soon: drop what does not fit.
+    ///     match client.try_send(b"23.5") {
+    ///         Ok(()) => {}
+    ///         Err(Error::WouldBlock) => break "dropped",
+    ///         Err(e) => return Err(e),
+    ///     }
+    /// };
+    /// # assert_eq!(reading, "dropped");
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn try_send(&self, message: &[u8]) -> Result<()> {
         self.submit(Patience::None, message.len(), |session| session.feed(message))
     }
 
     /// [`send`](Connection::send) that blocks for at most `timeout`.
     ///
+    /// May end late, see [Blocking](crate#blocking).
+    ///
     /// # Errors
     ///
     /// [`Error::TimedOut`] if the window stayed full; else as [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::{Connection, Error, Listener};
+    ///
+    /// let listener = Connection::builder().window(1).bind("127.0.0.1:0")?;
+    /// let client = Connection::connect(listener.local_addr())?;
+    /// client.send(b"1")?;
+    /// let result = client.send_timeout(b"2", Duration::from_millis(5));
+    /// assert!(matches!(result, Err(Error::TimedOut)));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn send_timeout(&self, message: &[u8], timeout: Duration) -> Result<()> {
         self.submit(Patience::For(timeout), message.len(), |session| session.feed(message))
     }
@@ -166,6 +255,20 @@ impl Connection {
     /// # Errors
     ///
     /// As [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// for n in 0..100_u32 {
+    ///     client.feed(&n.to_be_bytes())?;
+    /// }
+    /// client.flush()?;
+    /// assert_eq!(server.incoming().take(100).count(), 100);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn feed(&self, message: &[u8]) -> Result<()> {
         self.append(message.len(), |session| session.feed(message))
     }
@@ -175,6 +278,21 @@ impl Connection {
     /// # Errors
     ///
     /// As [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Bytes;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.feed_bytes(Bytes::from_static(b"head"))?;
+    /// client.feed_bytes(Bytes::from(vec![0; 10_000]))?;
+    /// client.flush()?;
+    /// assert_eq!(server.recv()?.as_deref(), Some(&b"head"[..]));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn feed_bytes(&self, message: Bytes) -> Result<()> {
         self.append(message.len(), |session| session.feed_bytes(message.clone()))
     }
@@ -185,6 +303,18 @@ impl Connection {
     /// # Errors
     ///
     /// The final ones: the connection is over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.feed(b"two")?;
+    /// client.feed(b"together")?;
+    /// client.flush()?;
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn flush(&self) -> Result<()> {
         let state = self.shared.lock();
         let result = state.check();
@@ -195,9 +325,31 @@ impl Connection {
     /// Waits until everything sent so far is acknowledged: the peer's
     /// application is done with it. At most for `timeout`.
     ///
+    /// May end late, see [Blocking](crate#blocking).
+    ///
     /// # Errors
     ///
     /// [`Error::TimedOut`], and the final ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"a payment")?;
+    /// let teller = std::thread::spawn(move || {
+    ///     let payment = server.recv();
+    ///     // ... book it, and then say so by asking for the next one:
+    ///     (payment, server.recv())
+    /// });
+    /// client.sync(Duration::from_secs(5))?; // it is booked
+    /// client.finish()?;
+    /// # assert!(teller.join().unwrap().1?.is_none());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn sync(&self, timeout: Duration) -> Result<()> {
         let mut target = None;
         self.shared.wait(Waiter::Other, Patience::For(timeout), |state| {
@@ -216,6 +368,21 @@ impl Connection {
     /// # Errors
     ///
     /// The final ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"a question, and no other")?;
+    /// client.finish()?;
+    /// assert!(server.recv()?.is_some());
+    /// assert!(server.recv()?.is_none());
+    /// server.send(b"the answer")?;
+    /// assert!(client.recv()?.is_some());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn finish(&self) -> Result<()> {
         let mut state = self.shared.lock();
         let result = state.check();
@@ -289,15 +456,45 @@ impl Connection {
     /// # Errors
     ///
     /// The final ones; what had arrived is handed out first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"hello")?;
+    /// client.finish()?;
+    /// while let Some(message) = server.recv()? {
+    ///     assert_eq!(message, "hello");
+    /// }
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn recv(&self) -> Result<Option<Bytes>> {
         self.receive(Patience::Forever)
     }
 
     /// [`recv`](Connection::recv) that blocks for at most `timeout`.
     ///
+    /// May end late, see [Blocking](crate#blocking).
+    ///
     /// # Errors
     ///
     /// [`Error::TimedOut`], and the final ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::Error;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// let result = client.recv_timeout(Duration::from_millis(5));
+    /// assert!(matches!(result, Err(Error::TimedOut)));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Bytes>> {
         self.receive(Patience::For(timeout))
     }
@@ -307,12 +504,41 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::WouldBlock`] if nothing has come, and the final ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Error;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// assert!(matches!(client.try_recv(), Err(Error::WouldBlock)));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn try_recv(&self) -> Result<Option<Bytes>> {
         self.receive(Patience::None)
     }
 
     /// The messages, until the peer has finished or the connection is over.
     /// Each step is a [`recv`](Connection::recv). After an error it ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"one")?;
+    /// client.send(b"two")?;
+    /// client.finish()?;
+    /// let mut lengths = Vec::new();
+    /// for message in server.incoming() {
+    ///     lengths.push(message?.len());
+    /// }
+    /// assert_eq!(lengths, [3, 3]);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { connection: Some(self) }
     }
@@ -342,6 +568,24 @@ impl Connection {
     /// # Errors
     ///
     /// The final ones, if not every message was acknowledged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"the last word")?;
+    /// let handler = std::thread::spawn(move || -> longlink::Result<()> {
+    ///     for message in server.incoming() {
+    ///         message?;
+    ///     }
+    ///     server.close()
+    /// });
+    /// client.close()?; // the handler is done with the last word
+    /// # handler.join().unwrap()?;
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn close(&self) -> Result<()> {
         let timeout = self.shared.close_timeout();
         let until = sync::later(timeout);
@@ -370,6 +614,19 @@ impl Connection {
 
     /// Ends the connection at once, whatever is unacknowledged. The peer is
     /// told if it can be without waiting. Does not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Error;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.abort();
+    /// assert!(matches!(client.send(b"too late"), Err(Error::Closed { .. })));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn abort(&self) {
         // What the socket takes at once is not held back.
         let _ = self.flush();
@@ -380,6 +637,18 @@ impl Connection {
 
     /// After an error that ended the connection: the messages that were not
     /// acknowledged, in order. They may or may not have arrived. Empty before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"nobody received this")?;
+    /// client.abort();
+    /// assert_eq!(client.take_unacknowledged(), ["nobody received this"]);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn take_unacknowledged(&self) -> Vec<Bytes> {
         let mut state = self.shared.lock();
         if state.has_ended() { state.session.take_unacknowledged() } else { Vec::new() }
@@ -389,33 +658,98 @@ impl Connection {
 /// Looking.
 impl Connection {
     /// The address at the other end of the present link, or of the last one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// assert_eq!(client.peer_addr(), listener.local_addr());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn peer_addr(&self) -> SocketAddr {
         self.shared.lock().peer()
     }
 
     /// Whether there is a link at the moment, as far as this side can tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// assert!(client.is_connected());
+    /// client.abort();
+    /// assert!(!client.is_connected());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn is_connected(&self) -> bool {
         self.shared.lock().is_up()
     }
 
     /// What is spoken over this connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// assert_eq!(client.protocol(), longlink::Protocol::Framed);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn protocol(&self) -> Protocol {
         self.shared.lock().session.protocol()
     }
 
     /// The largest message that both sides accept, in bytes. It can change
     /// when a session is lost and another server answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// assert_eq!(client.max_message(), 256 * 1024);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn max_message(&self) -> usize {
         self.shared.lock().session.max_message()
     }
 
     /// What has happened so far.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"hello")?;
+    /// assert_eq!(client.stats().messages_sent, 1);
+    /// assert_eq!(client.stats().reconnects, 0);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn stats(&self) -> Stats {
         self.shared.lock().stats()
     }
 
     /// Calls `callback` for the events of this connection, instead of the one
     /// given to [`Builder::on_event`], of which the same is true.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// let number = 7;
+    /// server.on_event(move |event| eprintln!("client {number}: {event}"));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn on_event(&self, callback: impl Fn(Event) + Send + Sync + 'static) {
         let served = self.shared.lock().set_on_event(Arc::new(callback));
         drop(served);
@@ -446,6 +780,18 @@ impl fmt::Debug for Connection {
 }
 
 /// The messages of a [`Connection`]; see [`Connection::incoming`].
+///
+/// # Examples
+///
+/// ```
+/// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+/// # let client = longlink::Connection::connect(listener.local_addr())?;
+/// # let server = listener.accept()?;
+/// client.finish()?;
+/// let mut messages: longlink::Incoming<'_> = server.incoming();
+/// assert!(messages.next().is_none());
+/// # Ok::<(), longlink::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Incoming<'a> {
     connection: Option<&'a Connection>,
@@ -473,9 +819,12 @@ impl Iterator for Incoming<'_> {
 ///
 /// # Examples
 ///
-/// ```no_run
-/// # let connection = longlink::Connection::connect("127.0.0.1:6666")?;
-/// let stats = connection.stats();
+/// ```
+/// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+/// # let client = longlink::Connection::connect(listener.local_addr())?;
+/// # let server = listener.accept()?;
+/// let stats: longlink::Stats = client.stats();
+/// println!("{} regained, {} sent again", stats.reconnects, stats.replayed);
 /// match (stats.lost_since, stats.last_heard) {
 ///     (Some(since), _) => println!("no link for {:?}", since.elapsed()),
 ///     (None, Some(at)) => println!("the peer was heard {:?} ago", at.elapsed()),

@@ -7,6 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A `Result` with this crate's [`Error`].
+///
+/// # Examples
+///
+/// ```
+/// fn greet(connection: &longlink::Connection) -> longlink::Result<()> {
+///     connection.send(b"hello")
+/// }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed.
@@ -15,6 +23,28 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// again; the second says that the connection is over, and every later call
 /// says the same. Nobody has to read the text to tell them apart:
 /// [`Error::is_final`] does.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use longlink::Error;
+///
+/// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+/// # let client = longlink::Connection::connect(listener.local_addr())?;
+/// # let server = listener.accept()?;
+/// server.abort();
+/// let error = loop {
+///     match client.recv_timeout(Duration::from_secs(5)) {
+///         Ok(message) => println!("{message:?}"),
+///         Err(Error::TimedOut) => println!("nothing new"),
+///         Err(e) if e.is_final() => break e,
+///         Err(e) => return Err(e),
+///     }
+/// };
+/// println!("{error}; to be sent elsewhere: {:?}", client.take_unacknowledged());
+/// # Ok::<(), longlink::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Error {
@@ -67,12 +97,33 @@ pub enum Error {
 
 impl Error {
     /// Whether the connection is over: no later call on it will do better.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Error;
+    ///
+    /// assert!(!Error::WouldBlock.is_final());
+    /// ```
     pub fn is_final(&self) -> bool {
         matches!(self, Error::GaveUp { .. } | Error::PeerClosed { .. } | Error::Closed { .. })
     }
 
     /// How many messages were not acknowledged when the connection ended;
     /// `None` if it has not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"lost?")?;
+    /// client.abort();
+    /// let error = client.send(b"more").unwrap_err();
+    /// assert_eq!(error.unacknowledged(), Some(1));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn unacknowledged(&self) -> Option<u64> {
         match self {
             Error::GaveUp { unacknowledged, .. }
@@ -125,6 +176,18 @@ impl From<io::Error> for Error {
 }
 
 /// Why a link was lost, or could not be made.
+///
+/// # Examples
+///
+/// ```
+/// use longlink::{Cause, Connection, Event};
+///
+/// let builder = Connection::builder().on_event(|event| match event {
+///     Event::Lost { cause: Cause::Silent(time), .. } => eprintln!("no heartbeat for {time:?}"),
+///     Event::Lost { cause, .. } => eprintln!("{cause}"),
+///     _ => {}
+/// });
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Cause {
@@ -186,6 +249,16 @@ impl fmt::Display for Cause {
 impl StdError for Cause {}
 
 /// The reason a server gives for not taking a connection.
+///
+/// # Examples
+///
+/// ```
+/// use longlink::{Cause, Error, Rejection};
+///
+/// fn is_full(error: &Error) -> bool {
+///     matches!(error, Error::GaveUp { cause: Cause::Rejected(Rejection::Full), .. })
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -231,6 +304,15 @@ impl Rejection {
     }
 
     /// Whether another attempt could end differently.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Rejection;
+    ///
+    /// assert!(Rejection::Full.is_retryable());
+    /// assert!(!Rejection::Version.is_retryable());
+    /// ```
     pub fn is_retryable(self) -> bool {
         matches!(self, Rejection::Full | Rejection::ShuttingDown)
     }

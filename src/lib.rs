@@ -1,4 +1,4 @@
-#![doc = include_str!("../README.md")]
+#![doc = include_str!("readme.md")]
 //!
 //! # Guide
 //!
@@ -47,6 +47,11 @@
 //! heartbeats go on: receive on a thread of its own, or use the calls that do
 //! not block.
 //!
+//! A time-out may end late on Linux, by up to an eighth of its time, and never
+//! early: a thread that waits for the peer reads the socket itself, so the wait
+//! is the kernel's (`SO_RCVTIMEO`, [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)),
+//! whose timers are the coarser the longer they run (`kernel/time/timer.c`).
+//!
 //! ## Errors
 //!
 //! An [`Error`] either leaves the connection as it was, or
@@ -55,6 +60,50 @@
 //! peer has not confirmed, for another connection or a file. A timeout is an
 //! error; `Ok(None)` is the peer's end and nothing else. What happens to the
 //! link meanwhile is not an error but an [`Event`], with a [`Cause`].
+//!
+//! ## Tuning the heartbeat
+//!
+//! Something between the two sides forgets silent links: a NAT, a firewall, a
+//! balancer. A heartbeat that comes more often than they forget keeps the link;
+//! how soon a dead peer is noticed is interval times misses.
+//!
+//! | between you | forgets an idle link after | heartbeat |
+//! | --- | --- | --- |
+//! | nothing, or a switched network | never | the default, 10 s; what counts is how soon a death is to be noticed |
+//! | a NAT that keeps to [RFC 5382](https://www.rfc-editor.org/rfc/rfc5382), REQ-5 | 2 h 4 min at the least | the default |
+//! | home routers and carriers' NATs that do not (a rule of thumb, not a standard) | a few minutes | at most 60 s |
+//! | a balancer or proxy | its idle timeout, often about a minute | less than half of it |
+//!
+//! On a battery, what a heartbeat costs is not its few bytes but the radio that
+//! wakes for it and stays up for seconds. There, take the longest interval that
+//! the network stands, and fewer misses rather than a shorter interval:
+//! `Heartbeat::every(Duration::from_secs(240)).misses(2)` notices a death within
+//! eight minutes. Measure on the network in question: [`Event::Lost`] again and
+//! again after the same idle time is a NAT that forgets sooner.
+//!
+//! Give a client that may be away for longer (a tunnel, a flight) a
+//! [`RetryPolicy`] that goes on for as long, and its listener a
+//! [`resume_within`](Builder::resume_within) to match.
+//!
+//! ## What happens when ...
+//!
+//! With default settings, and in frames at both ends:
+//!
+//! | situation | what you see |
+//! | --- | --- |
+//! | the cable is out for less than the heartbeat grants | nothing; TCP sends again by itself |
+//! | it is out for longer | [`Event::Lost`] after 30 s of silence on the client, 40 s on the server; the client tries again, and [`Event::Resumed`] when it succeeds |
+//! | a NAT forgot the link | the same as a cable that is out, or a reset at once, if the NAT sends one |
+//! | the server is killed | its kernel closes the socket, so [`Event::Lost`] at once; five attempts in some 12 s; then [`Error::GaveUp`] |
+//! | it is started again meanwhile | [`Event::SessionLost`]: what was not acknowledged is sent again, and may be processed twice |
+//! | the server's machine loses power | as a cable that is out, and then as a server that was started again |
+//! | the client process is stopped (`SIGSTOP`) for longer than 40 s | the server loses the link, and keeps the session for [`resume_within`](Builder::resume_within); a client continued in time resumes |
+//! | an application never receives | its peer's window fills, and [`send`](Connection::send) blocks there; heartbeats go on, and nobody is taken for dead |
+//! | both applications only send | both block once both windows are full, see [Blocking](#blocking) |
+//! | the peer closes before it has read everything | what had arrived is handed out; then [`Error::PeerClosed`] |
+//! | a handler panics | its connection is aborted as the panic unwinds: the peer gets [`Error::PeerClosed`] with the message that was being processed among the unacknowledged |
+//! | a process exits without [`close`](Connection::close) | what was not written is lost with it. A server that lives loses the link, and gives the session up after `resume_within`; a client reconnects |
+//! | the clock jumps | nothing: all times are measured on the monotonic clock |
 //!
 //! ## Limits
 //!

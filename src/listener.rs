@@ -45,6 +45,14 @@ impl Listener {
     /// # Errors
     ///
     /// [`Error::Io`] if none of the addresses can be listened on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// println!("listening on {}", listener.local_addr());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn bind(addr: impl ToSocketAddrs) -> Result<Listener> {
         Builder::default().bind(addr)
     }
@@ -78,17 +86,51 @@ impl Listener {
     /// # Errors
     ///
     /// [`Error::Closed`] once the listener is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// let server = listener.accept()?;
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn accept(&self) -> Result<Connection> {
         let shared = self.lobby.next().ok_or(Error::Closed { unacknowledged: 0 })?;
         Ok(Connection::new(shared))
     }
 
     /// The new connections, one after the other, until the listener is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Listener};
+    /// use std::thread;
+    ///
+    /// let listener = Listener::bind("127.0.0.1:0")?;
+    /// # let client = Connection::connect(listener.local_addr())?;
+    /// thread::spawn(move || {
+    ///     for connection in listener.incoming().flatten() {
+    ///         thread::spawn(move || connection.incoming().count());
+    ///     }
+    /// });
+    /// # client.close()?;
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn incoming(&self) -> Accepted<'_> {
         Accepted { listener: self }
     }
 
     /// The address that is listened on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// assert!(listener.local_addr().ip().is_loopback());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
@@ -98,6 +140,15 @@ impl Listener {
     /// The connections that were given out live on. So that their clients can
     /// come back to them, the port stays open until the last of them has
     /// ended; new clients are told meanwhile that the server is shutting down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// listener.close();
+    /// assert!(listener.accept().is_err());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
     pub fn close(&self) {
         self.lobby.close();
         self.summons.waker.wake();
@@ -117,6 +168,16 @@ impl fmt::Debug for Listener {
 }
 
 /// The connections of a [`Listener`]; see [`Listener::incoming`].
+///
+/// # Examples
+///
+/// ```
+/// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+/// let mut clients: longlink::Accepted<'_> = listener.incoming();
+/// listener.close();
+/// assert!(clients.next().is_none());
+/// # Ok::<(), longlink::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Accepted<'a> {
     listener: &'a Listener,

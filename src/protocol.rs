@@ -8,6 +8,21 @@ use crate::proto::plain::Manners;
 ///
 /// Both carry messages both ways and keep to the same limits; what each gives
 /// is [compared](crate#plain-or-framed) in the guide.
+///
+/// # Examples
+///
+/// ```
+/// use longlink::{Listener, Protocol};
+/// use std::io::Write;
+///
+/// let listener = Listener::bind("127.0.0.1:0")?;
+/// let mut netcat = std::net::TcpStream::connect(listener.local_addr())?;
+/// netcat.write_all(b"hello\n")?;
+/// let connection = listener.accept()?;
+/// assert_eq!(connection.protocol(), Protocol::Plain);
+/// assert_eq!(connection.recv()?.as_deref(), Some(&b"hello\n"[..]));
+/// # Ok::<(), longlink::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -44,10 +59,17 @@ pub enum Protocol {
 ///
 /// # Examples
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
 /// use longlink::{Connection, Event, Plain};
 ///
+/// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+/// # let address = listener.local_addr();
+/// # std::thread::spawn(move || -> longlink::Result<()> {
+/// #     let connection = listener.accept()?;
+/// #     connection.send_bytes(connection.recv()?.unwrap())?;
+/// #     connection.close()
+/// # });
 /// // One question at a time, and a server that does not answer within 20 s hangs.
 /// let connection = Connection::builder()
 ///     .plain(Plain::new().lock_step(true).reply_timeout(Duration::from_secs(20)))
@@ -55,7 +77,7 @@ pub enum Protocol {
 ///         Event::Unanswered { messages, .. } => eprintln!("nobody knows of {messages:?}"),
 ///         other => eprintln!("{other}"),
 ///     })
-///     .connect("127.0.0.1:6666")?;
+///     .connect(address)?;
 /// connection.send(b"hello\n")?;
 /// println!("{:?}", connection.recv()?);
 /// # Ok::<(), longlink::Error>(())
@@ -68,6 +90,14 @@ pub struct Plain {
 
 impl Plain {
     /// Lines are written as they are sent, and may wait for a reply for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Plain;
+    ///
+    /// assert_eq!(Plain::new(), Plain::default());
+    /// ```
     pub fn new() -> Plain {
         Plain::default()
     }
@@ -75,6 +105,14 @@ impl Plain {
     /// No reply to a line within this is a lost link (default: never). It is
     /// the only way to notice a server that hangs while its kernel lives. Each
     /// reply gives the next line its full time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let plain = longlink::Plain::new().reply_timeout(Duration::from_secs(20));
+    /// ```
     #[must_use]
     pub fn reply_timeout(self, timeout: Duration) -> Plain {
         Plain { reply_timeout: Some(timeout.max(Duration::from_millis(1))), ..self }
@@ -82,6 +120,12 @@ impl Plain {
 
     /// Whether a line is written only when the one before was answered by a
     /// line (default: no), for servers that take whatever they read for one message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let plain = longlink::Plain::new().lock_step(true);
+    /// ```
     #[must_use]
     pub fn lock_step(self, lock_step: bool) -> Plain {
         Plain { lock_step, ..self }

@@ -48,6 +48,15 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// The same delay before each of `attempts` attempts but the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::fixed(Duration::from_secs(3), 5);
+    /// ```
     pub fn fixed(delay: Duration, attempts: u32) -> RetryPolicy {
         RetryPolicy { first: delay, max: delay, attempts: Some(attempts), jitter: 0.2 }
     }
@@ -55,22 +64,51 @@ impl RetryPolicy {
     /// Delays that double from `first` up to `max`; 5 attempts unless
     /// [`attempts`](RetryPolicy::attempts) or
     /// [`unlimited`](RetryPolicy::unlimited) says otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::exponential(Duration::from_millis(200), Duration::from_secs(30));
+    /// ```
     pub fn exponential(first: Duration, max: Duration) -> RetryPolicy {
         RetryPolicy { first, max: max.max(first), attempts: Some(5), jitter: 0.2 }
     }
 
     /// One attempt to connect at first, and none after a loss.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = longlink::Connection::builder().retry(longlink::RetryPolicy::never());
+    /// ```
     pub fn never() -> RetryPolicy {
         RetryPolicy { first: Duration::ZERO, max: Duration::ZERO, attempts: Some(0), jitter: 0.0 }
     }
 
     /// How many attempts are made before giving up. 0 is [`never`](RetryPolicy::never).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::RetryPolicy;
+    ///
+    /// assert_eq!(RetryPolicy::default().attempts(5), RetryPolicy::default());
+    /// ```
     #[must_use]
     pub fn attempts(self, attempts: u32) -> RetryPolicy {
         RetryPolicy { attempts: Some(attempts), ..self }
     }
 
     /// Never gives up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let policy = longlink::RetryPolicy::default().unlimited();
+    /// ```
     #[must_use]
     pub fn unlimited(self) -> RetryPolicy {
         RetryPolicy { attempts: None, ..self }
@@ -79,6 +117,12 @@ impl RetryPolicy {
     /// How far a delay may deviate, as a fraction of it, from 0 to 1 (default
     /// 0.2), so that a thousand clients of a restarted server do not come back
     /// in step.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let policy = longlink::RetryPolicy::default().jitter(0.5);
+    /// ```
     #[must_use]
     pub fn jitter(self, fraction: f64) -> RetryPolicy {
         let jitter = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };

@@ -1,0 +1,156 @@
+//! What rustdoc does not check: that each public item has an example, that the crate page and the
+//! README say the same, and that links lead somewhere where each of them is read.
+
+use std::fs;
+use std::path::Path;
+
+/// Files in which public items are.
+const FACES: [&str; 7] =
+    ["config", "connection", "error", "event", "listener", "protocol", "retry"];
+
+/// The sections of the README that begin the crate page, in its order there.
+const SECTIONS: [&str; 6] = [
+    "# longlink",
+    "## The library",
+    "## What is guaranteed",
+    "## Plain or framed",
+    "## What it does not do",
+    "## What else there is",
+];
+const EXCERPT: &str = "src/readme.md";
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Whether a line declares something that users see. Fields and variants stand in the example of
+/// what they belong to.
+fn declares(line: &str) -> bool {
+    ["fn", "const fn", "struct", "enum", "trait", "type", "const"]
+        .iter()
+        .any(|kind| line.trim_start().starts_with(&format!("pub {kind} ")))
+}
+
+#[test]
+fn every_public_item_has_an_example() {
+    let (mut items, mut bare) = (0, Vec::new());
+    for face in FACES {
+        let source = read(&format!("src/{face}.rs"));
+        let (mut documented, mut example) = (false, false);
+        for line in source.lines().take_while(|line| *line != "#[cfg(test)]") {
+            let text = line.trim_start();
+            if text.starts_with("///") {
+                documented = true;
+                example |= text.starts_with("/// ```");
+            } else if !(documented && text.starts_with("#[")) {
+                if declares(line) {
+                    items += 1;
+                    if !example {
+                        bare.push(format!("src/{face}.rs: {text}"));
+                    }
+                }
+                (documented, example) = (false, false);
+            }
+        }
+    }
+    assert!(bare.is_empty(), "without an example:\n{}", bare.join("\n"));
+    assert!(items > 70, "only {items} items were found; is the public face elsewhere?");
+}
+
+/// The excerpt as the README has it. Of the first section, the promise; of the others, what comes
+/// before the first link to a file, which leads nowhere from a crate page.
+fn excerpt(readme: &str) -> String {
+    let mut excerpt = String::new();
+    for heading in SECTIONS {
+        let begin =
+            readme.find(&format!("{heading}\n")).unwrap_or_else(|| panic!("no {heading:?}"));
+        let section = &readme[begin..];
+        let end = section.find("\n## ").map_or(section.len(), |end| end + 1);
+        let paragraphs = section[..end].split_inclusive("\n\n");
+        match heading {
+            "# longlink" => excerpt.extend(paragraphs.skip(1).take(1)),
+            _ => excerpt.extend(paragraphs.take_while(|text| file_links(text).is_empty())),
+        }
+        excerpt.truncate(excerpt.trim_end().len());
+        excerpt.push_str("\n\n");
+    }
+    excerpt.truncate(excerpt.trim_end().len());
+    excerpt + "\n"
+}
+
+/// With `LONGLINK_EXCERPT=write` in the environment, it makes it so.
+#[test]
+fn the_crate_page_begins_with_what_the_readme_says() {
+    let right = excerpt(&read("README.md"));
+    if std::env::var_os("LONGLINK_EXCERPT").is_some_and(|value| value == "write") {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(EXCERPT), &right).unwrap();
+    }
+    assert!(
+        read(EXCERPT) == right,
+        "the README has changed; run LONGLINK_EXCERPT=write cargo test --test documentation"
+    );
+}
+
+/// The targets of `](target)` and of `[label]: target`, code left out.
+fn links(text: &str) -> Vec<String> {
+    let prose = text.split("```").step_by(2).collect::<String>();
+    let mut links = Vec::new();
+    for (at, _) in prose.match_indices("](") {
+        links.extend(prose[at + 2..].split(')').next().map(String::from));
+    }
+    for line in prose.lines().filter(|line| line.starts_with('[')) {
+        links.extend(line.split_once("]: ").map(|(_, target)| target.to_string()));
+    }
+    links
+}
+
+/// Those that lead to files of this repository.
+fn file_links(text: &str) -> Vec<String> {
+    let mut links = links(text);
+    links.retain(|link| !link.contains("://") && !link.contains("::") && link.contains(['.', '/']));
+    links.retain(|link| !link.starts_with("crate"));
+    links
+}
+
+/// The anchors that GitHub and rustdoc make of headings.
+fn anchors(text: &str) -> Vec<String> {
+    let prose = text.split("```").step_by(2).collect::<String>();
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+fn lacks(page: &str, anchors: &[String]) -> Vec<String> {
+    let mut links = links(page);
+    links.retain(|link| link.strip_prefix('#').is_some_and(|to| !anchors.iter().any(|a| a == to)));
+    links
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let readme = read("README.md");
+    for link in file_links(&readme) {
+        let file = link.split('#').next().unwrap();
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "README.md: {link}");
+    }
+    assert_eq!(lacks(&readme, &anchors(&readme)), [""; 0], "README.md");
+
+    let guide = read("src/lib.rs");
+    let guide = guide.lines().filter_map(|line| line.strip_prefix("//!"));
+    let guide = guide.map(|line| line.strip_prefix(' ').unwrap_or(line).to_string() + "\n");
+    let page = read(EXCERPT) + &guide.collect::<String>();
+    assert_eq!(file_links(&page), [""; 0], "no file is there, beside a crate page");
+    let anchors = anchors(&page);
+    assert_eq!(lacks(&page, &anchors), [""; 0], "the crate page");
+    for face in FACES {
+        for link in links(&read(&format!("src/{face}.rs"))) {
+            let there =
+                link.strip_prefix("crate#").is_none_or(|to| anchors.iter().any(|a| a == to));
+            assert!(there, "src/{face}.rs: {link}");
+        }
+    }
+}
