@@ -1,5 +1,7 @@
 //! [`Connection`]: the handle that the user holds.
 
+mod many;
+
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -270,7 +272,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn feed(&self, message: &[u8]) -> Result<()> {
-        self.append(message.len(), |session| session.feed(message))
+        self.append(|state| offer(state, message.len(), &mut |session| session.feed(message)))
     }
 
     /// [`feed`](Connection::feed) of a message that is kept without being copied.
@@ -294,7 +296,8 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn feed_bytes(&self, message: Bytes) -> Result<()> {
-        self.append(message.len(), |session| session.feed_bytes(message.clone()))
+        let mut feed = |session: &mut Talk| session.feed_bytes(message.clone());
+        self.append(|state| offer(state, message.len(), &mut feed))
     }
 
     /// Writes what was fed. Never blocks: what the socket does not take at
@@ -411,9 +414,9 @@ impl Connection {
         self.shared.wait(Waiter::Other, patience, |state| offer(state, len, &mut feed))
     }
 
-    fn append(&self, len: usize, mut feed: impl FnMut(&mut Talk)) -> Result<()> {
+    fn append<T>(&self, mut feed: impl FnMut(&mut State) -> Option<Result<T>>) -> Result<T> {
         let mut state = self.shared.lock();
-        if let Some(result) = offer(&mut state, len, &mut feed) {
+        if let Some(result) = feed(&mut state) {
             // A whole batch does not wait for more, so that the peer has work
             // before the window is full.
             if state.session.has_urgent_output() {
@@ -422,7 +425,7 @@ impl Connection {
             return result;
         }
         drop(state);
-        self.shared.wait(Waiter::Other, Patience::Forever, |state| offer(state, len, &mut feed))
+        self.shared.wait(Waiter::Other, Patience::Forever, feed)
     }
 }
 

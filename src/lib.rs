@@ -35,8 +35,8 @@
 //! | call | blocks while | ends in time by |
 //! | --- | --- | --- |
 //! | [`connect`](Builder::connect) | attempts are left | the [`RetryPolicy`] and the [connect timeout](Builder::connect_timeout) |
-//! | [`send`](Connection::send), [`feed`](Connection::feed) | the [window](Builder::window) is full | [`send_timeout`](Connection::send_timeout), [`try_send`](Connection::try_send) |
-//! | [`recv`](Connection::recv) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
+//! | [`send`](Connection::send), [`feed`](Connection::feed), [`feed_many`](Connection::feed_many) | the [window](Builder::window) is full | [`send_timeout`](Connection::send_timeout), [`try_send`](Connection::try_send) |
+//! | [`recv`](Connection::recv), [`recv_many`](Connection::recv_many) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
 //! | [`sync`](Connection::sync) | the peer has not acknowledged everything | its argument |
 //! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) |
 //! | [`accept`](Listener::accept) | nobody comes | [`Listener::close`] |

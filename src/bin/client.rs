@@ -1,7 +1,7 @@
 //! `client HOST`: sends the lines of standard input, prints what comes back,
 //! and stays connected.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +11,7 @@ use longlink::cli::args::ClientArgs;
 use longlink::cli::end::{self, Ending};
 use longlink::cli::events::Watch;
 use longlink::cli::input::Input;
-use longlink::cli::replies::{self, BATCH, Stop};
+use longlink::cli::replies::{self, Stop};
 use longlink::cli::{code, log as journal, text};
 use longlink::{Connection, Error};
 
@@ -62,11 +62,7 @@ impl Client {
         let connection = self.connection.get_or_init(|| connection);
         let started = self.input.start(connection.clone(), args.exit_ends(), &self.watch);
         started.context("cannot start a thread")?;
-        let printed = match io::stdout().is_terminal() {
-            true => replies::show(connection),
-            false => print(connection, io::stdout().lock()),
-        };
-        match printed {
+        match replies::print(connection) {
             Ok(()) => match connection.close() {
                 Ok(()) => Ok(End::Peer),
                 Err(error) if error.unacknowledged() == Some(0) => Ok(End::Peer),
@@ -124,29 +120,4 @@ impl Client {
 
 fn gave_up(error: &Error) -> bool {
     matches!(error, Error::GaveUp { .. })
-}
-
-/// Prints messages until the other side ends, as they came. What is printed is
-/// passed on when nothing more is waiting.
-fn print(connection: &Connection, output: impl Write) -> Result<(), Stop> {
-    let mut output = BufWriter::with_capacity(BATCH, output);
-    loop {
-        let received = match connection.try_recv() {
-            Err(Error::WouldBlock) => {
-                output.flush().map_err(Stop::Output)?;
-                connection.recv()
-            }
-            received => received,
-        };
-        let written = match &received {
-            Ok(Some(message)) => output.write_all(message),
-            Ok(None) | Err(_) => output.flush(),
-        };
-        written.map_err(Stop::Output)?;
-        match received {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(Stop::Connection(error)),
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! The client's standard input: lines that are sent, and how it ends.
 //! [`typed`](super::typed) has what differs where somebody types.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Stdin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -21,6 +21,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How long `exit` looks whether a pipe has more behind it.
 const GLANCE: Duration = Duration::from_millis(50);
+/// So many lines are fed by one call.
+const MANY: usize = 256;
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Sends what is read, on a thread of its own.
@@ -91,6 +93,7 @@ impl Input {
     fn read(&self, connection: &Connection, exit_ends: bool) {
         let mut lines = Lines::new(io::stdin());
         loop {
+            self.feed_ready(connection, &mut lines, exit_ends);
             // What was fed is written when the input makes us wait.
             let read = lines.next(connection.max_message(), || {
                 let _ = connection.flush();
@@ -141,6 +144,23 @@ impl Input {
             // Unless the process has ended by then:
             thread::park_timeout(SILENCE);
             log::info!("everything is sent; waiting for the other side to end (Ctrl-C leaves)");
+        }
+    }
+
+    /// Feeds the lines that are here already, many at a time. What stops it is
+    /// met again, and dealt with, by the next line alone.
+    fn feed_ready(&self, connection: &Connection, lines: &mut Lines<Stdin>, exit_ends: bool) {
+        loop {
+            let mut ready = [&[][..]; MANY];
+            let count = lines.ready(connection.max_message(), &mut ready);
+            let mut ready = &ready[..count];
+            if exit_ends && let Some(exit) = ready.iter().position(|line| *line == b"exit\n") {
+                ready = &ready[..exit];
+            }
+            let Ok(fed @ 1..) = connection.feed_many(ready) else { return };
+            let bytes = ready[..fed].iter().map(|line| line.len()).sum();
+            lines.take(fed, bytes);
+            self.taken.store(lines.number(), Ordering::SeqCst);
         }
     }
 

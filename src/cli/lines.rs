@@ -40,6 +40,27 @@ impl<R: Read> Lines<R> {
         !self.reader.buffer().is_empty()
     }
 
+    /// Looks at the whole lines that were read from the stream already, and are
+    /// next: as many as there is room for in `lines`, up to one that is longer
+    /// than `limit`. Returns how many; [`take`](Lines::take) takes them.
+    pub fn ready<'a>(&'a self, limit: usize, lines: &mut [&'a [u8]]) -> usize {
+        let mut rest = self.reader.buffer();
+        let mut count = 0;
+        while let Some(line) = lines.get_mut(count)
+            && let Some(len) = line_len(rest).filter(|len| *len <= limit)
+        {
+            (*line, rest) = rest.split_at(len);
+            count += 1;
+        }
+        count
+    }
+
+    /// Takes so many lines that are ready, which have so many bytes together.
+    pub fn take(&mut self, lines: usize, bytes: usize) {
+        self.reader.consume(bytes);
+        self.number += lines as u64;
+    }
+
     /// Reads the next line, of at most `limit` bytes with its newline, and
     /// keeps no more of it in memory than that. Calls `before_wait` whenever
     /// the stream itself has to be read, which may block: a good time to pass
@@ -56,8 +77,8 @@ impl<R: Read> Lines<R> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            let (taken, complete) = match buffer.iter().position(|&byte| byte == b'\n') {
-                Some(at) => (at + 1, true),
+            let (taken, complete) = match line_len(buffer) {
+                Some(len) => (len, true),
                 None => (buffer.len(), buffer.is_empty()),
             };
             size += taken as u64;
@@ -78,6 +99,14 @@ impl<R: Read> Lines<R> {
             });
         }
     }
+}
+
+/// The length of the line at the beginning, if it is whole.
+fn line_len(bytes: &[u8]) -> Option<usize> {
+    // The system's search, which this is the way to, is several times as fast
+    // as a loop over bytes.
+    let len = { bytes }.skip_until(b'\n').unwrap_or(0);
+    (len > 0 && bytes[len - 1] == b'\n').then_some(len)
 }
 
 #[cfg(test)]
@@ -119,6 +148,25 @@ mod tests {
         assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"1\n"));
         assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"12345"));
         assert_eq!(lines.next(5, || ()).unwrap(), Line::End);
+    }
+
+    #[test]
+    fn whole_lines_are_ready_up_to_one_beyond_the_limit() {
+        let mut lines = Lines::new(&b"one\n\nthree\nfour\nlast"[..]);
+        // Nothing was read yet.
+        assert_eq!(lines.ready(5, &mut [&[][..]; 9]), 0);
+        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"one\n"));
+        let mut ready = [&[][..]; 9];
+        assert_eq!(lines.ready(6, &mut ready), 3);
+        assert_eq!(ready[..3], [&b"\n"[..], b"three\n", b"four\n"]);
+        assert_eq!(lines.ready(6, &mut [&[][..]; 2]), 2);
+        assert_eq!(lines.ready(5, &mut [&[][..]; 9]), 1);
+        lines.take(2, 7);
+        assert_eq!(lines.number(), 3);
+        assert_eq!(lines.ready(5, &mut [&[][..]; 9]), 1);
+        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"four\n"));
+        assert_eq!(lines.ready(5, &mut [&[][..]; 9]), 0);
+        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"last"));
     }
 
     #[test]

@@ -15,16 +15,18 @@ use bytes::Bytes;
 
 use super::{terminal, text};
 
-/// How many messages may wait, and how many bytes of them.
-const QUEUE: usize = 4096;
-const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// How much may wait: bytes, of which each message counts [`OVERHEAD`] more.
+const QUEUE: usize = 4 * 1024 * 1024;
+const OVERHEAD: usize = 64;
+/// How many lots of messages.
+const LOTS: usize = 4096;
 /// Printed in one go.
 const BATCH: usize = 64 * 1024;
 /// How often it is said that messages were dropped.
 const PACE: Duration = Duration::from_secs(1);
 
 enum Item {
-    Message(u64, Bytes),
+    Messages(u64, Vec<Bytes>),
     /// Answered when everything before it is printed.
     Flush(SyncSender<()>),
 }
@@ -39,7 +41,7 @@ pub struct Printer {
 
 #[derive(Default)]
 struct Shared {
-    waiting_bytes: AtomicUsize,
+    waiting: AtomicUsize,
     /// Standard output is gone, and nothing is printed any more.
     closed: AtomicBool,
     dropped: Mutex<Dropped>,
@@ -58,35 +60,37 @@ impl Printer {
         if !prints {
             return Ok(Printer { items: None, shared });
         }
-        let (sender, receiver) = mpsc::sync_channel(QUEUE);
+        let (sender, receiver) = mpsc::sync_channel(LOTS);
         let of_thread = shared.clone();
         thread::Builder::new().name("printer".into()).spawn(move || of_thread.print(&receiver))?;
         Ok(Printer { items: Some(sender), shared })
     }
 
-    /// Prints a message if there is room for it in the queue. Never blocks.
-    pub fn offer(&self, client: u64, message: Bytes) {
+    /// Prints messages if there is room for them in the queue. Never blocks.
+    /// Takes them out of the list if it keeps them.
+    pub fn offer(&self, client: u64, messages: &mut Vec<Bytes>) {
         let Some(items) = &self.items else { return };
         if self.shared.closed.load(Ordering::Relaxed) {
             return;
         }
-        let size = message.len();
-        let before = self.shared.waiting_bytes.fetch_add(size, Ordering::Relaxed);
-        let fits = before == 0 || before + size <= QUEUE_BYTES;
-        if !fits || items.try_send(Item::Message(client, message)).is_err() {
-            self.shared.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
-            self.shared.drop_one();
+        let (size, count) = (weight(messages), messages.len() as u64);
+        let before = self.shared.waiting.fetch_add(size, Ordering::Relaxed);
+        let fits = before == 0 || before + size <= QUEUE;
+        if !fits || items.try_send(Item::Messages(client, std::mem::take(messages))).is_err() {
+            self.shared.waiting.fetch_sub(size, Ordering::Relaxed);
+            self.shared.say_dropped(count);
         }
     }
 
     /// Prints a message; waits while too much is in the queue.
     pub fn print(&self, client: u64, message: Bytes) {
         let Some(items) = &self.items else { return };
-        let size = message.len();
-        if self.shared.waiting_bytes.fetch_add(size, Ordering::Relaxed) + size > QUEUE_BYTES {
+        let messages = vec![message];
+        let size = weight(&messages);
+        if self.shared.waiting.fetch_add(size, Ordering::Relaxed) + size > QUEUE {
             self.flush(Duration::MAX);
         }
-        let _ = items.send(Item::Message(client, message));
+        let _ = items.send(Item::Messages(client, messages));
     }
 
     /// Waits until everything is printed, but no longer than this.
@@ -103,6 +107,11 @@ impl Printer {
     }
 }
 
+/// What messages count for in the queue.
+fn weight(messages: &[Bytes]) -> usize {
+    messages.iter().map(|message| message.len() + OVERHEAD).sum()
+}
+
 impl Shared {
     /// The printing thread.
     fn print(&self, items: &Receiver<Item>) {
@@ -117,10 +126,12 @@ impl Shared {
             let mut flushed = None;
             while let Some(item) = next {
                 match item {
-                    Item::Message(client, message) => {
+                    Item::Messages(client, messages) => {
                         let prefix = format!("client-{client}> ");
-                        text::line(&prefix, &message, terminal, &mut lines);
-                        self.waiting_bytes.fetch_sub(message.len(), Ordering::Relaxed);
+                        for message in &messages {
+                            text::line(&prefix, message, terminal, &mut lines);
+                        }
+                        self.waiting.fetch_sub(weight(&messages), Ordering::Relaxed);
                     }
                     Item::Flush(done) => flushed = Some(done),
                 }
@@ -153,10 +164,6 @@ impl Shared {
         }
     }
 
-    fn drop_one(&self) {
-        self.say_dropped(1);
-    }
-
     /// Counts what was dropped, and says it if the last time is long enough ago.
     fn say_dropped(&self, more: u64) {
         let count = {
@@ -187,21 +194,21 @@ mod tests {
         // Nobody prints.
         let (sender, _receiver) = mpsc::sync_channel(2);
         let printer = Printer { items: Some(sender), shared: Arc::default() };
-        for _ in 0..5 {
-            printer.offer(1, Bytes::from_static(b"x"));
+        for _ in 0..4 {
+            printer.offer(1, &mut vec![Bytes::from_static(b"x"); 2]);
         }
-        // The first one dropped was said at once, the others wait for their second.
+        // The first two dropped were said at once, the others wait for their second.
         assert_eq!(printer.shared.dropped.lock().unwrap().count, 2);
-        assert_eq!(printer.shared.waiting_bytes.load(Ordering::Relaxed), 2);
+        assert_eq!(printer.shared.waiting.load(Ordering::Relaxed), 4 * (1 + OVERHEAD));
     }
 
     #[test]
     fn the_queue_is_bounded_in_bytes_too() {
         let (sender, _receiver) = mpsc::sync_channel(100);
         let printer = Printer { items: Some(sender), shared: Arc::default() };
-        let large = Bytes::from(vec![0; QUEUE_BYTES]);
-        printer.offer(1, large.clone());
-        printer.offer(1, large);
-        assert_eq!(printer.shared.waiting_bytes.load(Ordering::Relaxed), QUEUE_BYTES);
+        let large = vec![Bytes::from(vec![0; QUEUE])];
+        printer.offer(1, &mut large.clone());
+        printer.offer(1, &mut large.clone());
+        assert_eq!(printer.shared.waiting.load(Ordering::Relaxed), weight(&large));
     }
 }

@@ -1,12 +1,17 @@
-//! What the other side sends, as a client shows it on a terminal.
+//! What the other side sends, as a client prints it.
 
-use std::io;
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use bytes::Bytes;
 
 use super::{terminal, text};
 use crate::{Connection, Error};
 
 /// Printed in one go.
-pub const BATCH: usize = 64 * 1024;
+const BATCH: usize = 64 * 1024;
+/// So many messages are received by one call: enough to make it cheap, and a
+/// part of what the window holds.
+const MANY: usize = 1024;
 
 /// Why no more is printed.
 #[derive(Debug)]
@@ -17,38 +22,34 @@ pub enum Stop {
     Output(io::Error),
 }
 
-/// Shows messages on a terminal until the other side ends, as lines that cannot
-/// be mistaken for those typed. What was received is shown when nothing more is
-/// waiting.
-pub fn show(connection: &Connection) -> Result<(), Stop> {
-    let mut lines = Vec::new();
-    loop {
-        let received = match connection.try_recv() {
-            Err(Error::WouldBlock) => {
-                pass_on(&mut lines)?;
-                connection.recv()
-            }
-            received => received,
-        };
-        if let Ok(Some(message)) = &received {
-            text::line("server> ", message, true, &mut lines);
-        }
-        if lines.len() >= BATCH || !matches!(received, Ok(Some(_))) {
-            pass_on(&mut lines)?;
-        }
-        match received {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(Stop::Connection(error)),
-        }
+/// Prints messages until the other side ends: in a pipe as they came, on a
+/// terminal as lines that cannot be mistaken for those typed. What came
+/// together is passed on together.
+pub fn print(connection: &Connection) -> Result<(), Stop> {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        let mut lines = Vec::new();
+        return receive(connection, |messages| {
+            lines.clear();
+            messages.iter().for_each(|message| text::line("server> ", message, true, &mut lines));
+            terminal::write(io::stdout(), &lines)
+        });
     }
+    let mut output = BufWriter::with_capacity(BATCH, stdout.lock());
+    receive(connection, |messages| {
+        messages.iter().try_for_each(|message| output.write_all(message))?;
+        output.flush()
+    })
 }
 
-fn pass_on(lines: &mut Vec<u8>) -> Result<(), Stop> {
-    let written = match lines.is_empty() {
-        true => Ok(()),
-        false => terminal::write(io::stdout(), lines),
-    };
-    lines.clear();
-    written.map_err(Stop::Output)
+fn receive(
+    connection: &Connection,
+    mut print: impl FnMut(&[Bytes]) -> io::Result<()>,
+) -> Result<(), Stop> {
+    let mut messages = Vec::new();
+    while connection.recv_many(&mut messages, MANY).map_err(Stop::Connection)? > 0 {
+        print(&messages).map_err(Stop::Output)?;
+        messages.clear();
+    }
+    Ok(())
 }

@@ -730,6 +730,30 @@ impl State {
         }
     }
 
+    /// The same for several at once, without the end; 0 tells of that.
+    pub(crate) fn receive_many(
+        &mut self,
+        first: bool,
+        messages: &mut Vec<Bytes>,
+        most: usize,
+    ) -> Option<Result<usize>> {
+        let before = messages.len();
+        match self.receive(first)? {
+            Ok(Some(message)) => messages.push(message),
+            Ok(None) => return Some(Ok(0)),
+            Err(error) => return Some(Err(error)),
+        }
+        let paused = !self.session.may_read();
+        while messages.len() - before < most
+            && self.session.has_message()
+            && let Some(Item::Message(message)) = self.session.take(self.clock)
+        {
+            messages.push(message);
+        }
+        self.call |= paused && self.session.may_read();
+        Some(Ok(messages.len() - before))
+    }
+
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }

@@ -223,11 +223,22 @@ fn traffic(connection: &Arc<Connection>, messages: u8) -> Vec<thread::JoinHandle
     let senders = (0..2).map(|sender| {
         let (connection, sending) = (connection.clone(), sending.clone());
         thread::spawn(move || {
-            for n in 0..messages {
-                let mut message = vec![sender, n];
-                // Some are larger than what a socket takes at once.
-                message.resize(2 + below(2) * below(300), 0);
-                connection.send(&message).unwrap();
+            let all: Vec<_> = (0..messages)
+                .map(|n| {
+                    let mut message = vec![sender, n];
+                    // Some are larger than what a socket takes at once.
+                    message.resize(2 + below(2) * below(300), 0);
+                    message
+                })
+                .collect();
+            if below(2) == 0 {
+                all.iter().for_each(|message| connection.send(message).unwrap());
+            } else {
+                let mut fed = 0;
+                while fed < all.len() {
+                    fed += connection.feed_many(&all[fed..]).unwrap();
+                }
+                connection.flush().unwrap();
             }
             // The last one to be done says that there is no more.
             if Arc::into_inner(sending).is_some() {
@@ -241,8 +252,13 @@ fn traffic(connection: &Arc<Connection>, messages: u8) -> Vec<thread::JoinHandle
     let receivers = (0..2).map(|_| {
         let connection = connection.clone();
         thread::spawn(move || {
-            let messages = std::iter::from_fn(|| connection.recv().unwrap());
-            messages.map(|message| [message[0], message[1]]).collect()
+            let mut messages = Vec::new();
+            if below(2) == 0 {
+                messages.extend(std::iter::from_fn(|| connection.recv().unwrap()));
+            } else {
+                while connection.recv_many(&mut messages, 1 + below(3)).unwrap() > 0 {}
+            }
+            messages.iter().map(|message| [message[0], message[1]]).collect()
         })
     });
     senders.into_iter().chain(receivers).collect()

@@ -203,6 +203,10 @@ impl Exchange {
         self.over.then_some(Item::End)
     }
 
+    pub(crate) fn has_message(&self) -> bool {
+        !self.over && self.incoming.has_line()
+    }
+
     pub(crate) fn has_item(&self) -> bool {
         self.eof || self.incoming.has_line()
     }

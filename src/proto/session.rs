@@ -366,6 +366,11 @@ impl Session {
         !self.inbox.is_empty()
     }
 
+    /// Whether that is a message.
+    pub(crate) fn has_message(&self) -> bool {
+        self.has_item() && !self.inbox.is_at_end()
+    }
+
     /// The application sends no more and takes no more.
     pub(crate) fn leave(&mut self, now: Instant) {
         self.leaving = true;

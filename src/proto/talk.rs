@@ -140,6 +140,11 @@ impl Talk {
         ask!(self, talk => talk.has_item())
     }
 
+    /// Whether that is a message.
+    pub(crate) fn has_message(&self) -> bool {
+        ask!(self, talk => talk.has_message())
+    }
+
     /// The application sends no more and takes no more.
     pub(crate) fn leave(&mut self, now: Instant) {
         match self {

@@ -50,6 +50,21 @@ fn a_listener_yields_both_kinds_of_peers() {
     assert_eq!(peer.rest(), "");
 }
 
+#[test]
+fn many_lines_go_by_one_call() {
+    let (listener, port) = listen(Connection::builder());
+    let mut peer = Classic::connect(&port);
+    peer.send("one\ntwo\nlast");
+    peer.finish();
+    let server = listener.accept().unwrap();
+    let mut lines = Vec::new();
+    while server.recv_many(&mut lines, 2).unwrap() > 0 {}
+    assert_eq!(lines, [&b"one\n"[..], b"two\n", b"last"]);
+    assert_eq!(server.feed_many(&lines).unwrap(), 3);
+    server.close().unwrap();
+    assert_eq!(peer.rest(), "one\ntwo\nlast\n");
+}
+
 /// The peer keeps to no window, so it is TCP that holds it back.
 #[test]
 fn a_peer_that_floods_waits_in_its_socket() {

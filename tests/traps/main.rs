@@ -23,6 +23,7 @@ mod deaf;
 mod face;
 mod hostile;
 mod limits;
+mod many;
 mod pressure;
 mod restart;
 mod signals;
