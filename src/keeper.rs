@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dial::Dialler;
 use crate::door::Door;
@@ -16,6 +16,12 @@ use crate::event::Event;
 use crate::link::{Shared, Summons, Visit};
 use crate::net::{self, Interest, Socket};
 use crate::sync::{self, Arc};
+
+/// A heartbeat has moved a quiet link's time away before that comes. So the keeper,
+/// when it is awake, looks at those as well whose time comes so soon: else ten
+/// thousand of them wake it a thousand times a second, each for itself. Once in
+/// that time: who is busy has a time that comes soon again and again.
+const AHEAD: Duration = Duration::from_millis(250);
 
 /// A connection in the keeper's care.
 struct Ward {
@@ -38,6 +44,8 @@ pub(crate) struct Keeper {
     /// What is polled for. Of ten thousand links whose applications read, that is nothing.
     watched: HashMap<u64, (Arc<Socket>, Interest)>,
     queue: BTreeSet<(Instant, u64)>,
+    /// Up to which time those in the queue were looked at.
+    ahead: Option<Instant>,
     trade: Trade,
 }
 
@@ -56,6 +64,7 @@ impl Keeper {
             wards: HashMap::new(),
             watched: HashMap::new(),
             queue: BTreeSet::new(),
+            ahead: None,
             trade,
         }
     }
@@ -161,13 +170,21 @@ impl Keeper {
         }
     }
 
-    /// Visits those whose time has come.
+    /// Visits those whose time has come, and some before.
     fn on_time(&mut self) {
         let now = sync::now();
+        let mut some = false;
         while let Some((at, id)) = self.queue.first().copied()
             && at <= now
         {
             self.visit(id);
+            some = true;
+        }
+        if some && self.ahead.is_none_or(|ahead| now >= ahead) {
+            let ahead = now + AHEAD;
+            let soon: Vec<u64> = self.queue.range(..(ahead, 0)).map(|(_, id)| *id).collect();
+            soon.into_iter().for_each(|id| self.visit(id));
+            self.ahead = Some(ahead);
         }
     }
 
@@ -236,5 +253,75 @@ impl Drop for Keeper {
 fn report(on_event: &(dyn Fn(Event) + Send + Sync), event: Event) {
     if catch_unwind(AssertUnwindSafe(|| on_event(event))).is_err() {
         log::error!("the event callback panicked");
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+    use crate::config::Builder;
+    use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+    use crate::proto::session::Session;
+    use crate::retry::{Budget, RetryPolicy};
+
+    /// A server's side, without a link.
+    fn ward(id: u64, interval: Duration, summons: &Arc<Summons>) -> Arc<Shared> {
+        let limits = Limits { window: 10_000, max_message: 100 };
+        let hello = Hello {
+            version: VERSION,
+            token: Token([0; 16]),
+            attempt: 1,
+            epoch: 0,
+            received: 0,
+            limits,
+            interval: Some(interval),
+            resume_only: false,
+        };
+        let session = Session::server(&hello, 1, limits, Some(interval), 3, sync::now());
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let summons = summons.clone();
+        Arc::new(Shared::new(&Builder::default(), session, nowhere, id, summons, None))
+    }
+
+    /// Of two links whose times come soon after each other, the second has answered a
+    /// heartbeat since. Its time in the queue, before and after that of the first has come.
+    fn second(ahead: Option<Instant>) -> (Option<Instant>, Option<Instant>) {
+        let summons = Arc::new(Summons::new().unwrap());
+        let budget = Budget::new(RetryPolicy::never(), sync::now());
+        let dialler = Dialler::new(Vec::new(), Duration::ZERO, None, None, budget);
+        let mut keeper = Keeper::new(summons.clone(), Trade::Client(Box::new(dialler)));
+        keeper.ahead = ahead;
+        for (id, interval) in [(1, 100), (2, 280)] {
+            keeper.adopt(ward(id, Duration::from_millis(interval), &summons));
+            keeper.visit(id);
+        }
+        let before = keeper.wards[&2].deadline;
+        let mut state = keeper.wards[&2].shared.lock();
+        state.session.heard(far());
+        state.session.sent(far());
+        drop(state);
+        net::poll(&mut [], keeper.deadline());
+        keeper.on_time();
+        (before, keeper.wards[&2].deadline)
+    }
+
+    fn far() -> Instant {
+        sync::now() + Duration::from_secs(3600)
+    }
+
+    #[test]
+    fn whose_time_has_moved_away_does_not_wake_the_keeper() {
+        let begun = far();
+        let (_, after) = second(None);
+        assert!(after > Some(begun), "{after:?}");
+    }
+
+    #[test]
+    fn nobody_is_looked_at_ahead_of_time_all_the_time() {
+        let (before, after) = second(Some(far()));
+        // Unless this took so long that its time has come.
+        assert!(after == before || before <= Some(sync::now()), "{before:?} {after:?}");
     }
 }
