@@ -744,12 +744,7 @@ impl State {
             Err(error) => return Some(Err(error)),
         }
         let paused = !self.session.may_read();
-        while messages.len() - before < most
-            && self.session.has_message()
-            && let Some(Item::Message(message)) = self.session.take(self.clock)
-        {
-            messages.push(message);
-        }
+        self.session.take_many(most.saturating_sub(1), messages);
         self.call |= paused && self.session.may_read();
         Some(Ok(messages.len() - before))
     }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::frame::{Run, Violation};
+use super::frame::{HEADER, Run, Violation};
 use super::handshake::Limits;
-use super::outbox::{cost, frames_cost};
+use super::outbox::{OVERHEAD, cost, frames_cost};
 #[cfg(test)]
 use super::sim::{Fault, planted};
 
@@ -140,17 +140,52 @@ impl Inbox {
                 Queued::Run(mut run) => Item::Message(run.next()?),
             },
         };
-        let cost = item.cost();
-        self.released += cost;
-        if self.stale > 0 {
-            self.stale -= 1;
-            self.stale_cost -= cost;
-        } else {
-            self.handed += 1;
-            self.released_held += cost;
-        }
+        self.hand_out(1, item.cost());
         self.over = matches!(item, Item::End);
         Some(item)
+    }
+
+    /// Appends messages to `to`, at most so many, and never the end. Returns
+    /// their bytes.
+    pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) -> usize {
+        let (mut left, mut bytes) = (most, 0);
+        while left > 0 {
+            let before = to.len();
+            let taken = match self.queue.front_mut() {
+                Some(Queued::Run(run)) => {
+                    let len = run.len();
+                    to.extend(run.take(left));
+                    let (taken, items) = (len - run.len(), to.len() - before);
+                    if run.items() == 0 {
+                        self.queue.pop_front();
+                    }
+                    taken - items * HEADER
+                }
+                Some(Queued::Item(Item::Message(message))) => {
+                    to.push(std::mem::take(message));
+                    self.queue.pop_front();
+                    to[before].len()
+                }
+                Some(Queued::Item(Item::End)) | None => break,
+            };
+            let items = to.len() - before;
+            self.hand_out(items as u64, taken + items * OVERHEAD);
+            bytes += taken;
+            left -= items;
+        }
+        bytes
+    }
+
+    /// The next ones leave, which are of one session.
+    fn hand_out(&mut self, items: u64, cost: usize) {
+        self.released += cost;
+        if self.stale > 0 {
+            self.stale -= items;
+            self.stale_cost -= cost;
+        } else {
+            self.handed += items;
+            self.released_held += cost;
+        }
     }
 
     /// The application is done with everything that was handed out. Returns
@@ -419,6 +454,41 @@ mod tests {
             assert_eq!(inbox.consume(), Some((0, cost(0) + cost(20))));
             assert_eq!(inbox.take(), Some(message(10)));
             assert_eq!(inbox.consume(), Some((1, cost(10))));
+        }
+    }
+
+    #[test]
+    fn many_are_taken_as_one_by_one() {
+        for seed in 0..rounds(200) {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut both = [Inbox::new(), Inbox::new()];
+            for _ in 0..30 {
+                let (action, n) = (rng.u8(0..8), rng.usize(2..5));
+                let lens: Vec<usize> = (0..n).map(|_| rng.usize(0..3) * 10).collect();
+                for inbox in &mut both {
+                    // Some of these are refused, by both.
+                    match action {
+                        0..=2 => drop(inbox.push_run(run(&lens), OWN)),
+                        3..=4 => drop(inbox.push(message(lens[0]), OWN)),
+                        5 => inbox.restart(),
+                        6 => drop(inbox.consume()),
+                        _ => drop(inbox.push(Item::End, OWN)),
+                    }
+                }
+                let [many, single] = &mut both;
+                let (mut taken, most) = (Vec::new(), n * usize::from(rng.bool()));
+                let bytes = many.take_many(most, &mut taken);
+                for message in &taken {
+                    assert_eq!(single.take(), Some(Item::Message(message.clone())), "{seed}");
+                }
+                assert_eq!(bytes, taken.iter().map(Bytes::len).sum(), "{seed}");
+                let end = taken.len() == most || single.is_empty() || single.is_at_end();
+                assert!(end && taken.len() <= most, "{seed}");
+                assert_eq!(format!("{many:?}"), format!("{single:?}"), "{seed}");
+                if action == 6 && many.is_at_end() {
+                    assert_eq!(many.take(), single.take(), "{seed}");
+                }
+            }
         }
     }
 

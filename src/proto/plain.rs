@@ -203,8 +203,14 @@ impl Exchange {
         self.over.then_some(Item::End)
     }
 
-    pub(crate) fn has_message(&self) -> bool {
-        !self.over && self.incoming.has_line()
+    pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) {
+        let full = to.len().saturating_add(most);
+        while to.len() < full
+            && self.incoming.has_line()
+            && let Some(Item::Message(line)) = self.take()
+        {
+            to.push(line);
+        }
     }
 
     pub(crate) fn has_item(&self) -> bool {

@@ -361,14 +361,16 @@ impl Session {
         Some(item)
     }
 
+    /// See [`Inbox::take_many`].
+    pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) {
+        let before = to.len();
+        self.totals.bytes_received += self.inbox.take_many(most, to) as u64;
+        self.totals.messages_received += (to.len() - before) as u64;
+    }
+
     /// Whether there is something to take.
     pub(crate) fn has_item(&self) -> bool {
         !self.inbox.is_empty()
-    }
-
-    /// Whether that is a message.
-    pub(crate) fn has_message(&self) -> bool {
-        self.has_item() && !self.inbox.is_at_end()
     }
 
     /// The application sends no more and takes no more.

@@ -135,14 +135,14 @@ impl Talk {
         }
     }
 
+    /// Appends messages to `to`, at most so many, and never the end.
+    pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) {
+        ask!(self, talk => talk.take_many(most, to));
+    }
+
     /// Whether there is something to take.
     pub(crate) fn has_item(&self) -> bool {
         ask!(self, talk => talk.has_item())
-    }
-
-    /// Whether that is a message.
-    pub(crate) fn has_message(&self) -> bool {
-        ask!(self, talk => talk.has_message())
     }
 
     /// The application sends no more and takes no more.
