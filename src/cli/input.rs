@@ -147,12 +147,12 @@ impl Input {
         }
     }
 
-    /// Feeds the lines that are here already, many at a time. What stops it is
-    /// met again, and dealt with, by the next line alone.
+    /// Feeds the lines that are here already, many at a time. What stops it, such as
+    /// one that is too long, is met again by the next line alone, and dealt with.
     fn feed_ready(&self, connection: &Connection, lines: &mut Lines<Stdin>, exit_ends: bool) {
         loop {
             let mut ready = [&[][..]; MANY];
-            let count = lines.ready(connection.max_message(), &mut ready);
+            let count = lines.ready(&mut ready);
             let mut ready = &ready[..count];
             if exit_ends && let Some(exit) = ready.iter().position(|line| *line == b"exit\n") {
                 ready = &ready[..exit];

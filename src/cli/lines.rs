@@ -41,13 +41,13 @@ impl<R: Read> Lines<R> {
     }
 
     /// Looks at the whole lines that were read from the stream already, and are
-    /// next: as many as there is room for in `lines`, up to one that is longer
-    /// than `limit`. Returns how many; [`take`](Lines::take) takes them.
-    pub fn ready<'a>(&'a self, limit: usize, lines: &mut [&'a [u8]]) -> usize {
+    /// next: as many as there is room for in `lines`, of any length. Returns
+    /// how many; [`take`](Lines::take) takes them.
+    pub fn ready<'a>(&'a self, lines: &mut [&'a [u8]]) -> usize {
         let mut rest = self.reader.buffer();
         let mut count = 0;
         while let Some(line) = lines.get_mut(count)
-            && let Some(len) = line_len(rest).filter(|len| *len <= limit)
+            && let Some(len) = line_len(rest)
         {
             (*line, rest) = rest.split_at(len);
             count += 1;
@@ -151,22 +151,19 @@ mod tests {
     }
 
     #[test]
-    fn whole_lines_are_ready_up_to_one_beyond_the_limit() {
-        let mut lines = Lines::new(&b"one\n\nthree\nfour\nlast"[..]);
-        // Nothing was read yet.
-        assert_eq!(lines.ready(5, &mut [&[][..]; 9]), 0);
-        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"one\n"));
+    fn whole_lines_are_ready_once_they_were_read() {
+        let mut lines = Lines::new(&b"one\n\nthree\nlast"[..]);
+        assert_eq!(lines.ready(&mut [&[][..]; 9]), 0);
+        assert_eq!(lines.next(100, || ()).unwrap(), Line::Text(b"one\n"));
         let mut ready = [&[][..]; 9];
-        assert_eq!(lines.ready(6, &mut ready), 3);
-        assert_eq!(ready[..3], [&b"\n"[..], b"three\n", b"four\n"]);
-        assert_eq!(lines.ready(6, &mut [&[][..]; 2]), 2);
-        assert_eq!(lines.ready(5, &mut [&[][..]; 9]), 1);
-        lines.take(2, 7);
-        assert_eq!(lines.number(), 3);
-        assert_eq!(lines.ready(5, &mut [&[][..]; 9]), 1);
-        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"four\n"));
-        assert_eq!(lines.ready(5, &mut [&[][..]; 9]), 0);
-        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"last"));
+        assert_eq!(lines.ready(&mut ready), 2);
+        assert_eq!(ready[..2], [&b"\n"[..], b"three\n"]);
+        assert_eq!(lines.ready(&mut [&[][..]; 1]), 1);
+        lines.take(1, 1);
+        assert_eq!(lines.number(), 2);
+        assert_eq!(lines.next(100, || ()).unwrap(), Line::Text(b"three\n"));
+        assert_eq!(lines.ready(&mut [&[][..]; 9]), 0);
+        assert_eq!(lines.next(100, || ()).unwrap(), Line::Text(b"last"));
     }
 
     #[test]
