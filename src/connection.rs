@@ -419,7 +419,7 @@ impl Connection {
         if let Some(result) = feed(&mut state) {
             // A whole batch does not wait for more, so that the peer has work
             // before the window is full.
-            if state.session.has_urgent_output() {
+            if state.session.fills_batch() {
                 self.shared.settle(state);
             }
             return result;

@@ -30,6 +30,9 @@ const LONGEST_QUESTION: Duration = Duration::from_secs(i16::MAX as u64);
 #[cfg(target_os = "linux")]
 const LONGEST_PATIENCE: Duration = Duration::from_millis(i32::MAX as u64);
 
+/// Nothing blocks in a write, or is killed by SIGPIPE.
+const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
 /// After [`poll`] has failed, nothing is looked at for 20 ms.
 const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
@@ -165,29 +168,10 @@ impl Socket {
     /// Writes as much of the batch as the socket takes at once, without
     /// blocking and without SIGPIPE. Returns whether all of it was written.
     pub(crate) fn write(&self, batch: &mut Batch) -> io::Result<bool> {
-        const SMALL: usize = 512;
-        const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
         while !batch.is_empty() {
-            let sent = if let Some(bytes) = batch.single() {
-                rustix::net::send(self, bytes, FLAGS)
-            } else if batch.len() <= SMALL {
-                // A message and an acknowledgement: copying them together
-                // costs less than a vector of two.
-                let mut small = [0; SMALL];
-                let mut len = 0;
-                for bytes in batch.slices() {
-                    small[len..len + bytes.len()].copy_from_slice(bytes);
-                    len += bytes.len();
-                }
-                rustix::net::send(self, &small[..len], FLAGS)
-            } else {
-                let mut slices = [IoSlice::new(&[]); 64];
-                let count = slices.len().min(batch.slices().len());
-                for (slice, bytes) in slices.iter_mut().zip(batch.slices()) {
-                    *slice = IoSlice::new(bytes);
-                }
-                let mut nothing = SendAncillaryBuffer::default();
-                rustix::net::sendmsg(self, &slices[..count], &mut nothing, FLAGS)
+            let sent = match batch.single() {
+                Some(bytes) => rustix::net::send(self, bytes, FLAGS),
+                None => self.write_slices(batch),
             };
             match sent {
                 Ok(n) => batch.advance(n),
@@ -199,9 +183,19 @@ impl Socket {
         Ok(true)
     }
 
+    fn write_slices(&self, batch: &Batch) -> rustix::io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let count = slices.len().min(batch.slices().len());
+        for (slice, bytes) in slices.iter_mut().zip(batch.slices()) {
+            *slice = IoSlice::new(bytes);
+        }
+        let mut nothing = SendAncillaryBuffer::default();
+        rustix::net::sendmsg(self, &slices[..count], &mut nothing, FLAGS)
+    }
+
     /// Writes a few bytes if there is room; a handshake's are few enough.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<()> {
-        let sent = rustix::net::send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+        let sent = rustix::net::send(self, bytes, FLAGS)?;
         if sent < bytes.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }

@@ -101,6 +101,11 @@ pub(crate) struct Ack {
     pub(crate) window: u32,
 }
 
+impl Ack {
+    /// The length of its frame.
+    pub(crate) const FRAME: usize = HEADER + 12;
+}
+
 /// The session is over for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Close {
@@ -168,7 +173,7 @@ impl Frame {
             Frame::Run(run) => out.put_slice(&run.frames),
             Frame::Fin => put_header(out, kind::FIN, 0),
             Frame::Ack(ack) => {
-                put_header(out, kind::ACK, 12);
+                put_header(out, kind::ACK, Ack::FRAME - HEADER);
                 out.put_u64(ack.consumed);
                 out.put_u32(ack.window);
             }

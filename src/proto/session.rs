@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use super::frame::{Ack, Close, CloseCode, Frame, Violation};
 use super::handshake::{Hello, Limits, Token, VERSION, Welcome};
@@ -22,7 +22,6 @@ use super::sim::{Fault, planted};
 pub(crate) struct Batch {
     slices: VecDeque<Bytes>,
     len: usize,
-    scratch: BytesMut,
 }
 
 /// A batch is closed at this many bytes, or slices.
@@ -42,9 +41,7 @@ impl Sink for Batch {
 
 impl Batch {
     fn push_frame(&mut self, frame: &Frame) {
-        frame.encode(&mut self.scratch);
-        let bytes = self.scratch.split().freeze();
-        self.push(bytes);
+        self.push(frame.to_bytes());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -725,13 +722,19 @@ impl Session {
             return;
         }
         let before = batch.len();
-        self.outbox.fill(batch, self.send_window());
+        let (send_window, window) = (self.send_window(), self.inbox.room(self.own.window));
+        let (end, acks) = (self.outbox.end(), &mut self.acks);
+        let mut told = false;
+        self.outbox.fill(batch, send_window, || {
+            told = true;
+            acks.take(end, true).map(|consumed| Ack { consumed, window })
+        });
         let carried = batch.len() > before;
         let (cursor, stuck) = (self.outbox.cursor(), self.is_stuck());
-        if (carried || self.acks.is_due(cursor, stuck, self.receive_window()))
+        if !told
+            && (carried || self.acks.is_due(cursor, stuck, self.receive_window()))
             && let Some(consumed) = self.acks.take(cursor, stuck)
         {
-            let window = self.inbox.room(self.own.window);
             batch.push_frame(&Frame::Ack(Ack { consumed, window }));
         }
         if !carried && (self.pong_due.is_some() || self.ping_due.is_some()) {
@@ -753,14 +756,21 @@ impl Session {
 
     /// The same, but messages may wait until they fill a batch.
     pub(crate) fn has_urgent_output(&self) -> bool {
-        let messages = || self.outbox.has_output(self.send_window());
         self.state == State::Up
             && (self.welcome_due
                 || self.closing.is_some()
                 || self.pong_due.is_some()
                 || self.ping_due.is_some()
-                || (self.outbox.unwritten() >= BATCH_BYTES && messages())
+                || self.fills_batch()
                 || self.acks.is_due(self.outbox.cursor(), self.is_stuck(), self.receive_window()))
+    }
+
+    /// Whether the messages that may be written fill a batch.
+    #[inline]
+    pub(crate) fn fills_batch(&self) -> bool {
+        self.outbox.unwritten() >= BATCH_BYTES
+            && self.state == State::Up
+            && self.outbox.has_output(self.send_window())
     }
 
     /// Nothing of ours can be written.

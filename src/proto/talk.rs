@@ -334,6 +334,15 @@ impl Talk {
         }
     }
 
+    /// Whether a message that was fed made that so.
+    #[inline]
+    pub(crate) fn fills_batch(&self) -> bool {
+        match self {
+            Talk::Framed(session) => session.fills_batch(),
+            Talk::Plain(exchange) => exchange.has_output(),
+        }
+    }
+
     /// The last batch went out over the present link. Returns whether somebody
     /// may have waited for that.
     pub(crate) fn sent(&mut self, now: Instant) -> bool {

@@ -41,7 +41,7 @@ fn frames(mut bytes: &[u8]) -> Vec<Frame> {
 
 fn fill(outbox: &mut Outbox, window: usize, pieces: usize) -> Vec<Frame> {
     let mut sink = Pieces { left: pieces, ..Pieces::default() };
-    outbox.fill(&mut sink, window);
+    outbox.fill(&mut sink, window, || None);
     frames(&sink.bytes)
 }
 

@@ -97,6 +97,25 @@ fn an_acknowledgement_rides_behind_the_reply() {
     assert_eq!(ack, Ack { consumed: 1, window: WINDOW });
 }
 
+#[test]
+fn a_reply_and_its_acknowledgement_are_written_in_one_piece() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    for size in [0, 64, 500, 1000] {
+        client.feed(&[1; 64]);
+        read(&mut server, written(&mut client), now);
+        take(&mut server, now).unwrap();
+        server.feed(&vec![2; size]);
+        server.consume(now);
+        let mut batch = Batch::default();
+        server.fill(&mut batch);
+        let single = batch.single().expect("one plain write");
+        assert_eq!(single.len(), Frame::Data(vec![2; size].into()).to_bytes().len() + Ack::FRAME);
+    }
+    server.close(CloseCode::Aborted);
+    let kept: Vec<usize> = server.take_unacknowledged().iter().map(Bytes::len).collect();
+    assert_eq!(kept, [0, 64, 500, 1000]);
+}
+
 // Where a small window meets a large one, a quarter of the large one is never owed.
 #[test]
 fn a_stream_through_the_smaller_window_never_waits_for_the_clock() {
