@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Ending, Link, Lost, Shared, State, Writer};
+use super::{Ending, Link, Lost, Pen, Reader, Shared, State, Writer};
 use crate::config::OnEvent;
 use crate::error::Cause;
 use crate::event::Event;
@@ -117,12 +117,12 @@ impl Shared {
         if ready.read && state.session.is_deaf() {
             state = self.look_for_failure(state);
         } else if ready.read
-            && let Some((socket, generation, mut decoder)) = state.take_decoder_if_covered()
+            && let Some(mut reader) = state.take_reader_if_covered()
         {
             drop(state);
-            let result = socket.try_read(decoder.space());
+            let result = reader.socket.try_read(reader.decoder.space());
             state = self.lock();
-            state.after_read(generation, decoder, result);
+            state.after_read(reader, result);
         }
         self.settle(state);
     }
@@ -171,13 +171,16 @@ impl Shared {
         state.peer = peer;
         // At least its handshake, or its first words.
         state.heard = Some(now);
+        let socket = Arc::new(socket);
+        let mut reader = Box::new(Reader { socket: socket.clone(), generation, decoder });
+        let pen = Pen { socket: socket.clone(), generation, batch: Batch::default() };
         state.link = Some(Link {
-            socket: Arc::new(socket),
+            socket,
             generation,
             since: now,
-            decoder: None,
+            reader: None,
             writer: Writer::Idle,
-            batch: Batch::default(),
+            pen: Some(Box::new(pen)),
             covered: true,
             reads: 0,
             reads_at_tick: 0,
@@ -187,8 +190,8 @@ impl Shared {
         // keeper finds out, and need not poll for it as well.
         state.start_ticking();
         // Bytes may have come along with the handshake.
-        match state.decode(generation, &mut decoder, now) {
-            Ok(()) => state.link.as_mut().expect("just made").decoder = Some(decoder),
+        match state.decode(generation, &mut reader.decoder, now) {
+            Ok(()) => state.link.as_mut().expect("just made").reader = Some(reader),
             Err(cause) => state.lose(cause),
         }
         state.news = true;
@@ -216,7 +219,7 @@ impl State {
             return;
         }
         // Quiet. If a thread waits in a read, it calls when it is done.
-        link.covered = link.decoder.is_some();
+        link.covered = link.reader.is_some();
         self.ticking = false;
     }
 
@@ -334,7 +337,7 @@ mod tests {
         let mut visit = shared.visit(None);
         let reading = Connection::new(shared.clone());
         let reader = std::thread::spawn(move || (reading.recv(), reading));
-        while shared.lock().link.as_ref().unwrap().decoder.is_some() {
+        while shared.lock().link.as_ref().unwrap().reader.is_some() {
             std::thread::yield_now();
         }
         while visit.watch.is_some() || visit.deadline.is_some() {

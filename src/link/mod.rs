@@ -3,12 +3,12 @@
 //! Everything that a connection's threads share is a [`State`] behind one
 //! mutex. No system call is made while it is locked. The rules:
 //!
-//! * **One reader.** Whoever holds the link's decoder reads. A thread that
+//! * **One reader.** Whoever holds the link's [`Reader`] reads. A thread that
 //!   waits for the peer (`recv`, `send` without room, `sync`, `close`) takes it
 //!   and blocks in the kernel, on its own thread, so that an answer costs no
 //!   hand-over. The others wait on a condition variable, and a reader that is
 //!   done passes the role on to one of them.
-//! * **One writer, who never blocks.** Whoever holds the link's batch writes,
+//! * **One writer, who never blocks.** Whoever holds the link's [`Pen`] writes,
 //!   and takes along what others append meanwhile. What the socket does not
 //!   take at once is left to the keeper, which waits for room with `poll`. So
 //!   there is no thread that could be stuck in a write, and none that a ping
@@ -72,10 +72,10 @@ struct Link {
     generation: u64,
     since: Instant,
     /// Whoever takes it reads.
-    decoder: Option<Decoder>,
+    reader: Option<Box<Reader>>,
     writer: Writer,
-    /// Partly written, if the writer is blocked.
-    batch: Batch,
+    /// Whoever takes it writes.
+    pen: Option<Box<Pen>>,
     /// The keeper polls for input; else an application thread reads, or did
     /// so lately.
     covered: bool,
@@ -86,12 +86,37 @@ struct Link {
     read_timeout: Option<Duration>,
 }
 
+/// The reader's role on a link. A thread takes it along into a system call, and
+/// to move one pointer costs less than to move what is in it and to count
+/// another user of the socket.
+struct Reader {
+    socket: Arc<Socket>,
+    generation: u64,
+    decoder: Decoder,
+}
+
+/// The writer's role, likewise.
+struct Pen {
+    socket: Arc<Socket>,
+    generation: u64,
+    /// Partly written, if the writer is blocked.
+    batch: Batch,
+}
+
+impl Link {
+    /// What is left of the last batch; nothing is known of one that a thread
+    /// has in hand.
+    fn unwritten(&self) -> usize {
+        self.pen.as_ref().map_or(0, |pen| pen.batch.len())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writer {
     Idle,
     /// What was fed is left for the keeper, who was called.
     Left,
-    /// A thread has the batch in hand.
+    /// A thread has the pen in hand.
     Busy,
     /// The keeper goes on when the socket has room.
     Blocked,
@@ -273,28 +298,24 @@ impl Shared {
     }
 }
 
-/// A role, with the link that it is about.
-type Taken<T> = (Arc<Socket>, u64, T);
-
 /// Roles.
 impl State {
     fn current(&mut self, generation: u64) -> Option<&mut Link> {
         self.link.as_mut().filter(|link| link.generation == generation)
     }
 
-    fn take_decoder(&mut self, waiter: Waiter) -> Option<Taken<Decoder>> {
+    fn take_reader(&mut self, waiter: Waiter) -> Option<Box<Reader>> {
         let helps = waiter == Waiter::Receiver || self.session.has_answers();
         let link = self.link.as_mut().filter(|_| helps && self.session.may_read())?;
-        let decoder = link.decoder.take()?;
+        let reader = link.reader.take()?;
         link.covered = false;
         link.reads += 1;
-        Some((link.socket.clone(), link.generation, decoder))
+        Some(reader)
     }
 
-    fn take_decoder_if_covered(&mut self) -> Option<Taken<Decoder>> {
+    fn take_reader_if_covered(&mut self) -> Option<Box<Reader>> {
         let link = self.link.as_mut().filter(|link| link.covered && self.session.may_read())?;
-        let decoder = link.decoder.take()?;
-        Some((link.socket.clone(), link.generation, decoder))
+        link.reader.take()
     }
 
     /// Whether the system has to be told.
@@ -304,7 +325,8 @@ impl State {
             .is_some_and(|link| std::mem::replace(&mut link.read_timeout, timeout) != timeout)
     }
 
-    fn after_read(&mut self, generation: u64, mut decoder: Decoder, result: io::Result<usize>) {
+    fn after_read(&mut self, mut reader: Box<Reader>, result: io::Result<usize>) {
+        let generation = reader.generation;
         if self.current(generation).is_none() {
             return;
         }
@@ -318,9 +340,9 @@ impl State {
                 let now = sync::now();
                 self.clock = now;
                 self.heard = Some(now);
-                decoder.filled(n);
+                reader.decoder.filled(n);
                 self.session.heard(now);
-                if let Err(cause) = self.decode(generation, &mut decoder, now) {
+                if let Err(cause) = self.decode(generation, &mut reader.decoder, now) {
                     return self.lose(cause);
                 }
                 self.expect();
@@ -332,7 +354,7 @@ impl State {
             },
         }
         if let Some(link) = self.current(generation) {
-            link.decoder = Some(decoder);
+            link.reader = Some(reader);
         }
     }
 
@@ -347,33 +369,36 @@ impl State {
             match seen {
                 // Receivers learn of messages by their own rule.
                 Seen::Nothing | Seen::Item => {}
-                Seen::Acknowledged | Seen::Closed => self.news = true,
+                // Whoever waits, and does not read, has said so.
+                Seen::Acknowledged => self.news |= self.others > 0,
+                Seen::Closed => self.news = true,
                 Seen::Pong(id, round_trip) => self.event(Event::Heartbeat { id, round_trip }),
             }
         }
         Ok(())
     }
 
-    fn take_batch(&mut self) -> Option<Taken<Batch>> {
+    fn take_pen(&mut self) -> Option<Box<Pen>> {
         let link = self.link.as_mut()?;
         if !matches!(link.writer, Writer::Idle | Writer::Left) {
             return None;
         }
         link.writer = Writer::Idle;
-        if link.batch.is_empty() {
-            self.session.fill(&mut link.batch);
-            if link.batch.is_empty() {
+        let pen = link.pen.as_mut()?;
+        if pen.batch.is_empty() {
+            self.session.fill(&mut pen.batch);
+            if pen.batch.is_empty() {
                 return None;
             }
         }
         link.writer = Writer::Busy;
-        Some((link.socket.clone(), link.generation, std::mem::take(&mut link.batch)))
+        link.pen.take()
     }
 
-    fn after_write(&mut self, generation: u64, batch: Batch, result: io::Result<bool>) {
+    fn after_write(&mut self, pen: Box<Pen>, result: io::Result<bool>) {
         let reads = self.session.may_read();
-        let Some(link) = self.current(generation) else { return };
-        link.batch = batch;
+        let Some(link) = self.current(pen.generation) else { return };
+        link.pen = Some(pen);
         match result {
             Ok(true) => {
                 link.writer = Writer::Idle;
@@ -390,7 +415,7 @@ impl State {
                 // end behind it.
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset if reads => {
                     link.writer = Writer::Dead;
-                    link.covered |= link.decoder.is_some();
+                    link.covered |= link.reader.is_some();
                     self.call = true;
                 }
                 _ => {
@@ -416,7 +441,7 @@ impl State {
             _ if self.reporting => return false,
             Writer::Busy | Writer::Blocked => {}
             // A whole batch is worth a system call wherever it is made.
-            _ if self.session.has_urgent_output() => return false,
+            _ if self.session.fills_batch() => return false,
             Writer::Left => {}
             Writer::Idle if self.written < SINGLES => {
                 self.written += 1;
@@ -442,7 +467,7 @@ impl State {
     fn leave_rest_to_keeper(&mut self) {
         if let Some(link) = &mut self.link
             && link.writer == Writer::Idle
-            && (!link.batch.is_empty() || self.session.has_output())
+            && (link.unwritten() > 0 || self.session.has_output())
         {
             link.writer = Writer::Blocked;
             self.call = true;
@@ -455,8 +480,8 @@ impl State {
     /// Draws conclusions that need no clock.
     fn conclude(&mut self) {
         if let Some(link) = &self.link
-            && link.batch.is_empty()
             && link.writer == Writer::Idle
+            && link.unwritten() == 0
             && self.session.take_fin()
         {
             self.retired.push((link.socket.clone(), Farewell::StopWriting));
@@ -472,8 +497,8 @@ impl State {
         }
         if self.session.has_parted()
             && let Some(link) = &self.link
-            && link.batch.is_empty()
             && link.writer != Writer::Busy
+            && link.unwritten() == 0
         {
             self.lose(Cause::Eof);
         }
@@ -533,9 +558,9 @@ impl State {
             Cause::Silent(_) => Farewell::Reset,
             _ => Farewell::Shutdown,
         };
-        self.retired.push((link.socket, farewell));
+        self.retired.push((link.socket.clone(), farewell));
         // What a thread has in hand is written by now, or will not be.
-        let unwritten = if link.writer == Writer::Busy { 0 } else { link.batch.len() };
+        let unwritten = link.unwritten();
         let now = sync::now();
         let (progress, frame) = self.session.proof();
         let proof = Proof { progress, frame, uptime: now.saturating_duration_since(link.since) };
@@ -583,34 +608,38 @@ impl State {
     /// Whether [`Shared::settle`] has something to do: it need not be asked for
     /// each message of a stream.
     fn has_consequences(&self) -> bool {
-        self.has_urgent_consequences() || self.session.has_output()
+        self.session.has_output() || self.has_other_consequences()
     }
 
     /// The same, but a few messages that were fed may wait.
     fn has_urgent_consequences(&self) -> bool {
+        self.session.has_urgent_output() || self.has_other_consequences()
+    }
+
+    /// Other than that there is something to write.
+    fn has_other_consequences(&self) -> bool {
         self.news
             || self.call
             || self.receivers + self.others > 0
             || !self.retired.is_empty()
             || self.closing_until.is_some()
             || self.session.is_closing()
-            || self.link.as_ref().is_some_and(|link| !link.batch.is_empty())
+            || self.link.as_ref().is_some_and(|link| link.unwritten() > 0)
             || (self.session.owes_ack() && !self.ticking)
             || self.is_neglected()
-            || self.session.has_urgent_output()
     }
 
     /// Nobody reads, and the keeper does not know.
     fn is_neglected(&self) -> bool {
         let mut link = self.link.iter().filter(|_| !self.ticking);
-        link.any(|link| link.decoder.is_some() && !link.covered)
+        link.any(|link| link.reader.is_some() && !link.covered)
     }
 
     /// Whom the changes concern. A thread that is `leaving` passes the
     /// reader's role on.
     fn calls(&mut self, leaving: bool) -> Calls {
         let news = std::mem::take(&mut self.news);
-        let free = leaving && self.link.as_ref().is_some_and(|link| link.decoder.is_some());
+        let free = leaving && self.link.as_ref().is_some_and(|link| link.reader.is_some());
         if leaving && self.is_neglected() {
             self.start_ticking();
         }
@@ -673,7 +702,7 @@ impl State {
 
     /// Whoever reads is not to wait for the peer's answer.
     fn free_reader(&mut self) {
-        if let Some(link) = self.link.as_ref().filter(|link| link.decoder.is_none()) {
+        if let Some(link) = self.link.as_ref().filter(|link| link.reader.is_none()) {
             self.retired.push((link.socket.clone(), Farewell::StopReading));
         }
     }

@@ -3,10 +3,9 @@
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use super::{Farewell, Shared, State, Taken};
+use super::{Farewell, Reader, Shared, State};
 use crate::error::{Error, Result};
 use crate::net::Socket;
-use crate::proto::frame::Decoder;
 use crate::sync::{self, Arc, MutexGuard};
 
 /// How many batches a thread writes before it leaves the rest to the keeper:
@@ -50,8 +49,6 @@ impl Shared {
         }
         // What was sent in a row is to be answered now.
         state.written = 0;
-        // What the peer is to answer must have been written first.
-        state = self.settle_within(state);
         // The time as it was given spares a system call when the same is asked
         // for again and again.
         let (deadline, mut given) = match patience {
@@ -59,11 +56,15 @@ impl Shared {
             Patience::For(time) => (sync::after(time), Some(time)),
             Patience::Forever => (None, None),
         };
-        let mut looked = false;
+        let (mut looked, mut settled) = (false, false);
         loop {
-            if let Some(result) = ready(&mut state) {
-                self.settle(state);
-                return result;
+            // What the peer is to answer must have been written before it is waited for.
+            if !settled && state.has_consequences() {
+                state = self.settle_within(state);
+                if let Some(result) = ready(&mut state) {
+                    self.settle(state);
+                    return result;
+                }
             }
             let left = match patience {
                 Patience::None => Some(Duration::ZERO),
@@ -79,13 +80,19 @@ impl Shared {
                 });
             }
             looked = true;
-            state = match state.take_decoder(waiter) {
-                Some(taken) if no_time => self.read(state, taken, Some(Duration::ZERO)),
-                Some(taken) => self.read(state, taken, given.take().or(left)),
+            let reader = state.take_reader(waiter);
+            settled = reader.is_none();
+            state = match reader {
+                Some(reader) if no_time => self.read(state, reader, Some(Duration::ZERO)),
+                Some(reader) => self.read(state, reader, given.take().or(left)),
                 None if no_time => state,
                 None => self.sleep(state, waiter, deadline),
             };
             given = None;
+            if let Some(result) = ready(&mut state) {
+                self.settle(state);
+                return result;
+            }
         }
     }
 
@@ -115,7 +122,7 @@ impl Shared {
     fn read<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
-        (socket, generation, mut decoder): Taken<Decoder>,
+        mut reader: Box<Reader>,
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
         let blocking = timeout != Some(Duration::ZERO);
@@ -123,14 +130,15 @@ impl Shared {
         let timeout = timeout.map(|time| time.max(Duration::from_millis(1)));
         let set = blocking && state.set_read_timeout(timeout);
         drop(state);
+        let Reader { socket, decoder, .. } = &mut *reader;
         let set = if set { socket.set_read_timeout(timeout) } else { Ok(()) };
         let result = set.and_then(|()| match blocking {
             true => socket.read(decoder.space()),
             false => socket.try_read(decoder.space()),
         });
         let mut state = self.lock();
-        state.after_read(generation, decoder, result);
-        self.settle_within(state)
+        state.after_read(reader, result);
+        state
     }
 }
 
@@ -147,7 +155,7 @@ impl Shared {
     pub(crate) fn post(&self, mut state: MutexGuard<'_, State>) {
         match state.gathers() {
             true => self.leave(state),
-            false => self.settle(state),
+            false => self.leave(self.flush(state)),
         }
     }
 
@@ -179,12 +187,15 @@ impl Shared {
     /// released meanwhile.
     fn flush<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.conclude();
-        for _ in 0..BATCHES {
-            let Some((socket, generation, mut batch)) = state.take_batch() else { break };
+        for written in 0..BATCHES {
+            if written > 0 && !state.session.has_output() {
+                return state;
+            }
+            let Some(mut pen) = state.take_pen() else { break };
             drop(state);
-            let result = socket.write(&mut batch);
+            let result = pen.socket.write(&mut pen.batch);
             state = self.lock();
-            state.after_write(generation, batch, result);
+            state.after_write(pen, result);
             state.conclude();
         }
         state.leave_rest_to_keeper();
