@@ -21,6 +21,7 @@ use crate::proto::session::Session;
 use crate::proto::talk::Talk;
 use crate::protocol::Protocol;
 use crate::retry::Budget;
+use crate::stream::Stream;
 use crate::sync::{self, Arc};
 
 /// A long-lived connection that carries messages both ways and survives the
@@ -544,6 +545,27 @@ impl Connection {
     /// ```
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { connection: Some(self) }
+    }
+
+    /// The connection as a stream of bytes: `Read`, `BufRead` and `Write`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.stream().write_all(b"a file")?;
+    /// client.finish()?;
+    /// let mut file = String::new();
+    /// server.stream().read_to_string(&mut file)?;
+    /// assert_eq!(file, "a file");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stream(&self) -> Stream<'_> {
+        Stream::new(self)
     }
 
     fn receive(&self, patience: Patience) -> Result<Option<Bytes>> {

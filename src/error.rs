@@ -175,6 +175,23 @@ impl From<io::Error> for Error {
     }
 }
 
+/// For code that knows only `io`. The [`Error`] is what it wraps.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match &error {
+            Error::TimedOut => io::ErrorKind::TimedOut,
+            Error::WouldBlock => io::ErrorKind::WouldBlock,
+            Error::TooLarge { .. } | Error::Config(_) => io::ErrorKind::InvalidInput,
+            Error::Finished => io::ErrorKind::BrokenPipe,
+            Error::Io(inner) => inner.kind(),
+            Error::GaveUp { .. } => io::ErrorKind::ConnectionAborted,
+            Error::PeerClosed { .. } => io::ErrorKind::ConnectionReset,
+            Error::Closed { .. } => io::ErrorKind::NotConnected,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
 /// Why a link was lost, or could not be made.
 ///
 /// # Examples

@@ -17,6 +17,9 @@
 //! open. A server whose handler simply returns from its loop on `Ok(None)` and
 //! closes is right.
 //!
+//! Code that reads and writes bytes, not messages, is given
+//! [`stream`](Connection::stream).
+//!
 //! ## Threads
 //!
 //! All methods take `&self`; share a `Connection` in an `Arc` or a scope.
@@ -140,6 +143,7 @@ mod net;
 mod proto;
 mod protocol;
 mod retry;
+mod stream;
 mod sync;
 mod waker;
 
@@ -156,6 +160,7 @@ pub use event::Event;
 pub use listener::{Accepted, Listener};
 pub use protocol::{Plain, Protocol};
 pub use retry::RetryPolicy;
+pub use stream::Stream;
 
 /// What goes over the wire.
 pub mod wire {

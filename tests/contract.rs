@@ -1,6 +1,6 @@
 //! What the documentation promises, in situations in which it was once not kept.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -166,4 +166,58 @@ fn close_returns_once_the_server_has_said_that_the_session_ended() {
     link.read_exact(&mut [0; HELLO]).unwrap();
     link.write_all(&[0x08, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
     within(LONG, move || closed.join().unwrap()).unwrap();
+}
+
+#[test]
+fn a_stream_splits_what_is_too_large_and_ends_with_the_peer() {
+    let listener = Connection::builder().max_message(1000).bind("127.0.0.1:0").unwrap();
+    let (client, server) = pair(&listener);
+    let bytes: Vec<u8> = (0..10_500).map(|n| n as u8).collect();
+    client.send(b"").unwrap();
+    let sent = bytes.clone();
+    let read = within(LONG, move || {
+        client.stream().write_all(&sent).unwrap();
+        client.finish().unwrap();
+        let mut read = Vec::new();
+        // An empty message came first, and is not the end.
+        server.stream().read_to_end(&mut read).unwrap();
+        assert_eq!(server.stream().read(&mut [0]).unwrap(), 0);
+        assert_eq!(server.stats().messages_received, 12);
+        read
+    });
+    assert_eq!(read, bytes);
+}
+
+#[test]
+fn a_message_that_a_stream_has_read_in_part_is_not_acknowledged() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let (client, server) = pair(&listener);
+    client.send(b"abcdef").unwrap();
+    let mut stream = server.stream();
+    let mut half = [0; 3];
+    for expected in [b"abc", b"def"] {
+        stream.read_exact(&mut half).unwrap();
+        assert_eq!(&half, expected);
+        let result = client.sync(Duration::from_millis(150));
+        assert!(matches!(result, Err(Error::TimedOut)), "{expected:?}: {result:?}");
+    }
+    client.send(b"g").unwrap();
+    assert_eq!(stream.fill_buf().unwrap(), b"g");
+    let more = server.try_recv();
+    assert!(matches!(more, Err(Error::WouldBlock)), "{more:?}");
+    client.sync(LONG).unwrap();
+}
+
+#[test]
+fn a_stream_gives_errors_that_code_for_sockets_knows() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let (client, server) = pair(&listener);
+    client.finish().unwrap();
+    let kind = |result: io::Result<usize>| result.unwrap_err().kind();
+    assert_eq!(kind(client.stream().write(b"more")), io::ErrorKind::BrokenPipe);
+    server.abort();
+    let error = within(LONG, move || client.stream().read(&mut [0; 8]).unwrap_err());
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
+    assert!(matches!(inner, Some(Error::PeerClosed { .. })), "{inner:?}");
 }
