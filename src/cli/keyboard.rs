@@ -25,8 +25,9 @@ use super::terminal::{self, Prompter};
 
 /// How many lines may wait to be taken.
 const QUEUE: usize = 1024;
-/// How often it is tried to hand over lines that found no room.
-const RETRY: Duration = Duration::from_millis(20);
+/// How often it is tried to hand over lines that found no room, and to draw on
+/// a terminal that was stopped.
+const RETRY: Duration = Duration::from_millis(50);
 /// How long Ctrl-Z may take to stop the process; nobody may be there to
 /// continue it, and then it does not.
 const STOPPING: Duration = Duration::from_millis(200);
@@ -101,9 +102,14 @@ impl Keyboard {
         let mut bytes = [0; 4096];
         loop {
             // Before they are handed over: an answer comes below its question.
-            let search = self.editor.search().map(|term| format!("search: {term}> "));
-            let changes = terminal::show_line(&above, self.editor.line(), search);
-            above.clear();
+            let changes = if terminal::takes_output(Duration::ZERO) {
+                let search = self.editor.search().map(|term| format!("search: {term}> "));
+                let changes = terminal::show_line(&above, self.editor.line(), search);
+                above.clear();
+                changes
+            } else {
+                Some(RETRY)
+            };
             if terminal::is_closed() || !self.hand_over() {
                 break;
             }
@@ -112,7 +118,7 @@ impl Keyboard {
             }
             match rustix::io::read(io::stdin(), &mut bytes) {
                 Ok(0) => self.waiting.push_back(Typed::End),
-                Ok(count) => above = self.type_in(&bytes[..count]),
+                Ok(count) => above += &self.type_in(&bytes[..count]),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 Err(error) => self.waiting.push_back(Typed::Failed(error.into())),
             }

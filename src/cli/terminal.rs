@@ -287,7 +287,7 @@ pub fn close() {
 /// restores the mode.
 fn give_back(words: Option<String>) {
     if let Some(words) = words
-        && takes_output()
+        && takes_output(PATIENCE)
     {
         to_terminal(&words);
         if MODE.get().is_some() {
@@ -305,10 +305,11 @@ pub(super) fn restore_mode() {
     }
 }
 
-/// Whether the terminal is not stopped (Ctrl-S), or not for long.
-fn takes_output() -> bool {
+/// Whether the terminal takes output: not if it was stopped (Ctrl-S), and goes
+/// on no sooner.
+pub(super) fn takes_output(patience: Duration) -> bool {
     let stderr = io::stderr();
-    let patience = Timespec::try_from(PATIENCE).ok();
+    let patience = Timespec::try_from(patience).ok();
     let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
     poll(&mut fds, patience.as_ref()).is_ok_and(|ready| ready > 0)
 }

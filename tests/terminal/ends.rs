@@ -104,6 +104,8 @@ fn told_to_terminate_while_the_terminal_is_stopped() {
     let server = Server::start(&[]);
     let mut window = Window::client(&server.port, &[]);
     window.types("\x13");
+    // Whoever draws what is typed now must not wait for it.
+    window.types("typed");
     window.signal("TERM");
     assert_eq!(window.ends(), 128 + 15);
 }

@@ -4,18 +4,28 @@ use std::sync::Arc;
 
 use crate::port::Reserved;
 use crate::process::{Server, Stdout};
+use crate::wait::until;
 use crate::window::Window;
 
-const SLOW: [&str; 4] = ["--retry-delay", "3s", "--retries", "3"];
+const SLOW: [&str; 4] = ["--retry-delay", "4s", "--retries", "3"];
 
 #[test]
 fn the_prompt_counts_down_and_what_is_typed_meanwhile_is_sent() {
     let mut server = Server::start(&[]);
     let window = Window::client(&server.port, &SLOW);
     window.types("half");
+    window.ends_with(&["up> half"]);
     server.process.kill();
-    window.ends_with(&["reconnecting 2 of 3 in 2s> half"]);
-    window.ends_with(&["reconnecting 2 of 3 in 1s> half"]);
+    let seconds = || -> Option<u32> {
+        let last = window.rows().pop()?;
+        last.strip_prefix("reconnecting 2 of 3 in ")?.strip_suffix("s> half")?.parse().ok()
+    };
+    let mut first = None;
+    until("seconds", || {
+        first = seconds();
+        first.is_some()
+    });
+    until("fewer seconds", || seconds() < first && seconds().is_some());
     window.types(" a line\r");
     window.shows_rows("a new prompt", |rows| {
         rows.last().is_some_and(|row| row.starts_with("reconnecting") && row.ends_with('>'))
@@ -36,6 +46,7 @@ fn a_link_that_is_gone() {
     let mut server = Server::start(&[]);
     let mut window = Window::client(&server.port, &["--retry-delay", "100ms", "--retries", "2"]);
     window.types("nobody will read this");
+    window.ends_with(&["up> nobody will read this"]);
     server.process.kill();
     assert_eq!(window.closes(), 1);
     window.ends_with(&["gone> nobody will read this"]);
