@@ -101,8 +101,10 @@ impl Keyboard {
         let mut above = String::new();
         let mut bytes = [0; 4096];
         loop {
-            // Before they are handed over: an answer comes below its question.
-            let changes = if terminal::takes_output(Duration::ZERO) {
+            // Lines are shown before they are handed over: an answer comes below
+            // its question.
+            let draws = terminal::takes_output(Duration::ZERO);
+            let changes = if draws {
                 let search = self.editor.search().map(|term| format!("search: {term}> "));
                 let changes = terminal::show_line(&above, self.editor.line(), search);
                 above.clear();
@@ -110,7 +112,7 @@ impl Keyboard {
             } else {
                 Some(RETRY)
             };
-            if terminal::is_closed() || !self.hand_over() {
+            if terminal::is_closed() || (draws && !self.hand_over()) {
                 break;
             }
             if !self.wait(changes) || terminal::is_closed() {
