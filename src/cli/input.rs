@@ -65,6 +65,9 @@ impl Input {
 
     /// How many lines were typed and wait, if the connection has sent so many.
     pub fn waiting(&self, sent: u64) -> u64 {
+        if self.is_all_read() {
+            return 0;
+        }
         let done = sent + self.refusals.load(Ordering::SeqCst);
         keyboard::typed().saturating_sub(done)
     }

@@ -162,9 +162,9 @@ impl Keyboard {
                     let before = (key == Key::Enter).then(|| self.editor.line().0.to_string());
                     let Some(entered) = self.editor.press(key) else { continue };
                     if let Some(line) = before {
+                        TYPED.fetch_add(1, Ordering::SeqCst);
                         above.push_str(&terminal::left_behind(&line));
                     }
-                    TYPED.fetch_add(1, Ordering::SeqCst);
                     self.waiting.push_back(match entered {
                         Entered::Line(line) => Typed::Line((line + "\n").into_bytes()),
                         Entered::TooLong(size) => Typed::TooLong(size + 1),

@@ -40,6 +40,17 @@ fn the_end_of_input_is_not_the_end_of_replies() {
 }
 
 #[test]
+fn ctrl_c_after_the_end_of_input() {
+    let server = Server::start(&["--chat"]);
+    let mut window = Window::client(&server.port, &[]);
+    window.types("question\r\x04");
+    window.shows("waiting for the other side to end");
+    window.types("\x03");
+    assert_eq!(window.closes(), 130);
+    window.shows("interrupted, 0 messages not acknowledged");
+}
+
+#[test]
 fn ctrl_c_counts_what_was_not_delivered() {
     let mut server = Server::start(&[]);
     let mut window = Window::client(&server.port, &["--retries", "forever"]);

@@ -1,5 +1,5 @@
 //! The programs in a real terminal: what is typed there, and what its screen
-//! shows.
+//! shows. `setsid` (of util-linux) makes it theirs; one test needs bash.
 #![cfg(feature = "cli")]
 
 use std::time::Duration;
