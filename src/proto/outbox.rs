@@ -32,8 +32,9 @@ pub(crate) fn frames_cost(bytes: usize, items: u64) -> usize {
 const TAIL: usize = if cfg!(any(test, fuzzing)) { 4 * 1024 } else { 64 * 1024 };
 /// The tail's first buffer.
 const SMALL_TAIL: usize = 1024;
-/// Buffers that have served are kept for the next messages, as long as they are
-/// together no larger than this, nor than what was just acknowledged of.
+/// Buffers that have served are kept for the next messages: one, so that a steady
+/// exchange allocates nothing, and more as long as they are together no larger than
+/// this, nor than what was just acknowledged of.
 const SPARE: usize = 8 * TAIL;
 /// An owned body of at least this size is kept as it is instead of being copied.
 const KEEP: usize = TAIL / 16;
@@ -195,8 +196,8 @@ impl Outbox {
         self.cost += cost(body.len());
     }
 
-    /// Makes room in the tail's buffer: in place once what was sealed off it
-    /// has been acknowledged, so that a steady exchange allocates nothing.
+    /// Makes room in the tail's buffer: in place if what was sealed off it has
+    /// been acknowledged.
     fn reserve(&mut self, len: usize) {
         if self.tail.capacity() - self.tail.len() >= len || self.tail.try_reclaim(len) {
             return;
@@ -205,7 +206,11 @@ impl Outbox {
         let room = if self.cost > SMALL_TAIL / 2 { TAIL } else { SMALL_TAIL };
         self.tail = match self.spare.iter().rposition(|spare| spare.capacity() >= len) {
             Some(index) => self.spare.swap_remove(index),
-            None => BytesMut::with_capacity(room.max(len)),
+            None => {
+                // It gives up its place to a larger one.
+                self.spare.retain(|spare| spare.capacity() >= TAIL);
+                BytesMut::with_capacity(room.max(len))
+            }
         };
     }
 
@@ -218,7 +223,9 @@ impl Outbox {
             // Its beginning belonged to segments that are gone as well; it counts
             // as a whole.
             let _ = buffer.try_reclaim(buffer.capacity() + 1);
-            if buffer.capacity() >= TAIL && kept + buffer.capacity() <= cost.min(SPARE) {
+            let is_more = kept > 0 || buffer.capacity() > TAIL;
+            if !is_more || buffer.capacity() >= TAIL && kept + buffer.capacity() <= cost.min(SPARE)
+            {
                 self.spare.push(buffer);
             }
         }
