@@ -145,6 +145,8 @@ mod protocol;
 mod retry;
 mod stream;
 mod sync;
+#[cfg(all(test, not(shuttle)))]
+mod tally;
 mod waker;
 
 #[cfg(any(test, fuzzing))]

@@ -15,6 +15,8 @@ use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 use crate::proto::session::Batch;
 use crate::sync::now;
+#[cfg(test)]
+use crate::tally;
 
 /// Without heartbeats, the kernel looks after the peer: it gives up when nothing
 /// was acknowledged for this long, and has asked after a third of it.
@@ -140,11 +142,15 @@ impl Socket {
     /// Blocks until there are bytes, at most for the time set with
     /// [`Socket::set_read_timeout`]; 0 is the end.
     pub(crate) fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        tally::count(|tally| tally.reads += 1);
         Ok(rustix::net::recv(self, space, RecvFlags::empty())?.0)
     }
 
     /// Reads what is there.
     pub(crate) fn try_read(&self, space: &mut [u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        tally::count(|tally| tally.reads += 1);
         Ok(rustix::net::recv(self, space, RecvFlags::DONTWAIT)?.0)
     }
 
@@ -157,11 +163,15 @@ impl Socket {
 
     /// Whether there is something to read, be it the end or an error.
     pub(crate) fn has_queued(&self) -> bool {
+        #[cfg(test)]
+        tally::count(|tally| tally.other_calls += 1);
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
         !matches!(rustix::net::recv(self, &mut [0; 1], flags), Err(Errno::AGAIN | Errno::INTR))
     }
 
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        #[cfg(test)]
+        tally::count(|tally| tally.other_calls += 1);
         self.0.set_read_timeout(timeout)
     }
 
@@ -169,6 +179,8 @@ impl Socket {
     /// blocking and without SIGPIPE. Returns whether all of it was written.
     pub(crate) fn write(&self, batch: &mut Batch) -> io::Result<bool> {
         while !batch.is_empty() {
+            #[cfg(test)]
+            tally::count(|tally| tally.writes += 1);
             let sent = match batch.single() {
                 Some(bytes) => rustix::net::send(self, bytes, FLAGS),
                 None => self.write_slices(batch),
@@ -236,6 +248,8 @@ impl Pipe {
     }
 
     pub(crate) fn signal(&self) {
+        #[cfg(test)]
+        tally::count(|tally| tally.other_calls += 1);
         // A full pipe is a signal as well.
         let _ = (&self.theirs).write(&[0]);
     }

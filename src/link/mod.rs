@@ -31,6 +31,8 @@
 //!   has to go on, and calls the keeper.
 
 mod care;
+#[cfg(all(test, not(shuttle)))]
+mod counts;
 mod wait;
 
 pub(crate) use care::Visit;
@@ -231,6 +233,8 @@ impl Summons {
     }
 
     fn call(&self, id: u64) {
+        #[cfg(all(test, not(shuttle)))]
+        crate::tally::count(|tally| tally.summons += 1);
         self.calls.lock().push(id);
         self.waker.wake();
     }
@@ -286,6 +290,8 @@ impl Shared {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        #[cfg(all(test, not(shuttle)))]
+        crate::tally::count(|tally| tally.locks += 1);
         self.state.lock()
     }
 

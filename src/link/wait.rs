@@ -203,6 +203,11 @@ impl Shared {
     }
 
     fn carry_out(&self, calls: Calls) {
+        #[cfg(all(test, not(shuttle)))]
+        crate::tally::count(|tally| {
+            let woken = [calls.receivers, calls.others].into_iter().filter(|w| *w != Wake::None);
+            tally.notices += woken.count() as u64;
+        });
         match calls.receivers {
             Wake::None => {}
             Wake::One => self.readable.notify_one(),

@@ -1,0 +1,146 @@
+//! What a message costs: system calls, locks and wake-ups, over real sockets.
+//!
+//! One thread has both ends, and nobody keeps them, so that the counts are exact.
+
+use std::time::Duration;
+
+use super::{Shared, Summons};
+use crate::config::Builder;
+use crate::connection::Connection;
+use crate::net::{self, Interest, Socket};
+use crate::proto::frame::{Decoder, Frame};
+use crate::proto::handshake::{Limits, Token};
+use crate::proto::session::{Session, Welcomed};
+use crate::sync::{self, Arc};
+use crate::tally::{self, Tally};
+
+const LIMITS: Limits = Limits { window: 100_000, max_message: 10_000 };
+const TRIPS: u64 = 100;
+
+/// One end. The keeper has looked after it once, and is not there any more.
+struct End {
+    connection: Connection,
+    shared: Arc<Shared>,
+    summons: Arc<Summons>,
+}
+
+impl End {
+    fn new(session: Session, socket: Socket) -> End {
+        let summons = Arc::new(Summons::new().unwrap());
+        let addr = socket.local_addr().unwrap();
+        let shared = Shared::new(&Builder::default(), session, addr, 1, summons.clone(), None);
+        let shared = Arc::new(shared);
+        shared.install(shared.lock(), socket, Decoder::new(), addr, Welcomed::Created);
+        shared.visit(None);
+        summons.answer();
+        End { connection: Connection::new(shared.clone()), shared, summons }
+    }
+}
+
+fn ends() -> [End; 2] {
+    let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let near = Socket::connect(listener.local_addr().unwrap()).unwrap();
+    let readable = Interest { read: true, write: false };
+    net::poll(&mut [net::poll_fd(&listener, readable)], None);
+    let (far, _) = listener.accept().unwrap();
+    near.connected().unwrap();
+    let now = sync::now();
+    let mut client = Session::client(Token([0; 16]), LIMITS, None, 3, now);
+    let server = Session::server(&client.hello(), 1, LIMITS, None, 3, now);
+    let far = End::new(server, far);
+    let mut decoder = Decoder::new();
+    let welcome = loop {
+        let n = near.read(decoder.space()).unwrap();
+        decoder.filled(n);
+        match decoder.next().unwrap() {
+            Some(Frame::Welcome(welcome)) => break welcome,
+            other => assert_eq!(other, None),
+        }
+    };
+    assert_eq!(client.welcomed(&welcome, now), Ok(Welcomed::Created));
+    [End::new(client, near), far]
+}
+
+/// What it takes in the steady state; buffers have grown before.
+fn tally(ends: &[End; 2], trip: impl Fn()) -> Tally {
+    (0..TRIPS).for_each(|_| trip());
+    tally::take();
+    (0..TRIPS).for_each(|_| trip());
+    let tally = tally::take();
+    for End { summons, .. } in ends {
+        assert_eq!(summons.answer(), [0; 0], "the keeper has nothing to do with it");
+    }
+    tally
+}
+
+#[test]
+fn a_message_takes_a_write_a_read_and_two_locks_on_either_side() {
+    for size in [0, 64, 3000] {
+        let message = vec![0; size];
+        let ends = ends();
+        let [near, far] = [&ends[0].connection, &ends[1].connection];
+        let tally = tally(&ends, || {
+            near.send(&message).unwrap();
+            let request = far.recv().unwrap().unwrap();
+            far.send(&request).unwrap();
+            assert_eq!(near.recv().unwrap().unwrap(), message);
+        });
+        let expected = Tally { writes: 2, reads: 2, locks: 8, ..Tally::default() };
+        assert_eq!(tally, expected.times(TRIPS), "{size}");
+    }
+}
+
+/// Else each message costs whoever waits for it a call that finds nothing.
+#[test]
+fn a_thread_that_waits_reads_once_for_each_message() {
+    let [near, far] = ends();
+    std::thread::scope(|scope| {
+        let echo = scope.spawn(|| {
+            for _ in 0..TRIPS {
+                let request = far.connection.recv().unwrap().unwrap();
+                far.connection.send(&request).unwrap();
+            }
+            tally::take()
+        });
+        for _ in 0..TRIPS {
+            while far.shared.lock().link.as_ref().unwrap().reader.is_some() {
+                std::thread::yield_now();
+            }
+            near.connection.send(b"request").unwrap();
+            near.connection.recv().unwrap().unwrap();
+        }
+        let expected = Tally { writes: 1, reads: 1, locks: 4, ..Tally::default() };
+        assert_eq!(echo.join().unwrap(), expected.times(TRIPS));
+    });
+}
+
+#[test]
+fn a_time_that_stays_the_same_is_set_once() {
+    let ends = ends();
+    let [near, far] = [&ends[0].connection, &ends[1].connection];
+    let tally = tally(&ends, || {
+        near.send(b"request").unwrap();
+        let request = far.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+        far.send(&request).unwrap();
+        near.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
+    });
+    assert_eq!((tally.writes, tally.reads, tally.other_calls), (2 * TRIPS, 2 * TRIPS, 0));
+}
+
+#[test]
+fn a_batch_takes_one_write_and_one_read_and_each_message_one_lock() {
+    const BATCH: u64 = 5;
+    let ends = ends();
+    let [near, far] = [&ends[0].connection, &ends[1].connection];
+    let tally = tally(&ends, || {
+        (0..BATCH).for_each(|_| near.feed(&[0; 64]).unwrap());
+        near.flush().unwrap();
+        (0..BATCH).for_each(|_| assert_eq!(far.recv().unwrap().unwrap().len(), 64));
+        far.send(b"all").unwrap();
+        near.recv().unwrap().unwrap();
+    });
+    // Two for the flush, another for the first message, which is waited for; and the answer.
+    let locks = 2 * BATCH + 2 + 1 + 4;
+    let expected = Tally { writes: 2, reads: 2, locks, ..Tally::default() };
+    assert_eq!(tally, expected.times(TRIPS));
+}

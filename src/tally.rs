@@ -1,0 +1,44 @@
+//! What a thread asks of the system and of other threads, counted in tests.
+
+use std::cell::Cell;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Calls that read from a socket, those that write, and all others.
+    pub(crate) reads: u64,
+    pub(crate) writes: u64,
+    pub(crate) other_calls: u64,
+    /// How often a connection's state was locked.
+    pub(crate) locks: u64,
+    /// Wake-ups of waiting threads, and of the keeper.
+    pub(crate) notices: u64,
+    pub(crate) summons: u64,
+}
+
+impl Tally {
+    pub(crate) fn times(self, n: u64) -> Tally {
+        Tally {
+            reads: self.reads * n,
+            writes: self.writes * n,
+            other_calls: self.other_calls * n,
+            locks: self.locks * n,
+            notices: self.notices * n,
+            summons: self.summons * n,
+        }
+    }
+}
+
+thread_local! {
+    static TALLY: Cell<Tally> = Cell::default();
+}
+
+pub(crate) fn count(what: impl FnOnce(&mut Tally)) {
+    let mut tally = TALLY.get();
+    what(&mut tally);
+    TALLY.set(tally);
+}
+
+/// What this thread has counted since the last time.
+pub(crate) fn take() -> Tally {
+    TALLY.take()
+}
