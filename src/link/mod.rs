@@ -669,14 +669,18 @@ impl State {
 /// The application's view.
 impl State {
     /// Fails if the connection is over.
+    #[inline]
     pub(crate) fn check(&self) -> Result<()> {
-        let Some(ending) = &self.ending else { return Ok(()) };
+        self.ending.as_ref().map_or(Ok(()), |ending| Err(self.error(ending)))
+    }
+
+    fn error(&self, ending: &Ending) -> Error {
         let unacknowledged = self.session.unacknowledged();
-        Err(match ending {
+        match ending {
             Ending::GaveUp(cause) => Error::GaveUp { unacknowledged, cause: cause.clone() },
             Ending::PeerClosed => Error::PeerClosed { unacknowledged },
             Ending::Closed => Error::Closed { unacknowledged },
-        })
+        }
     }
 
     /// `close` begins: no more sends, no more messages.

@@ -145,8 +145,9 @@ impl CloseCode {
 }
 
 pub(crate) fn put_header(out: &mut impl BufMut, kind: u8, len: usize) {
-    out.put_u8(kind);
-    out.put_u32(u32::try_from(len).expect("bodies are limited to less than 4 GiB"));
+    let len = u32::try_from(len).expect("bodies are limited to less than 4 GiB");
+    let [a, b, c, d] = len.to_be_bytes();
+    out.put_slice(&[kind, a, b, c, d]);
 }
 
 impl Frame {
