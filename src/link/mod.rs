@@ -618,6 +618,7 @@ impl State {
     }
 
     /// The same, but a few messages that were fed may wait.
+    #[inline]
     fn has_urgent_consequences(&self) -> bool {
         self.session.has_urgent_output() || self.has_other_consequences()
     }

@@ -129,6 +129,7 @@ impl Inbox {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn take(&mut self) -> Option<Item> {
         if self.over {
             return Some(Item::End);

@@ -755,6 +755,7 @@ impl Session {
     }
 
     /// The same, but messages may wait until they fill a batch.
+    #[inline]
     pub(crate) fn has_urgent_output(&self) -> bool {
         self.state == State::Up
             && (self.welcome_due
