@@ -1,7 +1,11 @@
 //! How long a well-behaved client's message and its echo take while somebody
 //! attacks the server, as a multiple of what they take in quiet.
 //!
-//!     cargo bench --bench siege [NAME OF AN ATTACK]...
+//!     cargo bench --bench siege [-- [ROUNDS] [NAME OF AN ATTACK]...]
+//!
+//! Without a number it makes few rounds, at the steady rate only, so that all
+//! benchmarks together take less than three minutes. A figure to be trusted
+//! takes 21.
 //!
 //! The server is the real program. Windows with and without attack alternate,
 //! so that a machine that is busy with other things is so for both; each ratio
@@ -56,12 +60,16 @@ fn main() -> ExitCode {
     let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
     // Who tests only wants to know that it runs.
     let test = !has("--bench") || has("--test");
-    let names: Vec<&String> = args[1..].iter().filter(|arg| !arg.starts_with("--")).collect();
+    let words = args[1..].iter().filter(|arg| !arg.starts_with("--"));
+    let (numbers, names): (Vec<&String>, Vec<&String>) =
+        words.partition(|word| word.parse::<usize>().is_ok());
     let wanted = |attack: &Attack| {
         names.is_empty() || names.iter().any(|name| attack.name.contains(&name[..]))
     };
-    let (rounds, window) = if test { (1, 5) } else { (21, 60) };
+    let asked = numbers.first().and_then(|number| number.parse().ok());
+    let (rounds, window) = if test { (1, 5) } else { (asked.unwrap_or(5).max(1), 60) };
     let window = Duration::from_millis(window);
+    let rates = if test || asked.is_some() { &[Some(RATE), None][..] } else { &[Some(RATE)] };
     allow_crowd();
     println!(
         "{rounds} pairs of windows of {window:?} each, without and with an attack: the attack,"
@@ -74,7 +82,7 @@ fn main() -> ExitCode {
     let cores = cores();
     let mut bad = 0;
     for attack in ATTACKS.iter().filter(|attack| wanted(attack)) {
-        for rate in [Some(RATE), None] {
+        for rate in rates.iter().copied() {
             let figures = measure(attack, rate, rounds, window, &cores);
             println!("{:26} {figures} {}", attack.name, attack.step);
             bad += u32::from(!test && rate.is_some() && figures.ratio() > LIMIT);
