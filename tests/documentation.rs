@@ -5,8 +5,17 @@ use std::fs;
 use std::path::Path;
 
 /// Files in which public items are.
-const FACES: [&str; 8] =
-    ["config", "connection", "error", "event", "listener", "protocol", "retry", "stream"];
+const FACES: [&str; 9] = [
+    "config",
+    "connection",
+    "connection/many",
+    "error",
+    "event",
+    "listener",
+    "protocol",
+    "retry",
+    "stream",
+];
 
 /// The sections of the README that begin the crate page, in its order there.
 const SECTIONS: [&str; 6] = [

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use longlink::{
     Accepted, Builder, Bytes, Cause, Connection, Error, Event, Heartbeat, Host, Incoming, Listener,
-    Plain, Protocol, Rejection, Result, RetryPolicy, Stats, ToHosts,
+    Plain, Protocol, Rejection, Result, RetryPolicy, Stats, Stream, ToHosts,
 };
 
 #[test]
@@ -29,13 +29,16 @@ fn signatures() {
     let _: fn(&Connection, &[u8], Duration) -> Result<()> = Connection::send_timeout;
     let _: fn(&Connection, &[u8]) -> Result<()> = Connection::feed;
     let _: fn(&Connection, Bytes) -> Result<()> = Connection::feed_bytes;
+    let _: fn(&Connection, &[Bytes]) -> Result<usize> = Connection::feed_many;
     let _: fn(&Connection) -> Result<()> = Connection::flush;
     let _: fn(&Connection, Duration) -> Result<()> = Connection::sync;
     let _: fn(&Connection) -> Result<()> = Connection::finish;
     let _: fn(&Connection) -> Result<Option<Bytes>> = Connection::recv;
     let _: fn(&Connection, Duration) -> Result<Option<Bytes>> = Connection::recv_timeout;
     let _: fn(&Connection) -> Result<Option<Bytes>> = Connection::try_recv;
+    let _: fn(&Connection, &mut Vec<Bytes>, usize) -> Result<usize> = Connection::recv_many;
     let _: for<'a> fn(&'a Connection) -> Incoming<'a> = Connection::incoming;
+    let _: for<'a> fn(&'a Connection) -> Stream<'a> = Connection::stream;
     let _: fn(&Connection) -> Result<()> = Connection::close;
     let _: fn(&Connection) = Connection::abort;
     let _: fn(&Connection) -> Vec<Bytes> = Connection::take_unacknowledged;
