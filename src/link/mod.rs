@@ -36,7 +36,7 @@ mod counts;
 mod wait;
 
 pub(crate) use care::Visit;
-use wait::{Calls, Wake};
+use wait::{Calls, Waiters, Wake};
 pub(crate) use wait::{Patience, Waiter};
 
 use std::collections::VecDeque;
@@ -174,8 +174,8 @@ pub(crate) struct State {
     /// Nobody holds the connection any more.
     forsaken: bool,
     /// Threads that wait on [`Shared::readable`] and [`Shared::progress`].
-    receivers: usize,
-    others: usize,
+    receivers: Waiters,
+    others: Waiters,
     /// Something changed that `progress` is about.
     news: bool,
     /// The keeper has to look.
@@ -261,8 +261,8 @@ impl Shared {
             abandoned: false,
             over: false,
             forsaken: false,
-            receivers: 0,
-            others: 0,
+            receivers: Waiters::default(),
+            others: Waiters::default(),
             news: false,
             call: false,
             called: false,
@@ -376,7 +376,7 @@ impl State {
                 // Receivers learn of messages by their own rule.
                 Seen::Nothing | Seen::Item => {}
                 // Whoever waits, and does not read, has said so.
-                Seen::Acknowledged => self.news |= self.others > 0,
+                Seen::Acknowledged => self.news |= self.others.are_asleep(),
                 Seen::Closed => self.news = true,
                 Seen::Pong(id, round_trip) => self.event(Event::Heartbeat { id, round_trip }),
             }
@@ -627,7 +627,8 @@ impl State {
     fn has_other_consequences(&self) -> bool {
         self.news
             || self.call
-            || self.receivers + self.others > 0
+            || self.receivers.are_asleep()
+            || self.others.are_asleep()
             || !self.retired.is_empty()
             || self.closing_until.is_some()
             || self.session.is_closing()
@@ -650,16 +651,14 @@ impl State {
         if leaving && self.is_neglected() {
             self.start_ticking();
         }
-        let receivers = match self.receivers {
-            0 => Wake::None,
-            _ if news && self.ending.is_some() => Wake::All,
-            _ if free || self.session.has_item() => Wake::One,
+        let receivers = match () {
+            _ if news && self.ending.is_some() => self.receivers.call_all(),
+            _ if free || self.session.has_item() => self.receivers.call_one(),
             _ => Wake::None,
         };
-        let others = match self.others {
-            0 => Wake::None,
-            _ if news => Wake::All,
-            _ if free && receivers == Wake::None => Wake::One,
+        let others = match () {
+            _ if news => self.others.call_all(),
+            _ if free && receivers == Wake::None => self.others.call_one(),
             _ => Wake::None,
         };
         let keeper = std::mem::take(&mut self.call) && !std::mem::replace(&mut self.called, true);

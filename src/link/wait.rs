@@ -19,6 +19,50 @@ pub(crate) enum Waiter {
     Other,
 }
 
+/// The threads that wait on a condition variable.
+///
+/// Those that were called, and have not come yet, are not called again: they
+/// look at what is there when they come. On a busy core that takes a while, in
+/// which another thread can send a thousand messages.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    count: usize,
+    called: usize,
+}
+
+impl Waiters {
+    fn sleep(&mut self) {
+        self.count += 1;
+    }
+
+    /// One has come, called or because its time is over.
+    fn wake(&mut self) {
+        self.count -= 1;
+        self.called = self.called.saturating_sub(1);
+    }
+
+    /// Whether there is one to be called.
+    pub(super) fn are_asleep(&self) -> bool {
+        self.called < self.count
+    }
+
+    pub(super) fn call_one(&mut self) -> Wake {
+        if !self.are_asleep() {
+            return Wake::None;
+        }
+        self.called += 1;
+        Wake::One
+    }
+
+    pub(super) fn call_all(&mut self) -> Wake {
+        if !self.are_asleep() {
+            return Wake::None;
+        }
+        self.called = self.count;
+        Wake::All
+    }
+}
+
 /// How long a call may block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Patience {
@@ -104,14 +148,14 @@ impl Shared {
     ) -> MutexGuard<'a, State> {
         match waiter {
             Waiter::Receiver => {
-                state.receivers += 1;
+                state.receivers.sleep();
                 state = sync::wait(&self.readable, state, deadline);
-                state.receivers -= 1;
+                state.receivers.wake();
             }
             Waiter::Other => {
-                state.others += 1;
+                state.others.sleep();
                 state = sync::wait(&self.progress, state, deadline);
-                state.others -= 1;
+                state.others.wake();
             }
         }
         state
@@ -256,5 +300,32 @@ impl Calls {
             && self.others == Wake::None
             && !self.keeper
             && self.retired.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else four threads that send make a system call for each message, to wake
+    /// those that are awake and wait for their turn on the core.
+    #[test]
+    fn who_was_called_and_has_not_come_is_not_called_again() {
+        let mut waiters = Waiters::default();
+        assert_eq!([waiters.call_one(), waiters.call_all()], [Wake::None; 2]);
+        (0..3).for_each(|_| waiters.sleep());
+        assert_eq!([waiters.call_one(), waiters.call_one()], [Wake::One; 2]);
+        assert_eq!([waiters.call_all(), waiters.call_one()], [Wake::All, Wake::None]);
+        waiters.wake();
+        assert!(!waiters.are_asleep());
+        // It has found nothing, and waits again.
+        waiters.sleep();
+        assert_eq!([waiters.call_one(), waiters.call_one()], [Wake::One, Wake::None]);
+        (0..3).for_each(|_| waiters.wake());
+        // One that was never called comes by itself.
+        waiters.sleep();
+        waiters.wake();
+        waiters.sleep();
+        assert_eq!(waiters.call_one(), Wake::One);
     }
 }
