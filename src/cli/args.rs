@@ -33,6 +33,8 @@ struct Shared {
         value_parser = |text: &str| values::count(text, 1000))]
     misses: u32,
     /// Say only what went wrong
+    ///
+    /// A server then prints no messages, either.
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Log, on standard error")]
     quiet: bool,
     /// Say more: every heartbeat answered, too
