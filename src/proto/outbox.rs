@@ -457,10 +457,20 @@ impl Outbox {
         self.spare = Vec::new();
     }
 
-    /// The link is idle: gives back what a busy time has reserved.
+    /// The link is idle: gives back what a busy time has reserved. A last reply
+    /// stays for as long as its receiver asks for nothing more, and its buffer,
+    /// which was made for many, would stay with it.
     pub(crate) fn rest(&mut self) {
         if self.is_empty() {
-            self.discard();
+            return self.discard();
+        }
+        self.spare = Vec::new();
+        if self.tail_items == 0 && self.cost <= SMALL_TAIL {
+            for segment in &mut self.segments {
+                segment.frames = Bytes::copy_from_slice(&segment.frames);
+            }
+            self.segments.shrink_to_fit();
+            self.tail = BytesMut::new();
         }
     }
 

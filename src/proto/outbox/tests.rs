@@ -170,7 +170,7 @@ fn operate(rng: &mut fastrand::Rng, outbox: &mut Outbox, naive: &mut Naive, wind
             }
             outbox.finish();
         }
-        _ => {}
+        _ => outbox.rest(),
     }
 }
 
@@ -272,4 +272,22 @@ fn a_spare_buffer_counts_as_a_whole() {
     });
     let whole: usize = whole.sum();
     assert!(whole <= SPARE, "{whole} bytes in {} buffers", outbox.spare.len());
+}
+
+/// Who has its answer may not ask for another for hours.
+#[test]
+fn an_idle_link_keeps_no_more_than_its_last_message() {
+    let mut outbox = Outbox::new();
+    let (window, count) = (100 * TAIL, 10 * TAIL as u64 / 100);
+    for trip in 1..4 {
+        (0..count).for_each(|_| outbox.feed(&[7; 100]));
+        fill(&mut outbox, window, 1000);
+        outbox.acknowledge(trip * count - 1).unwrap();
+    }
+    assert!(!outbox.spare.is_empty());
+    outbox.rest();
+    assert!(outbox.spare.is_empty() && outbox.tail.capacity() == 0);
+    let last = outbox.segments.pop_front().unwrap();
+    let memory = last.frames.try_into_mut().expect("memory of its own").capacity();
+    assert_eq!((memory, outbox.segments.len()), (HEADER + 100, 0));
 }
