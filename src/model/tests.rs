@@ -327,6 +327,45 @@ fn cuts_lose_and_double_nothing_when_windows_are_full() {
     });
 }
 
+/// Whoever reads them: a receiver, the keeper, or one of those who wait.
+#[test]
+fn everybody_who_waits_for_acknowledgements_hears_of_them() {
+    const MESSAGES: u32 = 2;
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        let receiving = thread::spawn(move || {
+            let mut messages = Vec::new();
+            while server.recv_many(&mut messages, 1 + below(3)).unwrap() > 0 {}
+            messages.len()
+        });
+        let senders = (0..2).map(|sender| {
+            let client = client.clone();
+            thread::spawn(move || {
+                for _ in 0..MESSAGES {
+                    match below(2) {
+                        0 => client.feed(&[sender]).unwrap(),
+                        _ => client.send(&[sender]).unwrap(),
+                    }
+                    pause(50);
+                    // Some give up waiting meanwhile, and wait again.
+                    let time = || Duration::from_millis(1 + below(200) as u64);
+                    within(ACK, "sync", || while client.sync(time()).is_err() {});
+                }
+            })
+        });
+        let senders: Vec<_> = senders.collect();
+        let waiting = client.clone();
+        let waiting = thread::spawn(move || {
+            pause(200);
+            let _ = waiting.recv_timeout(MESSAGES * ACK);
+        });
+        join(senders);
+        client.finish().unwrap();
+        assert_eq!(receiving.join().unwrap(), 2 * MESSAGES as usize);
+        waiting.join().unwrap();
+    });
+}
+
 /// A thread that wrote on one link comes back when there is another.
 #[test]
 fn a_late_writer_does_no_harm() {
