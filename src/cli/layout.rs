@@ -37,11 +37,13 @@ impl Layout {
         let columns = columns.max(2);
         let mut layout = Layout { rows: vec![Row::default()], cursor: (0, 0), columns };
         layout.last().text.push_str(colour);
-        prompt.chars().for_each(|char| layout.push(char));
+        // What is looked for in the history is part of one, and may be anything.
+        let mut shown = String::new();
+        text::escape(prompt.as_bytes(), &mut shown);
+        shown.drain(..).for_each(|char| layout.push(if char == '\t' { ' ' } else { char }));
         if !colour.is_empty() {
             layout.last().text.push_str("\x1b[0m");
         }
-        let mut shown = String::new();
         for (start, char) in line.char_indices() {
             if char == '\t' {
                 let column = layout.last().width % columns;
@@ -174,6 +176,7 @@ mod tests {
     fn what_acts_on_a_terminal_is_shown() {
         assert_eq!(rows("", "a\x1b[2Jb\u{202e}", 2, 40).0, ["a\\x1b[2Jb\\u{202e}"]);
         assert_eq!(rows("", "a\x1b[2J", 2, 40).1, (0, 5));
+        assert_eq!(rows("\x1b]\t> ", "a", 1, 40), (vec!["\\x1b] > a".into()], (0, 9)));
         assert_eq!(rows("", "a\tb", 2, 40), (vec!["a       b".into()], (0, 8)));
         assert_eq!(rows("", "a\tb", 3, 6), (vec!["a     ".into(), "b".into()], (1, 1)));
     }

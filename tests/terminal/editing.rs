@@ -130,6 +130,16 @@ fn a_line_that_is_too_long_is_refused_by_its_number() {
     assert_eq!(window.closes(), 1);
 }
 
+/// It stands in the place of the prompt, but is no text of ours.
+#[test]
+fn what_is_pasted_into_a_search_does_not_drive_the_terminal() {
+    let server = Server::start(&[]);
+    let window = Window::client(&server.port, &[]);
+    window.types("\x12\x1b[200~\x1b]0;title\x07\t\x1b[201~");
+    window.ends_with(&["search: \\x1b]0;title\\x07 >"]);
+    assert!(!window.bytes().windows(2).any(|bytes| bytes == b"\x1b]"));
+}
+
 /// A peer's text, however strange, is text above the line.
 #[test]
 fn what_a_peer_sends_does_not_drive_the_terminal() {
