@@ -200,7 +200,7 @@ impl Keyboard {
         self.signals.continued.store(false, Ordering::SeqCst);
         if kill_current_process_group(Signal::TSTP).is_ok() {
             let most = Timespec::try_from(STOPPING).ok();
-            while !self.signals.continued.load(Ordering::SeqCst) {
+            while !self.signals.continued.swap(false, Ordering::SeqCst) {
                 let mut fds = [PollFd::new(&self.wake, PollFlags::IN)];
                 if poll(&mut fds, most.as_ref()).is_ok_and(|ready| ready == 0) {
                     break;

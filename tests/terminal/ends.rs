@@ -162,6 +162,20 @@ fn stopped_and_continued() {
     shell.ends_with(&["susp = ^Z", "shell$"]);
     shell.types("fg\n");
     shell.ends_with(&["up> half"]);
+    // It is drawn once, although something happens to the window.
+    let long = "x".repeat(90);
+    shell.types(&long);
+    shell.ends_with(&[&format!("up> half{}", &long[..72]), &long[72..]]);
+    shell.types("\x1a");
+    shell.shows_rows("a prompt", |rows| rows.last().is_some_and(|row| row == "shell$"));
+    shell.types("fg\n");
+    shell.ends_with(&[&format!("up> half{}", &long[..72]), &long[72..]]);
+    shell.resize((24, 100));
+    shell.shows_rows("one row", |rows| {
+        let drawn = format!("up> half{long}");
+        rows.ends_with(&[drawn]) && !rows[rows.len() - 2].contains('x')
+    });
+    shell.types(&"\x7f".repeat(90));
     shell.types(" a line\r");
     shell.ends_with(&["up> half a line", "server> half a line", "up>"]);
     shell.types("\x04");
