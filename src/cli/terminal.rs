@@ -117,7 +117,8 @@ fn is_capable() -> bool {
 
 /// Whether standard error may have colours.
 pub fn has_colours() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    wanted && io::stderr().is_terminal() && is_capable()
 }
 
 /// Shows a prompt, or another row of text, in the place of the one before.
@@ -126,11 +127,13 @@ pub fn show_row(text: &str) {
     if screen.is_edited() || CLOSED.load(Ordering::SeqCst) {
         return;
     }
+    let mut to = String::new();
+    screen.clear(&mut to);
     screen.bottom = match text.is_empty() {
         true => Bottom::Nothing,
         false => Bottom::Row(text.to_string()),
     };
-    to_terminal(&format!("\r\x1b[K{text}"));
+    to_terminal(&(to + text));
 }
 
 /// The number of columns.
@@ -338,7 +341,11 @@ impl Screen {
     fn clear(&mut self, to: &mut String) {
         match &self.bottom {
             Bottom::Nothing => {}
-            Bottom::Row(_) => to.push_str("\r\x1b[K"),
+            Bottom::Row(_) if is_capable() => to.push_str("\r\x1b[K"),
+            Bottom::Row(text) => {
+                let blanks = text.chars().count();
+                to.push_str(&format!("\r{:blanks$}\r", ""));
+            }
             Bottom::Line(..) if self.drawn.is_none() => {}
             Bottom::Line(..) => {
                 self.rise(to);

@@ -1,7 +1,7 @@
 //! `server --chat` in a terminal.
 
 use crate::process::{CLIENT, Process, SERVER, Stdout};
-use crate::window::Window;
+use crate::window::{SIZE, Window};
 
 fn client(window: &Window) -> Process {
     let mut addr = String::new();
@@ -38,6 +38,23 @@ fn an_operator_types_below_what_arrives() {
     window.shows("line 3: there is no client 3");
     window.types("\x04");
     assert_eq!(window.closes(), 0);
+}
+
+/// A terminal that cannot move its cursor shows a prompt, and no colours.
+#[test]
+fn an_operator_at_a_dumb_terminal() {
+    let mut window = Window::open_as(SIZE, SERVER, &["--chat", "--port", "0"], |command| {
+        command.env("TERM", "dumb");
+    });
+    window.ends_with(&["to nobody>"]);
+    window.types("hello\n");
+    window.shows("warn] line 1: nobody is connected, the line was not sent");
+    window.ends_with(&["to nobody>"]);
+    let _client = client(&window);
+    window.ends_with(&["to client-1>"]);
+    window.types("\x03");
+    assert_eq!(window.closes(), 0);
+    assert!(!window.bytes().contains(&0x1b));
 }
 
 #[test]
