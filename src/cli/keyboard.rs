@@ -28,6 +28,9 @@ const QUEUE: usize = 1024;
 /// How often it is tried to hand over lines that found no room, and to draw on
 /// a terminal that was stopped.
 const RETRY: Duration = Duration::from_millis(50);
+/// How often a process in the background looks whether it still is: not every
+/// shell says when it is not.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long Ctrl-Z may take to stop the process; nobody may be there to
 /// continue it, and then it does not.
 const STOPPING: Duration = Duration::from_millis(200);
@@ -131,15 +134,21 @@ impl Keyboard {
     /// Waits for something to do; says whether a key can be read.
     fn wait(&mut self, changes: Option<Duration>) -> bool {
         let full = !self.waiting.is_empty();
-        let most = if full { Some(RETRY) } else { changes };
+        let ours = terminal::is_ours();
+        let most = match ours {
+            _ if full => Some(RETRY),
+            true => changes,
+            false => Some(LOOK),
+        };
         let most = most.and_then(|most| Timespec::try_from(most).ok());
         let stdin = io::stdin();
         let mut fds = [PollFd::new(&self.wake, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
-        let count = if full { 1 } else { 2 };
+        let reads = ours && !full;
+        let count = if reads { 2 } else { 1 };
         if poll(&mut fds[..count], most.as_ref()).is_err() {
             return false;
         }
-        let readable = !full && !fds[1].revents().is_empty();
+        let readable = reads && !fds[1].revents().is_empty();
         if !fds[0].revents().is_empty() {
             let _ = (&self.wake).read(&mut [0; 256]);
             self.signals.obey();

@@ -9,7 +9,9 @@
 //!
 //! While a line is edited, the terminal's mode is changed (`begin`). However
 //! the process ends, it goes through [`close`], which never waits long for the
-//! lock: somebody may hold it who waits for a terminal that was stopped.
+//! lock: somebody may hold it who waits for a terminal that was stopped. In the
+//! background the mode is left alone, since changing it would stop the process,
+//! even one that was just told to end.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +20,9 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::getpgrp;
 use rustix::termios::{
-    self, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    self, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
 };
 
 use super::layout::Layout;
@@ -73,8 +76,11 @@ static SCREEN: Mutex<Screen> =
     Mutex::new(Screen { bottom: Bottom::Nothing, drawn: None, away: false });
 /// Asked whenever the prompt is drawn, so that it is never out of date.
 static PROMPTER: OnceLock<Prompter> = OnceLock::new();
-/// The terminal's mode before it was changed.
+/// The terminal's mode before it was changed. A shell has another one while a
+/// job is in the background.
 static MODE: OnceLock<Termios> = OnceLock::new();
+/// The terminal was found to be that of another job, which may change.
+static BEHIND: AtomicBool = AtomicBool::new(false);
 /// The process ends, or nothing more is read: there is no prompt any more.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
@@ -161,9 +167,8 @@ pub fn write(mut out: impl Write + IsTerminal, lines: &[u8]) -> io::Result<()> {
 
 /// Takes the terminal for lines to be edited.
 pub(super) fn begin(prompter: Prompter) -> io::Result<()> {
-    let _ = PROMPTER.set(prompter);
-    if MODE.get().is_none() {
-        let _ = MODE.set(tcgetattr(io::stdin())?);
+    tcgetattr(io::stdin())?;
+    if PROMPTER.set(prompter).is_ok() {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             suspend();
@@ -234,14 +239,20 @@ pub(super) fn suspend() {
     give_back(words);
 }
 
-/// Takes the terminal again.
+/// Takes the terminal again, unless it is another job's now.
 pub(super) fn resume() {
-    let Some(mode) = MODE.get() else { return };
     let Some(mut screen) = screen_soon() else { return };
     if CLOSED.load(Ordering::SeqCst) {
         return;
     }
-    let mut raw = mode.clone();
+    screen.drawn = None;
+    screen.away = !is_in_foreground();
+    BEHIND.store(screen.away, Ordering::SeqCst);
+    if screen.away {
+        return;
+    }
+    let Ok(now) = tcgetattr(io::stdin()) else { return };
+    let mut raw = MODE.get_or_init(|| now).clone();
     // Keys come one by one and are not echoed. Ctrl-C stays a signal.
     raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN;
     raw.input_modes -= termios::InputModes::ICRNL | termios::InputModes::INLCR;
@@ -249,11 +260,23 @@ pub(super) fn resume() {
     raw.special_codes[SpecialCodeIndex::VMIN] = 1;
     raw.special_codes[SpecialCodeIndex::VTIME] = 0;
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, &raw);
-    screen.drawn = None;
-    screen.away = false;
     let mut to = PASTES_MARKED.to_string();
     screen.draw(&mut to);
     to_terminal(&to);
+}
+
+/// Whether lines can be typed here now; if that is so again, takes the terminal.
+pub(super) fn is_ours() -> bool {
+    let ours = is_in_foreground();
+    if ours && BEHIND.load(Ordering::SeqCst) {
+        resume();
+    }
+    ours
+}
+
+/// Whether the terminal is not that of another job.
+fn is_in_foreground() -> bool {
+    !tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp())
 }
 
 /// Whether [`close`] was called.
@@ -271,7 +294,7 @@ pub fn close() {
     let words = screen.as_mut().map(|screen| {
         let mut to = String::new();
         match std::mem::take(&mut screen.bottom) {
-            Bottom::Line(line, ..) if !line.is_empty() || prompt().0.stays => {
+            Bottom::Line(line, ..) if !screen.away && (!line.is_empty() || prompt().0.stays) => {
                 screen.rise(&mut to);
                 to.push_str(&left_behind(&line));
             }
@@ -293,7 +316,7 @@ fn give_back(words: Option<String>) {
         && takes_output(PATIENCE)
     {
         to_terminal(&words);
-        if MODE.get().is_some() {
+        if MODE.get().is_some() && is_in_foreground() {
             to_terminal(PASTES_UNMARKED);
         }
     }
@@ -302,7 +325,9 @@ fn give_back(words: Option<String>) {
 
 /// The terminal's mode is what it was. Never blocks.
 pub(super) fn restore_mode() {
-    if let Some(mode) = MODE.get() {
+    if let Some(mode) = MODE.get()
+        && is_in_foreground()
+    {
         // At once: output that is stopped is not waited for.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, mode);
     }

@@ -142,21 +142,85 @@ fn a_line_cannot_be_read_any_more() {
     window.ends_with(&["gone>"]);
 }
 
-/// Ctrl-Z, in a shell that continues it.
-#[test]
-fn stopped_and_continued() {
-    let server = Server::start(&[]);
-    let mut shell = Window::open_as(SIZE, "bash", &["--norc", "--noprofile", "-i"], |command| {
+/// A shell that is told to start a client.
+fn shell_with_client(server: &Server, end: &str) -> Window {
+    let shell = Window::open_as(SIZE, "bash", &["--norc", "--noprofile", "-i"], |command| {
         command.env("PS1", "shell$ ").env("PROGRAM", crate::process::CLIENT);
     });
     shell.shows("shell$");
-    shell.types(&format!("\"$PROGRAM\" 127.0.0.1 --port {}\n", server.port));
+    shell.types(&format!("\"$PROGRAM\" 127.0.0.1 --port {}{end}\n", server.port));
+    shell.shows("connected to");
+    shell
+}
+
+/// A shell whose client was stopped by Ctrl-Z, with `half` a line typed.
+fn shell_with_stopped_client(server: &Server) -> Window {
+    let shell = shell_with_client(server, "");
     shell.shows("up>");
     shell.types("half");
     shell.ends_with(&["up> half"]);
     shell.types("\x1a");
     shell.shows("Stopped");
-    shell.shows_rows("a prompt", |rows| rows.last().is_some_and(|row| row == "shell$"));
+    shell.ends_with(&["shell$"]);
+    shell
+}
+
+/// A job in the background goes on, keeps off the keyboard, and comes back.
+#[test]
+fn in_the_background() {
+    let mut server = Server::start(&["--chat"]);
+    let mut shell = shell_with_stopped_client(&server);
+    shell.types("bg\n");
+    shell.shows("&");
+    server.process.send("hello\n");
+    shell.shows("server> hello");
+    shell.types("echo a line of the shell\n");
+    shell.ends_with(&["a line of the shell", "shell$"]);
+    shell.types("fg\n");
+    shell.ends_with(&["up> half"]);
+    shell.types(" a line\r");
+    server.process.prints("client-1> half a line");
+    shell.types("\x03");
+    shell.ends_with(&["shell$"]);
+    shell.types("exit 3\n");
+    assert_eq!(shell.closes(), 3);
+}
+
+/// The mode of the terminal is the shell's own by then, which is not for others.
+#[test]
+fn started_in_the_background() {
+    let server = Server::start(&[]);
+    let mut shell = shell_with_client(&server, " &");
+    shell.types("jobs\n");
+    shell.shows("Running");
+    shell.types("fg\n");
+    shell.ends_with(&["up>"]);
+    shell.types("hello\rexit\r");
+    shell.ends_with(&["server> hello", "shell$"]);
+    shell.types("stty -a | grep -ow -e -icanon -e -echo; echo code $?\n");
+    shell.ends_with(&["code 1", "shell$"]);
+    shell.types("exit 3\n");
+    assert_eq!(shell.closes(), 3);
+}
+
+/// Shells continue a job that they tell to end, in the background.
+#[test]
+fn stopped_and_told_to_terminate() {
+    let server = Server::start(&[]);
+    let mut shell = shell_with_stopped_client(&server);
+    shell.types("kill %1\n");
+    shell.shows("interrupted, 0 messages not acknowledged");
+    shell.types("wait %1; echo code $?\n");
+    shell.shows("code 143");
+    shell.types("exit 3\n");
+    assert_eq!(shell.closes(), 3);
+}
+
+/// Ctrl-Z, in a shell that continues it.
+#[test]
+fn stopped_and_continued() {
+    let server = Server::start(&[]);
+    let mut shell = shell_with_stopped_client(&server);
     assert!(shell.rows().iter().all(|row| row != "up> half"), "{:#?}", shell.rows());
     shell.types("stty -a | grep -o 'susp = ^Z'\n");
     shell.ends_with(&["susp = ^Z", "shell$"]);
