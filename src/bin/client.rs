@@ -83,8 +83,13 @@ impl Client {
     fn conclude(&self, end: End) -> u8 {
         self.watch.end();
         let good = if self.input.was_refused() { code::FAILED } else { code::OK };
+        let sent = self.connection.get().map_or(0, |connection| connection.stats().messages_sent);
         let error = match end {
-            End::Peer => return good,
+            End::Peer => {
+                let Some(line) = self.input.cut_off(sent) else { return good };
+                log::error!("the other side ended: the input was not sent from line {line} on");
+                return code::FAILED;
+            }
             End::OutputClosed => return code::OK,
             End::Connection(error) => error,
         };
@@ -94,8 +99,8 @@ impl Client {
         if !gave_up(&error) || !self.watch.has_given_up() {
             log::error!("{}", text::error(&error));
         }
-        if let Some(connection) = self.connection.get()
-            && let Some(line) = self.input.unsent(connection.stats().messages_sent)
+        if self.connection.get().is_some()
+            && let Some(line) = self.input.unsent(sent)
         {
             log::error!("the input was not sent from line {line} on");
         }

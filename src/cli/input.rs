@@ -31,6 +31,8 @@ pub struct Input {
     taken: AtomicU64,
     refusals: AtomicU64,
     all_read: AtomicBool,
+    /// Lines of a pipe are being sent, which may take as long as the other side.
+    sending: AtomicBool,
     pub(super) refused: AtomicBool,
     leaving: AtomicBool,
 }
@@ -61,6 +63,13 @@ impl Input {
         }
         let all = self.all_read.load(Ordering::SeqCst);
         if all { None } else { Some(self.taken.load(Ordering::SeqCst) + 1) }
+    }
+
+    /// The same if the other side has ended by itself: then a pipe may have had
+    /// no more.
+    pub fn cut_off(&self, sent: u64) -> Option<u64> {
+        let rest = io::stdin().is_terminal() || self.sending.load(Ordering::SeqCst);
+        self.unsent(sent).filter(|_| rest)
     }
 
     /// How many lines were typed and wait, if the connection has sent so many.
@@ -105,7 +114,10 @@ impl Input {
                 Ok(Line::Text(b"exit\n" | b"exit")) if exit_ends => {
                     return self.leave(connection, lines.has_more());
                 }
-                Ok(Line::Text(line)) => connection.feed(line).err(),
+                Ok(Line::Text(line)) => {
+                    self.sending.store(true, Ordering::SeqCst);
+                    connection.feed(line).err()
+                }
                 Ok(Line::TooLong { size }) => {
                     let (size, limit) = (size as usize, connection.max_message());
                     Some(Error::TooLarge { size, limit })
@@ -119,10 +131,11 @@ impl Input {
             };
             match refusal {
                 None => {}
-                // The connection is over; the thread that prints says so.
-                Some(error) if error.is_final() => return,
+                // The thread that prints says so.
+                Some(error) if is_over(&error) => return,
                 Some(error) => self.refuse(lines.number(), &error),
             }
+            self.sending.store(false, Ordering::SeqCst);
             self.taken.store(lines.number(), Ordering::SeqCst);
         }
         self.end(connection);
@@ -160,7 +173,12 @@ impl Input {
             if exit_ends && let Some(exit) = ready.iter().position(|line| *line == b"exit\n") {
                 ready = &ready[..exit];
             }
+            if ready.is_empty() {
+                return;
+            }
+            self.sending.store(true, Ordering::SeqCst);
             let Ok(fed @ 1..) = connection.feed_many(ready) else { return };
+            self.sending.store(false, Ordering::SeqCst);
             let bytes = ready[..fed].iter().map(|line| line.len()).sum();
             lines.take(fed, bytes);
             self.taken.store(lines.number(), Ordering::SeqCst);
@@ -190,6 +208,12 @@ impl Input {
             let _ = connection.close();
         }
     }
+}
+
+/// Whether nothing more can be sent: the connection has ended, or the other side
+/// has, and the thread that prints has finished ours.
+pub(super) fn is_over(error: &Error) -> bool {
+    error.is_final() || matches!(error, Error::Finished)
 }
 
 /// Whether a read from standard input would bring something: a byte, not its end.

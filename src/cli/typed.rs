@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use super::input::Input;
+use super::input::{self, Input};
 use super::keyboard::{self, Typed};
 use super::terminal::{self, Prompter};
 use super::text;
@@ -59,7 +59,7 @@ impl Input {
                 return Some(false);
             }
         };
-        while refusal.is_final() {
+        while input::is_over(&refusal) {
             // The thread that prints says so. Nobody takes what else is typed.
             thread::park();
         }
