@@ -81,6 +81,19 @@ fn who_is_there() {
     assert_eq!(server.process.out.text(), "client-1> here\nclient-2> and here\n");
 }
 
+/// `server --chat < answers`
+#[test]
+fn answers_wait_for_somebody() {
+    let mut server = Server::start(&["--chat"]);
+    server.process.send("/who\none\ntwo\n");
+    server.process.end_input();
+    server.process.says("nobody is connected");
+    let mut client = server.client(&[]);
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "one\ntwo\n");
+    assert_eq!(server.process.ends(), 0);
+}
+
 #[test]
 fn a_mistyped_command_goes_to_nobody() {
     let mut server = Server::start(&["--chat"]);

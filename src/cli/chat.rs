@@ -36,6 +36,8 @@ pub struct Chat {
 #[derive(Default)]
 struct Room {
     roster: Roster<Arc<Connection>>,
+    /// Somebody has been there.
+    begun: bool,
     /// The operator has left, and so must whoever still comes.
     closing: bool,
 }
@@ -85,6 +87,8 @@ impl Chat {
     pub fn join(&self, number: u64, connection: Arc<Connection>) {
         let mut room = self.room();
         room.roster.join(number, connection);
+        room.begun = true;
+        self.changed.notify_all();
         let late = if room.closing { room.roster.end(number).ok() } else { None };
         self.show_prompt(&room);
         drop(room);
@@ -179,7 +183,13 @@ impl Chat {
 
     /// Does what a line says, or says why not.
     fn obey(&self, line: &[u8], patience: Duration) -> Result<(), String> {
-        let text = match Command::parse(line) {
+        let command = Command::parse(line);
+        if patience == FOREVER && command.is_for_a_client() {
+            // A file of answers is ready before anybody can ask.
+            let begun = self.changed.wait_while(self.room(), |room| !room.begun);
+            drop(begun.unwrap_or_else(PoisonError::into_inner));
+        }
+        let text = match command {
             Command::Wrong(why) => return Err(format!("{why}; nothing was sent")),
             Command::End(number) => {
                 let connection = self.end(number)?;

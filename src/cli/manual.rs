@@ -80,7 +80,10 @@ pub const SERVER: [Chapter; 6] = [
             ("server", "echo, for this machine only"),
             ("server --bind 0.0.0.0 --port 7000", "for everybody who can reach this machine"),
             ("server --chat", "answer from the keyboard"),
-            ("server --chat < answers > questions", "answer from a file"),
+            (
+                "server --chat < answers > questions",
+                "answer from a file, as soon as somebody comes",
+            ),
             (
                 "server --max-clients 100 --window 64KiB",
                 "on a small machine; it says at its start how much memory that can take",

@@ -46,6 +46,11 @@ impl Command<'_> {
         }
     }
 
+    /// Whether it takes a client to do it.
+    pub fn is_for_a_client(&self) -> bool {
+        !matches!(self, Command::Who | Command::Help | Command::Wrong(_))
+    }
+
     /// What follows an `@`, without and with the newline.
     fn named<'a>(rest: &[u8], line: &'a [u8]) -> Command<'a> {
         let (name, behind) = match rest.iter().position(|&byte| byte == b' ') {
