@@ -493,6 +493,21 @@ fn an_output_that_is_stuck_delays_no_echo() {
     server.process.says("not printed: standard output is too slow");
 }
 
+/// What a chat has received is acknowledged, and the client will not send it again.
+#[test]
+fn a_server_that_ends_says_what_it_did_not_print() {
+    let reserved = Arc::new(Reserved::new());
+    let mut server = Server::start_on(&reserved, &["--chat"], Stdout::Stuck);
+    let mut client = server.client(&[]);
+    // More than a pipe takes, and less than what may wait.
+    client.send(format!("{}\n", "z".repeat(9_999)).repeat(20));
+    client.send("exit\n");
+    assert_eq!(client.ends(), 0);
+    server.process.signal("INT");
+    server.process.says(" messages not printed: standard output is too slow");
+    assert_eq!(server.process.ends(), 0);
+}
+
 #[test]
 fn the_server_says_who_can_reach_it_and_what_it_may_take() {
     let server = Server::start(&["--max-clients", "4", "--window", "512KiB"]);

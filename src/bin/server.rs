@@ -58,7 +58,7 @@ fn run(args: &ServerArgs) -> anyhow::Result<String> {
     // the clients come back.
     let leave = move |_| {
         let ending = Ending::begin();
-        printing.flush(LAST_WORDS);
+        printing.finish(LAST_WORDS);
         log::info!("{}", account.account());
         ending.exit(code::OK)
     };

@@ -253,7 +253,7 @@ impl Chat {
         if left.is_ok_and(|(_, timeout)| timeout.timed_out()) {
             ::log::warn!("not everybody has taken all that was sent within 5s");
         }
-        self.printer.flush(PATIENCE);
+        self.printer.finish(PATIENCE);
     }
 }
 

@@ -5,7 +5,7 @@
 //! once a second.
 
 use std::io::{self, IsTerminal};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -42,6 +42,9 @@ pub struct Printer {
 #[derive(Default)]
 struct Shared {
     waiting: AtomicUsize,
+    /// Messages that came, and those of them that are printed or dropped.
+    came: AtomicU64,
+    gone: AtomicU64,
     /// Standard output is gone, and nothing is printed any more.
     closed: AtomicBool,
     dropped: Mutex<Dropped>,
@@ -76,8 +79,10 @@ impl Printer {
         let (size, count) = (weight(messages), messages.len() as u64);
         let before = self.shared.waiting.fetch_add(size, Ordering::Relaxed);
         let fits = before == 0 || before + size <= QUEUE;
+        self.shared.came.fetch_add(count, Ordering::Relaxed);
         if !fits || items.try_send(Item::Messages(client, std::mem::take(messages))).is_err() {
             self.shared.waiting.fetch_sub(size, Ordering::Relaxed);
+            self.shared.gone.fetch_add(count, Ordering::Relaxed);
             self.shared.say_dropped(count);
         }
     }
@@ -88,22 +93,35 @@ impl Printer {
         let messages = vec![message];
         let size = weight(&messages);
         if self.shared.waiting.fetch_add(size, Ordering::Relaxed) + size > QUEUE {
-            self.flush(Duration::MAX);
+            flush(items);
         }
+        self.shared.came.fetch_add(1, Ordering::Relaxed);
         let _ = items.send(Item::Messages(client, messages));
     }
 
-    /// Waits until everything is printed, but no longer than this.
-    pub fn flush(&self, most: Duration) {
-        let Some(items) = &self.items else { return };
-        let (sender, receiver) = mpsc::sync_channel(1);
-        if most == Duration::MAX {
-            if items.send(Item::Flush(sender)).is_ok() {
-                let _ = receiver.recv();
+    /// Before the end of the process: waits until what came so far is printed, but
+    /// no longer than this, and says what was not.
+    pub fn finish(&self, most: Duration) {
+        const STEP: Duration = Duration::from_millis(1);
+        let Shared { came, gone, closed, .. } = &*self.shared;
+        let came = came.load(Ordering::Relaxed);
+        let waiting = || came.saturating_sub(gone.load(Ordering::Relaxed));
+        for _ in 0..most.as_millis() / STEP.as_millis() {
+            if waiting() == 0 || closed.load(Ordering::Relaxed) {
+                return;
             }
-        } else if items.try_send(Item::Flush(sender)).is_ok() {
-            let _ = receiver.recv_timeout(most);
+            thread::park_timeout(STEP);
         }
+        let messages = text::messages(waiting());
+        log::warn!("{messages} not printed: standard output is too slow");
+    }
+}
+
+/// Waits until everything is printed.
+fn flush(items: &SyncSender<Item>) {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    if items.send(Item::Flush(sender)).is_ok() {
+        let _ = receiver.recv();
     }
 }
 
@@ -118,6 +136,7 @@ impl Shared {
         let terminal = io::stdout().is_terminal();
         let mut lines = Vec::new();
         loop {
+            let mut count = 0;
             let mut next = match items.recv_timeout(self.patience()) {
                 Ok(item) => Some(item),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -132,6 +151,7 @@ impl Shared {
                             text::line(&prefix, message, terminal, &mut lines);
                         }
                         self.waiting.fetch_sub(weight(&messages), Ordering::Relaxed);
+                        count += messages.len() as u64;
                     }
                     Item::Flush(done) => flushed = Some(done),
                 }
@@ -146,6 +166,7 @@ impl Shared {
                 let why = text::system(&error);
                 log::warn!("messages are no longer printed, standard output is gone: {why}");
             }
+            self.gone.fetch_add(count, Ordering::Relaxed);
             lines.clear();
             lines.shrink_to(2 * BATCH);
             if let Some(done) = flushed {
