@@ -188,7 +188,7 @@ impl Input {
     /// Ends the connection as soon as everything is acknowledged.
     pub(super) fn leave(&self, connection: &Connection, has_more: bool) {
         let _ = connection.flush();
-        if !io::stdin().is_terminal() && (has_more || is_readable()) {
+        if has_more || !io::stdin().is_terminal() && is_readable() {
             log::warn!("what comes after `exit` was not read (--no-exit sends it like any line)");
         }
         self.all_read.store(true, Ordering::SeqCst);

@@ -22,14 +22,15 @@ impl Input {
         let lines = keyboard::start(connection.max_message(), prompter)?;
         let input = self.clone();
         let work = move || {
-            let exits = (1..).zip(lines).find_map(|(number, typed)| {
-                input.take_typed(&connection, number, typed, exit_ends)
+            let last = (1..).zip(lines).find_map(|(number, typed)| {
+                let exits = input.take_typed(&connection, number, typed, exit_ends)?;
+                Some((number, exits))
             });
             // Nothing that is typed now is read.
             terminal::close();
-            match exits {
-                Some(true) => input.leave(&connection, false),
-                Some(false) => input.end(&connection),
+            match last {
+                Some((number, true)) => input.leave(&connection, keyboard::typed() > number),
+                Some((_, false)) => input.end(&connection),
                 None => {}
             }
         };

@@ -17,6 +17,13 @@ fn exit_and_the_end_of_input() {
     window.shows("server> last");
     window.ends_with(&["server> last"]);
 
+    // In the middle of what is pasted.
+    let mut window = Window::client(&server.port, &[]);
+    window.types("before\rexit\rbehind\r");
+    assert_eq!(window.closes(), 0);
+    window.shows("server> before");
+    window.shows("what comes after `exit` was not read");
+
     // Ctrl-D deletes in a line, and ends the input on an empty one.
     let mut window = Window::client(&server.port, &[]);
     window.types("ab\x01\x04\r");
