@@ -62,8 +62,8 @@ pub const CLIENT: [Chapter; 5] = [
             ),
             (
                 "1",
-                "never connected, gave up, was rejected, or a line was refused; it says how many \
-                 messages were not acknowledged",
+                "never connected, gave up, was rejected, or a line was refused or not sent; it says \
+                 how many messages were not acknowledged",
             ),
             ("2", "wrong arguments"),
             ("130, 143", "Ctrl-C, SIGTERM"),
