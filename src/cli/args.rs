@@ -93,7 +93,7 @@ pub struct ClientArgs {
     /// Send a line that says `exit` like any other
     #[arg(long)]
     no_exit: bool,
-    /// How many attempts to connect before giving up, or `forever`
+    /// How many attempts before giving up, or `forever`
     ///
     /// The first is made at once, when the program starts and when a link is
     /// lost; 0 never connects again. A link that has proved itself restores the
