@@ -262,24 +262,16 @@ mod tests {
 
     use super::*;
     use crate::config::Builder;
-    use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+    use crate::proto::handshake::{Limits, Token};
     use crate::proto::session::Session;
     use crate::retry::{Budget, RetryPolicy};
 
     /// A server's side, without a link.
     fn ward(id: u64, interval: Duration, summons: &Arc<Summons>) -> Arc<Shared> {
         let limits = Limits { window: 10_000, max_message: 100 };
-        let hello = Hello {
-            version: VERSION,
-            token: Token([0; 16]),
-            attempt: 1,
-            epoch: 0,
-            received: 0,
-            limits,
-            interval: Some(interval),
-            resume_only: false,
-        };
-        let session = Session::server(&hello, 1, limits, Some(interval), 3, sync::now());
+        let now = sync::now();
+        let hello = Session::client(Token([0; 16]), limits, Some(interval), 3, now).hello();
+        let session = Session::server(&hello, 1, limits, Some(interval), 3, now);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let summons = summons.clone();
         Arc::new(Shared::new(&Builder::default(), session, nowhere, id, summons, None))

@@ -28,14 +28,17 @@ impl Connection {
     ///
     /// # Examples
     ///
-    /// ```no_run
-    /// # fn example(connection: &longlink::Connection) -> longlink::Result<()> {
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
     /// let mut rest = &["one", "two", "three"][..];
     /// while !rest.is_empty() {
-    ///     rest = &rest[connection.feed_many(rest)?..];
+    ///     rest = &rest[client.feed_many(rest)?..];
     /// }
-    /// connection.flush()
-    /// # }
+    /// client.flush()?;
+    /// assert_eq!(server.recv()?.as_deref(), Some(&b"one"[..]));
+    /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn feed_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<usize> {
         let Some((first, rest)) = messages.split_first() else { return Ok(0) };
@@ -62,15 +65,18 @@ impl Connection {
     ///
     /// # Examples
     ///
-    /// ```no_run
-    /// # fn example(connection: &longlink::Connection) -> longlink::Result<()> {
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// # client.feed_many(&["one", "two"])?;
+    /// # client.finish()?;
     /// let mut messages = Vec::new();
-    /// while connection.recv_many(&mut messages, 1000)? > 0 {
+    /// while server.recv_many(&mut messages, 1000)? > 0 {
     ///     println!("{} messages, the first is {:?}", messages.len(), messages[0]);
     ///     messages.clear();
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn recv_many(&self, messages: &mut Vec<Bytes>, most: usize) -> Result<usize> {
         let mut entered = false;

@@ -299,7 +299,7 @@ mod tests {
     use crate::link::Summons;
     use crate::net;
     use crate::proto::frame::Frame;
-    use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+    use crate::proto::handshake::{Limits, Token};
     use crate::proto::plain::Exchange;
     use crate::proto::session::{Session, Welcomed};
     use crate::proto::talk::Talk;
@@ -308,17 +308,9 @@ mod tests {
 
     /// A server's side of a link without heartbeats of its own, and the client's socket.
     fn linked() -> (Arc<Shared>, TcpStream) {
-        let hello = Hello {
-            version: VERSION,
-            token: Token([0; 16]),
-            attempt: 1,
-            epoch: 0,
-            received: 0,
-            limits: LIMITS,
-            interval: None,
-            resume_only: false,
-        };
-        carry(Session::server(&hello, 1, LIMITS, None, 3, sync::now()))
+        let now = sync::now();
+        let hello = Session::client(Token([0; 16]), LIMITS, None, 3, now).hello();
+        carry(Session::server(&hello, 1, LIMITS, None, 3, now))
     }
 
     fn carry(session: impl Into<Talk>) -> (Arc<Shared>, TcpStream) {
