@@ -143,7 +143,9 @@ impl Connection {
 
 /// Sending.
 impl Connection {
-    /// Sends a message: feeds it, and writes everything fed so far.
+    /// Sends a message: feeds it, and writes everything fed so far. When one
+    /// message follows the other, the heartbeat thread writes together what piles
+    /// up while it wakes and writes; no message waits for a clock or for another.
     ///
     /// Returns when the message is in the memory from which it is written, and
     /// written again if need be; not when it has arrived. Blocks while the
@@ -301,8 +303,9 @@ impl Connection {
         self.append(|state| offer(state, message.len(), &mut feed))
     }
 
-    /// Writes what was fed. Never blocks: what the socket does not take at
-    /// once, and what has no link at the moment, is written as soon as it can be.
+    /// Writes what was fed, as if the last of it had been [sent](Connection::send).
+    /// Never blocks: what the socket does not take at once, and what has no link at
+    /// the moment, is written as soon as it can be.
     ///
     /// # Errors
     ///
@@ -322,7 +325,10 @@ impl Connection {
     pub fn flush(&self) -> Result<()> {
         let state = self.shared.lock();
         let result = state.check();
-        self.shared.settle(state);
+        match state.session.has_output() {
+            true => self.shared.post(state),
+            false => self.shared.settle(state),
+        }
         result
     }
 
@@ -654,7 +660,7 @@ impl Connection {
     /// ```
     pub fn abort(&self) {
         // What the socket takes at once is not held back.
-        let _ = self.flush();
+        self.shared.settle(self.shared.lock());
         let mut state = self.shared.lock();
         state.abort();
         self.shared.settle(state);

@@ -414,6 +414,40 @@ mod tests {
         connection.abort();
     }
 
+    /// Else each write of a stream wakes the peer; or each of a few messages
+    /// that come slowly wakes the keeper.
+    #[test]
+    fn the_third_in_a_row_is_left_to_the_keeper() {
+        type Send = fn(&Connection) -> Result<()>;
+        let ways: [Send; 2] = [
+            |connection| connection.send(b"message"),
+            |connection| connection.feed(b"message").and_then(|()| connection.flush()),
+        ];
+        for (way, send) in ways.into_iter().enumerate() {
+            let (shared, _peer) = linked();
+            let connection = Connection::new(shared.clone());
+            shared.visit(None);
+            let left = || {
+                shared.summons.answer();
+                send(&connection).unwrap();
+                let unwritten = shared.lock().session.has_output();
+                assert_eq!(!shared.summons.answer().is_empty(), unwritten, "way {way}");
+                unwritten
+            };
+            assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
+            shared.visit(None);
+            assert!(!shared.lock().session.has_output(), "way {way}");
+            assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
+            // Nothing was fed since.
+            shared.visit(None);
+            connection.flush().unwrap();
+            connection.flush().unwrap();
+            connection.flush().unwrap();
+            assert_eq!(shared.summons.answer(), [0; 0], "way {way}");
+            connection.abort();
+        }
+    }
+
     /// What a keeper does until there is nothing to poll for.
     fn keep(shared: &Shared) {
         let mut visit = shared.visit(None);

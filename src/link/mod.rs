@@ -432,11 +432,12 @@ impl State {
         }
     }
 
-    /// A message was fed: whether somebody else is bound to write it.
+    /// What was fed is to be written: whether somebody else is bound to do so.
     ///
-    /// A system call for each message costs more than all the rest. So the
-    /// third message in a row is left to the keeper, and so are those that
-    /// follow while it wakes up and writes. If it finds few, they come too
+    /// A system call for each message, or for each flush of a few, costs more
+    /// than all the rest, and wakes the peer each time. So the third in a row is
+    /// left to the keeper, and so are those that follow while it wakes up and
+    /// writes. If it finds few, they come too
     /// slowly to be worth a wake-up. A row ends when the application waits for
     /// the peer. No message waits for a clock or for another message.
     fn gathers(&mut self) -> bool {

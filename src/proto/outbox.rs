@@ -35,7 +35,7 @@ const SMALL_TAIL: usize = 1024;
 /// Buffers that have served are kept for the next messages: one, so that a steady
 /// exchange allocates nothing, and more as long as they are together no larger than
 /// this, nor than what was just acknowledged of.
-const SPARE: usize = 8 * TAIL;
+const SPARE: usize = 16 * TAIL;
 /// An owned body of at least this size is kept as it is instead of being copied.
 const KEEP: usize = TAIL / 16;
 
