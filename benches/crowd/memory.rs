@@ -6,7 +6,7 @@ use std::fs;
 use crate::Result;
 
 /// The size of a handler's stack in the server.
-const STACK: u64 = 256;
+pub(crate) const STACK: usize = 256 * 1024;
 
 /// Resident anonymous memory in KiB. What the kernel holds for a socket or a thread is not in it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,13 +18,13 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn of(process: u32) -> Result<Memory> {
         let mut memory = Memory::default();
-        let mut size = 0;
+        let mut size = 0_usize;
         for line in fs::read_to_string(format!("/proc/{process}/smaps"))?.lines() {
             let Some((field, value)) = line.split_once(':') else { continue };
             let kib = || value.trim().trim_end_matches(" kB").parse::<u64>();
             match field {
-                "Size" => size = kib()?,
-                "Anonymous" if size == STACK => memory.stacks += kib()?,
+                "Size" => size = kib()? as usize,
+                "Anonymous" if size == STACK / 1024 => memory.stacks += kib()?,
                 "Anonymous" => memory.rest += kib()?,
                 _ => {}
             }

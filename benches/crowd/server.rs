@@ -1,12 +1,9 @@
 //! The server as a process, seen from outside.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::Result;
-use crate::memory::Memory;
 use crate::port::Reserved;
 use crate::process::{self, Process, Stdout};
 
@@ -36,24 +33,8 @@ impl Server {
         Ok(())
     }
 
-    pub(crate) fn memory(&self) -> Result<Memory> {
-        Memory::of(self.process.id())
-    }
-
-    pub(crate) fn threads(&self) -> Result<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/task", self.process.id()))?.count())
-    }
-
-    /// The processor's time that it has used.
-    pub(crate) fn cpu(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        // Behind the name, which may contain anything; in hundredths of a second.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let mut ticks = 0;
-        for field in fields.skip(11).take(2) {
-            ticks += field.parse::<u64>()?;
-        }
-        Ok(Duration::from_millis(10 * ticks))
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 }
 
