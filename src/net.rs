@@ -8,11 +8,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
+use crate::proto::frame::Space;
 use crate::proto::session::Batch;
 use crate::sync::now;
 #[cfg(test)]
@@ -141,17 +143,22 @@ impl Socket {
 
     /// Blocks until there are bytes, at most for the time set with
     /// [`Socket::set_read_timeout`]; 0 is the end.
-    pub(crate) fn read(&self, space: &mut [u8]) -> io::Result<usize> {
-        #[cfg(test)]
-        tally::count(|tally| tally.reads += 1);
-        Ok(rustix::net::recv(self, space, RecvFlags::empty())?.0)
+    pub(crate) fn read(&self, space: Space<'_>) -> io::Result<usize> {
+        self.receive(space, RecvFlags::empty())
     }
 
     /// Reads what is there.
-    pub(crate) fn try_read(&self, space: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn try_read(&self, space: Space<'_>) -> io::Result<usize> {
+        self.receive(space, RecvFlags::DONTWAIT)
+    }
+
+    fn receive(&self, space: Space<'_>, flags: RecvFlags) -> io::Result<usize> {
         #[cfg(test)]
         tally::count(|tally| tally.reads += 1);
-        Ok(rustix::net::recv(self, space, RecvFlags::DONTWAIT)?.0)
+        Ok(match space {
+            Space::Buffer(buffer) => rustix::net::recv(self, buffer, flags)?.0,
+            Space::Body(bytes) => rustix::net::recv(self, spare_capacity(bytes), flags)?.0,
+        })
     }
 
     /// Whether reading, or accepting, has something to say at once.

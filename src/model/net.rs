@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::model::{Sleeper, below, come_back_late, network, switch, trace};
+use crate::proto::frame::Space;
 use crate::proto::session::Batch;
 use crate::sync::{Arc, now};
 
@@ -56,7 +57,7 @@ enum Ended {
 
 impl End {
     /// Reads what is there, or a part of it.
-    fn take(&mut self, space: &mut [u8]) -> Option<io::Result<usize>> {
+    fn take(&mut self, space: &mut Space<'_>) -> Option<io::Result<usize>> {
         if self.inbox.is_empty() {
             return self.end.map(|end| match end {
                 Ended::Fin => Ok(0),
@@ -65,10 +66,8 @@ impl End {
         }
         let most = space.len().min(self.inbox.len());
         let n = most - below(most.min(20));
-        for (byte, space) in self.inbox.drain(..n).zip(space) {
-            *space = byte;
-        }
-        Some(Ok(n))
+        let bytes: Vec<u8> = self.inbox.drain(..n).collect();
+        Some(Ok(space.put(&bytes)))
     }
 }
 
@@ -256,19 +255,19 @@ impl Socket {
         Ok(())
     }
 
-    pub(crate) fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&self, space: Space<'_>) -> io::Result<usize> {
         let timeout = network(|network| network.end(self.0).read_timeout);
         let deadline = timeout.map(|timeout| now() + timeout);
         self.read_until(space, deadline, true)
     }
 
-    pub(crate) fn try_read(&self, space: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn try_read(&self, space: Space<'_>) -> io::Result<usize> {
         self.read_until(space, Some(now()), false)
     }
 
     fn read_until(
         &self,
-        space: &mut [u8],
+        mut space: Space<'_>,
         deadline: Option<Instant>,
         blocking: bool,
     ) -> io::Result<usize> {
@@ -277,7 +276,7 @@ impl Socket {
         switch();
         let result = until(deadline, |network| match blocking && network.held {
             true => None,
-            false => network.end(self.0).take(space),
+            false => network.end(self.0).take(&mut space),
         });
         trace(|| format!("read {}: {result:?}", self.0));
         stir();

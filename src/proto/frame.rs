@@ -249,7 +249,8 @@ impl Frame {
 /// [`filled`](Decoder::filled), and then takes frames with
 /// [`next`](Decoder::next) until there are no more. Small bodies are copied
 /// out of the buffer, so that a message which is kept pins little more memory
-/// than its own; a large body is read straight to where it stays. The buffer
+/// than its own; a large body is read straight to where it stays, and nothing is
+/// cleared there first. The buffer
 /// starts small, and grows with the frames that come and with reads that fill
 /// it. A PING or a PONG makes it small again: they come over idle links, so that
 /// a busy one never pays for it.
@@ -271,11 +272,38 @@ pub(crate) struct Decoder {
 #[derive(Debug)]
 struct Body {
     bytes: Vec<u8>,
-    filled: usize,
+    len: usize,
+}
+
+/// Where the next bytes go; never empty.
+pub(crate) enum Space<'a> {
+    Buffer(&'a mut [u8]),
+    /// Behind what is in it, as far as it need not grow.
+    Body(&'a mut Vec<u8>),
+}
+
+#[cfg(any(test, fuzzing))]
+impl Space<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Space::Buffer(buffer) => buffer.len(),
+            Space::Body(bytes) => bytes.capacity() - bytes.len(),
+        }
+    }
+
+    /// What a read of these bytes does. Returns how many there was space for.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> usize {
+        let n = self.len().min(bytes.len());
+        match self {
+            Space::Buffer(buffer) => buffer[..n].copy_from_slice(&bytes[..n]),
+            Space::Body(body) => body.extend_from_slice(&bytes[..n]),
+        }
+        n
+    }
 }
 
 /// The buffer's first size: an idle link keeps no more.
-const SMALL_BUFFER: usize = 512;
+pub(crate) const SMALL_BUFFER: usize = 512;
 /// Its last. In tests it is small, so that less takes a test beyond it.
 pub(crate) const LARGE_BUFFER: usize = if cfg!(any(test, fuzzing)) { 8 } else { 64 } * 1024;
 /// A body of at least this size gets memory of its own before it is complete.
@@ -300,10 +328,10 @@ impl Decoder {
         self.max_data = Some(max as usize);
     }
 
-    /// Where the next bytes go; never empty.
-    pub(crate) fn space(&mut self) -> &mut [u8] {
+    /// Where the next bytes go.
+    pub(crate) fn space(&mut self) -> Space<'_> {
         if let Some(body) = &mut self.body {
-            return &mut body.bytes[body.filled..];
+            return Space::Body(&mut body.bytes);
         }
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -320,13 +348,22 @@ impl Decoder {
             true => (self.end + SMALL_BUFFER).min(self.buffer.len()),
             false => self.buffer.len(),
         };
-        &mut self.buffer[self.end..end]
+        Space::Buffer(&mut self.buffer[self.end..end])
     }
 
     /// `n` bytes were read into [`space`](Decoder::space).
     pub(crate) fn filled(&mut self, n: usize) {
         match &mut self.body {
-            Some(body) => body.filled += n,
+            Some(body) => {
+                // The beginning of what follows came along.
+                let behind = body.bytes.get(body.len..).unwrap_or_default();
+                self.end = behind.len();
+                if self.buffer.len() < self.end {
+                    self.buffer.resize(self.end, 0);
+                }
+                self.buffer[..self.end].copy_from_slice(behind);
+                body.bytes.truncate(body.len);
+            }
             None => {
                 self.end += n;
                 self.large = false;
@@ -335,6 +372,15 @@ impl Decoder {
                 }
             }
         }
+    }
+
+    /// What a read of these bytes does. Returns how many there was space for.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
+        let n = self.space().put(bytes);
+        assert!(n > 0 || bytes.is_empty(), "no space reads as the end of a stream");
+        self.filled(n);
+        n
     }
 
     /// The first byte that arrived, if any has and none was decoded yet.
@@ -351,7 +397,7 @@ impl Decoder {
     /// The next whole frame, or run of them, if there is one.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Violation> {
         if let Some(body) = &mut self.body {
-            if body.filled < body.bytes.len() {
+            if body.bytes.len() < body.len {
                 return Ok(None);
             }
             let bytes = std::mem::take(&mut body.bytes);
@@ -378,10 +424,10 @@ impl Decoder {
             return Ok(Some(frame));
         }
         if kind == kind::DATA && len >= LARGE_BODY {
-            let mut bytes = vec![0; len];
-            let filled = rest.len();
-            bytes[..filled].copy_from_slice(rest);
-            self.body = Some(Body { bytes, filled });
+            // With room for the beginning of what follows, which spares it a read.
+            let mut bytes = Vec::with_capacity(len + SMALL_BUFFER);
+            bytes.extend_from_slice(rest);
+            self.body = Some(Body { bytes, len });
             self.large = true;
             (self.start, self.end) = (0, 0);
         } else {
@@ -494,12 +540,8 @@ mod tests {
     ) -> Result<Vec<Frame>, Violation> {
         let mut frames = Vec::new();
         while !bytes.is_empty() {
-            let space = decoder.space();
-            assert!(!space.is_empty(), "a full buffer reads as the end of a stream");
-            let n = piece().min(space.len()).min(bytes.len());
-            space[..n].copy_from_slice(&bytes[..n]);
-            decoder.filled(n);
-            bytes = &bytes[n..];
+            let n = piece().min(bytes.len());
+            bytes = &bytes[decoder.push(&bytes[..n])..];
             while let Some(frame) = decoder.next()? {
                 frames.extend(frame.apart());
             }
@@ -549,8 +591,7 @@ mod tests {
         let frames = bodies.iter().map(|body| Frame::Data(body.clone()).to_bytes());
         let bytes: Vec<u8> = frames.flatten().chain(Frame::Fin.to_bytes()).collect();
         decoder.want(bytes.len());
-        decoder.space()[..bytes.len()].copy_from_slice(&bytes);
-        decoder.filled(bytes.len());
+        assert_eq!(decoder.push(&bytes), bytes.len());
         let came: Vec<Frame> = std::iter::from_fn(|| decoder.next().unwrap()).collect();
         let [Frame::Run(first), Frame::Run(second), Frame::Fin] = &came[..] else {
             panic!("{came:?}");
@@ -644,6 +685,24 @@ mod tests {
         }
         assert_eq!(decode(&mut decoder, &small, || usize::MAX).unwrap().len(), 1);
         assert!(decoder.space().len() > LARGE_BUFFER / 4, "the buffer is used as a whole again");
+    }
+
+    #[test]
+    fn a_stream_of_large_bodies_takes_one_read_for_each() {
+        const BODIES: u8 = 10;
+        let mut decoder = decoder();
+        let sent: Vec<Frame> = (0..BODIES)
+            .map(|n| Frame::Data(vec![n; LARGE_BODY + usize::from(n)].into()))
+            .chain([Frame::Fin])
+            .collect();
+        let bytes: Vec<u8> = sent.iter().flat_map(Frame::to_bytes).collect();
+        let mut reads = 0;
+        let came = decode(&mut decoder, &bytes, || {
+            reads += 1;
+            usize::MAX
+        });
+        assert_eq!(came.unwrap(), sent);
+        assert_eq!(reads, 1 + BODIES);
     }
 
     #[test]

@@ -424,8 +424,7 @@ mod tests {
         decoder.allow_data(OWN.max_message);
         for len in lens {
             let frame = Frame::Data(vec![0; *len].into()).to_bytes();
-            decoder.space()[..frame.len()].copy_from_slice(&frame);
-            decoder.filled(frame.len());
+            assert_eq!(decoder.push(&frame), frame.len());
         }
         let Ok(Some(Frame::Run(run))) = decoder.next() else { panic!("no run of {lens:?}") };
         assert_eq!(run.items(), lens.len() as u64);

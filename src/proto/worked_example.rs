@@ -40,8 +40,7 @@ fn spoken(who: char, session: &mut Session) -> (char, Vec<u8>) {
 
 fn hears(session: &mut Session, decoder: &mut Decoder, bytes: &[u8], now: Instant) {
     for piece in bytes.chunks(1) {
-        decoder.space()[0] = piece[0];
-        decoder.filled(1);
+        decoder.push(piece);
         while let Some(frame) = decoder.next().unwrap() {
             match frame {
                 Frame::Welcome(welcome) => {

@@ -37,12 +37,8 @@ fn in_pieces(
     let mut frames = Vec::new();
     let mut pieces = pieces.iter().cycle();
     while !stream.is_empty() {
-        let space = decoder.space();
-        assert!(!space.is_empty(), "a full buffer reads as the end of a stream");
-        let n = space.len().min(stream.len()).min(*pieces.next().expect("a cycle"));
-        space[..n].copy_from_slice(&stream[..n]);
-        decoder.filled(n);
-        stream = &stream[n..];
+        let n = stream.len().min(*pieces.next().expect("a cycle"));
+        stream = &stream[decoder.push(&stream[..n])..];
         loop {
             match decoder.next() {
                 Ok(Some(frame)) => frames.extend(frame.apart()),
@@ -100,11 +96,7 @@ fn alone(bytes: &[u8]) -> Result<Frame, Violation> {
             return Ok(frame);
         }
         assert!(!rest.is_empty(), "a whole frame is not seen");
-        let space = decoder.space();
-        let n = space.len().min(rest.len());
-        space[..n].copy_from_slice(&rest[..n]);
-        decoder.filled(n);
-        rest = &rest[n..];
+        rest = &rest[decoder.push(rest)..];
     }
 }
 

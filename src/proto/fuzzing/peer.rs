@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::speech;
 use super::watched::Watched;
 use crate::proto::choices::Choices;
-use crate::proto::frame::{CloseCode, Decoder, Frame, LARGE_BUFFER, MAX_CONTROL};
+use crate::proto::frame::{CloseCode, Decoder, Frame, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER};
 use crate::proto::handshake::{Hello, VERSION};
 use crate::proto::session::Admission;
 
@@ -109,13 +109,9 @@ impl Peer {
             if rest == 0 || link.dead {
                 return;
             }
-            let space = link.decoder.space();
-            let n = rest.min(space.len()).min(piece);
             let at = arrived.len() - rest;
-            space[..n].copy_from_slice(&arrived[at..at + n]);
-            link.decoder.filled(n);
-            rest -= n;
-            let bound = LARGE_BUFFER + self.watched.own().max_message as usize;
+            rest -= link.decoder.push(&arrived[at..][..rest.min(piece)]);
+            let bound = LARGE_BUFFER + SMALL_BUFFER + self.watched.own().max_message as usize;
             assert!(link.decoder.memory() <= bound, "{} bytes", link.decoder.memory());
         }
     }
@@ -147,11 +143,7 @@ impl Peer {
                 Ok(None) if !bytes.is_empty() => {}
                 Ok(None) | Err(_) => return,
             }
-            let space = decoder.space();
-            let n = space.len().min(bytes.len());
-            space[..n].copy_from_slice(&bytes[..n]);
-            decoder.filled(n);
-            bytes.drain(..n);
+            bytes.drain(..decoder.push(&bytes));
             assert!(decoder.memory() <= 2 * MAX_CONTROL, "{} bytes", decoder.memory());
         };
         let is_linked = match frame {

@@ -358,10 +358,7 @@ impl Watched {
         let mut frames = Vec::new();
         for mut slice in batch.slices().cloned() {
             while !slice.is_empty() {
-                let space = self.reader.space();
-                let n = space.len().min(slice.len());
-                slice.copy_to_slice(&mut space[..n]);
-                self.reader.filled(n);
+                slice.advance(self.reader.push(&slice));
                 while let Some(frame) = self.reader.next().expect("it keeps to the rules") {
                     for frame in frame.apart() {
                         self.written(&frame);

@@ -27,11 +27,7 @@ fn frames(mut bytes: &[u8]) -> Vec<Frame> {
     decoder.allow_data(u32::MAX);
     let mut frames = Vec::new();
     while !bytes.is_empty() {
-        let space = decoder.space();
-        let n = space.len().min(bytes.len());
-        space[..n].copy_from_slice(&bytes[..n]);
-        decoder.filled(n);
-        bytes = &bytes[n..];
+        bytes = &bytes[decoder.push(bytes)..];
         while let Some(frame) = decoder.next().unwrap() {
             frames.extend(frame.apart());
         }

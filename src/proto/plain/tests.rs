@@ -75,11 +75,7 @@ impl Side {
     fn hear(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Violation> {
         let mut bytes = bytes.as_ref();
         while !bytes.is_empty() {
-            let space = self.decoder.space();
-            let n = space.len().min(bytes.len());
-            space[..n].copy_from_slice(&bytes[..n]);
-            self.decoder.filled(n);
-            bytes = &bytes[n..];
+            bytes = &bytes[self.decoder.push(bytes)..];
             self.exchange.heard(self.now);
             let generation = self.exchange.generation();
             while self.exchange.hear(generation, &mut self.decoder, self.now)? {}
@@ -242,8 +238,7 @@ fn what_is_not_taken_is_not_read() {
     let limits = Limits { window: 10, max_message: 10 };
     let mut exchange = Exchange::server(limits, server.now);
     let mut decoder = Decoder::new();
-    decoder.space()[..9].copy_from_slice(b"123456789");
-    decoder.filled(9);
+    decoder.push(b"123456789");
     assert_eq!(exchange.hear(1, &mut decoder, server.now), Ok(true));
     assert!(exchange.may_read());
 }
@@ -635,8 +630,7 @@ fn queued_bytes_and_a_judge_who_overslept_put_a_verdict_off() {
 #[test]
 fn a_late_thread_changes_nothing_on_the_next_link() {
     let mut client = Side::client(MANNERS);
-    client.decoder.space()[..3].copy_from_slice(b"hi\n");
-    client.decoder.filled(3);
+    client.decoder.push(b"hi\n");
     client.exchange.link_lost(0);
     client.exchange.connected(client.now);
     assert_eq!(client.exchange.hear(1, &mut client.decoder, client.now), Ok(false));

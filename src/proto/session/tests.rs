@@ -37,10 +37,7 @@ fn written(session: &mut Session) -> Vec<Frame> {
         session.fill(&mut batch);
         for mut slice in batch.slices().cloned() {
             while !slice.is_empty() {
-                let space = decoder.space();
-                let n = space.len().min(slice.len());
-                slice.copy_to_slice(&mut space[..n]);
-                decoder.filled(n);
+                slice.advance(decoder.push(&slice));
                 frames
                     .extend(std::iter::from_fn(|| decoder.next().unwrap()).flat_map(Frame::apart));
             }

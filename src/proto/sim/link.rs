@@ -42,10 +42,7 @@ impl Pipe {
     /// Moves at most `most` bytes to the reader. Returns how many.
     pub(super) fn read(&mut self, decoder: &mut Decoder, most: usize) -> usize {
         let (front, _) = self.bytes.as_slices();
-        let space = decoder.space();
-        let n = front.len().min(space.len()).min(most);
-        space[..n].copy_from_slice(&front[..n]);
-        decoder.filled(n);
+        let n = decoder.push(&front[..front.len().min(most)]);
         self.bytes.drain(..n);
         n
     }
