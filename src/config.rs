@@ -377,9 +377,10 @@ impl Builder {
     /// Calls `callback` for everything that happens to the link.
     ///
     /// It runs on the heartbeat thread, with no lock held, and must not block:
-    /// heartbeats, reconnects and streams of messages wait for it. A panic in
-    /// it is logged and goes no further. On a listener it sees the events of all its
-    /// connections; [`Connection::on_event`] tells them apart.
+    /// heartbeats, reconnects and streams of messages wait for it, on a listener
+    /// those of all its connections. A panic in it is logged and goes no further. On
+    /// a listener it sees the events of all its connections; [`Connection::on_event`]
+    /// tells them apart.
     ///
     /// # Examples
     ///

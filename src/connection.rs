@@ -143,9 +143,11 @@ impl Connection {
 
 /// Sending.
 impl Connection {
-    /// Sends a message: feeds it, and writes everything fed so far. When one
-    /// message follows the other, the heartbeat thread writes together what piles
-    /// up while it wakes and writes; no message waits for a clock or for another.
+    /// Sends a message: feeds it, and has everything fed so far written: at once,
+    /// on this thread, but from the third message in a row on by the heartbeat
+    /// thread, which writes together what piles up while it wakes and writes. No
+    /// message waits for a clock or for another. A row ends when this connection
+    /// waits for the peer.
     ///
     /// Returns when the message is in the memory from which it is written, and
     /// written again if need be; not when it has arrived. Blocks while the
@@ -303,9 +305,12 @@ impl Connection {
         self.append(|state| offer(state, message.len(), &mut feed))
     }
 
-    /// Writes what was fed, as if the last of it had been [sent](Connection::send).
-    /// Never blocks: what the socket does not take at once, and what has no link at
-    /// the moment, is written as soon as it can be.
+    /// Has what was fed written. Never blocks: what the socket does not take at
+    /// once, and what has no link at the moment, is written as soon as it can be.
+    ///
+    /// As with [`send`](Connection::send), the heartbeat thread may be left to
+    /// write it from the third flush in a row on, until this connection waits for
+    /// the peer. So a process that is about to exit calls [`close`](Connection::close).
     ///
     /// # Errors
     ///
@@ -325,10 +330,7 @@ impl Connection {
     pub fn flush(&self) -> Result<()> {
         let state = self.shared.lock();
         let result = state.check();
-        match state.session.has_output() {
-            true => self.shared.post(state),
-            false => self.shared.settle(state),
-        }
+        self.shared.post(state);
         result
     }
 

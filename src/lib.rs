@@ -30,7 +30,8 @@
 //!
 //! The library starts one thread per client `Connection` and one per
 //! [`Listener`], however many clients that has: they send heartbeats, come
-//! back, and call the [event callback](Builder::on_event).
+//! back, write what is sent in a row, and call the
+//! [event callback](Builder::on_event).
 //! While your thread waits in `recv`, it reads the socket itself.
 //!
 //! ## Blocking
@@ -105,7 +106,7 @@
 //! | both applications only send | both block once both windows are full, see [Blocking](#blocking) |
 //! | the peer closes before it has read everything | what had arrived is handed out; then [`Error::PeerClosed`] |
 //! | a handler panics | its connection is aborted as the panic unwinds: the peer gets [`Error::PeerClosed`] with the message that was being processed among the unacknowledged |
-//! | a process exits without [`close`](Connection::close) | what was not written is lost with it. A server that lives loses the link, and gives the session up after `resume_within`; a client reconnects |
+//! | a process exits without [`close`](Connection::close) | what was not written is lost with it, be it sent or flushed. A server that lives loses the link, and gives the session up after `resume_within`; a client reconnects |
 //! | the clock jumps | nothing: all times are measured on the monotonic clock |
 //!
 //! ## Limits

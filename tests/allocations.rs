@@ -59,6 +59,10 @@ fn a_message_is_allocated_once_by_its_receiver_and_never_by_its_sender() {
         assert_eq!(count, 2 * TRIPS, "one on each side, {size} bytes");
     }
 
+    let large = vec![0; 40_000];
+    let count = steady(|| allocations(|| (0..TRIPS).for_each(|_| trip(&large))));
+    assert_eq!(count, 4 * TRIPS, "a large message: its memory, and who shares it");
+
     let feed = || (0..BATCH).for_each(|_| connection.feed(&[0; SILENT]).unwrap());
     let fed = steady(|| {
         let count = allocations(feed);

@@ -23,10 +23,12 @@ pub(crate) struct Bare {
 impl Bare {
     pub(crate) fn start() -> Result<Bare> {
         let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.arg("bare").stdout(Stdio::piped()).spawn()?;
+        let child = command.arg("bare").stdout(Stdio::piped()).spawn()?;
+        let mut bare = Bare { child, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
         let mut line = String::new();
-        BufReader::new(child.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
-        Ok(Bare { child, addr: line.trim_end().parse()? })
+        BufReader::new(bare.child.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
+        bare.addr = line.trim_end().parse()?;
+        Ok(bare)
     }
 
     pub(crate) fn id(&self) -> u32 {

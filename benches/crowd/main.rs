@@ -252,7 +252,7 @@ fn hold(server: u32, clients: &mut Clients, empty: &Memory, seconds: u64) -> Res
     let before = clients.tally()?;
     rest(Duration::from_secs(seconds));
     let time = begun.elapsed().as_secs_f64();
-    let cpu = (usage::cpu(server)? - cpu).as_secs_f64() / time * 100.0;
+    let cpu = usage::cpu(server)?.saturating_sub(cpu).as_secs_f64() / time * 100.0;
     let Tally { answered, lost, .. } = clients.tally()?.since(&before);
     let memory = Memory::of(server)?.beyond(empty, clients.links());
     Ok(Idle { seconds, memory, cpu, answered, lost, threads: usage::threads(server)? })

@@ -19,6 +19,8 @@ impl Connection {
     ///
     /// Like [`feed`](Connection::feed) it does not write them yet, and blocks
     /// while there is no room for the first. An empty list is taken at once.
+    /// Asks each message for its bytes while it holds the connection, which
+    /// `as_ref` therefore must not use.
     ///
     /// # Errors
     ///

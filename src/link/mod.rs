@@ -14,9 +14,10 @@
 //!   there is no thread that could be stuck in a write, and none that a ping
 //!   would have to wait for.
 //! * **A stream is gathered.** A message goes out at once on its sender's
-//!   thread. But who sends one after the other leaves them to the keeper,
-//!   which writes together what piles up while it wakes and writes; it does so
-//!   as long as that is more than a few at a time. See [`State::gathers`].
+//!   thread. But who sends, or flushes, again and again leaves that to the
+//!   keeper, which writes together what piles up while it wakes and writes; it
+//!   does so as long as that is more than a few at a time. See
+//!   [`State::gathers`].
 //! * **The keeper covers.** While no application thread has read for a tick,
 //!   the keeper polls the link. It is not told of every message: an
 //!   application that reads is looked at every [`care::TICK`], and only the first
@@ -182,8 +183,8 @@ pub(crate) struct State {
     call: bool,
     /// It was told so.
     called: bool,
-    /// Messages that were written by their senders since the last pause; since the
-    /// keeper last looked, those that were left to others.
+    /// Messages, or flushes of several, that were written by their senders since
+    /// the last pause; since the keeper last looked, those that were left to others.
     written: u32,
     gathered: u32,
     /// The keeper looks once a tick, next at `tick_at`.
@@ -437,9 +438,9 @@ impl State {
     /// A system call for each message, or for each flush of a few, costs more
     /// than all the rest, and wakes the peer each time. So the third in a row is
     /// left to the keeper, and so are those that follow while it wakes up and
-    /// writes. If it finds few, they come too
-    /// slowly to be worth a wake-up. A row ends when the application waits for
-    /// the peer. No message waits for a clock or for another message.
+    /// writes. If it finds few, they come too slowly to be worth a wake-up. A row
+    /// ends when the application waits for the peer. No message waits for a clock
+    /// or for another message.
     fn gathers(&mut self) -> bool {
         let Some(link) = &mut self.link else { return false };
         match link.writer {
@@ -447,6 +448,8 @@ impl State {
             // It is in the callback for now.
             _ if self.reporting => return false,
             Writer::Busy | Writer::Blocked => {}
+            // Else nobody would take it back that something is left.
+            _ if !self.session.has_output() => return false,
             // A whole batch is worth a system call wherever it is made.
             _ if self.session.fills_batch() => return false,
             Writer::Left => {}

@@ -195,7 +195,7 @@ impl Shared {
         }
     }
 
-    /// A message was fed: does what follows, and releases the lock.
+    /// What was fed is to be written: sees to it, and releases the lock.
     pub(crate) fn post(&self, mut state: MutexGuard<'_, State>) {
         match state.gathers() {
             true => self.leave(state),

@@ -231,8 +231,13 @@ fn traffic(connection: &Arc<Connection>, messages: u8) -> Vec<thread::JoinHandle
                     message
                 })
                 .collect();
-            if below(2) == 0 {
+            if below(4) == 0 {
                 all.iter().for_each(|message| connection.send(message).unwrap());
+            } else if below(3) > 0 {
+                for message in &all {
+                    connection.feed(message).unwrap();
+                    connection.flush().unwrap();
+                }
             } else {
                 let mut fed = 0;
                 while fed < all.len() {

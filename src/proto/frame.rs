@@ -249,11 +249,10 @@ impl Frame {
 /// [`filled`](Decoder::filled), and then takes frames with
 /// [`next`](Decoder::next) until there are no more. Small bodies are copied
 /// out of the buffer, so that a message which is kept pins little more memory
-/// than its own; a large body is read straight to where it stays, and nothing is
-/// cleared there first. The buffer
-/// starts small, and grows with the frames that come and with reads that fill
-/// it. A PING or a PONG makes it small again: they come over idle links, so that
-/// a busy one never pays for it.
+/// than its own; a large body is read straight to where it stays, which nobody
+/// has to clear first. The buffer starts small, and grows with the frames that
+/// come and with reads that fill it. A PING or a PONG makes it small again: they
+/// come over idle links, so that a busy one never pays for it.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     buffer: Vec<u8>,
@@ -331,6 +330,7 @@ impl Decoder {
     /// Where the next bytes go.
     pub(crate) fn space(&mut self) -> Space<'_> {
         if let Some(body) = &mut self.body {
+            debug_assert!(body.bytes.len() < body.len, "frames are taken before the next read");
             return Space::Body(&mut body.bytes);
         }
         if self.start > 0 {
@@ -424,7 +424,8 @@ impl Decoder {
             return Ok(Some(frame));
         }
         if kind == kind::DATA && len >= LARGE_BODY {
-            // With room for the beginning of what follows, which spares it a read.
+            // With room for the beginning of what follows, which spares it a read
+            // for a handle that is allocated when the body is shared.
             let mut bytes = Vec::with_capacity(len + SMALL_BUFFER);
             bytes.extend_from_slice(rest);
             self.body = Some(Body { bytes, len });

@@ -768,10 +768,11 @@ impl Session {
                 || self.acks.is_due(self.outbox.cursor(), self.is_stuck(), self.receive_window()))
     }
 
-    /// Whether the messages that may be written fill a batch.
+    /// Whether the messages that may be written fill a batch, or so much of the
+    /// window that the peer should have work before it is full.
     #[inline]
     pub(crate) fn fills_batch(&self) -> bool {
-        self.outbox.unwritten() >= BATCH_BYTES
+        self.outbox.unwritten() >= BATCH_BYTES.min(self.send_window() / 4)
             && self.state == State::Up
             && self.outbox.has_output(self.send_window())
     }

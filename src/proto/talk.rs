@@ -334,7 +334,7 @@ impl Talk {
         }
     }
 
-    /// Whether a message that was fed made that so.
+    /// Whether what may be written is worth a system call by whoever fed it.
     #[inline]
     pub(crate) fn fills_batch(&self) -> bool {
         match self {

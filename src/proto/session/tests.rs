@@ -113,6 +113,20 @@ fn a_reply_and_its_acknowledgement_are_written_in_one_piece() {
     assert_eq!(kept, [0, 64, 500, 1000]);
 }
 
+/// Else one who only feeds fills the window first, and then waits while the peer works.
+#[test]
+fn the_peer_has_work_before_the_window_is_full() {
+    for window in [500, BATCH_BYTES as u32, WINDOW] {
+        for size in [0, 50] {
+            let Pair { mut client, .. } = Pair::new(WINDOW, window);
+            while !client.fills_batch() {
+                client.feed(&vec![0; size]);
+                assert!(client.has_room(), "messages of {size} bytes, a window of {window}");
+            }
+        }
+    }
+}
+
 // Where a small window meets a large one, a quarter of the large one is never owed.
 #[test]
 fn a_stream_through_the_smaller_window_never_waits_for_the_clock() {
