@@ -662,8 +662,7 @@ impl Connection {
     /// ```
     pub fn abort(&self) {
         // What the socket takes at once is not held back.
-        self.shared.settle(self.shared.lock());
-        let mut state = self.shared.lock();
+        let mut state = self.shared.settle_within(self.shared.lock());
         state.abort();
         self.shared.settle(state);
     }

@@ -1,11 +1,11 @@
 //! The least that a server with a thread for each link can do: it welcomes whoever comes, and
 //! each thread reads heartbeats and answers them. No session, nothing to judge or to remember.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use crate::again::Again;
 use crate::memory::STACK;
 use crate::{Result, allow_all};
 
@@ -16,29 +16,19 @@ const PING: u8 = 6;
 const PONG: u8 = 7;
 
 pub(crate) struct Bare {
-    child: Child,
+    process: Again,
     pub(crate) addr: SocketAddr,
 }
 
 impl Bare {
     pub(crate) fn start() -> Result<Bare> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let child = command.arg("bare").stdout(Stdio::piped()).spawn()?;
-        let mut bare = Bare { child, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
-        let mut line = String::new();
-        BufReader::new(bare.child.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
-        bare.addr = line.trim_end().parse()?;
-        Ok(bare)
+        let mut process = Again::start(&["bare"])?;
+        let addr = process.hear()?.parse()?;
+        Ok(Bare { process, addr })
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Bare {
-    fn drop(&mut self) {
-        let _ = (self.child.kill(), self.child.wait());
+        self.process.id()
     }
 }
 

@@ -1,8 +1,7 @@
 //! The clients: many connections in each of a few processes.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use longlink::{Connection, Event, Heartbeat, RetryPolicy};
 
 use crate::Result;
+use crate::again::Again;
 
 /// In one process.
 const MOST: usize = 1000;
@@ -61,14 +61,8 @@ impl Tally {
 
 /// The processes, as the one that measures sees them.
 pub(crate) struct Clients {
-    processes: Vec<Player>,
+    processes: Vec<Again>,
     links: usize,
-}
-
-struct Player {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
 }
 
 impl Clients {
@@ -79,12 +73,8 @@ impl Clients {
         while left > 0 {
             let some = left.min(MOST);
             left -= some;
-            let mut command = Command::new(std::env::current_exe()?);
-            command.args(["play", &addr.to_string(), &some.to_string()]);
-            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-            let stdin = child.stdin.take().ok_or("no pipe")?;
-            let stdout = BufReader::new(child.stdout.take().ok_or("no pipe")?);
-            clients.processes.push(Player { child, stdin, stdout });
+            let args = ["play", &addr.to_string(), &some.to_string()];
+            clients.processes.push(Again::start(&args)?);
         }
         clients.answers()?;
         Ok(clients)
@@ -104,26 +94,18 @@ impl Clients {
     }
 
     fn ask(&mut self, what: &str) -> Result<Tally> {
-        for player in &mut self.processes {
-            writeln!(player.stdin, "{what}")?;
+        for process in &mut self.processes {
+            process.tell(what)?;
         }
         self.answers()
     }
 
     fn answers(&mut self) -> Result<Tally> {
         let mut all = Tally::default();
-        for player in &mut self.processes {
-            let mut line = String::new();
-            player.stdout.read_line(&mut line)?;
-            all.add(&Tally::parse(line.trim_end())?);
+        for process in &mut self.processes {
+            all.add(&Tally::parse(&process.hear()?)?);
         }
         Ok(all)
-    }
-}
-
-impl Drop for Player {
-    fn drop(&mut self) {
-        let _ = (self.child.kill(), self.child.wait());
     }
 }
 

@@ -31,6 +31,7 @@ mod process;
 #[allow(dead_code, unreachable_pub)]
 mod retry;
 
+mod again;
 mod bare;
 mod clients;
 mod memory;

@@ -210,7 +210,7 @@ impl Shared {
     }
 
     /// The same for a thread that goes on and needs the lock again.
-    pub(super) fn settle_within<'a>(
+    pub(crate) fn settle_within<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
     ) -> MutexGuard<'a, State> {

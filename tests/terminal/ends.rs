@@ -215,10 +215,13 @@ fn started_in_the_background() {
 #[test]
 fn stopped_and_told_to_terminate() {
     let server = Server::start(&[]);
-    let shell = shell_with_stopped_client(&server, "(trap : TERM; ", "; echo code $?)");
+    let mut shell = shell_with_stopped_client(&server, "(trap : TERM; ", "; echo code $?)");
     shell.types("kill %1\n");
     shell.shows("interrupted, 0 messages not acknowledged");
     shell.shows("code 143");
+    // `exit` refuses, once, if it believes in a stopped job.
+    shell.types("exec sh -c 'exit 3'\n");
+    assert_eq!(shell.closes(), 3);
 }
 
 /// Ctrl-Z, in a shell that continues it.
