@@ -333,8 +333,8 @@ impl Dialler {
         mut race: Race,
         index: usize,
     ) -> Step {
-        let call = race.take(index).expect("what is polled for is there");
-        if let Err(e) = self.greet(shared, &call) {
+        let mut call = race.take(index).expect("what is polled for is there");
+        if let Err(e) = self.greet(shared, &mut call) {
             attempt.cause = Some(Cause::Io(Arc::new(e)));
             race.next = sync::now();
             return Step::Connecting { attempt, race };
@@ -352,7 +352,7 @@ impl Dialler {
 
     /// Says hello on a socket that is connected, if that is the way, or tells
     /// why it is not connected.
-    fn greet(&self, shared: &Shared, call: &Call) -> io::Result<()> {
+    fn greet(&self, shared: &Shared, call: &mut Call) -> io::Result<()> {
         let hello = shared.lock().session.session().map(Session::hello);
         call.socket.connected()?;
         call.socket.prepare(self.silence)?;

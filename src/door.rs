@@ -322,7 +322,7 @@ impl Door {
             }
             Err(violation) => {
                 log::info!("{}: dropped: {}", guest.addr, violation.0);
-                reject(&guest, Rejection::Protocol);
+                reject(&mut guest, Rejection::Protocol);
                 None
             }
         }
@@ -330,14 +330,14 @@ impl Door {
 
     fn admit(
         &mut self,
-        guest: Guest,
+        mut guest: Guest,
         hello: &Hello,
         now: Instant,
         summons: &Arc<Summons>,
     ) -> Option<Arc<Shared>> {
         if hello.version != VERSION {
             log::info!("{}: rejected, it speaks version {}", guest.addr, hello.version);
-            reject(&guest, Rejection::Version);
+            reject(&mut guest, Rejection::Version);
             return None;
         }
         let heartbeat = self.builder.heartbeat.interval.is_some();
@@ -355,7 +355,7 @@ impl Door {
     /// Makes a new session, if there is room for one.
     fn create(
         &mut self,
-        guest: Guest,
+        mut guest: Guest,
         hello: &Hello,
         now: Instant,
         summons: &Arc<Summons>,
@@ -363,7 +363,7 @@ impl Door {
         let refusal = if hello.resume_only { Some(Rejection::Ended) } else { self.refusal() };
         if let Some(refusal) = refusal {
             log::info!("{}: rejected: {refusal}", guest.addr);
-            reject(&guest, refusal);
+            reject(&mut guest, refusal);
             return None;
         }
         let epoch = match sync::random() {
@@ -388,7 +388,7 @@ impl Door {
     /// A guest whose first bytes are text.
     fn create_plain(
         &mut self,
-        guest: Guest,
+        mut guest: Guest,
         now: Instant,
         summons: &Arc<Summons>,
     ) -> Option<Arc<Shared>> {
@@ -492,7 +492,7 @@ impl Door {
 
 /// A hello for a session that is still known. Gives the guest back if it needs
 /// a new one.
-fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> Option<Guest> {
+fn readmit(shared: &Arc<Shared>, mut guest: Guest, hello: &Hello, now: Instant) -> Option<Guest> {
     let mut state = shared.lock();
     if state.has_ended() && !state.was_closed() {
         // Given up, and not buried yet.
@@ -531,11 +531,11 @@ fn readmit(shared: &Arc<Shared>, guest: Guest, hello: &Hello, now: Instant) -> O
     };
     shared.settle(state);
     log::info!("{}: rejected for session {:?}: {refusal}", guest.addr, hello.token);
-    reject(&guest, refusal);
+    reject(&mut guest, refusal);
     None
 }
 
-fn reject(guest: &Guest, rejection: Rejection) {
+fn reject(guest: &mut Guest, rejection: Rejection) {
     let frame = Frame::Reject { code: rejection.code(), text: rejection.to_string() };
     let _ = guest.socket.try_write(&frame.to_bytes());
     guest.socket.shutdown(Shutdown::Write);

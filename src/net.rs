@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+use nix::{getsockopt_impl, libc, sockopt_impl, sys::socket::getsockopt};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -42,11 +44,22 @@ const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// A TCP socket.
 #[derive(Debug)]
-pub(crate) struct Socket(socket2::Socket);
+pub(crate) struct Socket {
+    inner: socket2::Socket,
+    /// What its kernel had counted as acknowledged when it was prepared, and the
+    /// bytes of the handshake since.
+    before: u64,
+}
+
+impl From<socket2::Socket> for Socket {
+    fn from(inner: socket2::Socket) -> Socket {
+        Socket { inner, before: 0 }
+    }
+}
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.inner.as_fd()
     }
 }
 
@@ -58,29 +71,29 @@ impl Socket {
             socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         match socket.connect(&SockAddr::from(addr)) {
-            Ok(()) => Ok(Socket(socket)),
+            Ok(()) => Ok(Socket::from(socket)),
             Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
-                Ok(Socket(socket))
+                Ok(Socket::from(socket))
             }
             // An interrupted connect goes on in the background.
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Socket(socket)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Socket::from(socket)),
             Err(e) => Err(e),
         }
     }
 
     /// Whether the connect succeeded.
     pub(crate) fn connected(&self) -> io::Result<()> {
-        if let Some(error) = self.0.take_error()? {
+        if let Some(error) = self.inner.take_error()? {
             return Err(error);
         }
         // Trap 17: a connect to a free port of the ephemeral range can meet itself.
-        if self.0.local_addr()?.as_socket() == self.0.peer_addr()?.as_socket() {
+        if self.inner.local_addr()?.as_socket() == self.inner.peer_addr()?.as_socket() {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionRefused,
                 "connected to itself: nobody listens there",
             ));
         }
-        self.0.set_nonblocking(false)
+        self.inner.set_nonblocking(false)
     }
 
     /// Listens, without blocking in [`Socket::accept`].
@@ -96,23 +109,23 @@ impl Socket {
         socket.bind(&SockAddr::from(addr))?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        Ok(Socket(socket))
+        Ok(Socket::from(socket))
     }
 
     pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
-        let (socket, addr) = self.0.accept()?;
+        let (socket, addr) = self.inner.accept()?;
         let addr = addr.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         socket.set_nonblocking(false)?;
-        Ok((Socket(socket), addr))
+        Ok((Socket::from(socket), addr))
     }
 
     /// A descriptor that can be given up later to make room for another.
     pub(crate) fn spare() -> Option<Socket> {
-        socket2::Socket::new(Domain::IPV4, Type::STREAM, None).ok().map(Socket)
+        socket2::Socket::new(Domain::IPV4, Type::STREAM, None).ok().map(Socket::from)
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        let addr = self.0.local_addr()?;
+        let addr = self.inner.local_addr()?;
         addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 
@@ -120,12 +133,13 @@ impl Socket {
     /// answers heartbeats, we watch it ourselves: the kernel's own timeouts
     /// would end a link whose peer lives but has no room. Otherwise the kernel
     /// gives up after `silence`.
-    pub(crate) fn prepare(&self, silence: Option<Duration>) -> io::Result<()> {
-        self.0.set_tcp_nodelay(true)?;
+    pub(crate) fn prepare(&mut self, silence: Option<Duration>) -> io::Result<()> {
+        self.inner.set_tcp_nodelay(true)?;
+        self.before = acknowledged(self).unwrap_or(0);
         let Some(silence) = silence else { return Ok(()) };
         self.ask_after(silence)?;
         #[cfg(target_os = "linux")]
-        self.0.set_tcp_user_timeout(Some(silence.min(LONGEST_PATIENCE)))?;
+        self.inner.set_tcp_user_timeout(Some(silence.min(LONGEST_PATIENCE)))?;
         Ok(())
     }
 
@@ -138,7 +152,7 @@ impl Socket {
         // It counts in seconds.
         let asks = (silence / 3).clamp(Duration::from_secs(1), LONGEST_QUESTION);
         let keepalive = TcpKeepalive::new().with_time(asks).with_interval(asks);
-        self.0.set_tcp_keepalive(&keepalive.with_retries(2))
+        self.inner.set_tcp_keepalive(&keepalive.with_retries(2))
     }
 
     /// Blocks until there are bytes, at most for the time set with
@@ -176,10 +190,22 @@ impl Socket {
         !matches!(rustix::net::recv(self, &mut [0; 1], flags), Err(Errno::AGAIN | Errno::INTR))
     }
 
+    /// How many of the `written` bytes that followed the handshake the peer's
+    /// kernel has acknowledged, if ours tells. That says nothing of the peer's
+    /// application, but something of the path.
+    pub(crate) fn acknowledged(&self, written: u64) -> Option<u64> {
+        #[cfg(test)]
+        tally::count(|tally| tally.other_calls += 1);
+        #[cfg(target_vendor = "apple")]
+        return unacknowledged(self).map(|queued| written.saturating_sub(queued));
+        #[cfg(not(target_vendor = "apple"))]
+        acknowledged(self).map(|count| count.saturating_sub(self.before).min(written))
+    }
+
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         #[cfg(test)]
         tally::count(|tally| tally.other_calls += 1);
-        self.0.set_read_timeout(timeout)
+        self.inner.set_read_timeout(timeout)
     }
 
     /// Writes as much of the batch as the socket takes at once, without
@@ -213,8 +239,9 @@ impl Socket {
     }
 
     /// Writes a few bytes if there is room; a handshake's are few enough.
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<()> {
-        let sent = rustix::net::send(self, bytes, FLAGS)?;
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sent = rustix::net::send(&*self, bytes, FLAGS)?;
+        self.before += sent as u64;
         if sent < bytes.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -225,19 +252,44 @@ impl Socket {
     /// hears of it at once.
     pub(crate) fn reset_on_close(&self) {
         // An error means that there is nobody left to hear of it.
-        let _ = self.0.set_linger(Some(Duration::ZERO));
+        let _ = self.inner.set_linger(Some(Duration::ZERO));
     }
 
     /// Why the socket is broken, if it is.
     pub(crate) fn failure(&self) -> Option<io::Error> {
-        self.0.take_error().unwrap_or_else(Some)
+        self.inner.take_error().unwrap_or_else(Some)
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) {
         // An error means that there is nothing left to shut down.
-        let _ = self.0.shutdown(how);
+        let _ = self.inner.shutdown(how);
     }
 }
+
+/// `tcpi_bytes_acked`, the 16th word of `struct tcp_info` (Linux 4.1; tcp(7)): the
+/// bytes that the peer's kernel has acknowledged, and one for our SYN.
+#[cfg(target_os = "linux")]
+fn acknowledged(socket: &Socket) -> Option<u64> {
+    getsockopt(socket, TcpInfo).ok().map(|info| info[15])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn acknowledged(_: &Socket) -> Option<u64> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, [u64; 16]);
+
+/// The bytes in the queue of what is to be sent, or acknowledged (SO_NWRITE,
+/// `sys/socket.h` of macOS).
+#[cfg(target_vendor = "apple")]
+fn unacknowledged(socket: &Socket) -> Option<u64> {
+    getsockopt(socket, SoNwrite).ok().and_then(|queued| u64::try_from(queued).ok())
+}
+
+#[cfg(target_vendor = "apple")]
+sockopt_impl!(SoNwrite, GetOnly, libc::SOL_SOCKET, libc::SO_NWRITE, libc::c_int);
 
 /// Carries a signal to a thread that sits in [`poll`].
 #[derive(Debug)]
@@ -322,7 +374,7 @@ mod tests {
         itself.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         let addr = itself.local_addr().unwrap();
         itself.connect(&addr).unwrap();
-        let refused = Socket(itself).connected().unwrap_err();
+        let refused = Socket::from(itself).connected().unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -32,6 +32,19 @@ pub(crate) struct Visit {
     pub(crate) over: bool,
 }
 
+/// How far the bytes of a link have come: positions in what was written on it
+/// behind the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code, reason = "what closes and judges by it follows"))]
+pub(crate) struct Reach {
+    /// The peer's kernel has acknowledged the bytes before this.
+    pub(crate) acknowledged: u64,
+    /// The bytes before this were written.
+    pub(crate) written: u64,
+    /// Here the last message ends that is written, or about to be.
+    pub(crate) carried: u64,
+}
+
 /// The keeper's part.
 impl Shared {
     /// Looks after the times, and says what to poll for. The keeper wanted to
@@ -106,6 +119,28 @@ impl Shared {
             state.lose(Cause::Silent(silence));
         }
         state
+    }
+
+    /// Asks the system how far the bytes of the present link have come. Nothing is
+    /// known while a thread is writing, and where the system does not tell. The
+    /// lock is released meanwhile.
+    #[cfg_attr(not(test), allow(dead_code, reason = "what closes and judges by it follows"))]
+    pub(super) fn measure<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+    ) -> (MutexGuard<'a, State>, Option<Reach>) {
+        let Some((link, pen)) =
+            state.link.as_ref().and_then(|link| Some((link, link.pen.as_ref()?)))
+        else {
+            return (state, None);
+        };
+        let (socket, generation) = (link.socket.clone(), link.generation);
+        let (written, carried) = (pen.batch.written(), pen.batch.carried());
+        drop(state);
+        let acknowledged = socket.acknowledged(written);
+        let mut state = self.lock();
+        let reach = acknowledged.filter(|_| state.current(generation).is_some());
+        (state, reach.map(|acknowledged| Reach { acknowledged, written, carried }))
     }
 
     /// The socket is ready, as [`Visit::watch`] asked.
@@ -459,6 +494,32 @@ mod tests {
             visit = shared.visit(None);
         }
         panic!("it spins");
+    }
+
+    /// How far the bytes have come that were written, once `enough` says so.
+    fn reach(shared: &Shared, enough: impl Fn(Reach) -> bool) -> Reach {
+        loop {
+            if let (_, Some(reach)) = shared.measure(shared.lock())
+                && enough(reach)
+            {
+                return reach;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_tells_what_the_peers_kernel_has_acknowledged() {
+        let (shared, peer) = linked();
+        let connection = Connection::new(shared.clone());
+        let welcome = reach(&shared, |reach| reach.acknowledged == reach.written);
+        assert_eq!((welcome.written > 0, welcome.carried), (true, 0));
+        connection.send(b"hello").unwrap();
+        let hello = reach(&shared, |reach| reach.acknowledged == reach.written);
+        assert_eq!(hello.carried, hello.written);
+        drop(peer);
+        connection.abort();
     }
 
     fn reset(peer: TcpStream) {

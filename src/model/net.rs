@@ -44,6 +44,8 @@ struct End {
     /// What this side writes is lost and it is not told, until so many bytes
     /// wait to be acknowledged.
     swallowed: Option<usize>,
+    /// What the peer's kernel has acknowledged, when it was last asked for.
+    acknowledged: u64,
     read_timeout: Option<Duration>,
     reading: bool,
     writing: bool,
@@ -247,7 +249,7 @@ impl Socket {
         Ok(network(|network| network.end(self.0).addr.expect("bound")))
     }
 
-    pub(crate) fn prepare(&self, _silence: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn prepare(&mut self, _silence: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
@@ -297,6 +299,16 @@ impl Socket {
         })
     }
 
+    /// What is not swallowed is acknowledged at once.
+    pub(crate) fn acknowledged(&self, written: u64) -> Option<u64> {
+        switch();
+        network(|network| {
+            let end = network.end(self.0);
+            end.swallowed.is_none().then(|| end.acknowledged = written);
+            Some(end.acknowledged)
+        })
+    }
+
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         network(|network| network.end(self.0).read_timeout = timeout);
         Ok(())
@@ -320,7 +332,7 @@ impl Socket {
         result
     }
 
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
         switch();
         let sent = self.put(bytes)?;
         assert_eq!(sent, bytes.len(), "a handshake is short");

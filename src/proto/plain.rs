@@ -393,6 +393,9 @@ impl Exchange {
             return;
         }
         self.outgoing.fill(batch);
+        if !batch.is_empty() {
+            batch.ends_message();
+        }
         // Alone, or not at all.
         if std::mem::take(&mut self.beat_due) && batch.is_empty() {
             batch.push(Bytes::from_static(MARK));

@@ -17,11 +17,17 @@ use super::pulse::{Pulse, Rhythm, Verdict};
 #[cfg(test)]
 use super::sim::{Fault, planted};
 
-/// Bytes to be written, whole frames, in order.
+/// Bytes to be written, whole frames, in order. It serves one link for as long as
+/// that lives, and counts what went through it.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     slices: VecDeque<Bytes>,
     len: usize,
+    /// Bytes that were written.
+    written: u64,
+    /// The position behind the last bytes that carry messages: all others are
+    /// acknowledgements, heartbeats and the like.
+    carried: u64,
 }
 
 /// A batch is closed at this many bytes, or slices. Large messages are worth
@@ -66,13 +72,29 @@ impl Batch {
     /// The link is idle: gives back what a busy time has reserved.
     fn rest(&mut self) {
         if self.is_empty() {
-            *self = Batch::default();
+            self.slices = VecDeque::new();
         }
+    }
+
+    /// How many bytes were written on this link.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Where on this link the last message ends that was moved into the batch.
+    pub(crate) fn carried(&self) -> u64 {
+        self.carried
+    }
+
+    /// What is in the batch so far ends with a message.
+    pub(super) fn ends_message(&mut self) {
+        self.carried = self.written + self.len as u64;
     }
 
     /// The first `n` bytes were written.
     pub(crate) fn advance(&mut self, mut n: usize) {
         self.len -= n;
+        self.written += n as u64;
         while n > 0 {
             let front = &mut self.slices[0];
             if n < front.len() {
@@ -732,6 +754,9 @@ impl Session {
             acks.take(end, true).map(|consumed| Ack { consumed, window })
         });
         let carried = batch.len() > before;
+        if carried {
+            batch.ends_message();
+        }
         let (cursor, stuck) = (self.outbox.cursor(), self.is_stuck());
         if !told
             && (carried || self.acks.is_due(cursor, stuck, self.receive_window()))
