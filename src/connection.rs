@@ -1,5 +1,6 @@
 //! [`Connection`]: the handle that the user holds.
 
+mod handles;
 mod many;
 
 use std::fmt;
@@ -24,6 +25,8 @@ use crate::retry::Budget;
 use crate::stream::Stream;
 use crate::sync::{self, Arc};
 
+pub use handles::WeakConnection;
+
 /// A long-lived connection that carries messages both ways and survives the
 /// loss of its link.
 ///
@@ -35,12 +38,14 @@ use crate::sync::{self, Arc};
 /// several receiving threads, or a queue behind one, acknowledgement therefore
 /// comes before processing.
 ///
-/// Dropping a connection closes it in the background, for at most the
+/// A clone is another handle of the same connection. Dropping the last handle
+/// closes the connection in the background, for at most the
 /// [`close_timeout`](Builder::close_timeout), without blocking; a process that
 /// exits first loses what was not sent by then, so call
-/// [`close`](Connection::close) before. Dropped by a panic, it is
-/// [aborted](Connection::abort), so that the peer does not take an unprocessed
-/// message for a processed one.
+/// [`close`](Connection::close) before. A handle dropped by a panic
+/// [aborts](Connection::abort) the connection, whatever other handles there are,
+/// so that the peer does not take an unprocessed message for a processed one. A
+/// [`WeakConnection`] does not keep the connection open.
 ///
 /// # Examples
 ///
@@ -100,10 +105,6 @@ impl Connection {
     /// ```
     pub fn builder() -> Builder {
         Builder::default()
-    }
-
-    pub(crate) fn new(shared: Arc<Shared>) -> Connection {
-        Connection { shared }
     }
 
     pub(crate) fn open(builder: Builder, hosts: Vec<Host>) -> Result<Connection> {
@@ -785,19 +786,6 @@ impl Connection {
     pub fn on_event(&self, callback: impl Fn(Event) + Send + Sync + 'static) {
         let served = self.shared.lock().set_on_event(Arc::new(callback));
         drop(served);
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.abort();
-        }
-        let mut state = self.shared.lock();
-        // After an abort that does nothing.
-        state.leave(sync::later(self.shared.close_timeout()));
-        state.forsake();
-        self.shared.settle(state);
     }
 }
 

@@ -109,11 +109,13 @@ impl Lobby {
     }
 }
 
-/// Ends a session that nobody will accept.
+/// Ends a session that nobody will accept. Only the callback can have a handle.
 fn turn_away(shared: &Arc<Shared>) {
     let mut state = shared.lock();
     state.abort();
-    state.forsake();
+    if shared.remove_handle() {
+        state.forsake();
+    }
     shared.settle(state);
 }
 
@@ -474,7 +476,7 @@ impl Door {
         self.lost.remove(&shared.id());
         let never_accepted = self.lobby.forget(shared);
         let mut state = shared.lock();
-        if never_accepted {
+        if never_accepted && shared.remove_handle() {
             state.forsake();
         }
         // Only a framed session can be come back to.

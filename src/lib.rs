@@ -22,7 +22,8 @@
 //!
 //! ## Threads
 //!
-//! All methods take `&self`; share a `Connection` in an `Arc` or a scope.
+//! All methods take `&self`; give each thread a clone of the `Connection`, or
+//! share it in a scope.
 //! The usual arrangement is one thread that receives and any number that send.
 //! To process messages on several threads and keep the promise for a restarted
 //! server, receive the next message only when the last is processed, as
@@ -157,7 +158,7 @@ pub use proto::fuzzing;
 pub use bytes::Bytes;
 
 pub use config::{Builder, Heartbeat, Host, ToHosts};
-pub use connection::{Connection, Incoming, Stats};
+pub use connection::{Connection, Incoming, Stats, WeakConnection};
 pub use error::{Cause, Error, Rejection, Result};
 pub use event::Event;
 pub use listener::{Accepted, Listener};

@@ -30,7 +30,7 @@ use shuttle::{Config, Runner};
 
 use crate::sync::Arc;
 
-pub(crate) use shuttle::sync::atomic::{AtomicBool, Ordering};
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 mod tests;
 

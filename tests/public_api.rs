@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use longlink::{
     Accepted, Builder, Bytes, Cause, Connection, Error, Event, Heartbeat, Host, Incoming, Listener,
-    Plain, Protocol, Rejection, Result, RetryPolicy, Stats, Stream, ToHosts,
+    Plain, Protocol, Rejection, Result, RetryPolicy, Stats, Stream, ToHosts, WeakConnection,
 };
 
 #[test]
@@ -48,6 +48,9 @@ fn signatures() {
     let _: fn(&Connection) -> usize = Connection::max_message;
     let _: fn(&Connection) -> Stats = Connection::stats;
     let _: fn(&Connection, Callback) = Connection::on_event;
+
+    let _: fn(&Connection) -> WeakConnection = Connection::downgrade;
+    let _: fn(&WeakConnection) -> Option<Connection> = WeakConnection::upgrade;
 
     let _: fn(&'static str) -> Result<Listener> = Listener::bind;
     let _: fn(&Listener) -> Result<Connection> = Listener::accept;
@@ -108,6 +111,8 @@ fn traits() {
     value::<Builder>();
     value::<Error>();
     value::<Cause>();
+    value::<Connection>();
+    value::<WeakConnection>();
     value::<Event>();
     value::<Host>();
     small::<Heartbeat>();

@@ -58,7 +58,7 @@ use crate::proto::plain::Unanswered;
 use crate::proto::session::{Batch, Seen};
 use crate::proto::talk::Talk;
 use crate::retry::Proof;
-use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard};
+use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
 use crate::waker::Waker;
 
 /// How long an ended session goes on telling the peer so.
@@ -68,6 +68,9 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 const SINGLES: u32 = 2;
 /// It does not pay for the keeper to be woken for less.
 const FEW: u32 = 8;
+
+/// In the count of handles: the last one was dropped.
+const GONE: usize = 1 << (usize::BITS - 1);
 
 /// One TCP connection, and the roles on it. They end with it.
 struct Link {
@@ -210,6 +213,9 @@ pub(crate) struct Shared {
     /// For threads that wait for room, acknowledgements, a link, or the end.
     progress: Condvar,
     id: u64,
+    /// How many handles the application holds, the first of which is made with
+    /// the rest; and [`GONE`].
+    handles: AtomicUsize,
     summons: Arc<Summons>,
     close_timeout: Duration,
     /// A server waits to be resumed for so long; a client dials instead.
@@ -284,6 +290,7 @@ impl Shared {
             readable: Condvar::new(),
             progress: Condvar::new(),
             id,
+            handles: AtomicUsize::new(1),
             summons,
             close_timeout: builder.close_timeout,
             resume_within,
@@ -302,6 +309,26 @@ impl Shared {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+}
+
+/// Handles of the application.
+impl Shared {
+    /// Counts another one. It does not take back that the last was dropped.
+    pub(crate) fn add_handle(&self) {
+        self.handles.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts another one, unless the last was dropped.
+    pub(crate) fn revive_handle(&self) -> bool {
+        let more = |count| (count & GONE == 0).then_some(count + 1);
+        self.handles.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+    }
+
+    /// One was dropped. Returns whether it was the last, which there is once.
+    pub(crate) fn remove_handle(&self) -> bool {
+        let less = |count| Some(if count == 1 { GONE } else { count - 1 });
+        self.handles.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) == Ok(1)
     }
 }
 

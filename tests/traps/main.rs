@@ -21,6 +21,7 @@ mod cut;
 #[cfg(target_os = "linux")]
 mod deaf;
 mod face;
+mod foreign;
 mod hostile;
 mod limits;
 mod many;
