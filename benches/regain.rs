@@ -230,7 +230,7 @@ const LONGLINK: Kind = Kind {
                 thread::spawn(move || {
                     let requests = connection.incoming().flatten();
                     let last = requests.filter(|part| part.last() == Some(&LAST));
-                    last.map(|_| connection.send(&[b'x'; REPLY])).find(|sent| sent.is_err())
+                    last.map(|_| connection.send([b'x'; REPLY])).find(|sent| sent.is_err())
                 });
             }
         });

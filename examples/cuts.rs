@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let connection = connection.connect(address)?;
     let mut arrived = 0;
     thread::scope(|scope| -> Result<(), Box<dyn Error>> {
-        scope.spawn(|| (1..=MESSAGES).try_for_each(|n| connection.send(&n.to_be_bytes())));
+        scope.spawn(|| (1..=MESSAGES).try_for_each(|n| connection.send(n.to_be_bytes())));
         while arrived < MESSAGES {
             let message = connection.recv()?.ok_or("the server ended too early")?;
             arrived += 1;

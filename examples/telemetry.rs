@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .connect(address)?;
     let mut dropped = 0;
     for number in 1..=READINGS {
-        match sensor.try_send(&number.to_be_bytes()) {
+        match sensor.try_send(number.to_be_bytes()) {
             Ok(()) => {}
             Err(LinkError::WouldBlock) => dropped += 1,
             Err(e) => return Err(e.into()),

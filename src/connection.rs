@@ -3,6 +3,8 @@
 mod handles;
 mod many;
 
+pub use many::Taken;
+
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -165,17 +167,18 @@ impl Connection {
     /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
     /// # let client = longlink::Connection::connect(listener.local_addr())?;
     /// # let server = listener.accept()?;
-    /// client.send(b"first")?;
+    /// client.send("first")?; // or anything else that is bytes
     /// client.send(b"")?; // an empty message is one, too
     /// assert_eq!(server.recv()?.as_deref(), Some(&b"first"[..]));
     /// assert_eq!(server.recv()?.as_deref(), Some(&b""[..]));
     /// # Ok::<(), longlink::Error>(())
     /// ```
-    pub fn send(&self, message: &[u8]) -> Result<()> {
-        self.submit(Patience::Forever, message.len(), |session| session.feed(message))
+    pub fn send(&self, message: impl AsRef<[u8]>) -> Result<()> {
+        self.submit_slice(Patience::Forever, message.as_ref())
     }
 
-    /// [`send`](Connection::send) of a message that is kept without being copied.
+    /// [`send`](Connection::send) of a message that is kept without being copied:
+    /// `Bytes`, or what becomes such by itself, as a `Vec<u8>` or a `String` does.
     ///
     /// # Errors
     ///
@@ -191,13 +194,12 @@ impl Connection {
     /// # let server = listener.accept()?;
     /// let image = Bytes::from(vec![0; 100_000]);
     /// client.send_bytes(image.clone())?; // counts a reference, copies nothing
+    /// client.send_bytes(format!("{} bytes", image.len()))?;
     /// assert_eq!(server.recv()?, Some(image));
     /// # Ok::<(), longlink::Error>(())
     /// ```
-    pub fn send_bytes(&self, message: Bytes) -> Result<()> {
-        self.submit(Patience::Forever, message.len(), |session| {
-            session.feed_bytes(message.clone());
-        })
+    pub fn send_bytes(&self, message: impl Into<Bytes>) -> Result<()> {
+        self.submit_bytes(message.into())
     }
 
     /// [`send`](Connection::send) if it need not block.
@@ -224,8 +226,8 @@ impl Connection {
     /// # assert_eq!(reading, "dropped");
     /// # Ok::<(), longlink::Error>(())
     /// ```
-    pub fn try_send(&self, message: &[u8]) -> Result<()> {
-        self.submit(Patience::None, message.len(), |session| session.feed(message))
+    pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<()> {
+        self.submit_slice(Patience::None, message.as_ref())
     }
 
     /// [`send`](Connection::send) that blocks for at most `timeout`.
@@ -249,8 +251,8 @@ impl Connection {
     /// assert!(matches!(result, Err(Error::TimedOut)));
     /// # Ok::<(), longlink::Error>(())
     /// ```
-    pub fn send_timeout(&self, message: &[u8], timeout: Duration) -> Result<()> {
-        self.submit(Patience::For(timeout), message.len(), |session| session.feed(message))
+    pub fn send_timeout(&self, message: impl AsRef<[u8]>, timeout: Duration) -> Result<()> {
+        self.submit_slice(Patience::For(timeout), message.as_ref())
     }
 
     /// Appends a message without writing it yet, so that many small ones go
@@ -271,17 +273,18 @@ impl Connection {
     /// # let client = longlink::Connection::connect(listener.local_addr())?;
     /// # let server = listener.accept()?;
     /// for n in 0..100_u32 {
-    ///     client.feed(&n.to_be_bytes())?;
+    ///     client.feed(n.to_be_bytes())?;
     /// }
     /// client.flush()?;
     /// assert_eq!(server.incoming().take(100).count(), 100);
     /// # Ok::<(), longlink::Error>(())
     /// ```
-    pub fn feed(&self, message: &[u8]) -> Result<()> {
-        self.append(|state| offer(state, message.len(), &mut |session| session.feed(message)))
+    pub fn feed(&self, message: impl AsRef<[u8]>) -> Result<()> {
+        self.append_slice(message.as_ref())
     }
 
-    /// [`feed`](Connection::feed) of a message that is kept without being copied.
+    /// [`feed`](Connection::feed) of a message that is kept without being copied,
+    /// as [`send_bytes`](Connection::send_bytes) keeps it.
     ///
     /// # Errors
     ///
@@ -296,14 +299,13 @@ impl Connection {
     /// # let client = longlink::Connection::connect(listener.local_addr())?;
     /// # let server = listener.accept()?;
     /// client.feed_bytes(Bytes::from_static(b"head"))?;
-    /// client.feed_bytes(Bytes::from(vec![0; 10_000]))?;
+    /// client.feed_bytes(vec![0; 10_000])?;
     /// client.flush()?;
     /// assert_eq!(server.recv()?.as_deref(), Some(&b"head"[..]));
     /// # Ok::<(), longlink::Error>(())
     /// ```
-    pub fn feed_bytes(&self, message: Bytes) -> Result<()> {
-        let mut feed = |session: &mut Talk| session.feed_bytes(message.clone());
-        self.append(|state| offer(state, message.len(), &mut feed))
+    pub fn feed_bytes(&self, message: impl Into<Bytes>) -> Result<()> {
+        self.append_bytes(message.into())
     }
 
     /// Has what was fed written. Never blocks: what the socket does not take at
@@ -404,6 +406,25 @@ impl Connection {
         }
         self.shared.settle(state);
         result
+    }
+
+    fn submit_slice(&self, patience: Patience, message: &[u8]) -> Result<()> {
+        self.submit(patience, message.len(), |session| session.feed(message))
+    }
+
+    fn submit_bytes(&self, message: Bytes) -> Result<()> {
+        self.submit(Patience::Forever, message.len(), |session| {
+            session.feed_bytes(message.clone());
+        })
+    }
+
+    fn append_slice(&self, message: &[u8]) -> Result<()> {
+        self.append(|state| offer(state, message.len(), &mut |session| session.feed(message)))
+    }
+
+    fn append_bytes(&self, message: Bytes) -> Result<()> {
+        let mut feed = |session: &mut Talk| session.feed_bytes(message.clone());
+        self.append(|state| offer(state, message.len(), &mut feed))
     }
 
     fn submit(

@@ -40,7 +40,7 @@
 //! | call | blocks while | ends in time by |
 //! | --- | --- | --- |
 //! | [`connect`](Builder::connect) | attempts are left | the [`RetryPolicy`] and the [connect timeout](Builder::connect_timeout) |
-//! | [`send`](Connection::send), [`feed`](Connection::feed), [`feed_many`](Connection::feed_many) | the [window](Builder::window) is full | [`send_timeout`](Connection::send_timeout), [`try_send`](Connection::try_send) |
+//! | [`send`](Connection::send), [`feed`](Connection::feed), [`feed_many`](Connection::feed_many), [`feed_some`](Connection::feed_some) | the [window](Builder::window) is full | [`send_timeout`](Connection::send_timeout), [`try_send`](Connection::try_send) |
 //! | [`recv`](Connection::recv), [`recv_many`](Connection::recv_many) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
 //! | [`sync`](Connection::sync) | the peer has not acknowledged everything | its argument |
 //! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) |
@@ -158,7 +158,7 @@ pub use proto::fuzzing;
 pub use bytes::Bytes;
 
 pub use config::{Builder, Heartbeat, Host, ToHosts};
-pub use connection::{Connection, Incoming, Stats, WeakConnection};
+pub use connection::{Connection, Incoming, Stats, Taken, WeakConnection};
 pub use error::{Cause, Error, Rejection, Result};
 pub use event::Event;
 pub use listener::{Accepted, Listener};

@@ -63,7 +63,7 @@ fn a_message_is_allocated_once_by_its_receiver_and_never_by_its_sender() {
     let count = steady(|| allocations(|| (0..TRIPS).for_each(|_| trip(&large))));
     assert_eq!(count, 4 * TRIPS, "a large message: its memory, and who shares it");
 
-    let feed = || (0..BATCH).for_each(|_| connection.feed(&[0; SILENT]).unwrap());
+    let feed = || (0..BATCH).for_each(|_| connection.feed([0; SILENT]).unwrap());
     let fed = steady(|| {
         let count = allocations(feed);
         // Nothing is allocated for an empty message.
@@ -71,6 +71,13 @@ fn a_message_is_allocated_once_by_its_receiver_and_never_by_its_sender() {
         count
     });
     assert_eq!(fed, 0, "{BATCH} messages fed");
+    let all = [[0; SILENT]; BATCH];
+    let fed = steady(|| {
+        let count = allocations(|| connection.feed_many(&all).unwrap());
+        trip(b"");
+        count
+    });
+    assert_eq!(fed, 0, "{BATCH} messages fed by one call");
     let batch = steady(|| {
         allocations(|| {
             feed();

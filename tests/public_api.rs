@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use longlink::{
     Accepted, Builder, Bytes, Cause, Connection, Error, Event, Heartbeat, Host, Incoming, Listener,
-    Plain, Protocol, Rejection, Result, RetryPolicy, Stats, Stream, ToHosts, WeakConnection,
+    Plain, Protocol, Rejection, Result, RetryPolicy, Stats, Stream, Taken, ToHosts, WeakConnection,
 };
 
 #[test]
@@ -23,13 +23,19 @@ fn signatures() {
 
     let _: fn(&'static str) -> Result<Connection> = Connection::connect;
     let _: fn() -> Builder = Connection::builder;
-    let _: fn(&Connection, &[u8]) -> Result<()> = Connection::send;
+    let _: fn(&Connection, &'static [u8]) -> Result<()> = Connection::send;
+    let _: fn(&Connection, &'static str) -> Result<()> = Connection::send;
+    let _: fn(&Connection, String) -> Result<()> = Connection::send;
+    let _: fn(&Connection, [u8; 4]) -> Result<()> = Connection::send;
     let _: fn(&Connection, Bytes) -> Result<()> = Connection::send_bytes;
-    let _: fn(&Connection, &[u8]) -> Result<()> = Connection::try_send;
-    let _: fn(&Connection, &[u8], Duration) -> Result<()> = Connection::send_timeout;
-    let _: fn(&Connection, &[u8]) -> Result<()> = Connection::feed;
-    let _: fn(&Connection, Bytes) -> Result<()> = Connection::feed_bytes;
-    let _: fn(&Connection, &[Bytes]) -> Result<usize> = Connection::feed_many;
+    let _: fn(&Connection, Vec<u8>) -> Result<()> = Connection::send_bytes;
+    let _: fn(&Connection, &'static str) -> Result<()> = Connection::send_bytes;
+    let _: fn(&Connection, Vec<u8>) -> Result<()> = Connection::try_send;
+    let _: fn(&Connection, &'static str, Duration) -> Result<()> = Connection::send_timeout;
+    let _: fn(&Connection, Bytes) -> Result<()> = Connection::feed;
+    let _: fn(&Connection, String) -> Result<()> = Connection::feed_bytes;
+    let _: fn(&Connection, &[Bytes]) -> Result<()> = Connection::feed_many;
+    let _: fn(&Connection, &[Bytes]) -> Result<Taken> = Connection::feed_some;
     let _: fn(&Connection) -> Result<()> = Connection::flush;
     let _: fn(&Connection, Duration) -> Result<()> = Connection::sync;
     let _: fn(&Connection) -> Result<()> = Connection::finish;
@@ -121,6 +127,7 @@ fn traits() {
     small::<Rejection>();
     small::<RetryPolicy>();
     small::<Stats>();
+    small::<Taken>();
     shown::<Cause>();
     shown::<Error>();
     shown::<Event>();

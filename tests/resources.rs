@@ -242,8 +242,8 @@ fn a_thousand_connections_that_were_dropped() {
             let listener = builder().bind("127.0.0.1:0").unwrap();
             let client = builder().connect(listener.local_addr()).unwrap();
             let server = listener.accept().unwrap();
-            client.send(&[1; 10_000]).unwrap();
-            server.feed(&[2; 10_000]).unwrap();
+            client.send([1; 10_000]).unwrap();
+            server.feed([2; 10_000]).unwrap();
             match cycle % 6 {
                 0 => drop((client, server, listener)),
                 1 => drop((listener, server, client)),
@@ -265,7 +265,7 @@ fn drop_while_sending(client: Connection, server: Connection) {
     let client = Arc::new(client);
     let sender = thread::spawn({
         let client = client.clone();
-        move || while client.send(&[3; 1000]).is_ok() {}
+        move || while client.send([3; 1000]).is_ok() {}
     });
     for _ in 0..3 {
         assert!(server.recv_timeout(SOON).unwrap().is_some());

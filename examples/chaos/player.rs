@@ -208,7 +208,7 @@ fn answer(stage: &Arc<Stage>, seed: u64, session: u64, connection: Connection) {
             rest(Duration::from_millis(100));
         }
         Report::Served { id, session, thread, seq }.say();
-        if let Err(error) = connection.send(&plan.message(Side::Server, thread, seq)) {
+        if let Err(error) = connection.send(plan.message(Side::Server, thread, seq)) {
             return wrong(id, format!("send: {error} ({error:?})"));
         }
     }

@@ -150,7 +150,7 @@ impl Course<'_> {
             // The server learns from the first message whom it talks to.
             let begun = u64::from(*me == Side::Client);
             if begun > 0
-                && let Err(error) = connection.send(&plan.message(*me, 0, 0))
+                && let Err(error) = connection.send(plan.message(*me, 0, 0))
             {
                 return self.talk.judge("the first send", &error);
             }

@@ -147,11 +147,11 @@ fn echo(number: u64, connection: &Connection, printer: &Printer) -> longlink::Re
         let mut rest = &messages[..];
         while let Some(first) = rest.first() {
             let small = rest.iter().take_while(|message| message.len() < LARGE).count();
-            let fed = match small {
-                0 => connection.feed_bytes(first.clone()).map(|()| 1)?,
+            match small {
+                0 => connection.feed_bytes(first.clone())?,
                 _ => connection.feed_many(&rest[..small])?,
-            };
-            rest = &rest[fed..];
+            }
+            rest = &rest[small.max(1)..];
         }
         printer.offer(number, &mut messages);
         messages.clear();

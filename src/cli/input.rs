@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::events::Watch;
 use super::lines::{Line, Lines};
 use super::{keyboard, progress, terminal, text};
-use crate::{Connection, Error};
+use crate::{Connection, Error, Taken};
 
 /// After this long without an end it is said what is waited for.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -21,8 +21,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How long `exit` looks whether a pipe has more behind it.
 const GLANCE: Duration = Duration::from_millis(50);
-/// So many lines are fed by one call.
-const MANY: usize = 256;
+/// So many lines are fed by one call, which takes no more.
+const MANY: usize = 64;
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Sends what is read, on a thread of its own.
@@ -177,7 +177,7 @@ impl Input {
                 return;
             }
             self.sending.store(true, Ordering::SeqCst);
-            let Ok(fed @ 1..) = connection.feed_many(ready) else { return };
+            let Ok(Taken(fed)) = connection.feed_some(ready) else { return };
             self.sending.store(false, Ordering::SeqCst);
             let bytes = ready[..fed].iter().map(|line| line.len()).sum();
             lines.take(fed, bytes);

@@ -48,7 +48,7 @@ impl Input {
     ) -> Option<bool> {
         let refusal = match typed {
             Typed::Line(line) if line == b"exit\n" && exit_ends => return Some(true),
-            Typed::Line(line) => connection.send_bytes(line.into()).err()?,
+            Typed::Line(line) => connection.send_bytes(line).err()?,
             Typed::TooLong(size) => {
                 let (size, limit) = (size as usize, connection.max_message());
                 Error::TooLarge { size, limit }

@@ -1,5 +1,6 @@
 //! Many small messages by one call: what a call costs beyond the message itself
-//! (the lock, above all, which the other threads want as well) is paid once.
+//! (the lock, above all, which the other threads want as well) is paid once for
+//! as many as [`PIECE`].
 
 use bytes::Bytes;
 
@@ -7,20 +8,77 @@ use super::{Connection, offer};
 use crate::error::Result;
 use crate::link::{Patience, State, Waiter};
 
-/// A call that has fed so many bytes returns, so that others get their turn.
+/// So many messages are fed without another thread's turn. Their bytes are asked
+/// for before, since that may run code of the caller.
+const PIECE: usize = 64;
+/// No more are fed once they have so many bytes.
 const ENOUGH: usize = 64 * 1024;
+
+/// How many messages [`Connection::feed_some`] took.
+///
+/// # Examples
+///
+/// ```
+/// use longlink::Taken;
+///
+/// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+/// # let client = longlink::Connection::connect(listener.local_addr())?;
+/// let Taken(count) = client.feed_some(&["one", "two"])?;
+/// assert_eq!(count, 2);
+/// # Ok::<(), longlink::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "the messages behind those that were taken are not sent"]
+pub struct Taken(pub usize);
 
 /// Many at once.
 impl Connection {
-    /// Feeds several messages, in order, and returns how many were taken: at
-    /// least the first, and those behind it as far as there is room for them
-    /// at once. So a long list takes several calls. No other thread's message
-    /// comes between those of one call.
+    /// Feeds several messages, all of them, in order.
     ///
     /// Like [`feed`](Connection::feed) it does not write them yet, and blocks
-    /// while there is no room for the first. An empty list is taken at once.
-    /// Asks each message for its bytes while it holds the connection, which
-    /// `as_ref` therefore must not use.
+    /// while there is no room for the next. No other thread's message comes
+    /// between those for which there is room at once, up to 64 messages and
+    /// 64 KiB; between more, others may come.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Connection::feed). All sizes are looked at first: if one of the
+    /// messages is too large, none was taken. Nor was any if the connection was
+    /// over or finished before. What ends it while this call waits for room
+    /// leaves a part taken, from the first message on: after a final error
+    /// [`take_unacknowledged`](Connection::take_unacknowledged) has what of it was
+    /// not acknowledged, and nothing of the rest.
+    /// [`feed_some`](Connection::feed_some) tells how many were taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.feed_many(&["one", "two", "three"])?;
+    /// client.flush()?;
+    /// assert_eq!(server.recv()?.as_deref(), Some(&b"one"[..]));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn feed_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<()> {
+        let sizes = messages.iter().map(|message| message.as_ref().len());
+        let mut largest = sizes.max().unwrap_or(0);
+        let mut rest = messages;
+        while !rest.is_empty() {
+            rest = &rest[self.feed_piece(rest, std::mem::take(&mut largest))?..];
+        }
+        Ok(())
+    }
+
+    /// Feeds the first of several messages, and those behind it for which there
+    /// is room at once, at most 64. Returns how many were taken; the rest is the
+    /// caller's. No other thread's message comes between them.
+    ///
+    /// For a caller who has to know, when the connection ends, what was taken
+    /// until then; [`feed_many`](Connection::feed_many) takes all. It does not
+    /// write them yet, and blocks while there is no room for the first. An empty
+    /// list is taken at once.
     ///
     /// # Errors
     ///
@@ -31,22 +89,40 @@ impl Connection {
     /// # Examples
     ///
     /// ```
+    /// use longlink::Taken;
+    ///
     /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
     /// # let client = longlink::Connection::connect(listener.local_addr())?;
     /// # let server = listener.accept()?;
     /// let mut rest = &["one", "two", "three"][..];
     /// while !rest.is_empty() {
-    ///     rest = &rest[client.feed_many(rest)?..];
+    ///     let Taken(count) = client.feed_some(rest)?;
+    ///     rest = &rest[count..]; // if the next call fails, these were not taken
     /// }
     /// client.flush()?;
     /// assert_eq!(server.recv()?.as_deref(), Some(&b"one"[..]));
     /// # Ok::<(), longlink::Error>(())
     /// ```
-    pub fn feed_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<usize> {
+    pub fn feed_some<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<Taken> {
+        self.feed_piece(messages, 0).map(Taken)
+    }
+
+    /// Feeds at least the first message, if there is one. Fails if that is too
+    /// large, or `largest` is.
+    fn feed_piece<M: AsRef<[u8]>>(&self, messages: &[M], largest: usize) -> Result<usize> {
+        let mut piece = [&[][..]; PIECE];
+        let count = piece.len().min(messages.len());
+        for (slice, message) in piece.iter_mut().zip(messages) {
+            *slice = message.as_ref();
+        }
+        self.feed_slices(&piece[..count], largest)
+    }
+
+    fn feed_slices(&self, messages: &[&[u8]], largest: usize) -> Result<usize> {
         let Some((first, rest)) = messages.split_first() else { return Ok(0) };
+        let size = largest.max(first.len());
         self.append(|state| {
-            let first = first.as_ref();
-            let fed = offer(state, first.len(), &mut |session| session.feed(first))?;
+            let fed = offer(state, size, &mut |session| session.feed(first))?;
             Some(fed.map(|()| 1 + feed_what_fits(state, rest)))
         })
     }
@@ -89,12 +165,11 @@ impl Connection {
 }
 
 /// Feeds the messages that there is room for, and returns how many.
-fn feed_what_fits<M: AsRef<[u8]>>(state: &mut State, messages: &[M]) -> usize {
+fn feed_what_fits(state: &mut State, messages: &[&[u8]]) -> usize {
     let session = &mut state.session;
     let limit = session.max_message();
     let (mut fed, mut bytes) = (0, 0);
     for message in messages {
-        let message = message.as_ref();
         if message.len() > limit || bytes >= ENOUGH || !session.has_room() {
             break;
         }

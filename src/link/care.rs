@@ -442,7 +442,7 @@ mod tests {
         assert!(matches!(connection.try_recv(), Err(Error::WouldBlock)));
         assert!(!unwritten());
         let fed = (1..50).find(|_| {
-            connection.feed(&[0; 100]).unwrap();
+            connection.feed([0; 100]).unwrap();
             !unwritten()
         });
         assert!(fed.is_some_and(|messages| messages > 1), "{fed:?}");

@@ -133,7 +133,7 @@ fn a_batch_takes_one_write_and_one_read_and_each_message_one_lock() {
     let ends = ends();
     let [near, far] = [&ends[0].connection, &ends[1].connection];
     let tally = tally(&ends, || {
-        (0..BATCH).for_each(|_| near.feed(&[0; 64]).unwrap());
+        (0..BATCH).for_each(|_| near.feed([0; 64]).unwrap());
         near.flush().unwrap();
         (0..BATCH).for_each(|_| assert_eq!(far.recv().unwrap().unwrap().len(), 64));
         far.send(b"all").unwrap();

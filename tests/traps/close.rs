@@ -85,7 +85,7 @@ fn close_behind_a_blocked_write_is_bounded_and_says_what_is_open() {
     let (client, _server) = rig.warm_pair();
     rig.proxy.stall(Direction::Up, true);
     for _ in 0..60 {
-        client.send(&[0; 256 * 1024]).unwrap();
+        client.send([0; 256 * 1024]).unwrap();
     }
     closes_late(&client, 60);
 }
@@ -97,7 +97,7 @@ fn close_during_a_replay_delivers_it() {
     let (client, server) = rig.warm_pair();
     rig.proxy.stall(Direction::Up, true);
     for i in 0..60 {
-        client.send(&[i; 256 * 1024]).unwrap();
+        client.send([i; 256 * 1024]).unwrap();
     }
     rig.proxy.cut(How::Fin);
     rig.proxy.stall(Direction::Up, false);
@@ -118,7 +118,7 @@ fn close_against_data_in_flight_tells_how_far_it_was_read() {
     let rig = Rig::new(calm());
     let (client, server) = rig.warm_pair();
     for i in 0..10u8 {
-        server.send(&[i]).unwrap();
+        server.send([i]).unwrap();
     }
     for i in 0..4u8 {
         client.takes([i]);
@@ -215,7 +215,7 @@ fn a_dropped_connection_says_what_it_had_to_say() {
     let rig = Rig::new(calm().window(16 << 20));
     let (client, server) = rig.pair();
     for i in 0..40 {
-        client.send(&[i; 256 * 1024]).unwrap();
+        client.send([i; 256 * 1024]).unwrap();
     }
     let (_, took) = timed(|| drop(client.bare()));
     assert!(took < SLACK, "drop took {took:?}");
@@ -283,7 +283,7 @@ fn a_full_window_gives_way_when_the_peer_closes() {
     let sending = thread::spawn(move || {
         let mut sent = 0;
         loop {
-            match client.send(&[0; 1000]) {
+            match client.send([0; 1000]) {
                 Ok(()) => sent += 1,
                 Err(e) => return (e, sent, client.take_unacknowledged().len()),
             }

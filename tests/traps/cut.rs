@@ -148,7 +148,7 @@ fn count_up(side: &Arc<Side>, sender: u8, stop: &Arc<AtomicBool>) -> thread::Joi
             message[1..5].copy_from_slice(&u32::to_be_bytes(number));
             side.send(&message).unwrap();
         }
-        side.send(&[&[sender][..], &number.to_be_bytes(), b"last"].concat()).unwrap();
+        side.send([&[sender][..], &number.to_be_bytes(), b"last"].concat()).unwrap();
     })
 }
 
@@ -243,7 +243,7 @@ fn a_write_that_was_blocked_when_its_link_ended_is_made_whole() {
             let message = |i: u32| vec![(round * 100 + i) as u8; 200_000];
             // More than the sockets take: the last one stands half in the kernel.
             for i in 0..36 {
-                client.send(&message(i)).unwrap();
+                client.send(message(i)).unwrap();
             }
             assert!(rig.proxy.cut(how) == 1);
             rig.proxy.stall(Direction::Up, false);

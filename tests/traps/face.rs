@@ -54,7 +54,7 @@ fn waits_are_as_long_as_they_are_given() {
     let rig = Rig::new(calm().window(1000));
     let (client, _server) = rig.pair();
     assert!(matches!(client.try_recv(), Err(Error::WouldBlock)));
-    while client.try_send(&[0; 100]).is_ok() {}
+    while client.try_send([0; 100]).is_ok() {}
     assert!(matches!(client.try_send(b""), Err(Error::WouldBlock)));
     type Call<'a> = &'a dyn Fn() -> Result<(), Error>;
     for time in [ms(0), ms(1), ms(120)] {
@@ -113,8 +113,8 @@ fn too_large_names_both_sizes_and_leaves_the_connection() {
                 side.try_send(&large),
                 side.feed(&large),
                 side.send_timeout(&large, ms(1)),
-                side.send_bytes(large.clone().into()),
-                side.feed_bytes(large.clone().into()),
+                side.send_bytes(large.clone()),
+                side.feed_bytes(large.clone()),
             ] {
                 let Err(Error::TooLarge { size, limit: named, .. }) = result else {
                     panic!("{result:?}");
@@ -137,7 +137,7 @@ fn the_window_bounds_the_largest_message() {
     let (client, server) = rig.pair();
     assert_eq!(client.max_message(), 500);
     for _ in 0..10 {
-        client.send(&[1; 500]).unwrap();
+        client.send([1; 500]).unwrap();
         server.takes([1; 500]);
         // Owed acknowledgements make room.
         assert!(matches!(server.try_recv(), Err(Error::WouldBlock)));
@@ -169,7 +169,7 @@ fn finish_ends_one_direction() {
     assert!(matches!(server.try_recv(), Ok(None)));
     assert_eq!(server.incoming().count(), 0);
     for i in 0..3u8 {
-        server.send(&[i]).unwrap();
+        server.send([i]).unwrap();
         client.takes([i]);
     }
     server.finish().unwrap();
@@ -236,7 +236,7 @@ fn take_unacknowledged_is_empty_before_the_end_and_gives_each_once() {
     let client = rig.connect_with(calm().retry(RetryPolicy::fixed(ms(5), 2)));
     let server = rig.accept();
     for i in 0..3u8 {
-        client.send(&[i]).unwrap();
+        client.send([i]).unwrap();
     }
     client.send_bytes(Bytes::from(vec![3; 100_000])).unwrap();
     client.feed(b"fed").unwrap();
@@ -262,7 +262,7 @@ fn what_had_arrived_comes_before_the_error() {
     let client = rig.connect_with(calm().retry(RetryPolicy::never()));
     let server = rig.accept();
     for i in 0..50u8 {
-        server.send(&[i]).unwrap();
+        server.send([i]).unwrap();
     }
     client.send(b"x").unwrap();
     server.takes(b"x");
@@ -348,7 +348,7 @@ fn each_message_is_for_one_of_many_receivers() {
         })
         .collect();
     for number in 0..COUNT {
-        client.send(&number.to_be_bytes()).unwrap();
+        client.send(number.to_be_bytes()).unwrap();
     }
     client.finish().unwrap();
     let received = receivers.into_iter().map(join);

@@ -252,7 +252,7 @@ fn sessions_that_hang_delay_nobody() {
     for token in 0..64 {
         let (raw, _) = Raw::join(addr, &Hello { interval: 100, ..Hello::new(token) });
         let side = Side::new(listener.accept().unwrap(), Log::new("hung"));
-        side.send(&[0; 100_000]).unwrap();
+        side.send([0; 100_000]).unwrap();
         hung.push((raw, side));
     }
     let begun = now();

@@ -152,7 +152,7 @@ fn an_expiry_that_races_a_resume_loses_nothing() {
     let client = rig.connect_with(calm().retry(RetryPolicy::fixed(ms(1), 1000)));
     let mut random = fastrand::Rng::with_seed(21);
     for number in 0..25u32 {
-        client.send(&number.to_be_bytes()).unwrap();
+        client.send(number.to_be_bytes()).unwrap();
         rig.proxy.hold_connect(true);
         rig.proxy.cut(How::Fin);
         let wait = within - ms(8) + Duration::from_micros(random.u64(..16_000));

@@ -17,7 +17,7 @@ const MESSAGE: usize = 1000;
 fn fill(side: &Connection) -> usize {
     let mut sent = 0;
     loop {
-        match side.try_send(&[sent as u8; MESSAGE]) {
+        match side.try_send([sent as u8; MESSAGE]) {
             Ok(()) if sent > WINDOW => panic!("no window"),
             Ok(()) => sent += 1,
             Err(Error::WouldBlock) => return sent,
@@ -101,7 +101,7 @@ fn blocked_senders_go_on_when_the_peer_reads() {
         let (from, to) = (from.clone(), to.clone());
         let sender = thread::spawn(move || {
             for i in 0..COUNT {
-                from.send(&[i as u8; MESSAGE]).unwrap();
+                from.send([i as u8; MESSAGE]).unwrap();
             }
         });
         (sender, thread::spawn(move || drain(&to, COUNT)))
@@ -121,8 +121,8 @@ fn two_bulk_replays_at_once_do_not_wait_for_each_other() {
     let (client, server) = rig.pair();
     Direction::BOTH.iter().for_each(|&direction| rig.proxy.stall(direction, true));
     for i in 0..COUNT {
-        client.send(&vec![i as u8; LARGE]).unwrap();
-        server.send(&vec![!i as u8; LARGE]).unwrap();
+        client.send(vec![i as u8; LARGE]).unwrap();
+        server.send(vec![!i as u8; LARGE]).unwrap();
     }
     rig.proxy.cut(How::Fin);
     Direction::BOTH.iter().for_each(|&direction| rig.proxy.stall(direction, false));
@@ -184,7 +184,7 @@ fn a_live_peer_that_never_reads_is_back_pressure_and_no_death() {
         message[..4].copy_from_slice(&number.to_be_bytes());
         message
     };
-    while client.try_send(&message(sent)).is_ok() {
+    while client.try_send(message(sent)).is_ok() {
         sent += 1;
         assert!(sent < 1000, "no window");
     }
@@ -212,7 +212,7 @@ fn a_client_that_never_reads_does_not_delay_another() {
     let (stuck, jammed) = rig.pair();
     rig.proxy.stall(Direction::Down, true);
     for _ in 0..60 {
-        jammed.send(&[0; 128 * 1024]).unwrap();
+        jammed.send([0; 128 * 1024]).unwrap();
     }
     let other = connect(quick(), rig.listener.local_addr());
     let server = rig.accept();

@@ -35,7 +35,7 @@ fn what_a_killed_server_had_queued_arrives_at_the_new_one() {
     let rig = Rig::new(calm());
     let (client, server) = rig.pair();
     for number in 1..=10u8 {
-        client.send(&[number]).unwrap();
+        client.send([number]).unwrap();
     }
     // All ten are there; one was in the hands of a handler.
     server.takes([1]);
@@ -61,7 +61,7 @@ fn an_acknowledgement_never_overtakes_the_reply() {
         let server = Arc::new(server);
         let echoed = crate::rig::echo(&server);
         for number in 1..=count {
-            client.send(&[number]).unwrap();
+            client.send([number]).unwrap();
         }
         client.takes([1]);
         let other = replace(&rig);
@@ -96,7 +96,7 @@ fn an_acknowledgement_waits_behind_replies_that_have_no_room() {
     client.send(frame(DATA, b"question"));
     server.takes(b"question");
     for _ in 0..REPLIES {
-        server.send(&[0; 100_000]).unwrap();
+        server.send([0; 100_000]).unwrap();
     }
     // Now it is done with the question.
     assert!(matches!(server.recv_timeout(ms(100)), Err(Error::TimedOut)));
@@ -111,26 +111,26 @@ fn a_failover_and_back_mixes_no_counters() {
     let rig = Rig::new(calm());
     let (client, at_a) = rig.pair();
     for number in 1..=5u8 {
-        client.send(&[number]).unwrap();
+        client.send([number]).unwrap();
         at_a.takes([number]);
-        at_a.send(&[number]).unwrap();
+        at_a.send([number]).unwrap();
         client.takes([number]);
     }
     assert!(matches!(at_a.recv_timeout(ms(1)), Err(Error::TimedOut)));
     client.sync(crate::rig::SOON).unwrap();
 
     let b = replace(&rig);
-    client.send(&[6]).unwrap();
+    client.send([6]).unwrap();
     let at_b = accept(&b);
     at_b.takes([6]);
-    at_b.send(&[6]).unwrap();
+    at_b.send([6]).unwrap();
     client.takes([6]);
 
     // Back to A, which still has the session under its own epoch.
     rig.proxy.retarget(rig.listener.local_addr());
     rig.proxy.cut(How::Rst);
     client.says("new session", 2);
-    client.send(&[7]).unwrap();
+    client.send([7]).unwrap();
     let again = rig.accept();
     let first = again.take();
     if first[..] == [6] {
@@ -138,7 +138,7 @@ fn a_failover_and_back_mixes_no_counters() {
     } else {
         assert_eq!(first[..], [7]);
     }
-    again.send(&[7]).unwrap();
+    again.send([7]).unwrap();
     client.takes([7]);
     let error = at_a.recv_timeout(SOON).unwrap_err();
     assert!(matches!(error, Error::GaveUp { .. }), "{error:?}");
@@ -180,7 +180,7 @@ fn unread_messages_of_an_old_session_are_not_acknowledged_to_the_new() {
     let rig = Rig::new(calm());
     let (client, server) = rig.pair();
     for number in 1..=3u8 {
-        server.send(&[number]).unwrap();
+        server.send([number]).unwrap();
     }
     client.takes([1]);
     // The other two are there, unread: behind a welcome of 35 bytes, 6 for each.
@@ -192,7 +192,7 @@ fn unread_messages_of_an_old_session_are_not_acknowledged_to_the_new() {
     let again = accept(&other);
     client.says("new session", 1);
     for number in 4..=6u8 {
-        again.send(&[number]).unwrap();
+        again.send([number]).unwrap();
     }
     client.takes([2]);
     client.takes([3]);
@@ -213,7 +213,7 @@ fn unread_messages_of_an_old_session_are_not_acknowledged_to_the_new() {
 fn a_message_that_the_next_server_would_not_take_ends_it_with_both_sizes() {
     let rig = Rig::new(calm());
     let (client, _server) = rig.pair();
-    client.send(&[0; 5000]).unwrap();
+    client.send([0; 5000]).unwrap();
     let small = calm().max_message(1000).bind("127.0.0.1:0").unwrap();
     rig.proxy.retarget(small.local_addr());
     rig.proxy.cut(How::Rst);

@@ -140,7 +140,7 @@ fn a_link_that_is_judged_dead_is_reset() {
     server.takes(b"before");
     // More than the kernel of a peer that never reads takes.
     for _ in 0..MESSAGES {
-        server.send(&[0; 200_000]).unwrap();
+        server.send([0; 200_000]).unwrap();
     }
     server.says("lost: nothing heard for ", 1);
     let came = silent.read_end().into_iter().filter(|kind| *kind == DATA).count();
@@ -249,7 +249,7 @@ fn a_stream_in_one_direction_keeps_the_link() {
     let begun = now();
     let mut sent = 0;
     until("it has streamed for twelve intervals", || {
-        client.send(&[7; 100]).unwrap();
+        client.send([7; 100]).unwrap();
         sent += 1;
         begun.elapsed() > INTERVAL * 12
     });

@@ -156,7 +156,7 @@ fn counters_do_not_drift_over_a_hundred_resumes() {
             up += 1;
         }
         for i in 0..7 {
-            server.send(&(round * 7 + i).to_be_bytes()).unwrap();
+            server.send((round * 7 + i).to_be_bytes()).unwrap();
         }
         for _ in 0..5 {
             assert_eq!(link.read_kind(DATA), down.to_be_bytes(), "round {round}");
@@ -193,7 +193,7 @@ fn the_welcome_comes_first() {
     let (link, welcome) = Raw::join(addr, &hello);
     let server = accept(&listener);
     for _ in 0..100 {
-        server.send(&[0; 1000]).unwrap();
+        server.send([0; 1000]).unwrap();
     }
     drop(link);
     let mut link = Raw::connect(addr);
