@@ -340,6 +340,9 @@ impl Connection {
     /// Waits until everything sent so far is acknowledged: the peer's
     /// application is done with it. At most for `timeout`.
     ///
+    /// An acknowledgement comes behind all that the peer sent before it. If that is more
+    /// than the window holds, it comes only when messages are received meanwhile.
+    ///
     /// May end late, see [Blocking](crate#blocking).
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::frame::{HEADER, Run, Violation};
+use super::frame::{Ack, HEADER, Run, Violation};
 use super::handshake::Limits;
 use super::outbox::{OVERHEAD, cost, frames_cost};
 #[cfg(test)]
@@ -68,7 +68,8 @@ pub(crate) struct Inbox {
     /// Sequenced frames of this session that were received, and handed out.
     received: u64,
     handed: u64,
-    /// The cost of what was received in this session and is not consumed.
+    /// The cost of what was received in this session, and of what of it is not consumed.
+    arrived: u64,
     held: usize,
     /// The cost of what was handed out, of any session, and is not consumed,
     /// and how much of it is of this session.
@@ -88,6 +89,7 @@ impl Inbox {
             stale_cost: 0,
             received: 0,
             handed: 0,
+            arrived: 0,
             held: 0,
             released: 0,
             released_held: 0,
@@ -116,6 +118,7 @@ impl Inbox {
         }
         self.received += items;
         self.fin = queued.is_end();
+        self.arrived += cost as u64;
         self.held += cost;
         if self.over {
             // Nobody will ask for it any more: a session that took the place
@@ -206,7 +209,7 @@ impl Inbox {
         }
         self.stale = self.queue.iter().map(Queued::items).sum();
         self.stale_cost = self.cost();
-        (self.received, self.handed, self.held) = (0, 0, 0);
+        (self.received, self.handed, self.arrived, self.held) = (0, 0, 0, 0);
         (self.released, self.released_held) = (0, 0);
         self.fin = false;
     }
@@ -227,6 +230,16 @@ impl Inbox {
 
     pub(crate) fn received(&self) -> u64 {
         self.received
+    }
+
+    /// What was received in this session counts for so much in the peer's window.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// The same of what the application is done with.
+    pub(crate) fn consumed_cost(&self) -> u64 {
+        self.arrived - self.held as u64
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -269,9 +282,11 @@ pub(crate) const ACK_DELAY: Duration = Duration::from_millis(50);
 /// `after` frames of our own, so that a peer which sees it has seen what the
 /// application sent in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Slot {
-    consumed: u64,
-    after: u64,
+pub(crate) struct Slot {
+    pub(crate) consumed: u64,
+    pub(crate) after: u64,
+    /// What the consumed ones count for in the peer's window.
+    pub(crate) cost: u64,
 }
 
 /// Acknowledgements on their way out.
@@ -286,15 +301,27 @@ pub(crate) struct Acks {
     owed: usize,
     since: Option<Instant>,
     due: bool,
+    /// The window that the peer was told when the session began, and the last one
+    /// that it is sure to know on the present link. They only grow.
+    first_window: u32,
+    window: u32,
 }
 
 impl Acks {
-    pub(crate) fn new() -> Acks {
-        Acks { slots: VecDeque::new(), written: false, owed: 0, since: None, due: false }
+    /// Of a session that began with a window of that size.
+    pub(crate) fn new(window: u32) -> Acks {
+        Acks {
+            slots: VecDeque::new(),
+            written: false,
+            owed: 0,
+            since: None,
+            due: false,
+            first_window: window,
+            window,
+        }
     }
 
-    pub(crate) fn record(&mut self, consumed: u64, after: u64, freed: usize, now: Instant) {
-        let slot = Slot { consumed, after };
+    pub(crate) fn record(&mut self, slot: Slot, freed: usize, now: Instant) {
         if self.slots.len() - usize::from(self.written) >= 2 {
             self.slots.pop_back();
         }
@@ -308,30 +335,46 @@ impl Acks {
         self.due = true;
     }
 
-    /// The index of the newest that may be written now. `stuck`: nothing of
-    /// ours can be written before the peer makes room, for which it may need
-    /// to see the acknowledgement first.
+    /// The index of the one to be written now: the newest whose place is reached,
+    /// or else, if the peer may have to see it before it makes room for what comes
+    /// before that place (`stuck`), the newest of all.
     fn ready(&self, cursor: u64, stuck: bool) -> Option<usize> {
         #[cfg(test)]
         let stuck = stuck || planted(Fault::AckOvertakes);
-        let newest = self.slots.iter().rposition(|slot| stuck || slot.after <= cursor)?;
-        (newest >= usize::from(self.written)).then_some(newest)
+        let new = |index: &usize| *index >= usize::from(self.written);
+        let in_place = self.slots.iter().rposition(|slot| slot.after <= cursor);
+        let newest = self.slots.len().checked_sub(1).filter(|_| stuck);
+        in_place.filter(new).or(newest.filter(new))
     }
 
-    /// Whether one has to be written even if nothing else is.
+    /// Whether one has to be written even if nothing else is. `window`: the one
+    /// that the peer keeps to.
     pub(crate) fn is_due(&self, cursor: u64, stuck: bool, window: u32) -> bool {
         (self.due || self.owed >= window as usize / 4) && self.ready(cursor, stuck).is_some()
     }
 
-    /// Takes the newest that may be written now.
-    pub(crate) fn take(&mut self, cursor: u64, stuck: bool) -> Option<u64> {
+    /// Takes the one to be written now, with the window that it announces.
+    pub(crate) fn take(&mut self, cursor: u64, stuck: bool, window: u32) -> Option<Ack> {
         let newest = self.ready(cursor, stuck)?;
         self.slots.drain(..newest);
-        self.written = true;
+        (self.written, self.window) = (true, window);
         if self.slots.len() == 1 {
             (self.owed, self.since, self.due) = (0, None, false);
         }
-        Some(self.slots[0].consumed)
+        // One that went ahead keeps its place on later links.
+        let slot = &mut self.slots[0];
+        slot.after = slot.after.min(cursor);
+        Some(Ack { consumed: slot.consumed, window })
+    }
+
+    /// The cost of what the peer is sure to know, or will, if the present link lives.
+    pub(crate) fn told(&self) -> u64 {
+        self.slots.front().filter(|_| self.written).map_or(0, |slot| slot.cost)
+    }
+
+    /// The window that it is sure to know.
+    pub(crate) fn window(&self) -> u32 {
+        self.window
     }
 
     /// What a peer that has received the first `position` frames may be told.
@@ -341,17 +384,17 @@ impl Acks {
 
     /// A new link: what was written on the old one may not have arrived.
     pub(crate) fn replay(&mut self) {
-        self.written = false;
+        (self.written, self.window) = (false, self.first_window);
         self.due |= !self.slots.is_empty();
     }
 
     /// A new session, in which nothing is acknowledged.
-    pub(crate) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self, window: u32) {
         #[cfg(test)]
         if planted(Fault::AcksSurviveRestart) {
             return;
         }
-        *self = Acks::new();
+        *self = Acks::new(window);
     }
 
     pub(crate) fn tick(&mut self, now: Instant) {
@@ -571,30 +614,50 @@ mod tests {
         assert_eq!(inbox.take(), Some(Item::End));
     }
 
+    fn slot(consumed: u64, after: u64) -> Slot {
+        Slot { consumed, after, cost: 100 * consumed }
+    }
+
+    fn take(acks: &mut Acks, cursor: u64) -> Option<u64> {
+        acks.take(cursor, false, 1000).map(|ack| ack.consumed)
+    }
+
     #[test]
     fn an_acknowledgement_waits_for_what_it_must_follow() {
         let now = Instant::now();
-        let mut acks = Acks::new();
-        acks.record(1, 5, 100, now);
+        let mut acks = Acks::new(1000);
+        acks.record(slot(1, 5), 100, now);
         acks.hurry();
-        assert!(!acks.is_due(4, false, 1000) && acks.take(4, false).is_none());
+        assert!(!acks.is_due(4, false, 1000) && take(&mut acks, 4).is_none());
         assert!(acks.is_due(5, false, 1000));
         assert_eq!(acks.covered(4), 0);
-        assert_eq!(acks.take(5, false), Some(1));
-        assert_eq!(acks.take(9, false), None, "written once");
+        assert_eq!(take(&mut acks, 5), Some(1));
+        assert_eq!(take(&mut acks, 9), None, "written once");
         assert_eq!((acks.covered(4), acks.covered(5)), (0, 1));
         // On a new link it is written again, and waits again.
         acks.replay();
         assert!(!acks.is_due(4, false, 1000) && acks.is_due(5, false, 1000));
-        assert_eq!(acks.take(6, false), Some(1));
+        assert_eq!(take(&mut acks, 6), Some(1));
+    }
+
+    // It may be full, and is waited for, if any of it was lost.
+    #[test]
+    fn on_a_new_link_the_peer_is_sure_to_know_only_what_the_session_began_with() {
+        let mut acks = Acks::new(1000);
+        acks.record(slot(1, 5), 100, Instant::now());
+        assert_eq!((acks.told(), acks.window()), (0, 1000));
+        acks.take(5, false, 2000).unwrap();
+        assert_eq!((acks.told(), acks.window()), (100, 2000));
+        acks.replay();
+        assert_eq!((acks.told(), acks.window()), (0, 1000));
     }
 
     #[test]
     fn an_acknowledgement_is_due_by_its_size_or_its_age() {
         let now = Instant::now();
-        let mut acks = Acks::new();
+        let mut acks = Acks::new(1000);
         assert_eq!(acks.deadline(), None);
-        acks.record(1, 0, 249, now);
+        acks.record(slot(1, 0), 249, now);
         assert!(!acks.is_due(0, false, 1000) && acks.is_waiting());
         let due = acks.deadline().unwrap();
         acks.tick(due - Duration::from_millis(1));
@@ -602,12 +665,12 @@ mod tests {
         acks.tick(due);
         assert!(acks.is_due(0, false, 1000));
         assert_eq!(acks.deadline(), None, "a deadline that stays would be spun on");
-        assert_eq!(acks.take(0, false), Some(1));
-        acks.record(2, 0, 249, now);
+        assert_eq!(take(&mut acks, 0), Some(1));
+        acks.record(slot(2, 0), 249, now);
         assert!(!acks.is_due(0, false, 1000));
-        acks.record(3, 0, 1, now);
+        acks.record(slot(3, 0), 1, now);
         assert!(acks.is_due(0, false, 1000));
-        assert_eq!(acks.take(0, false), Some(3));
+        assert_eq!(take(&mut acks, 0), Some(3));
         assert_eq!(acks.deadline(), None);
     }
 
@@ -617,7 +680,7 @@ mod tests {
         for seed in 0..rounds(500) {
             let mut rng = fastrand::Rng::with_seed(seed);
             let now = Instant::now();
-            let mut acks = Acks::new();
+            let mut acks = Acks::new(1000);
             // All that were recorded: how much was consumed, and behind what.
             let mut recorded = vec![(0, 0)];
             let (mut consumed, mut end, mut cursor, mut told) = (0, 0, 0, 0);
@@ -630,7 +693,7 @@ mod tests {
                         (cursor, told) = (rng.u64(..=cursor), 0);
                     }
                     3 => {
-                        if let Some(count) = acks.take(cursor, false) {
+                        if let Some(count) = take(&mut acks, cursor) {
                             assert!(recorded.iter().any(|(c, a)| *c == count && *a <= cursor));
                             assert!(count >= told, "seed {seed}: taken back");
                             told = count;
@@ -639,12 +702,12 @@ mod tests {
                     _ => {
                         consumed += rng.u64(1..4);
                         recorded.push((consumed, end));
-                        acks.record(consumed, end, 1, now);
+                        acks.record(slot(consumed, end), 1, now);
                     }
                 }
                 assert!(acks.slots.len() <= 4, "seed {seed}: they add up");
             }
-            acks.take(end, false);
+            take(&mut acks, end);
             assert_eq!(acks.covered(end), consumed, "seed {seed}");
         }
     }

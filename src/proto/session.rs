@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 
 use super::frame::{Ack, Close, CloseCode, Frame, Violation};
 use super::handshake::{Hello, Limits, Token, VERSION, Welcome};
-use super::inbox::{Acks, Inbox, Item};
+use super::inbox::{Acks, Inbox, Item, Slot};
 use super::outbox::{Outbox, Sink};
 use super::pulse::{Pulse, Rhythm, Verdict};
 #[cfg(test)]
@@ -210,6 +210,9 @@ pub(crate) struct Session {
     peer: Limits,
     /// The window that the last hello offered for a new session.
     announced: u32,
+    /// The largest window that the peer has announced in this session: its own,
+    /// to which it keeps as well, is no smaller.
+    peer_window: u32,
     interval: Option<Duration>,
     outbox: Outbox,
     inbox: Inbox,
@@ -292,10 +295,11 @@ impl Session {
             own,
             peer,
             announced: 0,
+            peer_window: peer.window,
             interval,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
-            acks: Acks::new(),
+            acks: Acks::new(own.window),
             pulse: Pulse::new(rhythm, now),
             welcome_due: false,
             ping_due: None,
@@ -325,9 +329,10 @@ impl Session {
         self.own.window.min(self.peer.window) as usize
     }
 
-    /// What the peer may have outstanding, who keeps it as well.
+    /// What the peer may have outstanding, as far as it has been told, who keeps
+    /// it as well.
     fn receive_window(&self) -> u32 {
-        self.inbox.room(self.own.window).min(self.peer.window)
+        self.acks.window().min(self.peer_window)
     }
 
     /// Whether another message may be fed; one may overshoot the window.
@@ -359,8 +364,13 @@ impl Session {
     /// The application asks for the next message, so it is done with the ones before.
     pub(crate) fn consume(&mut self, now: Instant) {
         if let Some((consumed, freed)) = self.inbox.consume() {
-            self.acks.record(consumed, self.outbox.end(), freed, now);
+            self.owe(consumed, freed, now);
         }
+    }
+
+    fn owe(&mut self, consumed: u64, freed: usize, now: Instant) {
+        let (after, cost) = (self.outbox.end(), self.inbox.consumed_cost());
+        self.acks.record(Slot { consumed, after, cost }, freed, now);
     }
 
     /// The next message, or the end; the end is acknowledged with it.
@@ -538,7 +548,7 @@ impl Session {
         }
         let first = self.epoch == 0;
         self.epoch = welcome.epoch;
-        self.peer = welcome.limits;
+        (self.peer, self.peer_window) = (welcome.limits, welcome.limits.window);
         self.peer_has = 0;
         self.ever_heard_frame = false;
         let complete = self.is_complete();
@@ -547,10 +557,10 @@ impl Session {
             self.outbox.finish_again();
         }
         self.inbox.restart();
-        self.acks.restart();
+        self.acks.restart(self.announced);
         if self.inbox.room(self.own.window) > self.announced {
             // It has grown since the hello.
-            self.acks.record(0, 0, 0, now);
+            self.acks.record(Slot { consumed: 0, after: 0, cost: 0 }, 0, now);
         }
         self.start_link(now);
         let unacknowledged = self.unacknowledged();
@@ -589,6 +599,7 @@ impl Session {
             // To the client the session is new, and it has offered its room anew.
             self.peer = hello.limits;
         }
+        self.peer_window = self.peer_window.max(hello.limits.window);
         self.attempt = hello.attempt;
         self.start_link(now);
         self.progress = received > self.peer_has;
@@ -694,7 +705,7 @@ impl Session {
     fn received(&mut self, now: Instant) -> Seen {
         #[cfg(test)]
         if planted(Fault::AckOnReceipt) {
-            self.acks.record(self.inbox.received(), self.outbox.end(), 0, now);
+            self.owe(self.inbox.received(), 0, now);
         }
         self.progress = true;
         if self.inbox.is_over() {
@@ -712,6 +723,7 @@ impl Session {
         self.progress |= self.outbox.acknowledge(ack.consumed)?;
         self.peer_has = self.peer_has.max(ack.consumed);
         self.peer.window = ack.window;
+        self.peer_window = self.peer_window.max(ack.window);
         self.complete();
         Ok(Seen::Acknowledged)
     }
@@ -751,7 +763,7 @@ impl Session {
         let mut told = false;
         self.outbox.fill(batch, send_window, || {
             told = true;
-            acks.take(end, true).map(|consumed| Ack { consumed, window })
+            acks.take(end, false, window)
         });
         let carried = batch.len() > before;
         if carried {
@@ -760,9 +772,9 @@ impl Session {
         let (cursor, stuck) = (self.outbox.cursor(), self.is_stuck());
         if !told
             && (carried || self.acks.is_due(cursor, stuck, self.receive_window()))
-            && let Some(consumed) = self.acks.take(cursor, stuck)
+            && let Some(ack) = self.acks.take(cursor, stuck, window)
         {
-            batch.push_frame(&Frame::Ack(Ack { consumed, window }));
+            batch.push_frame(&Frame::Ack(ack));
         }
         if !carried && (self.pong_due.is_some() || self.ping_due.is_some()) {
             batch.rest();
@@ -802,9 +814,20 @@ impl Session {
             && self.outbox.has_output(self.send_window())
     }
 
-    /// Nothing of ours can be written.
+    /// Nothing of ours can be written before the peer makes room, and it may need
+    /// an acknowledgement for that: its own window is full of what it does not know
+    /// to be consumed. Otherwise it has room, and its application goes on without.
+    ///
+    /// So the two sides never wait for each other. What the window of the one holds
+    /// back is behind so much that the other has received that the other sees that
+    /// window full, and writes its acknowledgements.
     fn is_stuck(&self) -> bool {
-        !self.outbox.has_output(self.send_window())
+        !self.outbox.has_output(self.send_window()) && self.fills_window()
+    }
+
+    /// Whether the peer may count as much as outstanding as it may have.
+    fn fills_window(&self) -> bool {
+        self.inbox.arrived() - self.acks.told() >= u64::from(self.receive_window())
     }
 
     /// Looks after the times. Afterwards something may have to be written.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::proto::frame::Frame;
+use crate::proto::frame::{Ack, Frame};
 use crate::proto::inbox::Item;
 use crate::proto::outbox::cost;
 
@@ -101,8 +101,10 @@ pub(super) struct Heard {
     pub(super) received: u64,
     pub(super) handed: u64,
     pub(super) consumed: u64,
-    /// The cost of what was handed out and not consumed.
+    /// The cost of what was handed out and not consumed, and of all that came in
+    /// the present session.
     pub(super) in_hand: usize,
+    pub(super) arrived: usize,
     pub(super) fin: bool,
     pub(super) over: bool,
 }
@@ -124,12 +126,18 @@ impl Heard {
         self.in_hand + self.items_cost()
     }
 
+    /// What of that belongs to the present session.
+    pub(super) fn held(&self) -> usize {
+        self.kept() - self.stale_cost()
+    }
+
     pub(super) fn stale_cost(&self) -> usize {
         self.items.iter().take(self.stale).map(item_cost).sum()
     }
 
     pub(super) fn received(&mut self, item: Item) {
         self.received += 1;
+        self.arrived += item_cost(&item);
         self.fin = item == Item::End;
         if self.over {
             (self.handed, self.consumed) = (self.received, self.received);
@@ -166,7 +174,55 @@ impl Heard {
             self.items.pop_back();
         }
         self.stale = self.items.len();
-        (self.received, self.handed, self.consumed, self.in_hand) = (0, 0, 0, 0);
+        (self.received, self.handed, self.consumed) = (0, 0, 0);
+        (self.in_hand, self.arrived) = (0, 0);
         self.fin = false;
+    }
+}
+
+/// What the peer was told of what it said, and what that had to follow.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// How much was consumed when how much was said, and what it cost, in the
+    /// present session.
+    debts: Vec<(u64, u64, usize)>,
+    /// The last acknowledgement of the session, and what it cost on the present link.
+    pub(super) consumed: u64,
+    cost: usize,
+    /// The window that the session began with, and the last on the present link.
+    first: u32,
+    window: u32,
+}
+
+impl Told {
+    pub(super) fn new(window: u32) -> Told {
+        Told { debts: vec![(0, 0, 0)], consumed: 0, cost: 0, first: window, window }
+    }
+
+    pub(super) fn start_link(&mut self) {
+        (self.cost, self.window) = (0, self.first);
+    }
+
+    pub(super) fn owe(&mut self, heard: &Heard, said: &Said) {
+        let end = said.acked + said.frames.len() as u64;
+        if self.debts.last().is_some_and(|(consumed, ..)| heard.consumed > *consumed) {
+            self.debts.push((heard.consumed, end, heard.arrived - heard.held()));
+        }
+    }
+
+    /// An acknowledgement follows all that was said before what it counts, unless
+    /// the peer's own window, which is no smaller than `own`, may be full without it.
+    pub(super) fn acknowledge(&mut self, ack: Ack, said: &Said, heard: &Heard, own: u32) {
+        let news = self.consumed..=heard.consumed;
+        assert!(news.contains(&ack.consumed), "{ack:?}, of {news:?}");
+        let debt = self.debts.iter_mut().find(|(consumed, ..)| *consumed == ack.consumed);
+        let (_, after, cost) = debt.expect("the application was done with so much");
+        if *after > said.cursor {
+            let unknown = heard.arrived - self.cost;
+            let full = self.window.min(own) as usize;
+            assert!(unknown >= full, "{ack:?} overtakes, with {unknown} unknown of {full}");
+            *after = said.cursor;
+        }
+        (self.consumed, self.cost, self.window) = (ack.consumed, *cost, ack.window);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 
-use super::account::{Heard, Said, frame_cost};
+use super::account::{Heard, Said, Told, frame_cost};
 use super::speech::Truths;
 use crate::proto::choices::Choices;
 use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
@@ -28,6 +28,10 @@ pub(super) struct Watched {
     said: Said,
     heard: Heard,
     peer: Limits,
+    /// The largest window that it has announced in this session.
+    peer_window: u32,
+    /// The window that the last hello offered.
+    offered: u32,
     attempt: u64,
     epoch: u64,
     created_from: u64,
@@ -40,8 +44,7 @@ pub(super) struct Watched {
     /// It has written CLOSE.
     silent: bool,
     pong_due: Option<u64>,
-    /// The last acknowledgement written in the present session.
-    told: u64,
+    told: Told,
     /// Something new came or was acknowledged on the present link.
     progress: bool,
 }
@@ -84,6 +87,8 @@ impl Watched {
             said: Said::default(),
             heard: Heard::default(),
             peer,
+            peer_window: peer.window,
+            offered: 0,
             attempt: 0,
             epoch: 0,
             created_from: 0,
@@ -94,7 +99,7 @@ impl Watched {
             welcome_due: false,
             silent: false,
             pong_due: None,
-            told: 0,
+            told: Told::new(own.window),
             progress: false,
         }
     }
@@ -172,6 +177,7 @@ impl Watched {
 
     fn start_link(&mut self, progress: bool) {
         self.reader = reader();
+        self.told.start_link();
         self.welcome_due = self.side == Side::Server;
         (self.silent, self.pong_due) = (false, None);
         self.progress = progress;
@@ -228,8 +234,13 @@ impl Watched {
         self.session.consume(self.now);
         let item = self.session.take(self.now);
         assert!(item == self.heard.take(), "handed out {item:?}");
+        self.owe();
         self.check();
         item
+    }
+
+    fn owe(&mut self) {
+        self.told.owe(&self.heard, &self.said);
     }
 
     pub(super) fn finish(&mut self) {
@@ -245,6 +256,7 @@ impl Watched {
         self.leaving = true;
         self.session.leave(self.now);
         self.heard.consume();
+        self.owe();
         self.said.finish();
         self.skip_end();
         if let Some(code) = code {
@@ -257,6 +269,7 @@ impl Watched {
         if self.leaving && self.heard.items.front() == Some(&Item::End) {
             self.heard.take();
         }
+        self.owe();
     }
 
     /// What was not acknowledged is given back.
@@ -312,6 +325,7 @@ impl Watched {
             Frame::Ack(ack) => {
                 self.progress |= self.said.acknowledged(ack.consumed);
                 self.peer.window = ack.window;
+                self.peer_window = self.peer_window.max(ack.window);
             }
             Frame::Ping(id) => self.pong_due = Some(id),
             Frame::Close(close) => self.closed(close),
@@ -388,9 +402,7 @@ impl Watched {
                 self.said.written(frame, self.send_window())
             }
             Frame::Ack(ack) => {
-                let news = self.told..=self.heard.consumed;
-                assert!(news.contains(&ack.consumed), "{ack:?}, of {news:?}");
-                self.told = ack.consumed;
+                self.told.acknowledge(*ack, &self.said, &self.heard, self.peer_window);
                 let room = (self.own.window as usize).saturating_sub(self.heard.stale_cost());
                 assert_eq!(ack.window as usize, room);
             }
@@ -414,6 +426,7 @@ impl Watched {
         assert_eq!(said, (self.attempt, self.epoch, self.heard.received));
         let room = (self.own.window as usize).saturating_sub(self.heard.items_cost());
         assert_eq!(hello.limits.window as usize, room);
+        self.offered = hello.limits.window;
         assert_eq!(hello.resume_only, self.epoch != 0 && self.is_closing());
         hello
     }
@@ -441,8 +454,8 @@ impl Watched {
         } else {
             let first = self.epoch == 0;
             self.epoch = welcome.epoch;
-            self.peer = welcome.limits;
-            (self.ever_heard_frame, self.told) = (false, 0);
+            (self.peer, self.peer_window) = (welcome.limits, welcome.limits.window);
+            (self.ever_heard_frame, self.told) = (false, Told::new(self.offered));
             self.said.restart(self.is_complete());
             self.heard.restart();
             let unacknowledged = self.said.messages().count() as u64;
@@ -508,6 +521,7 @@ impl Watched {
                 if hello.epoch != self.epoch {
                     self.peer = hello.limits;
                 }
+                self.peer_window = self.peer_window.max(hello.limits.window);
                 let replayed = self.said.resume(received);
                 assert_eq!(self.session.resume(hello, self.now), Ok(replayed));
                 self.attempt = hello.attempt;

@@ -3,6 +3,8 @@
 use super::*;
 use crate::proto::choices::rounds;
 use crate::proto::frame::Decoder;
+use crate::proto::inbox::ACK_DELAY;
+use crate::proto::outbox;
 
 const WINDOW: u32 = 10_000;
 
@@ -266,4 +268,236 @@ fn an_ended_session_tells_its_end_to_no_hello_that_cannot_be() {
     let hello = client.hello();
     assert_eq!(server.judge(&Hello { received: 2, ..hello }), Admission::Impossible);
     assert_eq!(server.judge(&hello), Admission::Ended);
+}
+
+/// A client and its server `b`, whose greeting the client's window holds back. What
+/// another server sent, and the client has not read, fills the window that it
+/// offers, which was larger when `b` greeted.
+fn narrowed(window: u32) -> (Session, Session, Instant) {
+    let (mut client, now) = client(window);
+    let mut a = found(&client.hello(), 1, WINDOW, now);
+    let (welcomed, _) = welcome(&mut a);
+    client.welcomed(&welcomed, now).unwrap();
+    client.link_lost();
+    let mut b = found(&client.hello(), 2, WINDOW, now);
+    b.feed(b"greeting");
+    drop(written(&mut b));
+    b.link_lost();
+    let hello = client.hello();
+    a.resume(&hello, now).unwrap();
+    while a.has_room() {
+        a.feed(&[0; 100]);
+    }
+    let (welcomed, rest) = welcome(&mut a);
+    client.welcomed(&welcomed, now).unwrap();
+    read(&mut client, rest, now);
+    client.link_lost();
+    let hello = client.hello();
+    assert_eq!((b.judge(&hello), hello.limits.window), (Admission::Resume, 0));
+    b.resume(&hello, now).unwrap();
+    let (welcomed, rest) = welcome(&mut b);
+    client.welcomed(&welcomed, now).unwrap();
+    assert_eq!(rest, [], "the greeting fits");
+    (client, b, now)
+}
+
+/// What is written by when a delay is over.
+fn written_late(session: &mut Session, now: Instant) -> Vec<Frame> {
+    session.tick(now + Duration::from_secs(1));
+    written(session)
+}
+
+#[test]
+fn a_window_that_has_shrunk_lets_no_acknowledgement_overtake() {
+    let (mut client, mut b, now) = narrowed(500);
+    client.feed(b"request");
+    read(&mut b, written(&mut client), now);
+    take(&mut b, now).unwrap();
+    take(&mut b, now);
+    assert_eq!(written_late(&mut b, now), [], "the client has room to go on");
+    while take(&mut client, now).is_some() {}
+    read(&mut b, written_late(&mut client, now), now);
+    let [Frame::Data(_), Frame::Ack(ack)] = written(&mut b)[..] else { panic!() };
+    assert_eq!(ack.consumed, 1);
+}
+
+// It would wait for room for good, and the server for the client's.
+#[test]
+fn an_acknowledgement_goes_ahead_exactly_if_the_peer_may_need_it_to_go_on() {
+    let cost = 100 + outbox::OVERHEAD;
+    let (mut client, mut b, now) = narrowed(3 * cost as u32);
+    for _ in 0..2 {
+        client.feed(&[0; 100]);
+        read(&mut b, written(&mut client), now);
+        while take(&mut b, now).is_some() {}
+        assert_eq!(written_late(&mut b, now), []);
+    }
+    client.feed(&[0; 100]);
+    assert!(!client.has_room());
+    read(&mut b, written(&mut client), now);
+    // The third is still in the handler's hands.
+    take(&mut b, now).unwrap();
+    let ahead = written_late(&mut b, now);
+    assert_eq!(ahead, [Frame::Ack(Ack { consumed: 2, window: WINDOW })]);
+    read(&mut client, ahead, now);
+    assert!(client.has_room());
+    take(&mut b, now);
+    assert_eq!(written_late(&mut b, now), [], "the client has room again");
+    // On another link it goes ahead of no less than it did on this.
+    client.link_lost();
+    let hello = client.hello();
+    b.resume(&hello, now).unwrap();
+    let (welcomed, rest) = welcome(&mut b);
+    assert_eq!(rest, [Frame::Ack(Ack { consumed: 2, window: WINDOW })]);
+    client.welcomed(&welcomed, now).unwrap();
+    read(&mut client, rest, now);
+    while take(&mut client, now).is_some() {}
+    read(&mut b, written_late(&mut client, now), now);
+    let [Frame::Data(_), Frame::Ack(ack)] = written(&mut b)[..] else { panic!() };
+    assert_eq!(ack.consumed, 3);
+}
+
+#[test]
+fn the_peers_own_window_is_taken_to_be_the_largest_it_has_announced() {
+    let (mut client, now) = client(500);
+    let first = client.hello();
+    let hello = |attempt, window| Hello { attempt, limits: limits(window), ..first };
+    let request = || vec![Frame::Data(vec![0; 300].into())];
+    // By a hello,
+    let mut server = found(&hello(1, 100), 1, WINDOW, now);
+    server.feed(b"greeting");
+    for (attempt, window) in [(2, 500), (3, 0)] {
+        server.resume(&hello(attempt, window), now).unwrap();
+    }
+    drop(welcome(&mut server));
+    read(&mut server, request(), now);
+    while take(&mut server, now).is_some() {}
+    assert_eq!(written_late(&mut server, now), []);
+    // or by an acknowledgement.
+    let mut server = found(&hello(1, 0), 1, WINDOW, now);
+    drop(welcome(&mut server));
+    read(&mut server, vec![Frame::Ack(Ack { consumed: 0, window: 500 })], now);
+    while server.has_room() {
+        server.feed(&[0; 100]);
+    }
+    server.finish();
+    let is_message = |frame: &Frame| matches!(frame, Frame::Data(_));
+    assert!(written(&mut server).iter().all(is_message), "the end waits for the window");
+    read(&mut server, request(), now);
+    while take(&mut server, now).is_some() {}
+    assert_eq!(written_late(&mut server, now), []);
+}
+
+/// A client and two servers, whose applications send as long as there is room, or
+/// ask for messages, as they like.
+struct Crowd {
+    client: Session,
+    servers: [Option<Session>; 2],
+    /// The server that a link leads to.
+    at: Option<usize>,
+    windows: [u32; 2],
+    epochs: u64,
+    now: Instant,
+}
+
+impl Crowd {
+    fn new(rng: &mut fastrand::Rng) -> Crowd {
+        let mut window = || rng.u32(1..600);
+        let (client, now) = client(window());
+        let windows = [window(), window()];
+        Crowd { client, servers: [None, None], at: None, windows, epochs: 0, now }
+    }
+
+    fn connect(&mut self, to: usize, arrives: bool) {
+        self.client.link_lost();
+        if let Some(server) = self.at.take().and_then(|at| self.servers[at].as_mut()) {
+            server.link_lost();
+        }
+        let hello = self.client.hello();
+        let old = self.servers[to].take();
+        let server = match old.filter(|server| server.judge(&hello) == Admission::Resume) {
+            Some(mut server) => {
+                server.resume(&hello, self.now).unwrap();
+                server
+            }
+            None => {
+                self.epochs += 1;
+                found(&hello, self.epochs, self.windows[to], self.now)
+            }
+        };
+        let server = self.servers[to].insert(server);
+        if arrives {
+            let (welcome, rest) = welcome(server);
+            self.client.welcomed(&welcome, self.now).unwrap();
+            read(&mut self.client, rest, self.now);
+            self.at = Some(to);
+        } else {
+            server.link_lost();
+        }
+    }
+
+    /// Both ends, if there is a link.
+    fn ends(&mut self) -> Option<[&mut Session; 2]> {
+        let server = self.servers[self.at?].as_mut()?;
+        Some([&mut self.client, server])
+    }
+
+    fn carry(&mut self, from: usize, to: usize) {
+        let now = self.now;
+        let Some(ends) = self.ends() else { return };
+        let frames = written(ends[from]);
+        read(ends[to], frames, now);
+    }
+
+    /// Everything that is due arrives.
+    fn settle(&mut self) {
+        for _ in 0..4 {
+            self.now += ACK_DELAY;
+            let now = self.now;
+            for end in self.ends().into_iter().flatten() {
+                assert_eq!(end.tick(now), None);
+            }
+            self.carry(0, 1);
+            self.carry(1, 0);
+        }
+    }
+
+    /// The application of one end asks for a message, and waits if there is none:
+    /// the other must be able to send one.
+    fn take(&mut self, side: usize) {
+        let now = self.now;
+        let Some(ends) = self.ends() else { return };
+        if take(ends[side], now).is_none() {
+            self.settle();
+            let ends = self.ends().expect("the same");
+            let is_stuck = !ends[side].has_item() && !ends[1 - side].has_room();
+            assert!(!is_stuck, "both wait: {:?}", (&self.client, &self.servers));
+        }
+    }
+}
+
+#[test]
+fn no_acknowledgement_is_held_back_that_the_peer_needs_to_go_on() {
+    for seed in 0..rounds(2000) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut crowd = Crowd::new(&mut rng);
+        for _ in 0..60 {
+            let side = rng.usize(..2);
+            match rng.u32(..12) {
+                0 => crowd.connect(side, rng.u32(..3) > 0),
+                1..6 => {
+                    let Some(ends) = crowd.ends() else { continue };
+                    if ends[side].has_room() && !ends[side].is_finished() {
+                        ends[side].feed(&vec![0; rng.usize(..100)]);
+                    }
+                }
+                6 if side == 1 && rng.u32(..4) == 0 => {
+                    let Some([_, server]) = crowd.ends() else { continue };
+                    server.finish();
+                }
+                6 | 7 => crowd.carry(side, 1 - side),
+                _ => crowd.take(side),
+            }
+        }
+    }
 }
