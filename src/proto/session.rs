@@ -827,6 +827,10 @@ impl Session {
 
     /// Whether the peer may count as much as outstanding as it may have.
     fn fills_window(&self) -> bool {
+        #[cfg(test)]
+        if planted(Fault::AckOvertakesHeld) {
+            return true;
+        }
         self.inbox.arrived() - self.acks.told() >= u64::from(self.receive_window())
     }
 

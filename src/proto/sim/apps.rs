@@ -94,7 +94,7 @@ impl World {
         if self.chance(self.plan.server_leaves) && !mute && !self.calm {
             self.note("server leaves", host as u64, 0);
             self.model.server_consumes(server.life);
-            self.model.lives[server.life].said.finished = true;
+            self.model.server_leaves(server.life);
             server.session.leave(self.now);
             server.leaving = Some(self.now + CLOSE_TIMEOUT);
             if self.rng.bool() {

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::link::{End, Link, Side};
 use super::{World, millis};
-use crate::proto::frame::{CloseCode, Frame};
+use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kind};
 use crate::proto::handshake::{Hello, Limits};
 use crate::proto::inbox::Item;
 use crate::proto::outbox::Sink;
-use crate::proto::session::{Admission, Seen, Session, Unwelcome, Welcomed};
+use crate::proto::session::{Admission, Batch, Seen, Session, Unwelcome, Welcomed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -145,6 +145,7 @@ impl World {
         let slow = self.rng.u32(..8) == 0;
         let mut link = Link::new(self.last_link, self.client.host, slow, self.calm);
         let hello = self.client.session.hello();
+        link.offered = hello.limits.window;
         link.client.batch.push(Frame::Hello(hello).to_bytes());
         let patience = if self.calm { 2000 } else { self.rng.u64(20..2000) };
         self.client.phase = Phase::Greeting(link.id, self.now + millis(patience));
@@ -180,7 +181,7 @@ impl World {
 
     pub(super) fn client_frame(&mut self, id: u64, frame: Frame) {
         let now = self.now;
-        let generation = self.link(id).client.generation;
+        let &mut Link { life, client: End { generation, .. }, .. } = self.link(id);
         if matches!(self.client.phase, Phase::Greeting(greeting, _) if greeting == id) {
             return self.client_answered(id, frame);
         }
@@ -189,7 +190,7 @@ impl World {
             self.link(id).client.open = false;
             return;
         }
-        let items = items(&frame);
+        let (items, ack) = (items(&frame), ack(&frame));
         let seen = self.client.session.on_frame(generation, frame, now);
         let seen = seen.unwrap_or_else(|violation| panic!("the client sees {violation:?}"));
         if self.client.phase != Phase::Up(id) {
@@ -198,6 +199,12 @@ impl World {
         }
         if seen == Seen::Item {
             items.iter().for_each(|item| self.model.client_receives(item));
+        }
+        if let (Seen::Acknowledged, Some(ack)) = (seen, ack) {
+            self.model.client_hears(ack);
+        }
+        if let (Some(life), Some(code)) = (life, self.client.session.peer_closed()) {
+            self.model.client_dismissed(life, code);
         }
         let acked = self.client.session.acknowledged();
         self.note("client sees", seen_id(seen), acked);
@@ -220,7 +227,7 @@ impl World {
                 let generation = self.client.session.generation();
                 let max = self.client.session.own_max_message();
                 let link = self.link(id);
-                let life = link.life.expect("a server welcomed");
+                let (life, offered) = (link.life.expect("a server welcomed"), link.offered);
                 link.client.generation = generation;
                 link.client.decoder.allow_data(max);
                 self.client.phase = Phase::Up(id);
@@ -230,9 +237,11 @@ impl World {
                 };
                 let resumed = matches!(welcomed, Welcomed::Resumed { .. });
                 self.note("client is welcomed", life as u64, u64::from(resumed));
-                self.model.client_welcomed(life, lost, resumed);
+                self.model.client_welcomed(life, lost, resumed, offered);
             }
             Frame::Close(close) => {
+                let life = self.link(id).life.expect("a server answered");
+                self.model.client_dismissed(life, close.code);
                 let read = self.client.session.read_epitaph(close);
                 read.unwrap_or_else(|violation| panic!("a bad epitaph: {violation:?}"));
                 self.model.client_acked(self.client.session.acknowledged());
@@ -301,6 +310,7 @@ impl World {
             return;
         }
         server.session.close(CloseCode::Closed);
+        self.model.server_leaves(server.life);
         self.expired = true;
         self.note("server expires", host as u64, 0);
         self.bury(host);
@@ -333,7 +343,7 @@ impl World {
         let Some(server) = self.hosts[host].server.as_mut().filter(|s| Some(s.life) == life) else {
             return; // The session is lost or replaced.
         };
-        let items = items(&frame);
+        let (items, ack) = (items(&frame), ack(&frame));
         let seen = server.session.on_frame(generation, frame, now);
         let seen = seen.unwrap_or_else(|violation| panic!("the server sees {violation:?}"));
         if server.link != Some(id) {
@@ -343,6 +353,9 @@ impl World {
         let (life, acked) = (server.life, server.session.acknowledged());
         if seen == Seen::Item {
             items.iter().for_each(|item| self.model.server_receives(life, item));
+        }
+        if let (Seen::Acknowledged, Some(ack)) = (seen, ack) {
+            self.model.server_hears(life, ack);
         }
         self.note("server sees", seen_id(seen), acked);
         self.model.server_acked(life, acked);
@@ -371,14 +384,17 @@ impl World {
         let server = self.hosts[host].server.as_mut().expect("found or made");
         if server.ended {
             let epitaph = Frame::Close(server.session.epitaph(&hello)).to_bytes();
-            let end = &mut self.link(id).server;
-            end.batch.push(epitaph);
-            end.closing = true;
+            let life = server.life;
+            let link = self.link(id);
+            link.life = Some(life);
+            link.server.batch.push(epitaph);
+            link.server.closing = true;
             return;
         }
         if admission.is_some_and(|admission| admission == Admission::Resume) {
             let resumed = server.session.resume(&hello, now);
             resumed.unwrap_or_else(|violation| panic!("not resumed: {violation:?}"));
+            self.model.server_resumes(server.life, hello.limits.window);
         }
         let (life, generation) = (server.life, server.session.generation());
         let max = server.session.own_max_message();
@@ -407,7 +423,7 @@ impl World {
         let limits = self.hosts[host].limits;
         let (interval, misses) = (self.plan.server_interval, self.plan.misses);
         let session = Session::server(hello, self.last_epoch, limits, interval, misses, self.now);
-        let life = self.model.new_life(limits.window);
+        let life = self.model.new_life(limits.window, hello.limits.window);
         self.note("server founds", host as u64, life as u64);
         self.hosts[host].server = Some(Server {
             session,
@@ -464,7 +480,7 @@ impl World {
     /// Writes what there is to write on a link, at most `most` bytes.
     pub(super) fn pump(&mut self, id: u64, side: Side, most: usize) {
         let now = self.now;
-        let host = self.link(id).host;
+        let &mut Link { host, life, .. } = self.link(id);
         let current = match side {
             Side::Client => self.client.phase == Phase::Up(id),
             Side::Server => self.hosts[host].server.as_ref().is_some_and(|s| s.link == Some(id)),
@@ -484,6 +500,12 @@ impl World {
                 let promised = session.has_output();
                 session.fill(&mut end.batch);
                 assert!(!promised || !end.batch.is_empty(), "{side:?} promised output");
+                if let Some(ack) = written_ack(&end.batch) {
+                    match side {
+                        Side::Client => self.model.client_tells(ack),
+                        Side::Server => self.model.server_tells(life.expect("current"), ack),
+                    }
+                }
             }
             parted = session.has_parted();
         }
@@ -592,6 +614,29 @@ fn items(frame: &Frame) -> Vec<Item> {
         Frame::Fin => vec![Item::End],
         _ => Vec::new(),
     }
+}
+
+fn ack(frame: &Frame) -> Option<Ack> {
+    match frame {
+        Frame::Ack(ack) => Some(*ack),
+        _ => None,
+    }
+}
+
+/// The acknowledgement in what is to be written; there is never more than one.
+fn written_ack(batch: &Batch) -> Option<Ack> {
+    let bytes: Vec<u8> = batch.slices().flatten().copied().collect();
+    let mut rest = &bytes[..];
+    while let Some((&[kind, ..], _)) = rest.split_first_chunk::<HEADER>() {
+        let (frame, behind) = rest.split_at(frame_len(rest));
+        if kind == kind::ACK {
+            let mut decoder = Decoder::new();
+            decoder.push(frame);
+            return ack(&decoder.next().expect("a frame of ours")?);
+        }
+        rest = behind;
+    }
+    None
 }
 
 fn seen_id(seen: Seen) -> u64 {

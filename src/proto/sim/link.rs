@@ -108,6 +108,8 @@ pub(super) struct Link {
     pub(super) down: Pipe,
     pub(super) client: End,
     pub(super) server: End,
+    /// The window that the client's hello offered.
+    pub(super) offered: u32,
     /// What is written to it arrives late.
     pub(super) slow: bool,
     /// It was made after the adversary stopped.
@@ -120,6 +122,7 @@ impl Link {
             id,
             host,
             life: None,
+            offered: 0,
             up: Pipe::default(),
             down: Pipe::default(),
             client: End::new(),

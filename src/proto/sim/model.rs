@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::proto::frame::{Ack, CloseCode};
 use crate::proto::inbox::Item;
 use crate::proto::outbox::cost;
 
@@ -46,6 +47,12 @@ impl Stream {
     fn cost(&self, from: u64, to: u64) -> usize {
         self.costs[to as usize] - self.costs[from as usize]
     }
+
+    /// The same, with the FIN, if that `end`s it; `from` may lie behind it.
+    fn frames_cost(&self, from: u64, to: u64, end: bool) -> usize {
+        let fin = if end && from <= to { cost(0) } else { 0 };
+        self.cost(from.min(to), to) + fin
+    }
 }
 
 /// "Whoever sees the first `consumed` messages acknowledged has received the
@@ -67,6 +74,44 @@ fn owed(debts: &[Debt], acked: u64) -> u64 {
     debts[..settled].last().map_or(0, |debt| debt.said)
 }
 
+/// What one side of a life has acknowledged to the other.
+#[derive(Debug)]
+struct Told {
+    /// The window that it announced when the session began, and on the present link
+    /// last; and the largest that the other side announced.
+    first: usize,
+    window: usize,
+    largest: usize,
+    /// How many frames it has acknowledged on the present link.
+    count: u64,
+    /// So many could be acknowledged ahead of what had to come before.
+    ahead: u64,
+}
+
+impl Told {
+    fn new(window: u32, largest: u32) -> Told {
+        let (window, largest) = (window as usize, largest as usize);
+        Told { first: window, window, largest, count: 0, ahead: 0 }
+    }
+
+    fn start_link(&mut self) {
+        (self.window, self.count) = (self.first, 0);
+    }
+
+    fn hear(&mut self, window: u32) {
+        self.largest = self.largest.max(window as usize);
+    }
+
+    /// `cost` is that of what has come of the other side so far, from a count on.
+    fn tell(&mut self, ack: Ack, cost: impl FnOnce(u64) -> usize) {
+        // It may go ahead if the window of the other side may be full without it.
+        if cost(self.count) >= self.window.min(self.largest) {
+            self.ahead = self.ahead.max(ack.consumed);
+        }
+        (self.count, self.window) = (ack.consumed, ack.window as usize);
+    }
+}
+
 /// One session of a server, from its making to its end or loss.
 #[derive(Debug)]
 pub(super) struct Life {
@@ -84,10 +129,15 @@ pub(super) struct Life {
     /// its application took, and finished with.
     acked: u64,
     at_client: u64,
+    end_at_client: bool,
     client_taken: u64,
     client_done: u64,
     debts: Vec<Debt>,
     client_debts: Vec<Debt>,
+    /// Its application left, or was told that nobody came back.
+    left: bool,
+    told: Told,
+    client_told: Told,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +149,6 @@ enum Arrival {
 #[derive(Debug)]
 pub(super) struct Model {
     window: usize,
-    /// No server's window is smaller than the client's.
-    wide: bool,
     max_message: usize,
     pub(super) said: Stream,
     /// How many of those the client saw acknowledged, and servers finished with.
@@ -118,10 +166,9 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(window: u32, max_message: u32, wide: bool) -> Model {
+    pub(super) fn new(window: u32, max_message: u32) -> Model {
         Model {
             window: window as usize,
-            wide,
             max_message: max_message as usize,
             said: Stream::new(0x80),
             acked: 0,
@@ -136,7 +183,7 @@ impl Model {
         }
     }
 
-    pub(super) fn new_life(&mut self, window: u32) -> usize {
+    pub(super) fn new_life(&mut self, window: u32, offered: u32) -> usize {
         self.lives.push(Life {
             window: window as usize,
             base: None,
@@ -148,10 +195,14 @@ impl Model {
             said: Stream::new(self.lives.len() as u8 & 0x7f),
             acked: 0,
             at_client: 0,
+            end_at_client: false,
             client_taken: 0,
             client_done: 0,
             debts: Vec::new(),
             client_debts: Vec::new(),
+            left: false,
+            told: Told::new(window, offered),
+            client_told: Told::new(offered, window),
         });
         self.lives.len() - 1
     }
@@ -172,11 +223,18 @@ impl Model {
         message
     }
 
-    /// `lost`: how many messages begin the new session, if one was lost.
-    pub(super) fn client_welcomed(&mut self, life: usize, lost: Option<u64>, resumed: bool) {
+    /// `lost`: how many messages begin the new session, if one was lost; `offered`:
+    /// the window that the hello announced.
+    pub(super) fn client_welcomed(
+        &mut self,
+        life: usize,
+        lost: Option<u64>,
+        resumed: bool,
+        offered: u32,
+    ) {
         if resumed {
             assert_eq!(self.current, Some(life), "resumed another session");
-            return;
+            return self.lives[life].client_told.start_link();
         }
         assert_ne!(self.current, Some(life), "began the same session again");
         assert_eq!(lost.is_some(), self.current.is_some(), "a loss that is none, or unannounced");
@@ -188,6 +246,7 @@ impl Model {
         let life = &mut self.lives[life];
         assert_eq!(life.arrived, 0);
         life.base = Some(self.acked);
+        life.client_told = Told::new(offered, life.window as u32);
         if self.arrived.back() == Some(&Arrival::End) {
             self.arrived.pop_back();
         }
@@ -208,11 +267,13 @@ impl Model {
             Item::End => {
                 assert!(life.said.finished, "an end that was never sent");
                 assert_eq!(life.at_client, life.said.len(), "messages lost before the end");
+                life.end_at_client = true;
                 Arrival::End
             }
         };
         if self.over.is_some() {
             (life.client_taken, life.client_done) = (life.at_client, life.at_client);
+            owe(&mut life.client_debts, life.client_done, self.said.len());
             self.arrived_cost = 0;
         } else {
             self.arrived.push_back(arrival);
@@ -265,6 +326,17 @@ impl Model {
         }
     }
 
+    pub(super) fn client_tells(&mut self, ack: Ack) {
+        let life = &mut self.lives[self.current.expect("it was welcomed")];
+        let (said, at, end) = (&life.said, life.at_client, life.end_at_client);
+        life.client_told.tell(ack, |from| said.frames_cost(from, at, end));
+    }
+
+    pub(super) fn client_hears(&mut self, ack: Ack) {
+        let life = self.current.expect("it was welcomed");
+        self.lives[life].client_told.hear(ack.window);
+    }
+
     /// What the client's session says it has seen acknowledged.
     pub(super) fn client_acked(&mut self, acked: u64) {
         if acked == self.acked {
@@ -275,8 +347,9 @@ impl Model {
         self.acked = acked;
         let life = &self.lives[self.current.expect("who acknowledged it?")];
         let owed = owed(&life.debts, acked);
-        let seen = life.at_client;
-        assert!(seen >= owed, "acknowledgement {acked} overtook a reply: {seen} of {owed} seen");
+        let (seen, ahead) = (life.at_client, life.base.unwrap_or(0) + life.told.ahead);
+        let right = seen >= owed || acked <= ahead;
+        assert!(right, "acknowledgement {acked} overtook a reply: {seen} of {owed} seen");
     }
 
     pub(super) fn check_client_leftovers(&self, messages: &[Bytes]) {
@@ -350,6 +423,17 @@ impl Model {
         self.done = self.done.max(base + life.done);
     }
 
+    pub(super) fn server_leaves(&mut self, life: usize) {
+        let life = &mut self.lives[life];
+        (life.left, life.said.finished) = (true, true);
+    }
+
+    /// The client is told by that life that the session has ended.
+    pub(super) fn client_dismissed(&mut self, life: usize, code: CloseCode) {
+        let left = self.lives[life].left;
+        assert!(left || code == CloseCode::Done, "ended by a server that has not left");
+    }
+
     pub(super) fn server_acked(&mut self, life: usize, acked: u64) {
         let life = &mut self.lives[life];
         if acked == life.acked {
@@ -359,10 +443,27 @@ impl Model {
         let done = life.client_done;
         assert!(acked <= done, "{acked} acknowledged, but {done} consumed");
         life.acked = acked;
-        if self.wide && self.lost == 0 {
-            let (owed, seen) = (owed(&life.client_debts, acked), life.arrived);
-            assert!(seen >= owed, "acknowledgement {acked} overtook a message: {seen} of {owed}");
-        }
+        let owed = owed(&life.client_debts, acked);
+        let seen = life.base.unwrap_or(0) + life.arrived;
+        let right = seen >= owed || acked <= life.client_told.ahead;
+        assert!(right, "acknowledgement {acked} overtook a message: {seen} of {owed}");
+    }
+
+    pub(super) fn server_resumes(&mut self, life: usize, offered: u32) {
+        let told = &mut self.lives[life].told;
+        told.start_link();
+        told.hear(offered);
+    }
+
+    pub(super) fn server_tells(&mut self, life: usize, ack: Ack) {
+        let life = &mut self.lives[life];
+        let (base, end) = (life.base.unwrap_or(0), life.end_arrived);
+        let (said, at) = (&self.said, base + life.arrived);
+        life.told.tell(ack, |from| said.frames_cost(base + from, at, end));
+    }
+
+    pub(super) fn server_hears(&mut self, life: usize, ack: Ack) {
+        self.lives[life].told.hear(ack.window);
     }
 
     pub(super) fn check_server_leftovers(&self, life: usize, messages: &[Bytes]) {

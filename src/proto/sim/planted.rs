@@ -8,6 +8,8 @@ pub(in crate::proto) enum Fault {
     AckOnReceipt,
     /// Acknowledges before the replies are written.
     AckOvertakes,
+    /// The same, but only if the window holds them back.
+    AckOvertakesHeld,
     /// Begins a replay one frame too early, or too late.
     ReplayEarly,
     ReplayLate,
