@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = front.local_addr()?;
     thread::spawn(move || relay(&front, server));
 
-    let connection = Connection::builder().on_event(|event| println!("  {event}"));
+    let connection = Connection::builder().on_event(|_, event| println!("  {event}"));
     let connection = connection.connect(address)?;
     let mut arrived = 0;
     thread::scope(|scope| -> Result<(), Box<dyn Error>> {

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let connection = Connection::builder()
         .heartbeat(Heartbeat::every(Duration::from_millis(500)))
         .retry(RetryPolicy::fixed(Duration::from_millis(300), 5))
-        .on_event(move |event| drop(sender.send(event))) // it must not block
+        .on_event(move |_, event| drop(sender.send(event))) // it must not block
         .connect(address)?;
     connection.send(b"a session that has carried a message outlives its link")?;
     let mut seen = Vec::new();

@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = front.local_addr()?;
     thread::spawn(move || relay(&front, server));
 
-    let connection = Connection::builder().on_event(|event| println!("  {event}"));
+    let connection = Connection::builder().on_event(|_, event| println!("  {event}"));
     let connection = connection.connect(address)?;
     let mut stream = connection.stream();
     let mut ask = |question: String| -> io::Result<String> {

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A reading counts 8 bytes and 64, so some 110 of them may wait.
     let sensor = Connection::builder()
         .window(8 * 1024)
-        .on_event(|event| println!("  {event}"))
+        .on_event(|_, event| println!("  {event}"))
         .connect(address)?;
     let mut dropped = 0;
     for number in 1..=READINGS {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::foreign;
 use crate::protocol::Plain;
 use crate::retry::RetryPolicy;
 use crate::{Connection, Listener};
@@ -119,8 +120,32 @@ impl Default for Heartbeat {
     }
 }
 
+type Code = Box<dyn Fn(&Connection, Event) + Send + Sync>;
+
 /// The callback for events.
-pub(crate) type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+pub(crate) struct Callback(Option<Code>);
+
+/// All connections of a builder share it.
+pub(crate) type OnEvent = Arc<Callback>;
+
+impl Callback {
+    pub(crate) fn new(callback: impl Fn(&Connection, Event) + Send + Sync + 'static) -> OnEvent {
+        Arc::new(Callback(Some(Box::new(callback))))
+    }
+
+    pub(crate) fn call(&self, connection: &Connection, event: Event) {
+        if let Some(callback) = &self.0 {
+            foreign::run("the event callback", || callback(connection, event));
+        }
+    }
+}
+
+/// What it holds is dropped by whatever thread happens to have it last.
+impl Drop for Callback {
+    fn drop(&mut self) {
+        foreign::bury(self.0.take());
+    }
+}
 
 /// Settings of a [`Connection`] or a [`Listener`], to be made before it is.
 ///
@@ -135,7 +160,7 @@ pub(crate) type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 /// let connection = Connection::builder()
 ///     .heartbeat(Heartbeat::every(Duration::from_secs(2)))
 ///     .retry(RetryPolicy::exponential(Duration::from_millis(200), Duration::from_secs(30)).unlimited())
-///     .on_event(|event| eprintln!("{event}"))
+///     .on_event(|_, event| eprintln!("{event}"))
 ///     .connect(address)?;
 /// connection.send(b"hello")?;
 /// # Ok::<(), longlink::Error>(())
@@ -374,22 +399,42 @@ impl Builder {
         self
     }
 
-    /// Calls `callback` for everything that happens to the link.
+    /// Calls `callback` for everything that happens to the link, with the
+    /// connection it happens to: on a listener, any of its connections.
     ///
-    /// It runs on the heartbeat thread, with no lock held, and must not block:
-    /// heartbeats, reconnects and streams of messages wait for it, on a listener
-    /// those of all its connections. A panic in it is logged and goes no further. On
-    /// a listener it sees the events of all its connections; [`Connection::on_event`]
-    /// tells them apart.
+    /// It runs on the heartbeat thread, with no lock held. A panic in it is logged
+    /// and goes no further. It must not block: heartbeats, reconnects and streams
+    /// of messages wait for it, on a listener those of all its connections.
+    ///
+    /// Therefore it may call any method of this crate, on any connection or
+    /// listener, and what would block fails at once with [`Error::WouldBlock`]
+    /// instead: a [`send`](Connection::send) for which there is no room, a
+    /// [`recv`](Connection::recv) when nothing has come, [`sync`](Connection::sync),
+    /// [`connect`](Builder::connect), [`Listener::accept`].
+    /// [`close`](Connection::close) begins to close, which then goes on in the
+    /// background. Only a [`bind`](Builder::bind) to a name may wait, for the
+    /// resolver. The same is true wherever else this crate runs code of the
+    /// application's: what a logger does, and the drop of a message's
+    /// [owner](crate::Bytes::from_owner).
+    ///
+    /// The connection it is given does not count as a handle: when the application
+    /// has dropped the last one, the callback is given one all the same while the
+    /// connection closes in the background. A clone of it is a handle like any
+    /// other; one that is made after the last was dropped does not keep the
+    /// connection from closing. A callback that holds a handle of its own connection
+    /// keeps it open for ever: it has no need of one.
     ///
     /// # Examples
     ///
     /// ```
-    /// let builder = longlink::Connection::builder().on_event(|event| eprintln!("{event}"));
+    /// let builder = longlink::Connection::builder().on_event(|_, event| eprintln!("{event}"));
     /// ```
     #[must_use]
-    pub fn on_event(mut self, callback: impl Fn(Event) + Send + Sync + 'static) -> Builder {
-        self.on_event = Some(Arc::new(callback));
+    pub fn on_event(
+        mut self,
+        callback: impl Fn(&Connection, Event) + Send + Sync + 'static,
+    ) -> Builder {
+        self.on_event = Some(Callback::new(callback));
         self
     }
 

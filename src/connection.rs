@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::config::{Builder, Heartbeat, Host, ToHosts};
+use crate::config::{Builder, Callback, Heartbeat, Host, ToHosts};
 use crate::dial::Dialler;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::foreign;
 use crate::keeper::{Keeper, Trade};
 use crate::link::{Patience, Shared, State, Summons, Waiter};
 use crate::net::USER_TIMEOUT;
@@ -27,6 +28,7 @@ use crate::retry::Budget;
 use crate::stream::Stream;
 use crate::sync::{self, Arc};
 
+pub(crate) use handles::Lent;
 pub use handles::WeakConnection;
 
 /// A long-lived connection that carries messages both ways and survives the
@@ -110,6 +112,12 @@ impl Connection {
     }
 
     pub(crate) fn open(builder: Builder, hosts: Vec<Host>) -> Result<Connection> {
+        if hosts.is_empty() {
+            return Err(Error::Config("there is no host to connect to".into()));
+        }
+        if foreign::is_running() {
+            return Err(Error::WouldBlock);
+        }
         let now = sync::now();
         let limits = Limits { window: builder.window, max_message: builder.largest_message() };
         let Heartbeat { interval, misses } = builder.heartbeat;
@@ -653,6 +661,10 @@ impl Connection {
         let ended = self.shared.wait(Waiter::Other, Patience::For(timeout), |state| {
             state.has_ended().then_some(Ok(()))
         });
+        if let Err(Error::WouldBlock) = ended {
+            // In the callback, whose thread is the one that closes.
+            return ended;
+        }
         if ended.is_err() {
             let mut state = self.shared.lock();
             state.stop_closing();
@@ -795,7 +807,7 @@ impl Connection {
     }
 
     /// Calls `callback` for the events of this connection, instead of the one
-    /// given to [`Builder::on_event`], of which the same is true.
+    /// given to [`Builder::on_event`], which says what it may do.
     ///
     /// # Examples
     ///
@@ -804,11 +816,11 @@ impl Connection {
     /// # let client = longlink::Connection::connect(listener.local_addr())?;
     /// # let server = listener.accept()?;
     /// let number = 7;
-    /// server.on_event(move |event| eprintln!("client {number}: {event}"));
+    /// server.on_event(move |_, event| eprintln!("client {number}: {event}"));
     /// # Ok::<(), longlink::Error>(())
     /// ```
-    pub fn on_event(&self, callback: impl Fn(Event) + Send + Sync + 'static) {
-        let served = self.shared.lock().set_on_event(Arc::new(callback));
+    pub fn on_event(&self, callback: impl Fn(&Connection, Event) + Send + Sync + 'static) {
+        let served = self.shared.lock().set_on_event(Callback::new(callback));
         drop(served);
     }
 }

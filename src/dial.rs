@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use crate::config::Host;
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
+use crate::foreign;
 use crate::link::{Lost, Shared, State, Summons};
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
@@ -415,7 +416,7 @@ impl Dialler {
                 drop(state);
                 let rejection = Rejection::from_code(code);
                 // The text is the peer's: it is escaped.
-                log::debug!("{} rejects us: {text:?}", call.addr);
+                foreign::log!(debug, "{} rejects us: {text:?}", call.addr);
                 if rejection.is_retryable() {
                     attempt.failed(Cause::Rejected(rejection))
                 } else {

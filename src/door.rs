@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::config::Builder;
-use crate::error::{Cause, Rejection};
+use crate::error::{Cause, Error, Rejection, Result};
+use crate::foreign;
 use crate::link::{Shared, Summons};
 use crate::net::{Socket, USER_TIMEOUT};
 use crate::proto::frame::{Decoder, Frame, kind};
@@ -61,15 +62,18 @@ impl Lobby {
         Lobby { queue: Mutex::default(), arrived: Condvar::new() }
     }
 
-    /// Blocks for the next session; `None` once the listener is closed.
-    pub(crate) fn next(&self) -> Option<Arc<Shared>> {
+    /// Blocks for the next session; fails once the listener is closed.
+    pub(crate) fn next(&self) -> Result<Arc<Shared>> {
         let mut queue = self.queue.lock();
         loop {
             if queue.closed {
-                return None;
+                return Err(Error::Closed { unacknowledged: 0 });
             }
             if let Some(shared) = queue.sessions.pop_front() {
-                return Some(shared);
+                return Ok(shared);
+            }
+            if foreign::is_running() {
+                return Err(Error::WouldBlock);
             }
             queue = sync::wait(&self.arrived, queue, None);
         }
@@ -220,7 +224,11 @@ impl Door {
                     if self.guests.len() >= GUESTS
                         && let Some((_, guest)) = self.guests.pop_first()
                     {
-                        log::debug!("{}: dropped for a newer peer before its hello", guest.addr);
+                        foreign::log!(
+                            debug,
+                            "{}: dropped for a newer peer before its hello",
+                            guest.addr
+                        );
                     }
                     // A peer that vanishes in silence is noticed by the kernel,
                     // however long the heartbeats are that it asks for.
@@ -268,7 +276,7 @@ impl Door {
         let recently = self.complained.is_some_and(|at| now - at < Duration::from_secs(1));
         if !recently {
             self.complained = Some(now);
-            log::warn!("{what}: {error}");
+            foreign::log!(warn, "{what}: {error}");
         }
     }
 
@@ -277,7 +285,7 @@ impl Door {
         self.guests.retain(|_, guest| {
             let late = guest.due.is_some_and(|due| now >= due);
             if late {
-                log::info!("{}: dropped, its hello took too long", guest.addr);
+                foreign::log!(info, "{}: dropped, its hello took too long", guest.addr);
             }
             !late
         });
@@ -308,7 +316,7 @@ impl Door {
                 return self.create_plain(guest, now, summons);
             }
             Some(_) => {
-                log::info!("{}: dropped, it does not speak longlink", guest.addr);
+                foreign::log!(info, "{}: dropped, it does not speak longlink", guest.addr);
                 return None;
             }
         }
@@ -323,7 +331,7 @@ impl Door {
                 None
             }
             Err(violation) => {
-                log::info!("{}: dropped: {}", guest.addr, violation.0);
+                foreign::log!(info, "{}: dropped: {}", guest.addr, violation.0);
                 reject(&mut guest, Rejection::Protocol);
                 None
             }
@@ -338,13 +346,13 @@ impl Door {
         summons: &Arc<Summons>,
     ) -> Option<Arc<Shared>> {
         if hello.version != VERSION {
-            log::info!("{}: rejected, it speaks version {}", guest.addr, hello.version);
+            foreign::log!(info, "{}: rejected, it speaks version {}", guest.addr, hello.version);
             reject(&mut guest, Rejection::Version);
             return None;
         }
         let heartbeat = self.builder.heartbeat.interval.is_some();
         if let Err(e) = guest.socket.prepare((!heartbeat).then_some(USER_TIMEOUT)) {
-            log::info!("{}: dropped: {e}", guest.addr);
+            foreign::log!(info, "{}: dropped: {e}", guest.addr);
             return None;
         }
         let guest = match self.registry.get(&hello.token).cloned() {
@@ -364,7 +372,7 @@ impl Door {
     ) -> Option<Arc<Shared>> {
         let refusal = if hello.resume_only { Some(Rejection::Ended) } else { self.refusal() };
         if let Some(refusal) = refusal {
-            log::info!("{}: rejected: {refusal}", guest.addr);
+            foreign::log!(info, "{}: rejected: {refusal}", guest.addr);
             reject(&mut guest, refusal);
             return None;
         }
@@ -372,7 +380,7 @@ impl Door {
             // 0 means that there is none.
             Ok(bytes) => u64::from_ne_bytes(bytes).max(1),
             Err(e) => {
-                log::error!("no randomness for a session: {e}");
+                foreign::log!(error, "no randomness for a session: {e}");
                 return None;
             }
         };
@@ -381,7 +389,7 @@ impl Door {
         let heartbeat = builder.heartbeat;
         let session =
             Session::server(hello, epoch, limits, heartbeat.interval, heartbeat.misses, now);
-        log::debug!("{}: new session {:?}", guest.addr, hello.token);
+        foreign::log!(debug, "{}: new session {:?}", guest.addr, hello.token);
         let shared = self.enter(guest, session, summons);
         self.registry.insert(hello.token, shared.clone());
         Some(shared)
@@ -396,11 +404,11 @@ impl Door {
     ) -> Option<Arc<Shared>> {
         if let Some(refusal) = self.refusal() {
             // Whatever it were told, it would take for a reply.
-            log::info!("{}: turned away: {refusal}", guest.addr);
+            foreign::log!(info, "{}: turned away: {refusal}", guest.addr);
             return None;
         }
         if let Err(e) = guest.socket.prepare(None) {
-            log::info!("{}: dropped: {e}", guest.addr);
+            foreign::log!(info, "{}: dropped: {e}", guest.addr);
             return None;
         }
         let builder = &self.builder;
@@ -463,7 +471,7 @@ impl Door {
             let peer = state.peer();
             state.give_up(0, Cause::Rejected(Rejection::Full));
             shared.settle(state);
-            log::info!("{peer}: its lost session makes room for a new client");
+            foreign::log!(info, "{peer}: its lost session makes room for a new client");
             // It is counted out when the keeper finds that it is over.
             return true;
         }
@@ -532,7 +540,7 @@ fn readmit(shared: &Arc<Shared>, mut guest: Guest, hello: &Hello, now: Instant) 
         }
     };
     shared.settle(state);
-    log::info!("{}: rejected for session {:?}: {refusal}", guest.addr, hello.token);
+    foreign::log!(info, "{}: rejected for session {:?}: {refusal}", guest.addr, hello.token);
     reject(&mut guest, refusal);
     None
 }

@@ -51,7 +51,8 @@ pub enum Error {
     /// The time given to the call ran out first. Nothing was lost: what was
     /// not sent was not taken, and what was not received will be.
     TimedOut,
-    /// A call that does not block would have had to.
+    /// A call that does not block would have had to; in an
+    /// [event callback](crate::Builder::on_event), any call.
     WouldBlock,
     /// The message is larger than this side or the peer accepts. It was not taken.
     #[non_exhaustive]
@@ -199,7 +200,7 @@ impl From<Error> for io::Error {
 /// ```
 /// use longlink::{Cause, Connection, Event};
 ///
-/// let builder = Connection::builder().on_event(|event| match event {
+/// let builder = Connection::builder().on_event(|_, event| match event {
 ///     Event::Lost { cause: Cause::Silent(time), .. } => eprintln!("no heartbeat for {time:?}"),
 ///     Event::Lost { cause, .. } => eprintln!("{cause}"),
 ///     _ => {}

@@ -20,7 +20,7 @@ use crate::error::Cause;
 /// ```
 /// use longlink::{Connection, Event};
 ///
-/// let builder = Connection::builder().on_event(|event| match event {
+/// let builder = Connection::builder().on_event(|_, event| match event {
 ///     Event::Lost { cause, .. } => eprintln!("link lost: {cause}"),
 ///     Event::SessionLost { unacknowledged, .. } => {
 ///         eprintln!("the server lost our session; {unacknowledged} messages may arrive twice")

@@ -6,13 +6,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use crate::connection::Lent;
 use crate::dial::Dialler;
 use crate::door::Door;
 use crate::error::Cause;
-use crate::event::Event;
 use crate::link::{Shared, Summons, Visit};
 use crate::net::{self, Interest, Socket};
 use crate::sync::{self, Arc};
@@ -206,7 +205,8 @@ impl Keeper {
         }
         if !events.is_empty() {
             if let Some(on_event) = on_event {
-                events.into_iter().for_each(|event| report(&*on_event, event));
+                let connection = Lent::new(ward.shared.clone());
+                events.into_iter().for_each(|event| on_event.call(&connection, event));
             }
             ward.shared.reported();
         }
@@ -246,13 +246,6 @@ impl Drop for Keeper {
         if let Trade::Server(door) = &self.trade {
             door.close();
         }
-    }
-}
-
-/// Calls the user's callback; a panic in it is contained.
-fn report(on_event: &(dyn Fn(Event) + Send + Sync), event: Event) {
-    if catch_unwind(AssertUnwindSafe(|| on_event(event))).is_err() {
-        log::error!("the event callback panicked");
     }
 }
 

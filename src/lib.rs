@@ -46,6 +46,9 @@
 //! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) |
 //! | [`accept`](Listener::accept) | nobody comes | [`Listener::close`] |
 //!
+//! In an [event callback](Builder::on_event) none of them blocks:
+//! [`Error::WouldBlock`] is returned instead.
+//!
 //! A lost link ends none of these calls. They go on when a new one is found,
 //! or fail when the attempts are spent. Two applications that both send and
 //! never receive block each other once both windows are full, although their
@@ -133,6 +136,7 @@ mod dial;
 mod door;
 mod error;
 mod event;
+mod foreign;
 #[cfg(test)]
 mod herd;
 mod keeper;

@@ -86,6 +86,7 @@ impl Listener {
     /// # Errors
     ///
     /// [`Error::Closed`] once the listener is closed.
+    /// [`Error::WouldBlock`] in an [event callback](Builder::on_event), if there is none.
     ///
     /// # Examples
     ///
@@ -96,11 +97,11 @@ impl Listener {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn accept(&self) -> Result<Connection> {
-        let shared = self.lobby.next().ok_or(Error::Closed { unacknowledged: 0 })?;
-        Ok(Connection::new(shared))
+        self.lobby.next().map(Connection::new)
     }
 
     /// The new connections, one after the other, until the listener is closed.
+    /// After an error it ends.
     ///
     /// # Examples
     ///
@@ -119,7 +120,7 @@ impl Listener {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn incoming(&self) -> Accepted<'_> {
-        Accepted { listener: self }
+        Accepted { listener: Some(self) }
     }
 
     /// The address that is listened on.
@@ -180,13 +181,18 @@ impl fmt::Debug for Listener {
 /// ```
 #[derive(Debug)]
 pub struct Accepted<'a> {
-    listener: &'a Listener,
+    listener: Option<&'a Listener>,
 }
 
 impl Iterator for Accepted<'_> {
     type Item = Result<Connection>;
 
     fn next(&mut self) -> Option<Result<Connection>> {
-        self.listener.accept().ok().map(Ok)
+        let error = match self.listener?.accept() {
+            Ok(connection) => return Some(Ok(connection)),
+            Err(error) => error,
+        };
+        self.listener = None;
+        (!error.is_final()).then_some(Err(error))
     }
 }

@@ -31,6 +31,7 @@ use shuttle::{Config, Runner};
 use crate::sync::Arc;
 
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub(crate) use shuttle::thread_local;
 
 mod tests;
 
@@ -51,7 +52,7 @@ impl Default for World {
     }
 }
 
-thread_local! {
+std::thread_local! {
     static WORLD: RefCell<World> = RefCell::default();
     /// Nobody but the clock can go on.
     static IDLE: Cell<bool> = const { Cell::new(false) };

@@ -73,7 +73,7 @@ pub enum Protocol {
 /// // One question at a time, and a server that does not answer within 20 s hangs.
 /// let connection = Connection::builder()
 ///     .plain(Plain::new().lock_step(true).reply_timeout(Duration::from_secs(20)))
-///     .on_event(|event| match event {
+///     .on_event(|_, event| match event {
 ///         Event::Unanswered { messages, .. } => eprintln!("nobody knows of {messages:?}"),
 ///         other => eprintln!("{other}"),
 ///     })

@@ -73,7 +73,7 @@ fn what_had_arrived_is_handed_out_after_the_peer_has_aborted() {
     let listener = Listener::bind("127.0.0.1:0").unwrap();
     let (client, server) = pair(&listener);
     let (ended, end) = mpsc::channel();
-    server.on_event(move |event| {
+    server.on_event(move |_, event| {
         if matches!(event, Event::Closed { .. }) {
             let _ = ended.send(());
         }
@@ -99,7 +99,7 @@ fn a_client_learns_the_end_after_the_server_took_back_what_was_unacknowledged() 
     let retry = RetryPolicy::fixed(Duration::from_millis(500), 5);
     let client = Connection::builder().retry(retry).connect(relay.addr).unwrap();
     let server = listener.accept().unwrap();
-    server.on_event(move |event| {
+    server.on_event(move |_, event| {
         if matches!(event, Event::Lost { .. }) {
             let _ = lost.send(());
         }
@@ -123,7 +123,7 @@ fn the_end_is_the_last_event() {
     let (report, events) = mpsc::channel();
     let client = Connection::builder()
         .retry(RetryPolicy::fixed(Duration::from_millis(100), 5))
-        .on_event(move |event| drop(report.send(event)))
+        .on_event(move |_, event| drop(report.send(event)))
         .connect(relay.addr)
         .unwrap();
     let server = listener.accept().unwrap();

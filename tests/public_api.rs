@@ -19,7 +19,7 @@ use longlink::{
 
 #[test]
 fn signatures() {
-    type Callback = fn(Event);
+    type Callback = fn(&Connection, Event);
 
     let _: fn(&'static str) -> Result<Connection> = Connection::connect;
     let _: fn() -> Builder = Connection::builder;

@@ -181,7 +181,7 @@ fn open(addr: SocketAddr, counts: &Arc<Counts>) -> longlink::Result<Connection> 
     Connection::builder()
         .heartbeat(Heartbeat::every(Duration::from_secs(10)))
         .retry(RetryPolicy::default())
-        .on_event(move |event| counts.note(&event))
+        .on_event(move |_, event| counts.note(&event))
         .connect(addr)
 }
 

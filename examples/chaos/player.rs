@@ -123,7 +123,7 @@ fn call(stage: &Arc<Stage>, plan: &Plan, addr: SocketAddr) {
     const CONNECT: Duration = Duration::from_secs(40);
     let link = Link::new(stage, plan.id);
     let seen = link.clone();
-    let builder = builder().window(plan.window).on_event(move |event| seen.saw(&event));
+    let builder = builder().window(plan.window).on_event(move |_, event| seen.saw(&event));
     let seat = stage.watch.seat(plan.id);
     match seat.call("connect", CONNECT, || builder.connect(addr)) {
         Ok(connection) => {
@@ -162,7 +162,7 @@ fn server(
 fn converse(stage: &Arc<Stage>, seed: u64, _: u64, connection: Connection) {
     let link = Link::new(stage, 0);
     let seen = link.clone();
-    connection.on_event(move |event| seen.saw(&event));
+    connection.on_event(move |_, event| seen.saw(&event));
     let first = connection.recv();
     let Ok(Some(first)) = first else {
         // It has died with its link, or its client has left.
@@ -181,7 +181,7 @@ fn converse(stage: &Arc<Stage>, seed: u64, _: u64, connection: Connection) {
 fn answer(stage: &Arc<Stage>, seed: u64, session: u64, connection: Connection) {
     let link = Link::new(stage, 0);
     let seen = link.clone();
-    connection.on_event(move |event| seen.saw(&event));
+    connection.on_event(move |_, event| seen.saw(&event));
     let wrong =
         |id, text: String| Report::Wrong { id, text: format!("mortal server: {text}") }.say();
     let mut plan: Option<Plan> = None;

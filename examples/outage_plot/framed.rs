@@ -16,7 +16,7 @@ pub(crate) fn run(course: &Course, start: Start, addr: SocketAddr) -> Result<Tal
     let connection = Connection::builder()
         .heartbeat(Heartbeat::every(course.heartbeat).misses(MISSES))
         .retry(RetryPolicy::fixed(course.retry_delay, ATTEMPTS))
-        .on_event(move |event| println!("{:6.2}s longlink: {event}", start.time().as_secs_f64()))
+        .on_event(move |_, event| println!("{:6.2}s longlink: {event}", start.time().as_secs_f64()))
         .connect(addr)?;
     let count = course.messages();
     let mut tally = Tally::new("longlink", count);

@@ -54,7 +54,7 @@ impl Client {
         end::when_told(move |code| client.interrupt(code)).context("cannot wait for Ctrl-C")?;
 
         let watch = self.watch.clone();
-        let builder = args.builder().on_event(move |event| watch.note(&event));
+        let builder = args.builder().on_event(move |_, event| watch.note(&event));
         let connection = match builder.connect(args.hosts()) {
             Ok(connection) => Arc::new(connection),
             Err(error) => return Ok(End::Connection(error)),

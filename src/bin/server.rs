@@ -119,7 +119,7 @@ fn accept(listener: &Listener, mode: &Mode, places: &Arc<Places>, tally: &Arc<Ta
         let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
         log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
         let watching = mode.clone();
-        connection.on_event(move |event| {
+        connection.on_event(move |_, event| {
             if let Mode::Chat(chat) = &watching {
                 chat.note(number, &event);
             }

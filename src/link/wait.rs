@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Farewell, Reader, Shared, State};
 use crate::error::{Error, Result};
+use crate::foreign;
 use crate::net::Socket;
 use crate::sync::{self, Arc, MutexGuard};
 
@@ -91,6 +92,7 @@ impl Shared {
             }
             return result;
         }
+        let patience = if foreign::is_running() { Patience::None } else { patience };
         // What was sent in a row is to be answered now.
         state.written = 0;
         // The time as it was given spares a system call when the same is asked

@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// An acknowledgement may wait so long, and once more for the keeper's tick.
 const ACK: Duration = Duration::from_millis(100);
 
-thread_local! {
+std::thread_local! {
     static VIOLATED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -23,7 +23,7 @@ fn keep_the_protocol(scenario: impl FnOnce()) {
 }
 
 fn settings() -> Builder {
-    let watch = |event| {
+    let watch = |_: &Connection, event| {
         if let Event::Lost { cause: Cause::Protocol(_) } = event {
             VIOLATED.set(true);
         }
@@ -626,7 +626,7 @@ fn silence_is_noticed_in_time_and_costs_nothing() {
         let builder = settings().heartbeat(Heartbeat::every(10 * SECOND).misses(2));
         let seen = losses.clone();
         let (client, server, _listener) = pair(builder);
-        client.on_event(move |event| {
+        client.on_event(move |_, event| {
             if let Event::Lost { cause } = event {
                 seen.lock().unwrap().push((now(), cause));
             }
@@ -675,7 +675,7 @@ fn an_expiry_that_races_a_resume_is_one_or_the_other() {
         let losses = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let listener = builder.clone().bind(ADDR).unwrap();
         let seen = losses.clone();
-        let client = builder.on_event(move |event| {
+        let client = builder.on_event(move |_, event| {
             if let Event::SessionLost { .. } = event {
                 seen.fetch_add(1, Ordering::SeqCst);
             }

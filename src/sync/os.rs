@@ -5,6 +5,7 @@ use std::time::Instant;
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Condvar, MutexGuard};
+pub(crate) use std::thread_local;
 
 /// A mutex whose data stays usable when a thread panicked with the lock held.
 #[derive(Debug, Default)]

@@ -147,7 +147,7 @@ fn client(builder: Builder) -> (Connection, ClassicServer, Classic, mpsc::Receiv
     let connection = builder
         .heartbeat(Heartbeat::off())
         .retry(RetryPolicy::fixed(ms(10), 1000))
-        .on_event(move |event| sender.send(event).unwrap_or(()))
+        .on_event(move |_, event| sender.send(event).unwrap_or(()))
         .connect(server.addr())
         .unwrap();
     let link = server.accept();

@@ -437,7 +437,7 @@ fn a_panic_in_a_callback_is_contained() {
     let rig = Rig::new(calm());
     let builder = calm().on_event({
         let seen = seen.clone();
-        move |event| {
+        move |_, event| {
             seen.lock().unwrap_or_else(PoisonError::into_inner).push(event);
             std::panic::resume_unwind(Box::new("the callback choked"));
         }
@@ -458,16 +458,13 @@ fn a_panic_in_a_callback_is_contained() {
 fn a_callback_may_use_the_connection() {
     let rig = Rig::new(calm());
     let (client, server) = rig.warm_pair();
-    let client = Arc::new(client);
     let log = Log::new("callback");
     client.on_event({
-        let (client, callback) = (Arc::downgrade(&client), log.callback());
-        move |event| {
-            if let Some(client) = client.upgrade() {
-                assert!(client.stats().messages_sent < 10);
-                client.send(event.to_string().as_bytes()).unwrap();
-            }
-            callback(event);
+        let callback = log.callback();
+        move |client, event| {
+            assert!(client.stats().messages_sent < 10);
+            client.send(event.to_string().as_bytes()).unwrap();
+            callback(client, event);
         }
     });
     rig.proxy.cut(How::Fin);
@@ -499,7 +496,7 @@ fn what_a_callback_holds_is_let_go_of() {
     let set = |client: &Arc<Side>| {
         let keepsake = Keepsake { client: client.clone(), kept: kept.clone() };
         *kept.lock().unwrap() += 1;
-        client.on_event(move |_| assert!(keepsake.client.stats().messages_sent < 10));
+        client.on_event(move |_, _| assert!(keepsake.client.stats().messages_sent < 10));
     };
     set(&client);
     let (replacing, replaced) = (client.clone(), Log::new("replaced"));

@@ -52,9 +52,9 @@ impl Log {
     }
 
     /// The callback that fills it.
-    pub(crate) fn callback(self: &Arc<Log>) -> impl Fn(Event) + Send + Sync + 'static {
+    pub(crate) fn callback(self: &Arc<Log>) -> impl Fn(&Connection, Event) + Send + Sync + 'static {
         let log = self.clone();
-        move |event| {
+        move |_: &Connection, event| {
             log.seen.lock().unwrap().push((now(), event));
             log.changed.notify_all();
         }

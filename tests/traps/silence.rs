@@ -201,7 +201,7 @@ fn oversleep(answer_meanwhile: bool) {
     hold.set(true);
     other_side.on_event({
         let hold = hold.clone();
-        move |_| hold.stay(SOON)
+        move |_, _| hold.stay(SOON)
     });
     let pong = |peer: &mut Raw, id: Vec<u8>| peer.send(frame(PONG, id));
 
