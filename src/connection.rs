@@ -912,6 +912,9 @@ pub struct Stats {
     pub last_round_trip: Option<Duration>,
     /// Messages sent and not acknowledged yet.
     pub unacknowledged: u64,
+    /// Their bytes, without what the protocol adds; over [plain text](Protocol::Plain)
+    /// with their line ends.
+    pub unacknowledged_bytes: u64,
     /// When the present link came up; `None` while there is none.
     pub connected_since: Option<Instant>,
     /// When the link was lost; `None` while there is one, and before the first.

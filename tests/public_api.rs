@@ -228,12 +228,13 @@ fn variants_can_be_added() {
             sessions_lost,
             last_round_trip,
             unacknowledged,
+            unacknowledged_bytes,
             connected_since,
             lost_since,
             last_heard,
             ..
         } = stats;
-        has::<[u64; 9]>([
+        has::<[u64; 10]>([
             messages_sent,
             bytes_sent,
             messages_received,
@@ -243,6 +244,7 @@ fn variants_can_be_added() {
             reconnects,
             sessions_lost,
             unacknowledged,
+            unacknowledged_bytes,
         ]);
         has::<Option<Duration>>(last_round_trip);
         has::<[Option<Instant>; 3]>([connected_since, lost_since, last_heard]);

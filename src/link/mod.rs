@@ -846,6 +846,7 @@ impl State {
             sessions_lost: self.sessions_lost,
             last_round_trip: self.session.round_trip(),
             unacknowledged: self.session.unacknowledged(),
+            unacknowledged_bytes: self.session.unacknowledged_bytes(),
             connected_since: self.link.as_ref().map(|link| link.since),
             lost_since: self.lost.as_ref().map(|lost| lost.at),
             last_heard: self.heard,

@@ -427,6 +427,11 @@ impl Outbox {
         self.end - self.acked - u64::from(self.finished && self.end > self.acked)
     }
 
+    /// Their bytes. A FIN has none.
+    pub(crate) fn bytes(&self) -> usize {
+        self.cost - (self.end - self.acked) as usize * OVERHEAD
+    }
+
     /// The messages that are kept. They stay, and so do the counters, since
     /// the peer may still have something to say about them.
     pub(crate) fn kept(&mut self) -> Vec<Bytes> {

@@ -242,6 +242,10 @@ impl Exchange {
         self.outgoing.unwritten() as u64
     }
 
+    pub(crate) fn unacknowledged_bytes(&self) -> u64 {
+        self.outgoing.unwritten_bytes() as u64
+    }
+
     pub(crate) fn acknowledged(&self) -> u64 {
         self.totals.messages_sent - self.unacknowledged()
     }

@@ -445,6 +445,11 @@ impl Session {
         self.outbox.messages()
     }
 
+    /// Their bytes.
+    pub(crate) fn unacknowledged_bytes(&self) -> u64 {
+        self.outbox.bytes() as u64
+    }
+
     /// How many messages were acknowledged, over all sessions.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.totals.messages_sent - self.outbox.messages()

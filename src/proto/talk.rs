@@ -172,6 +172,11 @@ impl Talk {
         ask!(self, talk => talk.unacknowledged())
     }
 
+    /// Their bytes.
+    pub(crate) fn unacknowledged_bytes(&self) -> u64 {
+        ask!(self, talk => talk.unacknowledged_bytes())
+    }
+
     pub(crate) fn acknowledged(&self) -> u64 {
         ask!(self, talk => talk.acknowledged())
     }

@@ -201,6 +201,7 @@ fn those_that_have_come_are_handed_out_together_and_acknowledged_by_the_next_cal
     // An acknowledgement of the first.
     until("one is acknowledged", || client.stats().unacknowledged < 10);
     assert_eq!(client.stats().unacknowledged, 9);
+    assert_eq!(client.stats().unacknowledged_bytes, 9 * 36);
     assert_eq!(server.recv_many(&mut received, 0).unwrap(), 1);
     until("five are acknowledged", || client.stats().unacknowledged < 9);
     assert_eq!(client.stats().unacknowledged, 5);

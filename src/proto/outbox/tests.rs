@@ -80,6 +80,7 @@ impl Naive {
         assert_eq!(outbox.is_empty(), self.acked == self.frames.len());
         let messages = self.messages();
         assert_eq!(outbox.messages(), messages.len() as u64);
+        assert_eq!(outbox.bytes(), messages.iter().map(Bytes::len).sum());
         let largest = messages.iter().map(Bytes::len).max();
         assert_eq!(outbox.largest(), largest.unwrap_or_default());
     }

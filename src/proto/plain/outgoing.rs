@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Manners, Unanswered};
 use crate::proto::handshake::Limits;
-use crate::proto::outbox::{Sink, cost};
+use crate::proto::outbox::{OVERHEAD, Sink, cost};
 
 /// Lines in order: written and not answered (on a client, which hears of
 /// replies), handed to the writer, waiting.
@@ -133,6 +133,11 @@ impl Outgoing {
 
     pub(super) fn unwritten(&self) -> usize {
         self.lines.len() - self.written
+    }
+
+    /// The bytes of those.
+    pub(super) fn unwritten_bytes(&self) -> usize {
+        self.cost - self.unwritten() * OVERHEAD
     }
 
     /// Whether a line was written, or is being written, and not answered.

@@ -325,6 +325,9 @@ fn cuts_neither_lose_nor_double_a_line() {
                 }
                 _ => {}
             }
+            let exchange = &client.exchange;
+            let bytes = exchange.outgoing.kept().concat().len();
+            assert_eq!(exchange.unacknowledged_bytes(), bytes as u64, "seed {seed}");
         }
         whole.extend(whole_lines(&client.written));
         client.cut();
