@@ -38,7 +38,7 @@ impl Room {
         for member in &mut *self.members.lock().unwrap() {
             if member.missed > 0 {
                 let note = format!("({} lines missed)", member.missed);
-                if member.connection.try_send(note.as_bytes()).is_ok() {
+                if member.connection.try_send(note).is_ok() {
                     member.missed = 0;
                 }
             }
@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for number in 0..LINES {
         let line = format!("alice: line {number}");
-        alice.send(line.as_bytes())?;
+        alice.send(&line)?;
         for listening in [&alice, &bob] {
             assert_eq!(listening.recv()?.as_deref(), Some(line.as_bytes()));
         }
@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // As soon as there is room again, it is told.
     let note = loop {
-        alice.send(b"alice: are you there?")?;
+        alice.send("alice: are you there?")?;
         if let Ok(note) = slow.recv_timeout(Duration::from_millis(50)) {
             break note.ok_or("the room has closed")?;
         }
@@ -94,5 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     alice.abort();
     slow.abort();
     bob.close()?;
+    // Their hosts have seen it, and are done.
+    listener.drain(Duration::from_secs(5))?;
     Ok(())
 }

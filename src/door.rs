@@ -49,17 +49,30 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Lobby {
     queue: Mutex<Queue>,
     arrived: Condvar,
+    drained: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
     sessions: VecDeque<Arc<Shared>>,
     closed: bool,
+    /// Every session has ended, and the port is free.
+    drained: bool,
+}
+
+/// Says, when it is dropped, that nothing is served any more.
+pub(crate) struct Served(pub(crate) Arc<Lobby>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.queue.lock().drained = true;
+        self.0.drained.notify_all();
+    }
 }
 
 impl Lobby {
     pub(crate) fn new() -> Lobby {
-        Lobby { queue: Mutex::default(), arrived: Condvar::new() }
+        Lobby { queue: Mutex::default(), arrived: Condvar::new(), drained: Condvar::new() }
     }
 
     /// Blocks for the next session; fails once the listener is closed.
@@ -91,6 +104,21 @@ impl Lobby {
 
     fn is_closed(&self) -> bool {
         self.queue.lock().closed
+    }
+
+    /// Blocks until nothing is served any more, at most until `deadline`.
+    pub(crate) fn wait_drained(&self, deadline: Option<Instant>) -> Result<()> {
+        let mut queue = self.queue.lock();
+        while !queue.drained {
+            if foreign::is_running() {
+                return Err(Error::WouldBlock);
+            }
+            if deadline.is_some_and(|deadline| sync::now() >= deadline) {
+                return Err(Error::TimedOut);
+            }
+            queue = sync::wait(&self.drained, queue, deadline);
+        }
+        Ok(())
     }
 
     fn push(&self, shared: Arc<Shared>) {

@@ -15,7 +15,8 @@
 //! [`close`](Connection::close) does that and waits until the peer's
 //! application has taken everything; only its `Ok(())` says that nothing is
 //! open. A server whose handler simply returns from its loop on `Ok(None)` and
-//! closes is right.
+//! closes is right. Before a server's process ends, [`drain`](Listener::drain)
+//! waits for its handlers.
 //!
 //! Code that reads and writes bytes, not messages, is given
 //! [`stream`](Connection::stream).
@@ -45,6 +46,7 @@
 //! | [`sync`](Connection::sync) | the peer has not acknowledged everything | its argument |
 //! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) |
 //! | [`accept`](Listener::accept) | nobody comes | [`Listener::close`] |
+//! | [`drain`](Listener::drain) | connections that were accepted are open | its argument |
 //!
 //! In an [event callback](Builder::on_event) none of them blocks:
 //! [`Error::WouldBlock`] is returned instead.

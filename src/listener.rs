@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use crate::config::Builder;
 use crate::connection::Connection;
-use crate::door::{Door, Lobby};
+use crate::door::{Door, Lobby, Served};
 use crate::error::{Error, Result};
 use crate::keeper::{Keeper, Trade};
 use crate::link::Summons;
@@ -74,7 +75,12 @@ impl Listener {
         let summons = Arc::new(Summons::new()?);
         let door = Door::new(builder, socket, lobby.clone());
         let keeper = Keeper::new(summons.clone(), Trade::Server(Box::new(door)));
-        sync::spawn("longlink-keeper", move || keeper.run())?;
+        let served = Served(lobby.clone());
+        sync::spawn("longlink-keeper", move || {
+            // Dropped behind the keeper and its sockets, also if it panics.
+            let _served = served;
+            keeper.run();
+        })?;
         Ok(Listener { lobby, summons, addr })
     }
 
@@ -153,6 +159,44 @@ impl Listener {
     pub fn close(&self) {
         self.lobby.close();
         self.summons.waker.wake();
+    }
+
+    /// [Closes](Listener::close) the listener, and waits until every connection
+    /// that it gave out has ended, at most for `timeout`. Afterwards the port is
+    /// free.
+    ///
+    /// It ends none of them: that is what their handlers do, or their clients. A
+    /// connection has ended when it was closed, aborted or dropped and the peer was
+    /// told, or the [`close_timeout`](Builder::close_timeout) is over; one whose
+    /// client is away, after [`resume_within`](Builder::resume_within) at the latest.
+    /// A thread that goes on after its connection's end is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if there were connections left, and
+    /// [`Error::WouldBlock`] in an [event callback](Builder::on_event). The listener
+    /// stays closed, they live on, and it may be called again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Listener};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let listener = Listener::bind("127.0.0.1:0")?;
+    /// let client = Connection::connect(listener.local_addr())?;
+    /// let connection = listener.accept()?;
+    /// thread::spawn(move || connection.incoming().count());
+    /// # assert!(listener.drain(Duration::ZERO).is_err());
+    /// client.send("the last word")?;
+    /// client.close()?;
+    /// listener.drain(Duration::from_secs(10))?; // every connection has ended
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn drain(&self, timeout: Duration) -> Result<()> {
+        let deadline = sync::after(timeout);
+        self.close();
+        self.lobby.wait_drained(deadline)
     }
 }
 

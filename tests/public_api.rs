@@ -63,6 +63,7 @@ fn signatures() {
     let _: for<'a> fn(&'a Listener) -> Accepted<'a> = Listener::incoming;
     let _: fn(&Listener) -> SocketAddr = Listener::local_addr;
     let _: fn(&Listener) = Listener::close;
+    let _: fn(&Listener, Duration) -> Result<()> = Listener::drain;
 
     let _: fn(Builder, Heartbeat) -> Builder = Builder::heartbeat;
     let _: fn(Builder, RetryPolicy) -> Builder = Builder::retry;

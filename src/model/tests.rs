@@ -294,7 +294,7 @@ fn survive_cuts(builder: Builder, cuts: usize, messages: u8) {
 }
 
 fn exchange_through_cuts(builder: Builder, cuts: usize, messages: u8) {
-    let (client, server, _listener) = pair(builder);
+    let (client, server, listener) = pair(builder);
     let adversary = cut_now_and_then(cuts);
     let (there, back) = (traffic(&client, messages), traffic(&server, messages));
     check(join(back), messages);
@@ -303,6 +303,7 @@ fn exchange_through_cuts(builder: Builder, cuts: usize, messages: u8) {
     let closing = thread::spawn(move || server.close().unwrap());
     client.close().unwrap();
     closing.join().unwrap();
+    listener.drain(Duration::MAX).unwrap();
 }
 
 #[test]

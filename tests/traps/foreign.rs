@@ -104,6 +104,7 @@ fn nothing_blocks_in_the_callback_on_any_connection_or_listener() {
             other.feed_bytes(Bytes::from_static(b"x")),
             other.feed_many(&["x"]),
             other.feed_some(&["x"]).map(drop),
+            other.feed_some(&["x"]).map(drop),
             inner(other.stream().write(b"x")),
             other.sync(SOON),
             other.recv().map(drop),
@@ -114,6 +115,7 @@ fn nothing_blocks_in_the_callback_on_any_connection_or_listener() {
             Connection::connect(addr).map(drop),
             listener.accept().map(drop),
             accepted.next().unwrap().map(drop),
+            listener.drain(SOON),
         ];
         assert!(accepted.next().is_none(), "after an error it ends");
         results

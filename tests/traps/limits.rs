@@ -213,6 +213,42 @@ fn closing_a_listener_frees_accept() {
 }
 
 #[test]
+fn draining_a_listener_waits_until_those_it_gave_out_have_ended() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    let early = rig.listener.drain(Duration::from_millis(20));
+    assert!(matches!(early, Err(Error::TimedOut)), "{early:?}");
+    assert!(matches!(rig.listener.accept(), Err(Error::Closed { .. })));
+    // The connection lives on, and so does what it says last.
+    thread::scope(|scope| {
+        let draining = scope.spawn(|| rig.listener.drain(SOON));
+        client.send("the last word").unwrap();
+        let closing = scope.spawn(|| client.close());
+        server.takes("the last word");
+        // Its handler is not done with that.
+        assert!(!draining.is_finished());
+        server.takes_end();
+        server.close().unwrap();
+        closing.join().unwrap().unwrap();
+        draining.join().unwrap().unwrap();
+    });
+    rig.listener.drain(Duration::ZERO).unwrap();
+    // Nothing listens any more.
+    calm().bind(rig.listener.local_addr()).unwrap();
+}
+
+#[test]
+fn draining_a_listener_does_not_wait_for_whom_nobody_accepted() {
+    let listener = calm().bind("127.0.0.1:0").unwrap();
+    let client = connect(calm(), listener.local_addr());
+    listener.drain(SOON).unwrap();
+    let error = client.recv_timeout(SOON).unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
+    let empty = calm().bind("127.0.0.1:0").unwrap();
+    empty.drain(Duration::MAX).unwrap();
+}
+
+#[test]
 fn closing_a_listener_ends_whom_nobody_accepted() {
     let listener = calm().bind("127.0.0.1:0").unwrap();
     let client = connect(calm(), listener.local_addr());
