@@ -268,8 +268,10 @@ impl Builder {
         self
     }
 
-    /// How long [`close`](Connection::close) waits at most, and how long a
-    /// dropped connection goes on in the background (default 5 s).
+    /// How long a closing connection goes on while there is a link and nothing moves
+    /// on it, and how long the parting takes at most once everything is
+    /// acknowledged (default 5 s). See [`close`](Connection::close). The same bounds
+    /// hold for a dropped connection, in the background.
     ///
     /// # Examples
     ///

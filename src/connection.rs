@@ -37,16 +37,17 @@ pub use handles::WeakConnection;
 /// All methods take `&self`: any number of threads may send and receive at
 /// once. Messages of one thread stay in order.
 ///
-/// Receiving a message acknowledges those handed out before, by any thread: an
-/// application that comes back for the next one is done with the last. With
-/// several receiving threads, or a queue behind one, acknowledgement therefore
-/// comes before processing.
+/// Done means done: a message is acknowledged when the application comes back for
+/// the next one, sees the end, or calls [`done`](Connection::done) or
+/// [`close`](Connection::close). Each speaks for all messages handed out before, to
+/// any thread. With several receiving threads, or a queue behind one,
+/// acknowledgement therefore comes before processing.
 ///
 /// A clone is another handle of the same connection. Dropping the last handle
-/// closes the connection in the background, for at most the
-/// [`close_timeout`](Builder::close_timeout), without blocking; a process that
-/// exits first loses what was not sent by then, so call
-/// [`close`](Connection::close) before. A handle dropped by a panic
+/// acknowledges nothing, so a handler may leave by `?` or `return` when it fails. It
+/// closes the connection in the background, without blocking and for as long as
+/// [`close`](Connection::close) would take; a process that exits first loses what
+/// was not sent by then, so call `close` before. A handle dropped by a panic
 /// [aborts](Connection::abort) the connection, whatever other handles there are,
 /// so that the peer does not take an unprocessed message for a processed one. A
 /// [`WeakConnection`] does not keep the connection open.
@@ -609,6 +610,38 @@ impl Connection {
         Stream::new(self)
     }
 
+    /// Says that the application is done with all messages that it was handed, as
+    /// coming back for the next one does. Does not block.
+    ///
+    /// For a handler that receives, replies and returns: what it was handed is not
+    /// acknowledged by dropping the connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use longlink::{Connection, Listener};
+    /// fn answer(connection: Connection) -> longlink::Result<()> {
+    ///     if let Some(question) = connection.recv()? {
+    ///         connection.send(&question)?; // an error here acknowledges nothing
+    ///         connection.done();
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let listener = Listener::bind("127.0.0.1:0")?;
+    /// # let client = Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// # client.send(b"?")?;
+    /// # answer(server)?;
+    /// # assert_eq!(client.recv()?.as_deref(), Some(&b"?"[..]));
+    /// # client.close()?;
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn done(&self) {
+        let mut state = self.shared.lock();
+        state.done();
+        self.shared.settle(state);
+    }
+
     fn receive(&self, patience: Patience) -> Result<Option<Bytes>> {
         let mut entered = false;
         self.shared.wait(Waiter::Receiver, patience, |state| {
@@ -619,17 +652,25 @@ impl Connection {
 
 /// Ending.
 impl Connection {
-    /// Ends the connection in order: [finishes](Connection::finish), and waits
-    /// until the peer's application has taken everything. At most for the
-    /// [`close_timeout`](Builder::close_timeout), through a reconnection too.
+    /// Ends the connection in order: [finishes](Connection::finish), and blocks
+    /// until the peer's application has taken everything.
+    ///
+    /// It survives what the open connection would survive: an outage, for as long as
+    /// a client has attempts left, or a server [keeps the
+    /// session](Builder::resume_within); and a slow path on which messages move.
+    /// While there is a link and nothing moves, since the peer's application takes
+    /// nothing, it waits for the [`close_timeout`](Builder::close_timeout) (and up to
+    /// an eighth of it more). The parting that follows takes at most as long again.
+    /// [`close_within`](Connection::close_within) bounds the call whatever happens.
     ///
     /// What was handed out before is acknowledged, what was not is not: the
     /// peer learns how far this side has read. If both sides close and neither
     /// has read what the other sent, both therefore wait in vain, and err.
     ///
     /// Later sends fail with [`Error::Closed`]; what had arrived can still be
-    /// received. Closing again only tells the result again. When it returns in
-    /// time, the event callback has seen everything.
+    /// received. Further calls return the same result. When it returns, the peer
+    /// knows of the end or cannot be told, and the event callback has seen
+    /// everything, unless that took longer than the `close_timeout`.
     ///
     /// # Errors
     ///
@@ -653,14 +694,46 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn close(&self) -> Result<()> {
-        let timeout = self.shared.close_timeout();
-        let until = sync::later(timeout);
+        self.end_in_order(None)
+    }
+
+    /// [`close`](Connection::close) that takes at most so long, whatever happens.
+    ///
+    /// May end late, see [Blocking](crate#blocking).
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Connection::close).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::Error;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"nobody takes this")?;
+    /// let closed = client.close_within(Duration::from_millis(20));
+    /// assert!(matches!(closed, Err(Error::Closed { .. })));
+    /// assert_eq!(client.take_unacknowledged(), ["nobody takes this"]);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn close_within(&self, time: Duration) -> Result<()> {
+        self.end_in_order(Some(time))
+    }
+
+    fn end_in_order(&self, within: Option<Duration>) -> Result<()> {
+        let until = within.map(sync::later);
+        let left = || until.map(|until| until.saturating_duration_since(sync::now()));
+        let patience = self.shared.close_timeout();
         let mut state = self.shared.lock();
-        state.leave(until);
+        state.leave(true, patience);
         self.shared.settle(state);
-        let ended = self.shared.wait(Waiter::Other, Patience::For(timeout), |state| {
-            state.has_ended().then_some(Ok(()))
-        });
+        let time = left().map_or(Patience::Forever, Patience::For);
+        let ended =
+            self.shared.wait(Waiter::Other, time, |state| state.has_ended().then_some(Ok(())));
         if let Err(Error::WouldBlock) = ended {
             // In the callback, whose thread is the one that closes.
             return ended;
@@ -671,8 +744,8 @@ impl Connection {
             self.shared.settle(state);
         }
         // Our last word should arrive, but the verdict does not depend on it.
-        let left = until.saturating_duration_since(sync::now());
-        let _ = self.shared.wait(Waiter::Other, Patience::For(left), |state| {
+        let time = left().map_or(patience, |left| left.min(patience));
+        let _ = self.shared.wait(Waiter::Other, Patience::For(time), |state| {
             state.has_taken_leave().then_some(Ok(()))
         });
         let state = self.shared.lock();

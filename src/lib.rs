@@ -44,7 +44,7 @@
 //! | [`send`](Connection::send), [`feed`](Connection::feed), [`feed_many`](Connection::feed_many), [`feed_some`](Connection::feed_some) | the [window](Builder::window) is full | [`send_timeout`](Connection::send_timeout), [`try_send`](Connection::try_send) |
 //! | [`recv`](Connection::recv), [`recv_many`](Connection::recv_many) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
 //! | [`sync`](Connection::sync) | the peer has not acknowledged everything | its argument |
-//! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) |
+//! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) while a live peer takes nothing; the retry policy, or the [time to resume](Builder::resume_within), in an outage; [`close_within`](Connection::close_within) in any case |
 //! | [`accept`](Listener::accept) | nobody comes | [`Listener::close`] |
 //! | [`drain`](Listener::drain) | connections that were accepted are open | its argument |
 //!

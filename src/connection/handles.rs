@@ -6,7 +6,7 @@ use std::sync::Weak;
 
 use super::Connection;
 use crate::link::Shared;
-use crate::sync::{self, Arc};
+use crate::sync::Arc;
 
 /// A handle that does not keep its connection open; see [`Connection::downgrade`].
 ///
@@ -89,7 +89,7 @@ impl Connection {
     fn drop_last(&self) {
         let mut state = self.shared.lock();
         // After an abort that does nothing.
-        state.leave(sync::later(self.shared.close_timeout()));
+        state.leave(false, self.shared.close_timeout());
         state.forsake();
         self.shared.settle(state);
     }

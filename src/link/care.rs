@@ -9,6 +9,7 @@ use crate::config::OnEvent;
 use crate::error::Cause;
 use crate::event::Event;
 use crate::net::{Interest, Socket};
+use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::Decoder;
 use crate::proto::session::Batch;
 use crate::proto::talk::Opened;
@@ -35,7 +36,6 @@ pub(crate) struct Visit {
 /// How far the bytes of a link have come: positions in what was written on it
 /// behind the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), allow(dead_code, reason = "what closes and judges by it follows"))]
 pub(crate) struct Reach {
     /// The peer's kernel has acknowledged the bytes before this.
     pub(crate) acknowledged: u64,
@@ -63,6 +63,11 @@ impl Shared {
             state = self.judge(state, silence, now);
         }
         state.tick(now);
+        if state.is_closing_due(now) {
+            let (measured, reach) = self.measure(state);
+            state = measured;
+            state.look_at_closing(reach, now);
+        }
         state.time_to_end(now, self.close_timeout, self.resume_within);
         state = self.settle_within(state);
         state.has_gathered();
@@ -124,7 +129,6 @@ impl Shared {
     /// Asks the system how far the bytes of the present link have come. Nothing is
     /// known while a thread is writing, and where the system does not tell. The
     /// lock is released meanwhile.
-    #[cfg_attr(not(test), allow(dead_code, reason = "what closes and judges by it follows"))]
     pub(super) fn measure<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
@@ -258,19 +262,31 @@ impl State {
         self.ticking = false;
     }
 
+    fn is_closing_due(&self, now: Instant) -> bool {
+        let closing = self.closing.as_ref().filter(|_| self.is_up());
+        closing.is_some_and(|closing| closing.is_due(now))
+    }
+
+    /// A close goes on as long as there is headway.
+    fn look_at_closing(&mut self, reach: Option<Reach>, now: Instant) {
+        let reached = reach.map(|reach| reach.acknowledged.min(reach.carried));
+        let headway = Headway { acknowledged: self.session.acknowledged(), reached };
+        let up = self.is_up();
+        let closing = self.closing.as_mut().filter(|_| up);
+        if closing.is_some_and(|closing| closing.look(headway, now)) {
+            self.stop_closing();
+        }
+    }
+
     fn time_to_end(
         &mut self,
         now: Instant,
         close_timeout: Duration,
         resume_within: Option<Duration>,
     ) {
-        if self.ending.is_some() && self.closing_until.is_none() {
-            self.closing_until = Some(sync::later(close_timeout));
-        }
-        if self.closing_until.is_some_and(|until| now >= until) {
-            if self.ending.is_none() {
-                self.stop_closing();
-            } else {
+        if self.ending.is_some() {
+            let until = *self.parting_until.get_or_insert_with(|| sync::later(close_timeout));
+            if now >= until {
                 self.abandoned = true;
                 self.lose(Cause::Eof);
             }
@@ -305,7 +321,9 @@ impl State {
         let tick = self.tick_at.filter(|_| self.ticking && self.link.is_some());
         let resume = self.lost.as_ref().zip(resume_within).filter(|_| self.ending.is_none());
         let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
-        [session, tick, resume, self.closing_until].into_iter().flatten().min()
+        let closing = self.closing.as_ref().filter(|_| self.ending.is_none());
+        let closing = closing.and_then(Closing::deadline);
+        [session, tick, resume, closing, self.parting_until].into_iter().flatten().min()
     }
 
     fn watch(&self) -> Option<(Arc<Socket>, Interest)> {

@@ -52,6 +52,7 @@ use crate::connection::Stats;
 use crate::error::{Cause, Error, Result};
 use crate::event::Event;
 use crate::net::Socket;
+use crate::proto::closing::Closing;
 use crate::proto::frame::{Close, CloseCode, Decoder, Violation};
 use crate::proto::inbox::Item;
 use crate::proto::plain::Unanswered;
@@ -168,9 +169,11 @@ pub(crate) struct State {
     heard: Option<Instant>,
     /// The last loss, until a new link is up.
     lost: Option<Lost>,
+    /// `close` or drop is under way.
+    closing: Option<Closing>,
     ending: Option<Ending>,
-    /// `close` or drop is under way, until then.
-    closing_until: Option<Instant>,
+    /// It has ended, and the peer is told so until then.
+    parting_until: Option<Instant>,
     /// The peer need not be told any more that the session has ended.
     abandoned: bool,
     /// Nothing will happen any more; the keeper has let go.
@@ -263,8 +266,9 @@ impl Shared {
             clock: sync::now(),
             heard: None,
             lost: None,
+            closing: None,
             ending: None,
-            closing_until: None,
+            parting_until: None,
             abandoned: false,
             over: false,
             forsaken: false,
@@ -525,7 +529,7 @@ impl State {
             self.news = true;
         }
         if self.ending.is_none() {
-            let leaving = self.closing_until.is_some();
+            let leaving = self.closing.is_some();
             if self.session.is_complete() || (leaving && self.session.is_acknowledged()) {
                 self.end(Ending::Closed);
             } else if self.session.was_closed_by_peer() {
@@ -602,6 +606,9 @@ impl State {
         let (progress, frame) = self.session.proof();
         let proof = Proof { progress, frame, uptime: now.saturating_duration_since(link.since) };
         self.session.link_lost(unwritten);
+        if let Some(closing) = &mut self.closing {
+            closing.link_lost();
+        }
         self.event(Event::Lost { cause: cause.clone() });
         self.announce_unanswered();
         self.lost = Some(Lost { at: now, cause, proof });
@@ -661,7 +668,8 @@ impl State {
             || self.receivers.are_asleep()
             || self.others.are_asleep()
             || !self.retired.is_empty()
-            || self.closing_until.is_some()
+            || self.closing.is_some()
+            || self.parting_until.is_some()
             || self.session.is_closing()
             || self.link.as_ref().is_some_and(|link| link.unwritten() > 0)
             || (self.session.owes_ack() && !self.ticking)
@@ -714,20 +722,27 @@ impl State {
         }
     }
 
-    /// `close` begins: no more sends, no more messages.
-    pub(crate) fn leave(&mut self, until: Instant) {
+    /// The application is done with what it was handed.
+    pub(crate) fn done(&mut self) {
+        self.session.consume(sync::now());
+    }
+
+    /// A close begins: no more sends, no more messages. `done`: the application is
+    /// done with those it was handed.
+    pub(crate) fn leave(&mut self, done: bool, patience: Duration) {
         if self.ending.is_none() {
-            self.session.leave(sync::now());
-            self.closing_until = Some(until);
+            let now = sync::now();
+            self.session.leave(done, now);
+            self.closing.get_or_insert_with(|| Closing::new(patience, now));
             self.call = true;
         }
     }
 
-    /// The time given to `close` has run out.
+    /// The close has taken its time.
     pub(crate) fn stop_closing(&mut self) {
         if self.ending.is_none() {
             self.end(Ending::Closed);
-            self.closing_until = Some(sync::later(LINGER));
+            self.parting_until = Some(sync::later(LINGER));
         }
     }
 
@@ -737,7 +752,7 @@ impl State {
             self.session.close(CloseCode::Aborted);
         }
         self.end(Ending::Closed);
-        self.closing_until = Some(sync::later(LINGER));
+        self.parting_until = Some(sync::later(LINGER));
         self.free_reader();
     }
 
@@ -764,7 +779,7 @@ impl State {
     /// The peer cannot be told any more, or need not be, and the application
     /// has been told everything.
     pub(crate) fn has_taken_leave(&self) -> bool {
-        let told = self.over || self.session.has_told_end();
+        let told = self.over || (self.link.is_none() && self.session.has_told_end());
         told && self.events.is_empty() && !self.reporting
     }
 

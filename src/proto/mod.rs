@@ -5,6 +5,7 @@
 
 #[cfg(any(test, fuzzing))]
 mod choices;
+pub(crate) mod closing;
 pub(crate) mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -223,7 +223,8 @@ pub(crate) struct Session {
     pong_due: Option<u64>,
     /// Our CLOSE, to be written on this link and each later one until the peer's is here.
     closing: Option<CloseCode>,
-    /// The application takes no more messages: an end that comes next is taken for it.
+    /// The application takes no more messages, and is done with those it was handed:
+    /// an end that comes next is taken for it.
     leaving: bool,
     peer_closed: Option<CloseCode>,
     /// The most that the peer said it has received or consumed in this session.
@@ -404,10 +405,13 @@ impl Session {
         !self.inbox.is_empty()
     }
 
-    /// The application sends no more and takes no more.
-    pub(crate) fn leave(&mut self, now: Instant) {
-        self.leaving = true;
-        self.consume(now);
+    /// The application sends no more and takes no more. It is `done` with what it was
+    /// handed, or nothing is known of that, and nothing is acknowledged.
+    pub(crate) fn leave(&mut self, done: bool, now: Instant) {
+        if done {
+            self.leaving = true;
+            self.consume(now);
+        }
         self.finish();
         self.skip_end(now);
     }

@@ -145,10 +145,10 @@ impl Talk {
         ask!(self, talk => talk.has_item())
     }
 
-    /// The application sends no more and takes no more.
-    pub(crate) fn leave(&mut self, now: Instant) {
+    /// The application sends no more and takes no more; see [`Session::leave`].
+    pub(crate) fn leave(&mut self, done: bool, now: Instant) {
         match self {
-            Talk::Framed(session) => session.leave(now),
+            Talk::Framed(session) => session.leave(done, now),
             Talk::Plain(exchange) => exchange.leave(),
         }
     }

@@ -138,6 +138,12 @@ impl Proxy {
         self.shared.change(|state| state.delay = delay);
     }
 
+    /// Waits so long after each piece that it forwards, of at most 16 KiB, in both directions: a
+    /// slow way.
+    pub fn pace(&self, pause: Duration) {
+        self.shared.change(|state| state.pace = pause);
+    }
+
     /// Forwards each byte by a write of its own, without Nagle.
     pub fn slice(&self, on: bool) {
         self.shared.change(|state| state.slice = on);
@@ -215,6 +221,7 @@ struct State {
     hold: bool,
     slice: bool,
     delay: Duration,
+    pace: Duration,
     stall: [bool; 2],
     swallow: [bool; 2],
     order: [Option<CutOrder>; 2],
@@ -412,6 +419,10 @@ impl Pump<'_> {
                 state.settle(self.d, &pass, written)
             });
             bytes = &bytes[written..];
+            let pace = self.shared.lock().pace;
+            if !pace.is_zero() {
+                self.pause(pace);
+            }
             order.inspect(|order| self.obey(order.how));
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use longlink::{Builder, Error, RetryPolicy};
+use longlink::{Builder, Error, Heartbeat, RetryPolicy};
 
 use crate::proxy::{Direction, How};
 use crate::rig::{Rig, SLACK, SOON, calm, join, ms, timed, until};
@@ -18,7 +18,21 @@ fn brief() -> Builder {
 
 #[track_caller]
 fn closes_late(client: &longlink::Connection, unacknowledged: u64) {
-    let (closed, took) = timed(|| client.close());
+    ends_late(client, unacknowledged, |client| client.close());
+}
+
+#[track_caller]
+fn closes_within(client: &longlink::Connection, unacknowledged: u64) {
+    ends_late(client, unacknowledged, |client| client.close_within(BRIEF));
+}
+
+#[track_caller]
+fn ends_late(
+    client: &longlink::Connection,
+    unacknowledged: u64,
+    close: impl FnOnce(&longlink::Connection) -> longlink::Result<()>,
+) {
+    let (closed, took) = timed(|| close(client));
     match closed {
         Err(Error::Closed { unacknowledged: open, .. }) => assert_eq!(open, unacknowledged),
         Ok(()) if unacknowledged == 0 => {}
@@ -31,14 +45,14 @@ fn closes_late(client: &longlink::Connection, unacknowledged: u64) {
 // Trap 15.
 #[test]
 fn close_during_a_connect_is_bounded_and_says_what_is_open() {
-    let rig = Rig::new(brief());
+    let rig = Rig::new(calm());
     let (client, _server) = rig.warm_pair();
     rig.proxy.hold_connect(true);
     rig.proxy.cut(How::Fin);
     client.send(b"one").unwrap();
     client.send(b"two").unwrap();
     assert!(rig.proxy.wait_for(|stats| stats.accepted == 2, SOON));
-    closes_late(&client, 2);
+    closes_within(&client, 2);
 }
 
 // Trap 15.
@@ -51,7 +65,7 @@ fn close_during_a_retry_delay_is_bounded_and_says_what_is_open() {
     rig.proxy.cut(How::Fin);
     client.send(b"one").unwrap();
     client.says("attempt 2 of 9 in ", 1);
-    closes_late(&client, 1);
+    closes_within(&client, 1);
     client.says("closed, 1 messages not acknowledged", 1);
 }
 
@@ -88,6 +102,102 @@ fn close_behind_a_blocked_write_is_bounded_and_says_what_is_open() {
         client.send([0; 256 * 1024]).unwrap();
     }
     closes_late(&client, 60);
+}
+
+#[test]
+fn close_while_the_peer_takes_nothing_is_bounded_and_says_what_is_open() {
+    let rig = Rig::new(brief().heartbeat(Heartbeat::every(ms(100)).misses(50)));
+    let (client, _server) = rig.warm_pair();
+    client.send(b"one").unwrap();
+    closes_late(&client, 1);
+    // Heartbeats went to and fro meanwhile, and are no headway.
+    assert!(client.log.count("heartbeat") > 0);
+}
+
+/// An outage of several times the close timeout, before the message has arrived or before its
+/// acknowledgement has, for a client and for a server.
+#[test]
+fn a_close_survives_what_the_connection_would() {
+    for server_closes in [false, true] {
+        for arrived in [false, true] {
+            let rig = Rig::new(brief());
+            let (client, server) = rig.warm_pair();
+            let (closing, other) = if server_closes { (server, client) } else { (client, server) };
+            if arrived {
+                closing.send(b"last words").unwrap();
+                other.takes(b"last words");
+            }
+            rig.proxy.hold_connect(true);
+            rig.proxy.cut(How::Fin);
+            closing.says("lost: ", 1);
+            if !arrived {
+                closing.send(b"last words").unwrap();
+            }
+            let ended = thread::spawn(move || (timed(|| closing.close()), closing));
+            assert!(!rig.proxy.wait_for(|stats| stats.accepted > 2, BRIEF * 3));
+            rig.proxy.hold_connect(false);
+            if !arrived {
+                other.takes(b"last words");
+            }
+            other.takes_end();
+            let ((closed, took), _) = join(ended);
+            closed.unwrap_or_else(|e| panic!("{server_closes} {arrived}: {e:?}"));
+            assert!(took >= BRIEF * 3, "{took:?}");
+        }
+    }
+}
+
+/// One message, of which nothing is acknowledged before all of it is here.
+#[test]
+fn a_close_goes_on_while_its_message_moves_on_a_slow_way() {
+    let rig = Rig::new(brief().window(4 << 20).max_message(2 << 20));
+    let (client, server) = rig.warm_pair();
+    rig.proxy.pace(ms(10));
+    let large = vec![7; 2 << 20];
+    client.send(&large).unwrap();
+    let closing = thread::spawn(move || timed(|| client.close()));
+    server.takes(&large);
+    server.takes_end();
+    let (closed, took) = join(closing);
+    closed.unwrap();
+    assert!(took >= BRIEF * 2, "too quick to show anything: {took:?}");
+}
+
+/// The handler fails on a message, and the peer's end has come, or comes then.
+#[test]
+fn a_handler_that_fails_acknowledges_nothing_on_any_path() {
+    for finish in [false, true] {
+        let rig = Rig::new(calm());
+        let (client, server) = rig.pair();
+        client.send(b"done with").unwrap();
+        client.send(b"failed on").unwrap();
+        if finish {
+            client.finish().unwrap();
+        }
+        server.takes(b"done with");
+        server.takes(b"failed on");
+        server.send(b"a reply").unwrap();
+        drop(server.bare());
+        client.takes(b"a reply");
+        client.takes_end();
+        let error = client.sync(SOON).unwrap_err();
+        assert!(matches!(error, Error::PeerClosed { unacknowledged: 1, .. }), "{error:?}");
+        assert_eq!(client.take_unacknowledged(), ["failed on"]);
+    }
+}
+
+#[test]
+fn a_handler_that_is_done_may_return() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    client.send(b"question").unwrap();
+    server.takes(b"question");
+    server.send(b"answer").unwrap();
+    server.done();
+    drop(server.bare());
+    client.takes(b"answer");
+    client.takes_end();
+    client.close().unwrap();
 }
 
 // Trap 15.
@@ -192,7 +302,7 @@ fn an_end_that_is_cut_anywhere_down_is_learnt() {
 // Trap 15: the server has closed, and the client was not there to hear it.
 #[test]
 fn a_client_that_was_away_learns_the_end() {
-    let rig = Rig::new(calm().close_timeout(BRIEF));
+    let rig = Rig::new(calm());
     let (client, server) = rig.pair();
     for message in ["one", "two"] {
         client.send(message.as_bytes()).unwrap();
@@ -201,7 +311,7 @@ fn a_client_that_was_away_learns_the_end() {
     rig.proxy.hold_connect(true);
     rig.proxy.cut(How::Fin);
     server.says("lost: ", 1);
-    let closed = server.close();
+    let closed = server.close_within(BRIEF);
     assert!(closed.is_ok(), "{closed:?}");
     rig.proxy.hold_connect(false);
     let error = client.recv_timeout(SOON).unwrap_err();
@@ -228,15 +338,21 @@ fn a_dropped_connection_says_what_it_had_to_say() {
 
 #[test]
 fn a_dropped_connection_does_not_take_what_it_did_not_read() {
-    let rig = Rig::new(calm());
-    let (client, server) = rig.pair();
-    for message in ["read", "unread", "unread"] {
-        server.send(message.as_bytes()).unwrap();
+    for done in [false, true] {
+        let rig = Rig::new(calm());
+        let (client, server) = rig.pair();
+        for message in ["read", "unread", "unread"] {
+            server.send(message.as_bytes()).unwrap();
+        }
+        client.takes(b"read");
+        if done {
+            client.done();
+        }
+        drop(client.bare());
+        let error = server.close().unwrap_err();
+        assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
+        assert_eq!(error.unacknowledged(), Some(if done { 2 } else { 3 }));
     }
-    client.takes(b"read");
-    drop(client.bare());
-    let error = server.close().unwrap_err();
-    assert!(matches!(error, Error::PeerClosed { unacknowledged: 2, .. }), "{error:?}");
 }
 
 #[test]

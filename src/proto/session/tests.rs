@@ -83,6 +83,52 @@ fn take(session: &mut Session, now: Instant) -> Option<Item> {
     session.take(now)
 }
 
+/// What a handler that fails leaves behind. The peer's end, too, may be there before it
+/// fails, or come after.
+#[test]
+fn a_dropped_connection_acknowledges_nothing_that_it_was_handed() {
+    for end_first in [false, true] {
+        let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+        client.feed(b"done with");
+        client.feed(b"failed on");
+        read(&mut server, written(&mut client), now);
+        take(&mut server, now).unwrap();
+        take(&mut server, now).unwrap();
+        if end_first {
+            client.finish();
+            read(&mut server, written(&mut client), now);
+        }
+        server.feed(b"reply");
+        server.leave(false, now);
+        client.finish();
+        read(&mut server, written(&mut client), now);
+        read(&mut client, written(&mut server), now);
+        while take(&mut client, now) != Some(Item::End) {}
+        read(&mut server, written(&mut client), now);
+        assert!(server.is_acknowledged() && !server.is_complete(), "{end_first}");
+        // As the monitor does.
+        server.close(CloseCode::Closed);
+        let frames = written(&mut server);
+        let Some(Frame::Close(close)) = frames.last() else { panic!("{frames:?}") };
+        assert_eq!(*close, Close { code: CloseCode::Closed, consumed: 1 }, "{end_first}");
+        read(&mut client, frames, now);
+        assert_eq!(client.unacknowledged(), 1, "{end_first}");
+    }
+}
+
+#[test]
+fn a_closed_connection_acknowledges_what_it_was_handed_and_the_end_behind_it() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    client.feed(b"message");
+    client.finish();
+    read(&mut server, written(&mut client), now);
+    server.take(now).unwrap();
+    server.leave(true, now);
+    read(&mut client, written(&mut server), now);
+    assert_eq!(client.unacknowledged(), 0);
+    assert!(client.is_acknowledged(), "the end, too");
+}
+
 #[test]
 fn an_acknowledgement_rides_behind_the_reply() {
     let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);

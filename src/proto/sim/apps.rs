@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::World;
 use super::ends::{Phase, Server};
+use crate::proto::closing::Closing;
 use crate::proto::frame::CloseCode;
 use crate::proto::inbox::Item;
 
@@ -34,7 +35,7 @@ impl World {
 
     /// As an application does in `recv`: done with the last, it asks for the next.
     pub(super) fn client_takes(&mut self) -> Option<Item> {
-        if self.client.leaving.is_some() || self.left {
+        if self.left {
             return None;
         }
         self.client.session.consume(self.now);
@@ -52,13 +53,16 @@ impl World {
             return;
         }
         self.note("client leaves", u64::from(abort), 0);
+        // Dropped, it says nothing of what it was handed.
+        let done = self.rng.bool();
         (self.left, self.model.said.finished) = (true, true);
-        self.model.client_leaves();
-        self.client.session.leave(self.now);
+        self.model.client_leaves(done);
+        self.client.session.leave(done, self.now);
         if !abort {
-            self.client.leaving = Some(self.now + CLOSE_TIMEOUT);
+            self.client.closing = Some(Closing::new(CLOSE_TIMEOUT, self.now));
             return;
         }
+        self.model.impatient = true;
         self.client.session.close(CloseCode::Aborted);
         if self.rng.bool() {
             self.check_client_leftovers();
@@ -76,7 +80,7 @@ impl World {
 
     fn handle(&mut self, host: usize, server: &mut Server) {
         let mute = server.session.is_finished() || server.session.is_closing();
-        if server.leaving.is_some() {
+        if server.closing.is_some() {
             return;
         }
         if !mute && !self.calm && self.chance(self.plan.speaks) {
@@ -93,10 +97,14 @@ impl World {
         }
         if self.chance(self.plan.server_leaves) && !mute && !self.calm {
             self.note("server leaves", host as u64, 0);
-            self.model.server_consumes(server.life);
+            self.deserted = true;
+            let done = self.rng.bool();
+            if done {
+                self.model.server_consumes(server.life);
+            }
             self.model.server_leaves(server.life);
-            server.session.leave(self.now);
-            server.leaving = Some(self.now + CLOSE_TIMEOUT);
+            server.session.leave(done, self.now);
+            server.closing = Some(Closing::new(CLOSE_TIMEOUT, self.now));
             if self.rng.bool() {
                 server.session.close(CloseCode::Aborted);
                 self.check_server_leftovers(server);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::link::{End, Link, Side};
 use super::{World, millis};
+use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kind};
 use crate::proto::handshake::{Hello, Limits};
 use crate::proto::inbox::Item;
@@ -26,8 +27,8 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     pub(super) host: usize,
     welcomed: bool,
-    /// The application has left; closes at that time at the latest.
-    pub(super) leaving: Option<Instant>,
+    /// The application has left, and what it said is to be acknowledged.
+    pub(super) closing: Option<Closing>,
     /// It was given back what was not acknowledged.
     pub(super) took: bool,
     /// Both directions have ended.
@@ -49,7 +50,7 @@ pub(super) struct Server {
     pub(super) lost: Option<Instant>,
     /// It is a tombstone.
     pub(super) ended: bool,
-    pub(super) leaving: Option<Instant>,
+    pub(super) closing: Option<Closing>,
     pub(super) took: bool,
     /// Replies that the handler still has to feed before it takes again.
     pub(super) replies: usize,
@@ -67,7 +68,7 @@ impl Client {
             phase: Phase::Idle(now),
             host: 0,
             welcomed: false,
-            leaving: None,
+            closing: None,
             took: false,
             complete: false,
         }
@@ -87,7 +88,7 @@ impl Client {
             Phase::Ended => None,
         }
         .into_iter()
-        .chain(self.leaving)
+        .chain(self.closing.as_ref().and_then(Closing::deadline))
         .min()
     }
 }
@@ -95,7 +96,7 @@ impl Client {
 impl Server {
     /// Nobody has begun to end it but by the ends of both directions.
     pub(super) fn is_orderly(&self) -> bool {
-        self.leaving.is_none() && !self.session.is_closing()
+        self.closing.is_none() && !self.session.is_closing()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -103,8 +104,30 @@ impl Server {
             return None;
         }
         let expiry = self.lost.map(|lost| lost + RESUME_WITHIN);
-        self.session.deadline().into_iter().chain(expiry).chain(self.leaving).min()
+        let closing = self.closing.as_ref().and_then(Closing::deadline);
+        self.session.deadline().into_iter().chain(expiry).chain(closing).min()
     }
+}
+
+/// How an orderly close came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CloseEnd {
+    Acknowledged,
+    Impatient,
+}
+
+/// As a keeper looks after a close.
+fn close(closing: &mut Closing, session: &mut Session, now: Instant) -> Option<CloseEnd> {
+    let headway = Headway { acknowledged: session.acknowledged(), reached: None };
+    let end = if session.is_acknowledged() {
+        CloseEnd::Acknowledged
+    } else if session.is_up() && closing.is_due(now) && closing.look(headway, now) {
+        CloseEnd::Impatient
+    } else {
+        return None;
+    };
+    session.close(CloseCode::Closed);
+    Some(end)
 }
 
 /// The client's link and keeper.
@@ -125,12 +148,12 @@ impl World {
         let session = &mut self.client.session;
         assert!(session.is_complete() || !self.client.complete, "complete, and no more");
         self.client.complete = session.is_complete();
-        if let Some(by) = self.client.leaving
-            && (session.is_acknowledged() || now >= by)
+        if let Some(closing) = &mut self.client.closing
+            && let Some(end) = close(closing, session, now)
         {
-            self.client.leaving = None;
-            session.close(CloseCode::Closed);
-            self.note("client closes", now.saturating_duration_since(by).as_millis() as u64, 0);
+            self.client.closing = None;
+            self.model.impatient |= end == CloseEnd::Impatient;
+            self.note("client closes", end as u64, 0);
         }
     }
 
@@ -159,6 +182,7 @@ impl World {
         self.note("client loses", id, 0);
         self.note(why, 0, 0);
         self.client.session.link_lost();
+        self.client.closing.iter_mut().for_each(Closing::link_lost);
         let delay =
             millis(if self.calm { 50 } else { [0, self.rng.u64(..400)][self.rng.usize(..2)] });
         self.client.phase = Phase::Idle(self.now + delay);
@@ -176,7 +200,7 @@ impl World {
         }
         self.client.session.link_lost();
         self.client.phase = Phase::Ended;
-        self.client.leaving = None;
+        self.client.closing = None;
     }
 
     pub(super) fn client_frame(&mut self, id: u64, frame: Frame) {
@@ -270,12 +294,11 @@ impl World {
             return self.expire(host);
         }
         let Some(server) = self.hosts[host].server.as_mut() else { return };
-        if let Some(by) = server.leaving
-            && (server.session.is_acknowledged() || now >= by)
+        if let Some(closing) = &mut server.closing
+            && let Some(end) = close(closing, &mut server.session, now)
         {
-            server.leaving = None;
-            server.session.close(CloseCode::Closed);
-            self.note("server closes", host as u64, 0);
+            server.closing = None;
+            self.note("server closes", host as u64, end as u64);
         }
     }
 
@@ -290,6 +313,7 @@ impl World {
         assert_eq!(server.session.generation(), generation);
         server.link = None;
         server.session.link_lost();
+        server.closing.iter_mut().for_each(Closing::link_lost);
         server.lost = Some(now);
         let (unused, closed) = (server.session.is_unused(), server.session.is_closing());
         let heard_close = server.session.peer_closed().is_some();
@@ -319,7 +343,7 @@ impl World {
     /// The session is over; what arrived is still handed out.
     pub(super) fn bury(&mut self, host: usize) {
         let Some(mut server) = self.hosts[host].server.take_if(|s| !s.ended) else { return };
-        if server.leaving.is_none() {
+        if server.closing.is_none() {
             while let Some(item) = self.server_takes(&mut server)
                 && item != Item::End
             {}
@@ -327,7 +351,7 @@ impl World {
         self.check_server_leftovers(&mut server);
         server.session.link_lost();
         server.session.discard();
-        (server.ended, server.link, server.lost, server.leaving) = (true, None, None, None);
+        (server.ended, server.link, server.lost, server.closing) = (true, None, None, None);
         self.note("server buries", host as u64, server.life as u64);
         self.hosts[host].server = Some(server);
     }
@@ -431,7 +455,7 @@ impl World {
             link: None,
             lost: None,
             ended: false,
-            leaving: None,
+            closing: None,
             took: false,
             replies: 0,
             at_end: false,

@@ -163,6 +163,8 @@ pub(super) struct Model {
     /// The life whose end the application has seen.
     over: Option<usize>,
     left: bool,
+    /// The client's close ended before everything was acknowledged.
+    pub(super) impatient: bool,
 }
 
 impl Model {
@@ -180,6 +182,7 @@ impl Model {
             arrived_cost: 0,
             over: None,
             left: false,
+            impatient: false,
         }
     }
 
@@ -282,13 +285,15 @@ impl Model {
         self.check_bounds(self.arrived_cost, self.window, "the client's inbox");
     }
 
-    pub(super) fn client_leaves(&mut self) {
-        self.left = true;
-        self.client_consumes();
-        self.skip_end();
+    pub(super) fn client_leaves(&mut self, done: bool) {
+        if done {
+            self.left = true;
+            self.client_consumes();
+            self.skip_end();
+        }
     }
 
-    /// An end that comes next is taken for an application that has left.
+    /// An end that comes next is taken for an application that is done and has left.
     fn skip_end(&mut self) {
         if self.left && self.arrived.front() == Some(&Arrival::End) {
             self.client_takes(Some(&Item::End));

@@ -1,0 +1,149 @@
+//! How long a connection that closes goes on.
+//!
+//! It survives what the open connection would survive: while there is no link,
+//! the retry policy bounds it, or the time to resume; and on a slow path it goes
+//! on for as long as messages move. A peer that lives and takes nothing bounds it
+//! by its *patience*. Heartbeats are no headway: they move although nothing else does.
+
+use std::time::{Duration, Instant};
+
+/// Headway is looked for so many times within the patience, so the end may come
+/// late by that fraction of it.
+const LOOKS: u32 = 8;
+
+/// What has moved, as far as this side can tell. Any change is headway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Headway {
+    /// How many messages the peer's application has acknowledged.
+    pub(crate) acknowledged: u64,
+    /// How many bytes of messages the peer's kernel has acknowledged on the present
+    /// link, if that is known.
+    pub(crate) reached: Option<u64>,
+}
+
+/// A close under way, with something that is not acknowledged.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    patience: Duration,
+    headway: Headway,
+    /// When headway was last seen; `None` while there is no link.
+    moved: Option<Instant>,
+    looked: Instant,
+}
+
+impl Closing {
+    pub(crate) fn new(patience: Duration, now: Instant) -> Closing {
+        let headway = Headway { acknowledged: 0, reached: None };
+        Closing { patience, headway, moved: None, looked: now }
+    }
+
+    /// There is no link: what bounds its loss bounds the close.
+    pub(crate) fn link_lost(&mut self) {
+        self.moved = None;
+        self.headway.reached = None;
+    }
+
+    /// Whether it is time to look, since there is a link.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_none_or(|at| now >= at)
+    }
+
+    /// When to look next; `None` without a link.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let moved = self.moved?;
+        let look = self.looked.checked_add(self.patience / LOOKS);
+        look.into_iter().chain(moved.checked_add(self.patience)).min()
+    }
+
+    /// There is a link, and this is how far things are. Returns whether the patience
+    /// is over.
+    pub(crate) fn look(&mut self, headway: Headway, now: Instant) -> bool {
+        self.looked = now;
+        let reached = headway.reached.or(self.headway.reached);
+        let headway = Headway { reached, ..headway };
+        if self.headway != headway {
+            self.headway = headway;
+            self.moved = None;
+        }
+        let moved = *self.moved.get_or_insert(now);
+        now.saturating_duration_since(moved) >= self.patience
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(8);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Looks whenever it is due. Returns when the patience was over, if it was by then.
+    fn run(
+        closing: &mut Closing,
+        start: Instant,
+        seconds: u32,
+        headway: impl Fn(u64) -> Headway,
+    ) -> Option<Duration> {
+        let end = start + SECOND * seconds;
+        let mut now = start;
+        while now < end {
+            if closing.look(headway((now - start).as_secs()), now) {
+                return Some(now - start);
+            }
+            let next = closing.deadline().expect("there is a link");
+            assert!(next > now, "it looks again at once");
+            now = next;
+        }
+        None
+    }
+
+    fn at(acknowledged: u64, reached: u64) -> Headway {
+        Headway { acknowledged, reached: Some(reached) }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_ends_it_after_the_patience() {
+        let now = Instant::now();
+        let mut closing = Closing::new(PATIENCE, now);
+        assert_eq!(run(&mut closing, now, 100, |_| at(3, 500)), Some(PATIENCE));
+    }
+
+    #[test]
+    fn it_goes_on_while_messages_move() {
+        let now = Instant::now();
+        let acknowledged = |second: u64| at(second / 7, 500);
+        assert_eq!(run(&mut Closing::new(PATIENCE, now), now, 1000, acknowledged), None);
+        let reached = |second: u64| at(3, second / 7);
+        assert_eq!(run(&mut Closing::new(PATIENCE, now), now, 1000, reached), None);
+        // And for no longer.
+        let stuck = |second: u64| at(3, second.min(100));
+        let over = run(&mut Closing::new(PATIENCE, now), now, 1000, stuck).expect("it is stuck");
+        let late = over - SECOND * 100;
+        assert!(late >= PATIENCE && late <= PATIENCE + PATIENCE / LOOKS, "{late:?}");
+    }
+
+    #[test]
+    fn a_time_without_a_link_does_not_count() {
+        let start = Instant::now();
+        let mut closing = Closing::new(PATIENCE, start);
+        assert!(closing.is_due(start) && closing.deadline().is_none());
+        assert!(!closing.look(at(0, 9), start));
+        assert!(!closing.is_due(start));
+        closing.link_lost();
+        assert_eq!(closing.deadline(), None);
+        // The new link has carried as much as the old one by chance.
+        let back = start + SECOND * 3600;
+        assert!(closing.is_due(back));
+        assert_eq!(run(&mut closing, back, 100, |_| at(0, 9)), Some(PATIENCE));
+    }
+
+    #[test]
+    fn no_patience_is_over_at_the_first_look() {
+        let now = Instant::now();
+        assert!(Closing::new(Duration::ZERO, now).look(at(0, 0), now));
+        let mut endless = Closing::new(Duration::MAX, now);
+        assert!(!endless.look(at(0, 0), now));
+        assert!(endless.deadline().is_none_or(|at| at > now + SECOND * (1 << 31)));
+    }
+}
