@@ -105,6 +105,32 @@ fn exit_ends_when_all_is_acknowledged() {
     assert_eq!(client.err.count("was not read"), 0);
 }
 
+/// The client's last bytes are cut off anywhere: the end of its direction, its acknowledgement,
+/// its parting. It comes back, and the server knows that it has left.
+#[test]
+fn an_exit_that_is_cut_off_leaves_no_session_behind() {
+    let server = Server::start(&[]);
+    let upstream = ([127, 0, 0, 1], server.port.parse().unwrap()).into();
+    let leaving = |offset: u64| {
+        let proxy = proxy::Proxy::to(upstream);
+        let port = proxy.addr().port().to_string();
+        let args = ["127.0.0.1", "--port", &port, "--retry-delay", "50ms", "--retries", "100"];
+        let mut client = Process::start(CLIENT, &args, Stdout::Read);
+        client.send("hello\n");
+        client.prints("hello");
+        proxy.cut_after(proxy::Direction::Up, offset, proxy::How::Fin);
+        client.send("exit\n");
+        assert_eq!(client.ends(), 0, "cut after {offset}");
+    };
+    let offsets: Vec<u64> = (0..48).step_by(3).collect();
+    std::thread::scope(|scope| {
+        for &offset in &offsets {
+            scope.spawn(move || leaving(offset));
+        }
+    });
+    server.process.says_nth(": closed", offsets.len());
+}
+
 #[test]
 fn exit_can_be_data() {
     let server = Server::start(&[]);
@@ -580,6 +606,42 @@ fn a_chat_ends_with_the_operators_input() {
     assert_eq!(second.ends(), 0);
     assert_eq!(server.process.ends(), 0);
     assert_eq!(server.process.err.count("not everybody"), 0);
+}
+
+/// The operator's last line is under way when the link is lost, and the operator leaves.
+#[test]
+fn a_chat_ends_when_its_last_line_has_arrived() {
+    let mut server = Server::start(&["--chat"]);
+    let proxy = proxy::Proxy::to(([127, 0, 0, 1], server.port.parse().unwrap()).into());
+    let port = proxy.addr().port().to_string();
+    let args = ["127.0.0.1", "--port", &port, "--retry-delay", "50ms", "--retries", "600"];
+    let mut client = Process::start(CLIENT, &args, Stdout::Read);
+    client.send("hello\n");
+    server.process.prints("hello");
+    proxy.hold_connect(true);
+    proxy.cut(proxy::How::Fin);
+    server.process.says("client-1: lost: ");
+    server.process.send("@1 bye\n");
+    server.process.end_input();
+    server.process.says("waiting for 1 client (Ctrl-C leaves)");
+    proxy.hold_connect(false);
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "bye\n");
+    assert_eq!(server.process.ends(), 0);
+}
+
+#[test]
+fn a_chat_that_does_not_deliver_its_last_line_says_so() {
+    let mut server = Server::start(&["--chat", "--resume-within", "1s"]);
+    let mut client = server.client(&[]);
+    client.send("hello\n");
+    server.process.prints("hello");
+    drop(client);
+    server.process.says("client-1: lost: ");
+    server.process.send("@1 too late\n");
+    server.process.end_input();
+    assert_eq!(server.process.ends(), 1);
+    assert_eq!(server.process.err.count("(1 of them not acknowledged)"), 1);
 }
 
 #[test]

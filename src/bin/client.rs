@@ -68,7 +68,11 @@ impl Client {
                 Err(error) if error.unacknowledged() == Some(0) => Ok(End::Peer),
                 Err(error) => Ok(End::Connection(error)),
             },
-            Err(Stop::Connection(error)) => Ok(End::Connection(error)),
+            Err(Stop::Connection(error)) => {
+                // The other side is to know of the end before the process leaves.
+                let _ = connection.close();
+                Ok(End::Connection(error))
+            }
             Err(Stop::Output(error)) => {
                 connection.abort();
                 match error.kind() {
@@ -90,6 +94,7 @@ impl Client {
                 log::error!("the other side ended: the input was not sent from line {line} on");
                 return code::FAILED;
             }
+            End::OutputClosed if self.has_unacknowledged() => return code::FAILED,
             End::OutputClosed => return code::OK,
             End::Connection(error) => error,
         };
@@ -105,6 +110,10 @@ impl Client {
             log::error!("the input was not sent from line {line} on");
         }
         code::FAILED
+    }
+
+    fn has_unacknowledged(&self) -> bool {
+        self.connection.get().is_some_and(|connection| connection.stats().unacknowledged > 0)
     }
 
     /// Ctrl-C, or SIGTERM.

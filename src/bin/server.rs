@@ -37,10 +37,7 @@ fn main() -> ExitCode {
     let outcome = run(&args);
     let ending = Ending::begin();
     ending.exit(match outcome {
-        Ok(account) => {
-            log::info!("{account}");
-            code::OK
-        }
+        Ok(code) => code,
         Err(error) => {
             log::error!("{error:#}");
             code::FAILED
@@ -48,8 +45,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// Serves, and returns an account of it.
-fn run(args: &ServerArgs) -> anyhow::Result<String> {
+/// Serves, and says what came of it. Returns the exit code.
+fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     journal::start(args.level()).context("cannot start the log")?;
     let printer = Printer::start(args.prints()).context("cannot start a thread")?;
     let tally = Tally::start();
@@ -78,7 +75,7 @@ fn run(args: &ServerArgs) -> anyhow::Result<String> {
     let places = Places::new(args.max_clients());
     if !args.chat() {
         accept(&listener, &Mode::Echo(printer), &places, &tally);
-        return Ok(tally.account());
+        return Ok(code::OK);
     }
     let chat = Arc::new(Chat::new(printer));
     let listener = Arc::new(listener);
@@ -86,9 +83,11 @@ fn run(args: &ServerArgs) -> anyhow::Result<String> {
     let accept = move || accept(&accepting, &mode, &places, &counting);
     let acceptor = thread::Builder::new().name("accept".into());
     acceptor.spawn(accept).context("cannot start a thread")?;
-    chat.operate(args.max_message());
+    let sent = chat.operate(args.max_message());
     listener.close();
-    Ok(tally.account())
+    let delivered = tally.is_acknowledged();
+    log::info!("{}", tally.account());
+    Ok(if sent && delivered { code::OK } else { code::FAILED })
 }
 
 /// What is done with a client's messages.

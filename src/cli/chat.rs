@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use super::keyboard::{self, Typed};
@@ -17,7 +18,8 @@ use super::who::{self, Row};
 use super::{log, manual, terminal, text};
 use crate::{Connection, Error, Event, sync};
 
-/// How long all clients together may take for the last of what they are sent.
+/// How long all clients together may take to end by themselves, and to say the last of
+/// what they have to say.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How long a person waits for a client that takes nothing; a pipe waits for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -119,13 +121,18 @@ impl Chat {
         connection.close()
     }
 
-    /// Reads the operator's lines until there are no more, then lets everybody go.
-    pub fn operate(self: &Arc<Chat>, max_message: usize) {
-        match terminal::can_edit() {
-            true => self.operate_typing(max_message),
-            false => self.operate_reading(max_message),
-        }
+    /// Reads the operator's lines until there are no more, then lets all clients go.
+    /// Returns whether each line of a file or a pipe was sent; a person was told.
+    pub fn operate(self: &Arc<Chat>, max_message: usize) -> bool {
+        let sent = match terminal::can_edit() {
+            true => {
+                self.operate_typing(max_message);
+                true
+            }
+            false => self.operate_reading(max_message) || self.interactive,
+        };
         self.say_goodbye();
+        sent
     }
 
     /// Where somebody edits the lines.
@@ -155,7 +162,8 @@ impl Chat {
         terminal::close();
     }
 
-    fn operate_reading(&self, max_message: usize) {
+    fn operate_reading(&self, max_message: usize) -> bool {
+        let mut sent = true;
         let patience = if io::stdin().is_terminal() { PATIENCE } else { FOREVER };
         let limit = max_message.saturating_add(COMMAND);
         let mut lines = Lines::new(io::stdin());
@@ -167,10 +175,14 @@ impl Chat {
             });
             match read {
                 Ok(Some(Ok(()))) => {}
-                Ok(Some(Err(why))) => ::log::warn!("line {}: {why}", lines.number()),
+                Ok(Some(Err(why))) => {
+                    ::log::warn!("line {}: {why}", lines.number());
+                    sent = false;
+                }
                 Ok(None) => break,
                 Err(error) => {
                     ::log::error!("cannot read standard input: {}", text::system(&error));
+                    sent = false;
                     break;
                 }
             }
@@ -179,6 +191,7 @@ impl Chat {
         if self.interactive {
             log::show_prompt("");
         }
+        sent
     }
 
     /// Does what a line says, or says why not.
@@ -248,11 +261,27 @@ impl Chat {
             let _ = connection.finish();
         }
         self.changed.notify_all();
-        let left =
+        let waited =
             self.changed.wait_timeout_while(self.room(), GOODBYE, |room| !room.roster.is_empty());
-        if left.is_ok_and(|(_, timeout)| timeout.timed_out()) {
-            ::log::warn!("not everybody has taken all that was sent within 5s");
+        let left: Vec<_> = match &waited {
+            Ok((room, _)) => room.roster.everybody().map(|(_, connection, _)| connection).collect(),
+            Err(_) => Vec::new(),
+        };
+        drop(waited);
+        if !left.is_empty() {
+            ::log::info!("waiting for {} (Ctrl-C leaves)", text::count(left.len() as u64, "client"));
         }
+        // Each takes as long as a close may take: through an outage, and on a slow path.
+        thread::scope(|scope| {
+            for connection in &left {
+                let closing = thread::Builder::new().name("goodbye".into());
+                if closing.spawn_scoped(scope, || connection.close()).is_err() {
+                    connection.abort();
+                }
+            }
+        });
+        let gone = self.changed.wait_while(self.room(), |room| !room.roster.is_empty());
+        drop(gone);
         self.printer.finish(PATIENCE);
     }
 }

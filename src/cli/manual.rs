@@ -58,7 +58,7 @@ pub const CLIENT: [Chapter; 5] = [
             (
                 "0",
                 "the other side ended, `exit` was fully acknowledged, or nobody reads the output \
-                 any more",
+                 any more, and everything sent was acknowledged",
             ),
             (
                 "1",
@@ -109,8 +109,8 @@ pub const SERVER: [Chapter; 6] = [
     Chapter {
         title: EXIT_CODES,
         rows: &[
-            ("0", "Ctrl-C or SIGTERM; end of input with `--chat`"),
-            ("1", "cannot listen"),
+            ("0", "Ctrl-C or SIGTERM; end of input with `--chat`, and the clients took everything"),
+            ("1", "cannot listen; with `--chat`, a client did not take all, or a line was not sent"),
             ("2", "wrong arguments"),
             ("130, 143", "Ctrl-C, SIGTERM a second time"),
         ],

@@ -44,13 +44,22 @@ impl Tally {
         Entry { tally: self.clone(), number }
     }
 
+    /// Whether each message to a client was acknowledged.
+    pub fn is_acknowledged(&self) -> bool {
+        self.sums().unacknowledged == 0
+    }
+
     /// The account so far, as one line.
     pub fn account(&self) -> String {
+        let sums = self.sums();
+        Account { sums, time: sync::now().saturating_duration_since(self.since) }.to_string()
+    }
+
+    fn sums(&self) -> Sums {
         let books = self.books();
         let mut sums = books.past;
         books.present.values().for_each(|connection| sums.add(connection));
-        drop(books);
-        Account { sums, time: sync::now().saturating_duration_since(self.since) }.to_string()
+        sums
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
