@@ -269,7 +269,10 @@ impl Chat {
         };
         drop(waited);
         if !left.is_empty() {
-            ::log::info!("waiting for {} (Ctrl-C leaves)", text::count(left.len() as u64, "client"));
+            ::log::info!(
+                "waiting for {} (Ctrl-C leaves)",
+                text::count(left.len() as u64, "client")
+            );
         }
         // Each takes as long as a close may take: through an outage, and on a slow path.
         thread::scope(|scope| {

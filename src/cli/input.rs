@@ -28,10 +28,9 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Sends what is read, on a thread of its own.
 #[derive(Debug, Default)]
 pub struct Input {
-    taken: AtomicU64,
     refusals: AtomicU64,
     all_read: AtomicBool,
-    /// Lines of a pipe are being sent, which may take as long as the other side.
+    /// Lines of a pipe are at hand, and not all of them are sent.
     sending: AtomicBool,
     pub(super) refused: AtomicBool,
     leaving: AtomicBool,
@@ -61,8 +60,7 @@ impl Input {
             let waiting = self.waiting(sent);
             return (waiting > 0).then(|| keyboard::typed() - waiting + 1);
         }
-        let all = self.all_read.load(Ordering::SeqCst);
-        if all { None } else { Some(self.taken.load(Ordering::SeqCst) + 1) }
+        (!self.is_all_read()).then(|| self.done(sent) + 1)
     }
 
     /// The same if the other side has ended by itself: then a pipe may have had
@@ -77,8 +75,12 @@ impl Input {
         if self.is_all_read() {
             return 0;
         }
-        let done = sent + self.refusals.load(Ordering::SeqCst);
-        keyboard::typed().saturating_sub(done)
+        keyboard::typed().saturating_sub(self.done(sent))
+    }
+
+    /// How many lines were sent or refused, if the connection has sent so many.
+    fn done(&self, sent: u64) -> u64 {
+        sent + self.refusals.load(Ordering::SeqCst)
     }
 
     /// Starts the thread. It is never joined: it may be waiting for a person.
@@ -108,6 +110,7 @@ impl Input {
             self.feed_ready(connection, &mut lines, exit_ends);
             // What was fed is written when the input makes us wait.
             let read = lines.next(connection.max_message(), || {
+                self.sending.store(false, Ordering::SeqCst);
                 let _ = connection.flush();
             });
             let refusal = match read {
@@ -135,8 +138,6 @@ impl Input {
                 Some(error) if is_over(&error) => return,
                 Some(error) => self.refuse(lines.number(), &error),
             }
-            self.sending.store(false, Ordering::SeqCst);
-            self.taken.store(lines.number(), Ordering::SeqCst);
         }
         self.end(connection);
     }
@@ -178,10 +179,8 @@ impl Input {
             }
             self.sending.store(true, Ordering::SeqCst);
             let Ok(Taken(fed)) = connection.feed_some(ready) else { return };
-            self.sending.store(false, Ordering::SeqCst);
             let bytes = ready[..fed].iter().map(|line| line.len()).sum();
             lines.take(fed, bytes);
-            self.taken.store(lines.number(), Ordering::SeqCst);
         }
     }
 

@@ -110,7 +110,10 @@ pub const SERVER: [Chapter; 6] = [
         title: EXIT_CODES,
         rows: &[
             ("0", "Ctrl-C or SIGTERM; end of input with `--chat`, and the clients took everything"),
-            ("1", "cannot listen; with `--chat`, a client did not take all, or a line was not sent"),
+            (
+                "1",
+                "cannot listen; with `--chat`, a client did not take all, or a line was not sent",
+            ),
             ("2", "wrong arguments"),
             ("130, 143", "Ctrl-C, SIGTERM a second time"),
         ],
