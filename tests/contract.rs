@@ -93,7 +93,7 @@ fn what_had_arrived_is_handed_out_after_the_peer_has_aborted() {
 
 #[test]
 fn a_client_learns_the_end_after_the_server_took_back_what_was_unacknowledged() {
-    let listener = Connection::builder().close_timeout(Duration::ZERO).bind("127.0.0.1:0").unwrap();
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
     let relay = Relay::to(listener.local_addr());
     let (lost, loss) = mpsc::channel();
     let retry = RetryPolicy::fixed(Duration::from_millis(500), 5);
@@ -110,7 +110,8 @@ fn a_client_learns_the_end_after_the_server_took_back_what_was_unacknowledged() 
     relay.cut();
     loss.recv_timeout(LONG).unwrap();
     server.send(b"reply").unwrap();
-    assert_eq!(server.close().unwrap_err().unacknowledged(), Some(1));
+    let closed = server.close_within(Duration::ZERO);
+    assert_eq!(closed.unwrap_err().unacknowledged(), Some(1));
     assert_eq!(server.take_unacknowledged(), [&b"reply"[..]]);
     let error = within(LONG, move || client.recv().unwrap_err());
     assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
