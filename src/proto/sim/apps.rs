@@ -97,7 +97,6 @@ impl World {
         }
         if self.chance(self.plan.server_leaves) && !mute && !self.calm {
             self.note("server leaves", host as u64, 0);
-            self.deserted = true;
             let done = self.rng.bool();
             if done {
                 self.model.server_consumes(server.life);

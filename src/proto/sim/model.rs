@@ -433,6 +433,13 @@ impl Model {
         (life.left, life.said.finished) = (true, true);
     }
 
+    /// The client closed in order, and no server left it or gave it up.
+    pub(super) fn check_close(&self) {
+        if !self.impatient && !self.lives.iter().any(|life| life.left) {
+            assert_eq!(self.acked, self.said.len(), "a close in order left something behind");
+        }
+    }
+
     /// The client is told by that life that the session has ended.
     pub(super) fn client_dismissed(&mut self, life: usize, code: CloseCode) {
         let left = self.lives[life].left;
