@@ -268,6 +268,14 @@ mod tests {
         let budget = Budget::new(RetryPolicy::fixed(SECOND * 10, 5), Instant::now());
         assert_eq!(budget.delay(2, 0), SECOND * 8);
         assert_eq!(budget.delay(2, u32::MAX), SECOND * 12);
+        for (fraction, least, most) in
+            [(0.5, 5, 15), (7.0, 0, 20), (-1.0, 10, 10), (f64::NAN, 10, 10)]
+        {
+            let policy = RetryPolicy::fixed(SECOND * 10, 5).jitter(fraction);
+            let budget = Budget::new(policy, Instant::now());
+            let both = (budget.delay(2, 0), budget.delay(2, u32::MAX));
+            assert_eq!(both, (SECOND * least, SECOND * most), "{fraction}");
+        }
     }
 
     #[test]

@@ -631,6 +631,12 @@ mod tests {
     }
 
     #[test]
+    fn a_control_frame_may_be_as_long_as_is_said() {
+        let frame = Frame::Reject { code: 1, text: "x".repeat(MAX_CONTROL - 1) };
+        assert_eq!(decode(&mut decoder(), &frame.to_bytes(), || usize::MAX).unwrap(), [frame]);
+    }
+
+    #[test]
     fn a_wrong_length_is_refused() {
         for frame in every_frame() {
             let bytes = frame.to_bytes();
@@ -670,6 +676,14 @@ mod tests {
         assert_eq!(decoder.buffer.len(), SMALL_BUFFER);
         assert_eq!(decode(&mut decoder, &hello[7..], || 1).unwrap().len(), 1);
         assert_eq!(decoder.first_byte(), None);
+    }
+
+    #[test]
+    fn reads_that_fill_the_buffer_make_it_larger() {
+        let mut decoder = decoder();
+        let frames = Frame::Data(vec![0; 10].into()).to_bytes().repeat(LARGE_BUFFER / 5);
+        decode(&mut decoder, &frames, || usize::MAX).unwrap();
+        assert_eq!(decoder.buffer.len(), LARGE_BUFFER);
     }
 
     #[test]

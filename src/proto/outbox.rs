@@ -481,7 +481,7 @@ impl Outbox {
 
     #[cfg(test)]
     pub(crate) fn is_slim(&self) -> bool {
-        self.segments.capacity() + self.tail.capacity() == 0
+        self.segments.capacity() + self.tail.capacity() + self.spare.capacity() == 0
     }
 
     /// The length of the largest message that is kept.

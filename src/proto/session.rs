@@ -355,7 +355,6 @@ impl Session {
 
     pub(crate) fn finish(&mut self) {
         self.outbox.finish();
-        self.complete();
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -559,7 +558,6 @@ impl Session {
         self.epoch = welcome.epoch;
         (self.peer, self.peer_window) = (welcome.limits, welcome.limits.window);
         self.peer_has = 0;
-        self.ever_heard_frame = false;
         let complete = self.is_complete();
         self.outbox.restart();
         if !complete {
@@ -636,11 +634,9 @@ impl Session {
         self.state != State::Down
     }
 
-    /// The link is gone, and all that was due on it.
+    /// The link is gone.
     pub(crate) fn link_lost(&mut self) {
         self.state = State::Down;
-        self.welcome_due = false;
-        (self.ping_due, self.pong_due) = (None, None);
     }
 
     /// Whether the present link moved the session forward, and whether a frame came.
@@ -769,18 +765,13 @@ impl Session {
         let before = batch.len();
         let (send_window, window) = (self.send_window(), self.inbox.room(self.own.window));
         let (end, acks) = (self.outbox.end(), &mut self.acks);
-        let mut told = false;
-        self.outbox.fill(batch, send_window, || {
-            told = true;
-            acks.take(end, false, window)
-        });
+        self.outbox.fill(batch, send_window, || acks.take(end, false, window));
         let carried = batch.len() > before;
         if carried {
             batch.ends_message();
         }
         let (cursor, stuck) = (self.outbox.cursor(), self.is_stuck());
-        if !told
-            && (carried || self.acks.is_due(cursor, stuck, self.receive_window()))
+        if (carried || self.acks.is_due(cursor, stuck, self.receive_window()))
             && let Some(ack) = self.acks.take(cursor, stuck, window)
         {
             batch.push_frame(&Frame::Ack(ack));

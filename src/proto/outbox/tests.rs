@@ -199,11 +199,14 @@ fn one_message_overshoots_the_window() {
 }
 
 #[test]
-fn a_large_owned_message_is_not_copied() {
-    let message = Bytes::from(vec![9; KEEP]);
-    let mut outbox = Outbox::new();
-    outbox.feed_bytes(message.clone());
-    assert_eq!(outbox.kept()[0].as_ptr(), message.as_ptr());
+fn a_large_owned_message_is_not_copied_and_a_small_one_pins_nothing() {
+    for len in [KEEP - 1, KEEP, 2 * KEEP] {
+        let message = Bytes::from(vec![9; len]);
+        let mut outbox = Outbox::new();
+        outbox.feed_bytes(message.clone());
+        let is_same = outbox.kept()[0].as_ptr() == message.as_ptr();
+        assert_eq!(is_same, len >= KEEP, "{len} bytes");
+    }
 }
 
 #[test]
@@ -232,6 +235,29 @@ fn what_fits_into_the_window_is_moved_in_few_pieces() {
         assert_eq!(fill(&mut outbox, window, 2).len(), count / 10);
         assert!(!outbox.has_output(window));
     }
+}
+
+#[test]
+fn few_messages_take_a_small_buffer_and_more_a_large_one() {
+    let mut outbox = Outbox::new();
+    outbox.feed(&[0; 100]);
+    assert_eq!(outbox.tail.capacity(), SMALL_TAIL);
+    while outbox.segments.is_empty() {
+        outbox.feed(&[0; 100]);
+    }
+    assert_eq!(outbox.tail.capacity(), TAIL);
+}
+
+#[test]
+fn a_large_part_that_is_acknowledged_leaves_few_spare_buffers() {
+    let mut outbox = Outbox::new();
+    while outbox.cost() < 4 * SPARE {
+        outbox.feed(&[0; 1000]);
+    }
+    fill(&mut outbox, usize::MAX, 1000);
+    outbox.acknowledge(outbox.end()).unwrap();
+    let kept: usize = outbox.spare.iter().map(BytesMut::capacity).sum();
+    assert!((1..=SPARE).contains(&kept), "{kept} bytes");
 }
 
 /// However large the buffer was of which it is the last piece.

@@ -132,14 +132,87 @@ fn a_closed_connection_acknowledges_what_it_was_handed_and_the_end_behind_it() {
 #[test]
 fn an_acknowledgement_rides_behind_the_reply() {
     let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    // The second reply is kept in memory of its own.
+    for (consumed, answer) in [(1, &b"answer"[..]), (2, &[0; 1000])] {
+        client.feed(b"question");
+        read(&mut server, written(&mut client), now);
+        take(&mut server, now).unwrap();
+        assert!(!server.has_output(), "in the hands of the handler");
+        server.feed_bytes(Bytes::copy_from_slice(answer));
+        take(&mut server, now);
+        let [Frame::Data(_), Frame::Ack(ack)] = written(&mut server)[..] else { panic!() };
+        assert_eq!(ack, Ack { consumed, window: WINDOW });
+    }
+}
+
+#[test]
+fn an_acknowledgement_that_is_not_due_waits_while_a_ping_is_answered() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
     client.feed(b"question");
     read(&mut server, written(&mut client), now);
+    while take(&mut server, now).is_some() {}
+    read(&mut server, vec![Frame::Ping(1)], now);
+    assert_eq!(written(&mut server), [Frame::Pong(1)]);
+    assert_eq!(written_late(&mut server, now), [Frame::Ack(Ack { consumed: 1, window: WINDOW })]);
+}
+
+#[test]
+fn an_end_is_acknowledged_at_once_and_so_is_all_that_comes_after_it() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    server.finish();
+    read(&mut client, written(&mut server), now);
+    assert_eq!(take(&mut client, now), Some(Item::End));
+    let ack = |consumed| [Frame::Ack(Ack { consumed, window: WINDOW })];
+    assert_eq!(written(&mut client), ack(1));
+    // A session that takes the place of this one has nothing to add.
+    client.link_lost();
+    let mut server = found(&client.hello(), 2, WINDOW, now);
+    let (welcome, _) = welcome(&mut server);
+    client.welcomed(&welcome, now).unwrap();
+    server.feed(b"nobody asks for it");
+    read(&mut client, written(&mut server), now);
+    assert_eq!(written(&mut client), ack(1));
+}
+
+#[test]
+fn however_they_are_sent_and_taken_all_messages_are_counted() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    client.feed(&[0; 10]);
+    client.feed_bytes(vec![0; 20].into());
+    client.feed_bytes(vec![0; 30].into());
+    read(&mut server, written(&mut client), now);
     take(&mut server, now).unwrap();
-    assert!(!server.has_output(), "in the hands of the handler");
-    server.feed(b"answer");
-    take(&mut server, now);
-    let [Frame::Data(_), Frame::Ack(ack)] = written(&mut server)[..] else { panic!() };
-    assert_eq!(ack, Ack { consumed: 1, window: WINDOW });
+    let mut taken = vec![Bytes::new()];
+    server.take_many(9, &mut taken);
+    assert_eq!(taken.len(), 3);
+    let (sent, received) = (client.totals(), server.totals());
+    assert_eq!((sent.messages_sent, sent.bytes_sent), (3, 60));
+    assert_eq!((received.messages_received, received.bytes_received), (3, 60));
+    assert_eq!(sent.replayed, 0);
+    // The server has acknowledged nothing and is lost.
+    client.link_lost();
+    let (welcome, _) = welcome(&mut found(&client.hello(), 2, WINDOW, now));
+    assert_eq!(client.welcomed(&welcome, now), Ok(Welcomed::Restarted { unacknowledged: 3 }));
+    assert_eq!(client.totals().replayed, 3);
+}
+
+#[test]
+fn a_batch_is_full_of_bytes_or_of_pieces_and_lets_go_of_what_is_written() {
+    let mut batch = Batch::default();
+    batch.push(vec![0; BATCH_BYTES - 1].into());
+    assert!(!batch.is_full());
+    batch.push(vec![0; 1].into());
+    assert!(batch.is_full(), "of bytes");
+    batch.advance(BATCH_BYTES - 1);
+    assert_eq!((batch.len(), batch.slices().len()), (1, 1));
+    for pieces in 1..BATCH_SLICES {
+        assert_eq!(batch.slices().len(), pieces);
+        assert!(!batch.is_full());
+        batch.push(vec![0; 1].into());
+    }
+    assert!(batch.is_full(), "of pieces");
+    batch.advance(BATCH_SLICES);
+    assert!(batch.is_empty() && batch.slices().len() == 0);
 }
 
 #[test]
@@ -173,6 +246,21 @@ fn the_peer_has_work_before_the_window_is_full() {
             }
         }
     }
+    let cost = 100 + outbox::OVERHEAD;
+    let Pair { mut client, .. } = Pair::new(WINDOW, 4 * cost as u32);
+    client.feed(&[0; 100]);
+    assert!(client.fills_batch(), "a quarter of the window is enough");
+}
+
+#[test]
+fn what_was_written_fills_no_batch() {
+    let Pair { mut client, .. } = Pair::new(WINDOW, WINDOW);
+    while !client.fills_batch() {
+        client.feed(&[0; 100]);
+    }
+    assert!(!written(&mut client).is_empty());
+    client.feed(b"alone");
+    assert!(!client.fills_batch());
 }
 
 // Where a small window meets a large one, a quarter of the large one is never owed.
@@ -221,6 +309,30 @@ fn an_idle_link_gives_back_what_a_busy_one_has_reserved() {
     ping(&mut pair);
     assert!(is_slim(&pair.client), "{:?}", pair.client);
     assert!(is_slim(&pair.server), "{:?}", pair.server);
+    // So does a batch, whichever of the two is written.
+    for heartbeat in [Frame::Ping(1), Frame::Pong(1)] {
+        let mut batch = Batch::default();
+        (0..100).for_each(|_| batch.push(Bytes::from_static(b"x")));
+        batch.advance(100);
+        match heartbeat {
+            Frame::Ping(id) => pair.client.ping_due = Some(id),
+            _ => read(&mut pair.client, vec![Frame::Ping(1)], pair.now),
+        }
+        pair.client.fill(&mut batch);
+        assert!(batch.single().is_some() && batch.slices.capacity() < 100, "{heartbeat:?}");
+    }
+}
+
+#[test]
+fn an_ended_session_keeps_no_message() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    client.feed(b"nobody asks for it");
+    read(&mut server, written(&mut client), now);
+    server.feed(b"nobody acknowledges it");
+    server.close(CloseCode::Closed);
+    server.discard();
+    assert!(server.outbox.is_slim() && server.inbox.is_slim(), "{server:?}");
+    assert!(!server.has_item());
 }
 
 #[test]
@@ -300,9 +412,21 @@ fn a_takeover_that_cannot_be_changes_nothing() {
     let ping = |id| Frame::Ping(id);
     server.on_frame(generation, ping(1), now).unwrap();
     assert_eq!(written(&mut server), [Frame::Pong(1)], "the live link keeps echoing");
+    server.on_frame(generation, ping(1), now).unwrap();
     server.resume(&hello, now).unwrap();
     server.on_frame(generation, ping(2), now).unwrap();
     assert!(matches!(written(&mut server)[..], [Frame::Welcome(_)]), "a stale ping is heard");
+}
+
+#[test]
+fn a_close_that_acknowledges_moves_the_session() {
+    for consumed in [0, 1] {
+        let Pair { mut client, now, .. } = Pair::new(WINDOW, WINDOW);
+        client.feed(b"question");
+        drop(written(&mut client));
+        read(&mut client, vec![Frame::Close(Close { code: CloseCode::Closed, consumed })], now);
+        assert_eq!(client.proof().0, consumed > 0);
+    }
 }
 
 #[test]
