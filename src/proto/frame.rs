@@ -394,6 +394,14 @@ impl Decoder {
         &self.buffer[start..self.end]
     }
 
+    /// Throws away all that has arrived: nothing behind it is a frame any more.
+    pub(crate) fn discard(&mut self) {
+        self.body = None;
+        self.large = false;
+        (self.start, self.end) = (0, 0);
+        self.wanted = SMALL_BUFFER;
+    }
+
     /// The next whole frame, or run of them, if there is one.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Violation> {
         if let Some(body) = &mut self.body {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use longlink::{Builder, Error, Heartbeat, RetryPolicy};
 
 use crate::proxy::{Direction, How};
-use crate::rig::{Rig, SLACK, SOON, calm, join, ms, timed, until};
+use crate::rig::{Log, Rig, SLACK, SOON, Side, calm, connect, join, ms, timed, until};
+use crate::wire::{CLOSE, DATA, Hello, Raw, RawServer, Welcome, frame, header};
 
 const BRIEF: Duration = ms(300);
 
@@ -428,5 +429,75 @@ fn an_end_is_gone_from_the_server_soon() {
         server.takes_end();
         server.close().unwrap();
         join(closing).unwrap();
+    }
+}
+
+/// A CLOSE, and what cannot be decoded, or would break the rules anywhere else.
+fn closes_and_more() -> Vec<Vec<u8>> {
+    let close = frame(CLOSE, [1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let behind = [
+        vec![0xFF; 100],
+        header(DATA, u32::MAX),
+        header(DATA, 200_000),
+        frame(DATA, b"too late"),
+        frame(CLOSE, b""),
+        frame(CLOSE, [9; 9]),
+        Hello::new(1).bytes(),
+        vec![0; 100_000],
+    ];
+    behind.map(|behind| [&close[..], &behind].concat()).into()
+}
+
+#[test]
+fn a_server_honours_a_close_whatever_follows_it() {
+    let listener = calm().bind("127.0.0.1:0").unwrap();
+    for (token, bytes) in (0..).zip(closes_and_more()) {
+        let (mut raw, _) = Raw::join(listener.local_addr(), &Hello::new(token));
+        let side = Side::new(listener.accept().unwrap(), Log::new("server"));
+        raw.send(&bytes);
+        assert_eq!(raw.read_end(), [CLOSE], "case {token}");
+        let ended = side.recv_timeout(SOON);
+        assert!(matches!(ended, Err(Error::PeerClosed { .. })), "case {token}: {ended:?}");
+        assert_eq!(side.log.count("protocol"), 0, "case {token}");
+    }
+}
+
+#[test]
+fn a_client_honours_a_close_whatever_follows_it() {
+    let server = RawServer::new();
+    for (case, bytes) in closes_and_more().into_iter().enumerate() {
+        let addr = server.addr();
+        let connecting = thread::spawn(move || connect(calm(), addr));
+        // Together with the welcome, or by itself.
+        let (mut raw, _) = server.accept();
+        match case % 2 {
+            0 => raw.send([&Welcome::new(1).bytes()[..], &bytes].concat()),
+            _ => {
+                raw.send(Welcome::new(1).bytes());
+                raw.send(&bytes);
+            }
+        }
+        assert_eq!(raw.read_end(), [CLOSE], "case {case}");
+        let client = join(connecting);
+        let ended = client.recv_timeout(SOON);
+        assert!(matches!(ended, Err(Error::PeerClosed { .. })), "case {case}: {ended:?}");
+        assert_eq!(client.log.count("protocol"), 0, "case {case}");
+    }
+}
+
+/// To a client that comes back.
+#[test]
+fn an_end_that_answers_a_hello_is_honoured_whatever_follows_it() {
+    let server = RawServer::new();
+    for (case, bytes) in closes_and_more().into_iter().enumerate() {
+        let addr = server.addr();
+        let connecting = thread::spawn(move || connect(calm(), addr));
+        drop(server.welcome(&Welcome::new(1)));
+        let client = join(connecting);
+        let (mut raw, hello) = server.accept();
+        assert_eq!(hello.epoch, 1);
+        raw.send(&bytes);
+        let ended = client.recv_timeout(SOON);
+        assert!(matches!(ended, Err(Error::PeerClosed { .. })), "case {case}: {ended:?}");
     }
 }
