@@ -319,7 +319,8 @@ impl Builder {
         self
     }
 
-    /// How long a listener keeps a session whose link is lost (default 60 s).
+    /// How long a listener keeps a session whose link is lost (default 60 s),
+    /// whether anything was said in it or not.
     ///
     /// # Examples
     ///
@@ -337,7 +338,9 @@ impl Builder {
 
     /// How many sessions a listener keeps at once, live and lost ones
     /// together (default 1024). When there are as many, a newcomer takes the
-    /// place of the one that has been lost for longest, or is rejected.
+    /// place of a lost one: of those from which nothing ever came, if there are
+    /// any, and among them of the one that was lost first. Without a lost one it
+    /// is rejected, and tries again.
     ///
     /// This bounds what peers can make a listener use. In memory it is
     /// `max_clients` × (4 × (window + `max_message`) + 256 KiB), and a few

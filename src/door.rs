@@ -4,7 +4,8 @@
 //! *guests*: they wait in the keeper's poll set, under a cap of their own, and
 //! cost no thread. A hello that names a session which is still there resumes
 //! it behind the application's back; any other makes a new session for
-//! [`Listener::accept`](crate::Listener::accept).
+//! [`Listener::accept`](crate::Listener::accept). A hello that is rejected has
+//! no other effect, so all that can fail comes before anything that changes.
 //!
 //! When the process runs out of descriptors, guests make room for newcomers,
 //! the oldest first. When there are no guests, newcomers are heard on a
@@ -14,7 +15,11 @@
 //! listener's queue, which is looked at every [`PAUSE`]. Clients that are here
 //! notice nothing of all that, and the log says it once a second.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod lost;
+#[cfg(all(test, not(shuttle)))]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
@@ -24,7 +29,7 @@ use rustix::io::Errno;
 use crate::config::Builder;
 use crate::error::{Cause, Error, Rejection, Result};
 use crate::foreign;
-use crate::link::{Shared, Summons};
+use crate::link::{Lost, Shared, Summons};
 use crate::net::{Socket, USER_TIMEOUT};
 use crate::proto::frame::{Decoder, Frame, kind};
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
@@ -32,6 +37,8 @@ use crate::proto::plain::{self, Exchange};
 use crate::proto::session::{Admission, Session, Welcomed};
 use crate::proto::talk::Talk;
 use crate::sync::{self, Arc, Condvar, Mutex};
+
+use lost::LostSessions;
 
 /// Peers that may be silent at once; the oldest makes room.
 pub(crate) const GUESTS: usize = 256;
@@ -45,6 +52,8 @@ const ACCEPTS: usize = 64;
 /// After a failure that nothing can be done about, accepting goes on after this.
 const PAUSE: Duration = Duration::from_millis(100);
 
+const UNEQUIPPED: &str = "cannot take a client in, it is told to try again";
+
 /// New sessions on their way to [`Listener::accept`](crate::Listener::accept).
 pub(crate) struct Lobby {
     queue: Mutex<Queue>,
@@ -54,7 +63,10 @@ pub(crate) struct Lobby {
 
 #[derive(Default)]
 struct Queue {
-    sessions: VecDeque<Arc<Shared>>,
+    /// By age.
+    sessions: BTreeMap<u64, Arc<Shared>>,
+    /// See [`Listener::set_full`](crate::Listener::set_full).
+    full: bool,
     closed: bool,
     /// Every session has ended, and the port is free.
     drained: bool,
@@ -82,7 +94,7 @@ impl Lobby {
             if queue.closed {
                 return Err(Error::Closed { unacknowledged: 0 });
             }
-            if let Some(shared) = queue.sessions.pop_front() {
+            if let Some((_, shared)) = queue.sessions.pop_first() {
                 return Ok(shared);
             }
             if foreign::is_running() {
@@ -99,7 +111,15 @@ impl Lobby {
         let sessions = std::mem::take(&mut queue.sessions);
         drop(queue);
         self.arrived.notify_all();
-        sessions.iter().for_each(turn_away);
+        sessions.values().for_each(turn_away);
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.queue.lock().full = full;
+    }
+
+    fn is_full(&self) -> bool {
+        self.queue.lock().full
     }
 
     fn is_closed(&self) -> bool {
@@ -127,17 +147,14 @@ impl Lobby {
             drop(queue);
             return turn_away(&shared);
         }
-        queue.sessions.push_back(shared);
+        queue.sessions.insert(shared.id(), shared);
         drop(queue);
         self.arrived.notify_one();
     }
 
     /// Takes a session back. Returns whether it was still there.
     fn forget(&self, shared: &Arc<Shared>) -> bool {
-        let sessions = &mut self.queue.lock().sessions;
-        let before = sessions.len();
-        sessions.retain(|waiting| !Arc::ptr_eq(waiting, shared));
-        sessions.len() < before
+        self.queue.lock().sessions.remove(&shared.id()).is_some()
     }
 }
 
@@ -160,6 +177,13 @@ struct Guest {
     due: Option<Instant>,
 }
 
+impl Guest {
+    /// Whether it has said more than was decoded.
+    fn has_more(&self) -> bool {
+        self.decoder.first_byte().is_some() || self.socket.has_bytes()
+    }
+}
+
 pub(crate) struct Door {
     builder: Builder,
     socket: Socket,
@@ -170,11 +194,15 @@ pub(crate) struct Door {
     /// Sessions, and for a while the memory of those that were ended.
     registry: HashMap<Token, Arc<Shared>>,
     tombstones: VecDeque<(Instant, Token, u64)>,
-    /// Sessions that have not ended.
-    living: usize,
-    /// Those of them without a link, and since when.
-    lost: HashMap<u64, (Instant, Arc<Shared>)>,
+    /// Sessions that take up room: all that are not over, but for those that
+    /// have made room.
+    living: HashSet<u64>,
+    /// Those of them without a link.
+    lost: LostSessions<Arc<Shared>>,
     next_id: u64,
+    /// What a new session takes of the system. Tests make it fail.
+    random: fn() -> io::Result<[u8; 8]>,
+    prepare: fn(&mut Socket, Option<Duration>) -> io::Result<()>,
     /// Held back for newcomers, when no other descriptor is left.
     spare: Option<Socket>,
     /// Accepting goes on then.
@@ -193,9 +221,11 @@ impl Door {
             next_guest: 1,
             registry: HashMap::new(),
             tombstones: VecDeque::new(),
-            living: 0,
-            lost: HashMap::new(),
+            living: HashSet::new(),
+            lost: LostSessions::new(),
             next_id: 0,
+            random: sync::random,
+            prepare: Socket::prepare,
             spare: Socket::spare(),
             paused: None,
             complained: None,
@@ -349,6 +379,14 @@ impl Door {
             }
         }
         match guest.decoder.next() {
+            Ok(Some(Frame::Hello(_))) if guest.has_more() => {
+                foreign::log!(
+                    info,
+                    "{}: dropped, it wrote more before the answer to its hello",
+                    guest.addr
+                );
+                None
+            }
             Ok(Some(Frame::Hello(hello))) => self.admit(guest, &hello, now, summons),
             Ok(Some(_)) => None,
             Ok(None) => {
@@ -379,39 +417,46 @@ impl Door {
             return None;
         }
         let heartbeat = self.builder.heartbeat.interval.is_some();
-        if let Err(e) = guest.socket.prepare((!heartbeat).then_some(USER_TIMEOUT)) {
-            foreign::log!(info, "{}: dropped: {e}", guest.addr);
+        if let Err(e) = (self.prepare)(&mut guest.socket, (!heartbeat).then_some(USER_TIMEOUT)) {
+            self.complain(now, UNEQUIPPED, &e);
+            reject(&mut guest, Rejection::Full);
             return None;
         }
-        let guest = match self.registry.get(&hello.token).cloned() {
-            Some(shared) => readmit(&shared, guest, hello, now)?,
-            None => guest,
-        };
-        self.create(guest, hello, now, summons)
+        match self.registry.get(&hello.token).cloned() {
+            Some(shared) => {
+                let guest = readmit(&shared, guest, hello, now)?;
+                self.create(guest, hello, Some(&shared), now, summons)
+            }
+            None => self.create(guest, hello, None, now, summons),
+        }
     }
 
-    /// Makes a new session, if there is room for one.
+    /// Makes a new session, if there is room for one, in the place of an old one
+    /// if the client had one.
     fn create(
         &mut self,
         mut guest: Guest,
         hello: &Hello,
+        replaced: Option<&Arc<Shared>>,
         now: Instant,
         summons: &Arc<Summons>,
     ) -> Option<Arc<Shared>> {
-        let refusal = if hello.resume_only { Some(Rejection::Ended) } else { self.refusal() };
-        if let Some(refusal) = refusal {
-            foreign::log!(info, "{}: rejected: {refusal}", guest.addr);
-            reject(&mut guest, refusal);
-            return None;
-        }
-        let epoch = match sync::random() {
-            // 0 means that there is none.
-            Ok(bytes) => u64::from_ne_bytes(bytes).max(1),
-            Err(e) => {
-                foreign::log!(error, "no randomness for a session: {e}");
+        let admitted = match hello.resume_only {
+            true => Err(Rejection::Ended),
+            false => self.admits(replaced).and_then(|()| self.draw_epoch(now)),
+        };
+        let admitted = admitted.and_then(|epoch| self.make_place(replaced).map(|()| epoch));
+        let epoch = match admitted {
+            Ok(epoch) => epoch,
+            Err(rejection) => {
+                foreign::log!(info, "{}: rejected: {rejection}", guest.addr);
+                reject(&mut guest, rejection);
                 return None;
             }
         };
+        if let Some(replaced) = replaced {
+            self.end(replaced, Cause::Replaced);
+        }
         let builder = &self.builder;
         let limits = Limits { window: builder.window, max_message: builder.largest_message() };
         let heartbeat = builder.heartbeat;
@@ -430,13 +475,15 @@ impl Door {
         now: Instant,
         summons: &Arc<Summons>,
     ) -> Option<Arc<Shared>> {
-        if let Some(refusal) = self.refusal() {
+        let prepared = self.admits(None).and_then(|()| {
+            (self.prepare)(&mut guest.socket, None).map_err(|e| {
+                self.complain(now, UNEQUIPPED, &e);
+                Rejection::Full
+            })
+        });
+        if let Err(rejection) = prepared.and_then(|()| self.make_place(None)) {
             // Whatever it were told, it would take for a reply.
-            foreign::log!(info, "{}: turned away: {refusal}", guest.addr);
-            return None;
-        }
-        if let Err(e) = guest.socket.prepare(None) {
-            foreign::log!(info, "{}: dropped: {e}", guest.addr);
+            foreign::log!(info, "{}: turned away: {rejection}", guest.addr);
             return None;
         }
         let builder = &self.builder;
@@ -444,14 +491,27 @@ impl Door {
         Some(self.enter(guest, Exchange::server(limits, now), summons))
     }
 
-    /// Why there can be no new session now.
-    fn refusal(&mut self) -> Option<Rejection> {
+    /// Whether there can be a new session now, if there is room for it.
+    fn admits(&mut self, replaced: Option<&Arc<Shared>>) -> Result<(), Rejection> {
+        // The link of a session that makes room has a descriptor to give.
+        let brings_one = replaced.is_some_and(|shared| shared.lock().has_link());
         if self.lobby.is_closed() {
-            Some(Rejection::ShuttingDown)
-        } else if !self.has_spare() || (self.living >= self.builder.max_clients && !self.evict()) {
-            Some(Rejection::Full)
+            Err(Rejection::ShuttingDown)
+        } else if self.lobby.is_full() || !(brings_one || self.has_spare()) {
+            Err(Rejection::Full)
         } else {
-            None
+            Ok(())
+        }
+    }
+
+    fn draw_epoch(&mut self, now: Instant) -> Result<u64, Rejection> {
+        match (self.random)() {
+            // 0 means that there is none.
+            Ok(bytes) => Ok(u64::from_ne_bytes(bytes).max(1)),
+            Err(e) => {
+                self.complain(now, UNEQUIPPED, &e);
+                Err(Rejection::Full)
+            }
         }
     }
 
@@ -472,44 +532,64 @@ impl Door {
             Some(self.builder.resume_within),
         ));
         shared.install(shared.lock(), guest.socket, guest.decoder, guest.addr, Welcomed::Created);
-        self.living += 1;
+        self.living.insert(self.next_id);
         self.lobby.push(shared.clone());
         shared
     }
 
     /// The keeper has looked after a session that is not over.
-    pub(crate) fn note(&mut self, shared: &Arc<Shared>, lost: Option<Instant>) {
+    pub(crate) fn note(&mut self, shared: &Arc<Shared>, lost: Option<&Lost>) {
         match lost {
-            Some(since) => drop(self.lost.insert(shared.id(), (since, shared.clone()))),
-            None => drop(self.lost.remove(&shared.id())),
+            Some(lost) => {
+                self.lost.insert(shared.id(), lost.at, lost.has_received, shared.clone());
+            }
+            None => self.lost.remove(shared.id()),
         }
     }
 
-    /// Gives up the session that has been without a link for longest. Costs
-    /// nothing when all have one: those who are turned away are many.
+    /// Sees to it that there is room for one more session, in addition to that of
+    /// the one that it replaces.
+    fn make_place(&mut self, replaced: Option<&Arc<Shared>>) -> Result<(), Rejection> {
+        let freed = replaced.is_some_and(|shared| self.living.contains(&shared.id()));
+        let taken = self.living.len() - usize::from(freed);
+        match taken < self.builder.max_clients || self.evict() {
+            true => Ok(()),
+            false => Err(Rejection::Full),
+        }
+    }
+
+    /// Gives up the lost session that is missed least. Costs nothing when all
+    /// have a link: those that are turned away are many.
     fn evict(&mut self) -> bool {
-        while let Some((&id, _)) = self.lost.iter().min_by_key(|(_, (since, _))| *since)
-            && let Some((_, shared)) = self.lost.remove(&id)
-        {
-            let mut state = shared.lock();
-            if state.has_ended() || state.is_up() {
+        while let Some(shared) = self.lost.pop() {
+            let state = shared.lock();
+            if state.has_ended() || state.has_link() {
                 // The keeper has not seen it yet.
                 continue;
             }
             let peer = state.peer();
-            state.give_up(0, Cause::Rejected(Rejection::Full));
-            shared.settle(state);
+            drop(state);
+            self.end(&shared, Cause::Rejected(Rejection::Full));
             foreign::log!(info, "{peer}: its lost session makes room for a new client");
-            // It is counted out when the keeper finds that it is over.
             return true;
         }
         false
     }
 
+    /// Ends a session without a word to its client, and frees its room.
+    fn end(&mut self, shared: &Arc<Shared>, cause: Cause) {
+        self.living.remove(&shared.id());
+        self.lost.remove(shared.id());
+        let mut state = shared.lock();
+        state.lose(cause.clone());
+        state.give_up(0, cause);
+        shared.settle(state);
+    }
+
     /// The keeper lets go of a session that is over.
     pub(crate) fn bury(&mut self, shared: &Arc<Shared>) {
-        self.living -= 1;
-        self.lost.remove(&shared.id());
+        self.living.remove(&shared.id());
+        self.lost.remove(shared.id());
         let never_accepted = self.lobby.forget(shared);
         let mut state = shared.lock();
         if never_accepted && shared.remove_handle() {
@@ -528,8 +608,8 @@ impl Door {
     }
 }
 
-/// A hello for a session that is still known. Gives the guest back if it needs
-/// a new one.
+/// A hello for a session that is still known. Gives the guest back if it asks
+/// for a new one, which may replace this one.
 fn readmit(shared: &Arc<Shared>, mut guest: Guest, hello: &Hello, now: Instant) -> Option<Guest> {
     let mut state = shared.lock();
     if state.has_ended() && !state.was_closed() {
@@ -540,12 +620,7 @@ fn readmit(shared: &Arc<Shared>, mut guest: Guest, hello: &Hello, now: Instant) 
     let refusal = match session.judge(hello) {
         Admission::Stale => Rejection::Stale,
         Admission::Impossible => Rejection::Protocol,
-        Admission::Other => {
-            state.lose(Cause::Replaced);
-            state.give_up(0, Cause::Replaced);
-            shared.settle(state);
-            return Some(guest);
-        }
+        Admission::Other => return Some(guest),
         Admission::Ended => {
             let close = session.epitaph(hello);
             state.lose(Cause::Replaced);

@@ -218,7 +218,7 @@ impl Keeper {
                 None => {}
             },
             Trade::Server(door) if over => door.bury(&shared),
-            Trade::Server(door) => door.note(&shared, lost.map(|lost| lost.at)),
+            Trade::Server(door) => door.note(&shared, lost.as_ref()),
         }
         if over {
             self.wards.remove(&id);

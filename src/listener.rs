@@ -142,6 +142,33 @@ impl Listener {
         self.addr
     }
 
+    /// Whether new clients are told that the server is full, as they are beyond
+    /// [`max_clients`](crate::Builder::max_clients): they try again later, or
+    /// elsewhere. For servers that run out of something of their own which
+    /// serving a client takes, such as threads.
+    ///
+    /// Nothing changes for the connections that there are, those included that
+    /// wait to be [`accept`](Listener::accept)ed, nor for clients that come back
+    /// to them. Plain text clients are disconnected, since they cannot be told.
+    /// Does not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// let connection = listener.accept()?;
+    /// // There is one worker, and it is busy now.
+    /// listener.set_full(true);
+    /// # client.abort();
+    /// connection.incoming().count();
+    /// listener.set_full(false);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn set_full(&self, full: bool) {
+        self.lobby.set_full(full);
+    }
+
     /// Stops accepting: every blocked [`accept`](Listener::accept) returns.
     ///
     /// The connections that were given out live on. So that their clients can

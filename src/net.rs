@@ -184,10 +184,19 @@ impl Socket {
 
     /// Whether there is something to read, be it the end or an error.
     pub(crate) fn has_queued(&self) -> bool {
+        !matches!(self.peek(), Err(Errno::AGAIN | Errno::INTR))
+    }
+
+    /// Whether there are bytes to read.
+    pub(crate) fn has_bytes(&self) -> bool {
+        matches!(self.peek(), Ok(1))
+    }
+
+    fn peek(&self) -> rustix::io::Result<usize> {
         #[cfg(test)]
         tally::count(|tally| tally.other_calls += 1);
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
-        !matches!(rustix::net::recv(self, &mut [0; 1], flags), Err(Errno::AGAIN | Errno::INTR))
+        rustix::net::recv(self, &mut [0; 1], flags).map(|(n, _)| n)
     }
 
     /// How many of the `written` bytes that followed the handshake the peer's

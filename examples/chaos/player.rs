@@ -190,7 +190,7 @@ fn answer(stage: &Arc<Stage>, seed: u64, session: u64, connection: Connection) {
             Ok(Some(message)) => message,
             Ok(None) => break,
             Err(error) => {
-                // A session without a message dies with its link.
+                // Nothing was ever said in it: its client went elsewhere.
                 if let Some(plan) = &plan {
                     wrong(plan.id, format!("recv: {error} ({error:?})"));
                 }

@@ -233,8 +233,9 @@ pub struct ServerArgs {
     resume_within: Duration,
     /// How many clients are served at once
     ///
-    /// When there are as many, a newcomer takes the place of the one that lost
-    /// its link first, if there is one.
+    /// When there are as many, a newcomer takes the place of one that lost its
+    /// link: of those that never sent anything, if there are any, and of these
+    /// the one that was lost first.
     #[arg(long, value_name = "N", default_value = "1024", help_heading = "Limits",
         value_parser = |text: &str| values::count(text, 1_000_000))]
     max_clients: u32,

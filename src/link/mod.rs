@@ -154,6 +154,8 @@ pub(crate) enum Ending {
 pub(crate) struct Lost {
     pub(crate) at: Instant,
     pub(crate) cause: Cause,
+    /// Whether the peer ever said something that counts.
+    pub(crate) has_received: bool,
     pub(crate) proof: Proof,
 }
 
@@ -611,7 +613,8 @@ impl State {
         }
         self.event(Event::Lost { cause: cause.clone() });
         self.announce_unanswered();
-        self.lost = Some(Lost { at: now, cause, proof });
+        let has_received = self.session.has_received();
+        self.lost = Some(Lost { at: now, cause, has_received, proof });
         self.ticking = false;
         self.call = true;
     }
@@ -774,6 +777,10 @@ impl State {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.ending.is_some()
+    }
+
+    pub(crate) fn has_link(&self) -> bool {
+        self.link.is_some()
     }
 
     /// The peer cannot be told any more, or need not be, and the application

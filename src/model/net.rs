@@ -309,6 +309,11 @@ impl Socket {
         })
     }
 
+    pub(crate) fn has_bytes(&self) -> bool {
+        switch();
+        network(|network| !network.end(self.0).inbox.is_empty())
+    }
+
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         network(|network| network.end(self.0).read_timeout = timeout);
         Ok(())

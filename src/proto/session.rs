@@ -491,9 +491,9 @@ impl Session {
         self.pulse.round_trip()
     }
 
-    /// Whether no message ever went over it, nor waits to.
-    pub(crate) fn is_unused(&self) -> bool {
-        self.inbox.received() == 0 && self.outbox.end() == 0
+    /// Whether a sequenced frame of the peer ever came.
+    pub(crate) fn has_received(&self) -> bool {
+        self.inbox.received() > 0
     }
 
     /// Frees the messages: nobody will ask for them any more.
@@ -587,7 +587,7 @@ impl Session {
         let repeated = hello.epoch == self.created_from && !self.ever_heard_frame;
         if hello.epoch != self.epoch && !repeated {
             Admission::Other
-        } else if !repeated && self.outbox.can_resume(hello.received).is_err() {
+        } else if self.outbox.can_resume(self.resume_point(hello)).is_err() {
             Admission::Impossible
         } else if self.closing.is_some() {
             Admission::Ended
@@ -596,10 +596,15 @@ impl Session {
         }
     }
 
-    /// A hello that was judged to resume this session takes it over on a new
-    /// link. Returns how many messages are written a second time.
+    /// How much of what was sent the sender of a hello has.
+    fn resume_point(&self, hello: &Hello) -> u64 {
+        if hello.epoch == self.epoch { hello.received } else { 0 }
+    }
+
+    /// A hello takes the session over on a new link; one that was judged to
+    /// resume it always does. Returns how many messages are written a second time.
     pub(crate) fn resume(&mut self, hello: &Hello, now: Instant) -> Result<u64, Violation> {
-        let received = if hello.epoch == self.epoch { hello.received } else { 0 };
+        let received = self.resume_point(hello);
         let replayed = self.outbox.resume(received)?;
         self.totals.replayed += replayed;
         if hello.epoch != self.epoch {
@@ -616,7 +621,7 @@ impl Session {
 
     /// What a client is told that comes back for a session which has ended.
     pub(crate) fn epitaph(&self, hello: &Hello) -> Close {
-        let received = if hello.epoch == self.epoch { hello.received } else { 0 };
+        let received = self.resume_point(hello);
         let code = self.closing.unwrap_or(CloseCode::Closed);
         Close { code, consumed: self.acks.covered(received) }
     }

@@ -232,10 +232,16 @@ impl Talk {
         }
     }
 
-    /// Whether a client that comes back has anything to come back to.
+    /// Whether a client can come back to it.
     pub(crate) fn is_resumable(&self) -> bool {
+        matches!(self, Talk::Framed(_))
+    }
+
+    /// Whether the peer ever said something that counts.
+    pub(crate) fn has_received(&self) -> bool {
         match self {
-            Talk::Framed(session) => !session.is_unused(),
+            Talk::Framed(session) => session.has_received(),
+            // It does not outlive its link, and nobody asks.
             Talk::Plain(_) => false,
         }
     }

@@ -38,7 +38,7 @@ pub(crate) struct Attack {
 }
 
 #[rustfmt::skip]
-pub(crate) const ATTACKS: [Attack; 19] = [
+pub(crate) const ATTACKS: [Attack; 20] = [
     Attack { name: "silent connects", step: "connect", begin: silent, in_session: false },
     Attack { name: "trickling hellos", step: "byte", begin: trickling, in_session: false },
     Attack { name: "connects to a full server", step: "connect", begin: beyond, in_session: false },
@@ -46,6 +46,7 @@ pub(crate) const ATTACKS: [Attack; 19] = [
     Attack { name: "misshapen hellos", step: "connect", begin: misshapen, in_session: false },
     Attack { name: "connects and resets", step: "connect", begin: resets, in_session: false },
     Attack { name: "guessed tokens", step: "2 connects", begin: guesses, in_session: false },
+    Attack { name: "silent sessions", step: "connect", begin: vanishes, in_session: true },
     Attack { name: "abandoned sessions", step: "connect", begin: abandons, in_session: true },
     Attack { name: "closed sessions", step: "connect", begin: closes, in_session: true },
     Attack { name: "resumes with replays", step: "connect", begin: replays, in_session: true },
@@ -189,6 +190,17 @@ fn guesses(addr: SocketAddr) -> Step {
         }
         let guess = Hello { token: hello(&mut random).token, flags: 1, ..guess };
         assert_eq!(greet(addr, &guess).unwrap_err(), ENDED);
+    })
+}
+
+/// Leaves a session behind in which it has said nothing.
+pub(crate) fn vanishes(addr: SocketAddr) -> Step {
+    let mut random = random();
+    Box::new(move || {
+        if let Err(code) = greet(addr, &hello(&mut random)) {
+            // The ones before are still on their way out.
+            assert_eq!(code, FULL);
+        }
     })
 }
 

@@ -21,6 +21,7 @@ pub(crate) const CLOSE: u8 = 0x08;
 
 /// The codes of a rejection.
 pub(crate) const FULL: u8 = 1;
+pub(crate) const SHUTTING_DOWN: u8 = 2;
 pub(crate) const VERSION: u8 = 3;
 pub(crate) const STALE: u8 = 4;
 pub(crate) const ENDED: u8 = 5;

@@ -155,6 +155,39 @@ fn garbage_instead_of_a_hello_ends_that_link_only() {
     bystander.was_served_well();
 }
 
+// Trap 16: before the hello is judged, and before a session is made or touched.
+#[test]
+fn bytes_behind_a_hello_end_the_link_and_nothing_else() {
+    let listener = calm().bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr();
+    let mut bystander = Bystander::new(&listener);
+    let (mut raw, welcome, side) = guest(addr, &listener, 1);
+    let next = Hello::new(1).next(&welcome, 2);
+    let hellos = [Hello::new(2), next, Hello { epoch: 9, ..next }, Hello { attempt: 1, ..next }];
+    for hello in hellos.map(|hello| hello.bytes()) {
+        let (begin, end) = hello.split_at(hello.len() - 1);
+        for behind in [&frame(DATA, b"early")[..], &[0], &[0; 10_000]] {
+            for parts in
+                [vec![[&hello[..], behind].concat()], vec![begin.to_vec(), [end, behind].concat()]]
+            {
+                let mut early = Raw::connect(addr);
+                parts.iter().for_each(|part| early.send(part));
+                assert_eq!(early.read(), None, "answered");
+                bystander.is_served();
+            }
+        }
+    }
+    raw.send(frame(DATA, b"undisturbed"));
+    side.takes(b"undisturbed");
+    // None of them has made a session.
+    Raw::join(addr, &Hello { attempt: 1, ..Hello::new(2) });
+    let (mut last, _) = Raw::join(addr, &Hello::new(3));
+    last.send(frame(DATA, b"the second"));
+    drop(listener.accept().unwrap());
+    Side::new(listener.accept().unwrap(), Log::new("server")).takes(b"the second");
+    bystander.was_served_well();
+}
+
 /// A peer that was welcomed, and has two messages of the server's to take.
 fn guest(addr: SocketAddr, listener: &longlink::Listener, token: u8) -> (Raw, Welcome, Side) {
     let (mut raw, welcome) = Raw::join(addr, &Hello::new(token));

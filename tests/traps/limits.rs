@@ -87,15 +87,81 @@ fn the_longest_lost_makes_room_for_a_new_client() {
     assert!(sessions[2].2.is_connected());
 }
 
+// Trap 21.
 #[test]
-fn a_session_that_carried_nothing_dies_with_its_link() {
-    let listener = calm().max_clients(1).bind("127.0.0.1:0").unwrap();
-    for token in 1..=5 {
-        let (raw, _) = Raw::join(listener.local_addr(), &Hello::new(token));
+fn a_session_in_which_nothing_was_said_is_kept_for_its_client() {
+    let listener = calm().bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr();
+    let hello = Hello::new(1);
+    let (raw, welcome) = Raw::join(addr, &hello);
+    let side = Side::new(listener.accept().unwrap(), Log::new("server"));
+    drop(raw);
+    side.says("lost: ", 1);
+    side.send(b"sent during the outage").unwrap();
+    let (mut raw, again) = Raw::join(addr, &hello.next(&welcome, 0));
+    assert_eq!(again.epoch, welcome.epoch);
+    assert_eq!(raw.read_kind(DATA), b"sent during the outage");
+}
+
+// Trap 21.
+#[test]
+fn a_session_in_which_nothing_was_said_is_given_up_when_its_time_is_over() {
+    let listener = calm().resume_within(ms(200)).bind("127.0.0.1:0").unwrap();
+    let (raw, _) = Raw::join(listener.local_addr(), &Hello::new(1));
+    let side = Side::new(listener.accept().unwrap(), Log::new("server"));
+    let begun = now();
+    drop(raw);
+    side.says("gave up: ", 1);
+    assert!(begun.elapsed() >= ms(200) && begun.elapsed() < ms(200) + SLACK);
+}
+
+// Trap 21: who only connects and vanishes takes no place from those who talk.
+#[test]
+fn those_who_never_said_anything_make_room_first() {
+    let listener = calm().max_clients(4).bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr();
+    let mut sessions = Vec::new();
+    for token in 0..4 {
+        let (mut raw, _) = Raw::join(addr, &Hello::new(token));
         let side = Side::new(listener.accept().unwrap(), Log::new("server"));
-        drop(raw);
-        side.says("gave up: ", 1);
+        // What the server says counts for nothing.
+        side.send(b"welcome").unwrap();
+        raw.read_kind(DATA);
+        if token < 2 {
+            raw.send(frame(DATA, b"hello"));
+            side.takes(b"hello");
+        }
+        sessions.push((raw, side));
     }
+    for index in [1, 0, 3, 2] {
+        sessions[index].0.end();
+        sessions[index].1.says("lost: ", 1);
+    }
+    let mut newcomers = Vec::new();
+    for (token, made_room) in (10..).zip([3, 2, 1, 0]) {
+        newcomers.push(Raw::join(addr, &Hello::new(token)));
+        sessions[made_room].1.says("gave up: ", 1);
+        let given_up = sessions.iter().filter(|(_, side)| side.log.count("gave up: ") > 0);
+        assert_eq!(given_up.count(), newcomers.len());
+    }
+    assert_eq!(Raw::rejected(addr, &Hello::new(20)), FULL);
+}
+
+#[test]
+fn a_listener_that_is_set_full_takes_nobody_new_and_lets_its_own_come_back() {
+    let listener = calm().bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr();
+    let hello = Hello::new(1);
+    let (_old, welcome) = Raw::join(addr, &hello);
+    let side = Side::new(listener.accept().unwrap(), Log::new("server"));
+    listener.set_full(true);
+    assert_eq!(Raw::rejected(addr, &Hello::new(2)), FULL);
+    let (mut raw, again) = Raw::join(addr, &hello.next(&welcome, 0));
+    assert_eq!(again.epoch, welcome.epoch);
+    raw.send(frame(DATA, b"still here"));
+    side.takes(b"still here");
+    listener.set_full(false);
+    Raw::join(addr, &Hello::new(2));
 }
 
 // Trap 21.

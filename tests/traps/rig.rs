@@ -217,9 +217,8 @@ impl Rig {
         self.pair_with(self.builder.clone())
     }
 
-    /// The same, with a message each way behind them: a session that carried
-    /// nothing would die with its link, and one without progress spends the
-    /// retry budget.
+    /// The same, with a message each way behind them: a link without progress
+    /// spends the retry budget.
     pub(crate) fn warm_pair(&self) -> (Side, Side) {
         self.warm_pair_with(self.builder.clone())
     }

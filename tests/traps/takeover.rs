@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use longlink::Listener;
 
 use crate::rig::{Log, SLACK, SOON, Side, calm, timed, until};
-use crate::wire::{ACK, DATA, ENDED, Hello, PROTOCOL, Raw, STALE, WELCOME, ack, frame};
+use crate::wire::{
+    ACK, DATA, ENDED, FULL, Hello, PROTOCOL, Raw, SHUTTING_DOWN, STALE, WELCOME, ack, frame,
+};
 
 fn listen() -> (Listener, SocketAddr) {
     let listener = calm().bind("127.0.0.1:0").unwrap();
@@ -108,6 +110,47 @@ fn another_epoch_starts_a_new_session_and_touches_no_other() {
     server.says("gave up: replaced by a newer link", 1);
     assert_eq!(server.recv_timeout(SOON).unwrap_err().unacknowledged(), Some(1));
     assert_eq!(other.log.count(""), other.log.count("heartbeat"));
+}
+
+// Trap 10: not even one that has been elsewhere, if it is not let in.
+#[test]
+fn a_rejected_hello_of_another_epoch_leaves_the_live_link_alone() {
+    let listener = calm().max_clients(1).bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr();
+    let hello = Hello::new(1);
+    let (mut link, welcome) = Raw::join(addr, &hello);
+    let server = accept(&listener);
+    let next = hello.next(&welcome, 0);
+    let elsewhere = Hello { epoch: welcome.epoch ^ 1, ..next };
+    assert_eq!(Raw::rejected(addr, &Hello { flags: 1, ..elsewhere }), ENDED);
+    round_trip(&mut link, &server);
+    listener.set_full(true);
+    assert_eq!(Raw::rejected(addr, &elsewhere), FULL);
+    round_trip(&mut link, &server);
+    listener.close();
+    assert_eq!(Raw::rejected(addr, &elsewhere), SHUTTING_DOWN);
+    round_trip(&mut link, &server);
+    assert_eq!(server.log.count(""), server.log.count("heartbeat"));
+    let (mut link, again) = Raw::join(addr, &Hello { received: 3, ..next });
+    assert_eq!(again.epoch, welcome.epoch);
+    round_trip(&mut link, &server);
+}
+
+// Trap 10: the session that is replaced is room enough.
+#[test]
+fn another_epoch_is_let_in_by_a_full_server() {
+    let listener = calm().max_clients(1).bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr();
+    let hello = Hello::new(1);
+    let (mut old, welcome) = Raw::join(addr, &hello);
+    let server = accept(&listener);
+    round_trip(&mut old, &server);
+    let elsewhere = Hello { epoch: welcome.epoch ^ 1, ..hello.next(&welcome, 1) };
+    let (mut new, _) = Raw::join(addr, &elsewhere);
+    round_trip(&mut new, &accept(&listener));
+    server.says("gave up: replaced by a newer link", 1);
+    old.read_end();
+    assert_eq!(Raw::rejected(addr, &Hello::new(2)), FULL);
 }
 
 // Trap 12.

@@ -315,14 +315,10 @@ impl World {
         server.session.link_lost();
         server.closing.iter_mut().for_each(Closing::link_lost);
         server.lost = Some(now);
-        let (unused, closed) = (server.session.is_unused(), server.session.is_closing());
         let heard_close = server.session.peer_closed().is_some();
         self.note("server loses", id, host as u64);
         self.note(why, 0, 0);
-        if unused && !closed {
-            self.note("server forgets", host as u64, 0);
-            self.hosts[host].server = None;
-        } else if heard_close {
+        if heard_close {
             self.bury(host);
         }
     }

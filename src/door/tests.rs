@@ -1,0 +1,246 @@
+//! Hellos at a door that nobody keeps: with real sockets, and no other thread.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use super::*;
+
+/// The client's side of a socket, whose hello was heard.
+struct Peer(TcpStream);
+
+/// What a hello was answered with.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Welcome {
+        epoch: u64,
+    },
+    Close,
+    Reject(Rejection),
+    /// The link was ended without a frame.
+    Nothing,
+}
+
+struct Stage {
+    door: Door,
+    summons: Arc<Summons>,
+    addr: SocketAddr,
+}
+
+impl Stage {
+    fn new(max_clients: usize) -> Stage {
+        let socket = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = socket.local_addr().unwrap();
+        let builder = Builder::default().max_clients(max_clients);
+        let door = Door::new(builder, socket, Arc::new(Lobby::new()));
+        Stage { door, summons: Arc::new(Summons::new().unwrap()), addr }
+    }
+
+    /// A newcomer says these bytes. Returns what it hears, and the session that
+    /// was made.
+    fn hear(&mut self, bytes: &[u8]) -> (Answer, Peer, Option<Arc<Shared>>) {
+        let mut peer = Peer(TcpStream::connect(self.addr).unwrap());
+        peer.0.write_all(bytes).unwrap();
+        let created = self.door.serve(&[0], &self.summons).pop();
+        (peer.answer(), peer, created)
+    }
+
+    fn greet(&mut self, hello: &Hello) -> Answer {
+        self.hear(&Frame::Hello(*hello).to_bytes()).0
+    }
+
+    fn join(&mut self, hello: &Hello) -> (Peer, Arc<Shared>, Hello) {
+        let (answer, peer, session) = self.hear(&Frame::Hello(*hello).to_bytes());
+        let Answer::Welcome { epoch } = answer else { panic!("{answer:?}") };
+        let next = Hello { epoch, attempt: hello.attempt + 1, ..*hello };
+        (peer, session.expect("it is new"), next)
+    }
+
+    /// The link of a session ends, and the keeper finds out.
+    fn lose(&mut self, session: &Arc<Shared>) {
+        let mut state = session.lock();
+        state.lose(Cause::Eof);
+        session.settle(state);
+        self.visit(session);
+    }
+
+    /// What the keeper does with a session that has called.
+    fn visit(&mut self, session: &Arc<Shared>) {
+        let visit = session.visit(None);
+        match visit.over {
+            true => self.door.bury(session),
+            false => self.door.note(session, visit.lost.as_ref()),
+        }
+    }
+}
+
+impl Peer {
+    fn answer(&mut self) -> Answer {
+        self.0.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut decoder = Decoder::new();
+        loop {
+            let mut bytes = [0; 100];
+            let n = match self.0.read(&mut bytes) {
+                Ok(0) => return Answer::Nothing,
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Answer::Nothing,
+                read => read.expect("an answer"),
+            };
+            decoder.push(&bytes[..n]);
+            match decoder.next().unwrap() {
+                None => {}
+                Some(Frame::Welcome(welcome)) => return Answer::Welcome { epoch: welcome.epoch },
+                Some(Frame::Close(_)) => return Answer::Close,
+                Some(Frame::Reject { code, .. }) => {
+                    return Answer::Reject(Rejection::from_code(code));
+                }
+                other => panic!("answered {other:?}"),
+            }
+        }
+    }
+}
+
+fn hello(token: u8) -> Hello {
+    Hello {
+        version: VERSION,
+        token: Token([token; 16]),
+        attempt: 1,
+        epoch: 0,
+        received: 0,
+        limits: Limits { window: 10_000, max_message: 100 },
+        interval: None,
+        resume_only: false,
+    }
+}
+
+fn out_of_memory<T>() -> io::Result<T> {
+    Err(Errno::NOMEM.into())
+}
+
+#[track_caller]
+fn assert_undisturbed(session: &Arc<Shared>) {
+    let state = session.lock();
+    assert!(state.is_up() && state.session.generation() == 1);
+}
+
+type Spoil = fn(&mut Door);
+
+const SPOILT: [(Spoil, Rejection); 4] = [
+    (|door| door.close(), Rejection::ShuttingDown),
+    (|door| door.lobby.set_full(true), Rejection::Full),
+    (|door| door.random = out_of_memory, Rejection::Full),
+    (|door| door.prepare = |_, _| out_of_memory(), Rejection::Full),
+];
+
+#[test]
+fn a_rejected_hello_ends_no_session_and_no_link() {
+    for (spoil, rejection) in SPOILT {
+        let mut stage = Stage::new(10);
+        let (_peer, session, next) = stage.join(&hello(1));
+        // It was accepted: closing the listener does not end it.
+        stage.door.lobby.next().unwrap();
+        let elsewhere = Hello { epoch: next.epoch ^ 1, ..next };
+        let resume_only = Hello { resume_only: true, ..elsewhere };
+        let malformed = Hello { received: 1, ..next };
+        assert_eq!(stage.greet(&resume_only), Answer::Reject(Rejection::Ended));
+        assert_eq!(stage.greet(&malformed), Answer::Reject(Rejection::Protocol));
+        spoil(&mut stage.door);
+        assert_eq!(stage.greet(&elsewhere), Answer::Reject(rejection));
+        assert_eq!(stage.greet(&hello(2)), Answer::Reject(rejection));
+        assert_undisturbed(&session);
+    }
+}
+
+#[test]
+fn nobody_makes_room_for_a_client_that_cannot_be_taken() {
+    for (spoil, rejection) in SPOILT {
+        let mut stage = Stage::new(1);
+        let (_peer, session, next) = stage.join(&hello(1));
+        stage.door.lobby.next().unwrap();
+        stage.lose(&session);
+        let Stage { door, .. } = &mut stage;
+        let (random, prepare) = (door.random, door.prepare);
+        spoil(door);
+        assert_eq!(stage.greet(&hello(2)), Answer::Reject(rejection));
+        let Door { random: now_random, prepare: now_prepare, .. } = &mut stage.door;
+        (*now_random, *now_prepare) = (random, prepare);
+        assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
+        assert!(session.lock().is_up());
+    }
+}
+
+#[test]
+fn a_session_that_is_replaced_counts_as_room() {
+    let mut stage = Stage::new(1);
+    let (_peer, session, next) = stage.join(&hello(1));
+    let (_other, replacing, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next });
+    assert!(session.lock().has_ended() && !session.lock().has_link());
+    assert!(replacing.lock().is_up());
+    // Its room was given away, whether the keeper has seen that or not.
+    assert_eq!(stage.greet(&hello(2)), Answer::Reject(Rejection::Full));
+    stage.visit(&session);
+    assert_eq!(stage.greet(&hello(2)), Answer::Reject(Rejection::Full));
+    assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
+}
+
+#[test]
+fn one_that_made_room_finds_none_when_it_comes_back_at_once() {
+    let mut stage = Stage::new(1);
+    let (_peer, session, next) = stage.join(&hello(1));
+    stage.lose(&session);
+    let (_other, other, _) = stage.join(&hello(2));
+    assert_eq!(stage.greet(&next), Answer::Reject(Rejection::Full));
+    stage.visit(&session);
+    assert_eq!(stage.greet(&next), Answer::Reject(Rejection::Full));
+    assert_undisturbed(&other);
+}
+
+#[test]
+fn an_ended_session_takes_no_room_and_can_be_replaced() {
+    let mut stage = Stage::new(1);
+    let (_peer, session, next) = stage.join(&hello(1));
+    let mut state = session.lock();
+    state.abort();
+    state.lose(Cause::Eof);
+    session.settle(state);
+    stage.visit(&session);
+    assert_eq!(stage.greet(&next), Answer::Close);
+    let (_again, again, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next });
+    assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
+    assert!(again.lock().is_up());
+}
+
+#[test]
+fn bytes_behind_a_hello_end_the_link_before_anything_is_judged() {
+    let mut stage = Stage::new(10);
+    let (_peer, session, next) = stage.join(&hello(1));
+    let hellos = [
+        hello(2),
+        next,
+        Hello { epoch: next.epoch ^ 1, ..next },
+        Hello { attempt: 1, ..next },
+        Hello { version: VERSION + 1, ..next },
+        Hello { resume_only: true, ..hello(3) },
+    ];
+    let behind = [Frame::Ping(1).to_bytes(), vec![0].into(), vec![0; 10_000].into()];
+    for (hello, behind) in hellos.iter().flat_map(|hello| behind.each_ref().map(|b| (hello, b))) {
+        let bytes = [&Frame::Hello(*hello).to_bytes()[..], behind].concat();
+        let (answer, _, created) = stage.hear(&bytes);
+        assert_eq!(answer, Answer::Nothing, "{hello:?}");
+        assert!(created.is_none());
+    }
+    assert_undisturbed(&session);
+    // What stands in the socket, and not in the buffer, counts as well.
+    let head = [&[kind::HELLO, 0, 0, 1, 251][..], b"LLNK\x00\x02"].concat();
+    let long = [&head[..], &[7; 512 - 11]].concat();
+    assert_eq!(stage.hear(&long).0, Answer::Reject(Rejection::Version));
+    assert_eq!(stage.hear(&[&long[..], &[0]].concat()).0, Answer::Nothing);
+}
+
+#[test]
+fn a_client_that_says_hello_and_no_more_is_let_in() {
+    let mut stage = Stage::new(10);
+    let mut peer = Peer(TcpStream::connect(stage.addr).unwrap());
+    peer.0.write_all(&Frame::Hello(hello(1)).to_bytes()).unwrap();
+    peer.0.shutdown(Shutdown::Write).unwrap();
+    stage.door.serve(&[0], &stage.summons);
+    assert!(matches!(peer.answer(), Answer::Welcome { .. }));
+}
