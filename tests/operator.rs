@@ -12,9 +12,12 @@ mod process;
 mod proxy;
 #[path = "support/wait.rs"]
 mod wait;
+#[path = "support/wire.rs"]
+#[allow(dead_code, reason = "of use to other tests")]
+mod wire;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -22,6 +25,7 @@ use port::Reserved;
 use process::{CLIENT, Process, SERVER, Server, Stdout};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::SockRef;
+use wire::{CLOSE, DATA, FIN, Hello, Raw, SHUTTING_DOWN, ack, frame};
 
 /// How long a test waits for what should come at once.
 const SOON: Duration = Duration::from_secs(20);
@@ -79,6 +83,60 @@ fn who_is_there() {
     assert_eq!(second.out.text(), "bye\n");
     // Standard output carries messages only.
     assert_eq!(server.process.out.text(), "client-1> here\nclient-2> and here\n");
+}
+
+fn address(server: &Server) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, server.port.parse().unwrap()).into()
+}
+
+#[test]
+fn a_client_that_has_said_nothing_gets_what_was_sent_while_it_was_away() {
+    let mut server = Server::start(&["--chat"]);
+    let hello = Hello::new(1);
+    let (raw, welcome) = Raw::join(address(&server), &hello);
+    server.process.says("client-1: connected from");
+    drop(raw);
+    let mut is_lost = |nth| who(&mut server, nth, 1)[1].contains(" lost ");
+    (1..).find(|nth| is_lost(*nth));
+    server.process.send("@1 sent during the outage\n");
+    let (mut raw, again) = Raw::join(address(&server), &hello.next(&welcome, 0));
+    assert_eq!(again.epoch, welcome.epoch);
+    assert_eq!(raw.read_kind(DATA), b"sent during the outage\n");
+    server.process.says("client-1: resumed");
+}
+
+#[test]
+fn a_server_that_closes_takes_nobody_new_while_its_clients_are_there() {
+    let mut server = Server::start(&["--chat"]);
+    let hello = Hello::new(1);
+    let (mut raw, welcome) = Raw::join(address(&server), &hello);
+    server.process.says("client-1: connected from");
+    server.process.send("@1 the last\n");
+    server.process.end_input();
+    raw.read_kind(FIN);
+    assert_eq!(Raw::rejected(address(&server), &Hello::new(2)), SHUTTING_DOWN);
+    let (mut raw, again) = Raw::join(address(&server), &hello.next(&welcome, 2));
+    assert_eq!(again.epoch, welcome.epoch);
+    assert_eq!(Raw::rejected(address(&server), &Hello::new(2)), SHUTTING_DOWN);
+    raw.send([frame(FIN, b""), ack(2, 1 << 20)].concat());
+    raw.read_kind(CLOSE);
+    assert_eq!(server.process.ends(), 0);
+    assert_eq!(server.process.err.count("client-2"), 0);
+    assert_eq!(server.process.err.count("not acknowledged"), 0);
+}
+
+#[test]
+fn a_server_says_who_left_without_taking_everything() {
+    let mut server = Server::start(&["--chat"]);
+    let (mut raw, _) = Raw::join(address(&server), &Hello::new(1));
+    server.process.says("client-1: connected from");
+    server.process.send("@1 one\n@1 two\n");
+    server.process.end_input();
+    raw.read_kind(FIN);
+    raw.send(frame(CLOSE, [1, 0, 0, 0, 0, 0, 0, 0, 1]));
+    raw.read_kind(CLOSE);
+    server.process.says("1 client did not take all that was sent: 1 message not acknowledged");
+    assert_eq!(server.process.ends(), 1);
 }
 
 /// `server --chat < answers`

@@ -12,14 +12,13 @@ use longlink::cli::args::ServerArgs;
 use longlink::cli::attend::attend;
 use longlink::cli::chat::Chat;
 use longlink::cli::end::{self, Ending};
-use longlink::cli::places::Places;
+use longlink::cli::places::{Place, Places};
 use longlink::cli::printer::Printer;
 use longlink::cli::tally::Tally;
+use longlink::cli::threads::{self, Job, Worker};
 use longlink::cli::{code, descriptors, events, log as journal, text};
 use longlink::{Connection, Listener, Protocol};
 
-/// A thread per client needs little more than room for a line of the log.
-const STACK: usize = 256 * 1024;
 /// How long Ctrl-C waits for messages that are yet to be printed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -85,6 +84,7 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     acceptor.spawn(accept).context("cannot start a thread")?;
     let sent = chat.operate(args.max_message());
     listener.close();
+    chat.say_goodbye();
     let delivered = tally.is_acknowledged();
     log::info!("{}", tally.account());
     Ok(if sent && delivered { code::OK } else { code::FAILED })
@@ -108,35 +108,32 @@ impl Mode {
 
 /// Serves every client on a thread of its own, until the listener is closed.
 fn accept(listener: &Listener, mode: &Mode, places: &Arc<Places>, tally: &Arc<Tally>) {
-    for number in 1.. {
-        let place = places.take();
-        let Ok(connection) = listener.accept().map(Arc::new) else { return };
-        let entry = tally.enter(number, connection.clone());
-        if let Mode::Chat(chat) = mode {
-            chat.join(number, connection.clone());
-        }
-        let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
-        log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
-        let watching = mode.clone();
-        connection.on_event(move |_, event| {
-            if let Mode::Chat(chat) = &watching {
-                chat.note(number, &event);
-            }
-            let (level, line) = events::of_server(number, &event);
-            log::log!(level, "{line}");
-        });
-        let mode = mode.clone();
-        let thread = thread::Builder::new().name(format!("client-{number}")).stack_size(STACK);
-        let serving = connection.clone();
-        let served = move || {
-            attend(number, &serving, || mode.serve(number, &serving));
-            drop((serving, entry, place));
-        };
-        if let Err(error) = thread.spawn(served) {
-            log::error!("client-{number}: no thread for it: {}", text::system(&error));
-            connection.abort();
-        }
+    let serve = |number, connection, place| job(number, connection, place, mode, tally);
+    threads::accept(listener, places, Worker::start, serve);
+}
+
+/// A client comes. What its thread has to do.
+fn job(number: u64, connection: Connection, place: Place, mode: &Mode, tally: &Arc<Tally>) -> Job {
+    let connection = Arc::new(connection);
+    let entry = tally.enter(number, connection.clone());
+    if let Mode::Chat(chat) = mode {
+        chat.join(number, connection.clone());
     }
+    let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
+    log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
+    let watching = mode.clone();
+    connection.on_event(move |_, event| {
+        if let Mode::Chat(chat) = &watching {
+            chat.note(number, &event);
+        }
+        let (level, line) = events::of_server(number, &event);
+        log::log!(level, "{line}");
+    });
+    let mode = mode.clone();
+    Box::new(move || {
+        attend(number, &connection, || mode.serve(number, &connection));
+        drop((connection, entry, place));
+    })
 }
 
 fn echo(number: u64, connection: &Connection, printer: &Printer) -> longlink::Result<()> {

@@ -121,18 +121,16 @@ impl Chat {
         connection.close()
     }
 
-    /// Reads the operator's lines until there are no more, then lets all clients go.
-    /// Returns whether each line of a file or a pipe was sent; a person was told.
+    /// Reads the operator's lines until there are no more. Returns whether each line
+    /// of a file or a pipe was sent; a person was told.
     pub fn operate(self: &Arc<Chat>, max_message: usize) -> bool {
-        let sent = match terminal::can_edit() {
+        match terminal::can_edit() {
             true => {
                 self.operate_typing(max_message);
                 true
             }
             false => self.operate_reading(max_message) || self.interactive,
-        };
-        self.say_goodbye();
-        sent
+        }
     }
 
     /// Where somebody edits the lines.
@@ -252,12 +250,16 @@ impl Chat {
         Ok(connection)
     }
 
-    fn say_goodbye(&self) {
+    /// Lets all clients go, waits until they have, and says how many have not taken
+    /// what they were sent. No new ones may come any more.
+    pub fn say_goodbye(&self) {
         let mut room = self.room();
         room.closing = true;
-        let everybody = room.roster.end_all();
+        let everybody: Vec<_> =
+            room.roster.everybody().map(|(_, connection, _)| connection).collect();
+        let live = room.roster.end_all();
         drop(room);
-        for connection in everybody {
+        for connection in live {
             let _ = connection.finish();
         }
         self.changed.notify_all();
@@ -285,10 +287,61 @@ impl Chat {
         });
         let gone = self.changed.wait_while(self.room(), |room| !room.roster.is_empty());
         drop(gone);
+        if let Some(word) = untaken(&everybody) {
+            ::log::warn!("{word}");
+        }
         self.printer.finish(PATIENCE);
     }
 }
 
+/// Says how many clients have not taken all that they were sent, be they still
+/// there or not.
+fn untaken(everybody: &[Arc<Connection>]) -> Option<String> {
+    let left = everybody.iter().map(|connection| connection.stats().unacknowledged);
+    let left: Vec<u64> = left.filter(|messages| *messages > 0).collect();
+    if left.is_empty() {
+        return None;
+    }
+    let clients = text::count(left.len() as u64, "client");
+    let messages = text::messages(left.iter().sum());
+    Some(format!("{clients} did not take all that was sent: {messages} not acknowledged"))
+}
+
 fn too_long(size: u64, limit: usize) -> String {
     format!("has {size} bytes, the limit is {limit}; it was not sent")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Listener;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn the_final_word_is_about_what_was_taken_and_not_about_who_is_there() {
+        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let pair = || {
+            let client = Connection::connect(listener.local_addr()).unwrap();
+            (client, Arc::new(listener.accept().unwrap()))
+        };
+        let [(taking, one), (leaving, two)] = [pair(), pair()];
+        let everybody = [one, two];
+        for connection in &everybody {
+            connection.send(b"hello").unwrap();
+            connection.finish().unwrap();
+        }
+        let word = |clients: &str, messages: &str| {
+            Some(format!("{clients} did not take all that was sent: {messages} not acknowledged"))
+        };
+        assert_eq!(untaken(&everybody), word("2 clients", "2 messages"));
+        // It stays, and says nothing more.
+        assert_eq!(taking.recv().unwrap().as_deref(), Some(&b"hello"[..]));
+        assert_eq!(taking.recv().unwrap(), None);
+        everybody[0].sync(SOON).unwrap();
+        leaving.abort();
+        while everybody[1].recv().is_ok() {}
+        assert_eq!(untaken(&everybody), word("1 client", "1 message"));
+        assert_eq!(untaken(&everybody[..1]), None);
+    }
 }

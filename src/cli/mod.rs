@@ -29,6 +29,7 @@ pub mod stop;
 pub mod tally;
 pub mod terminal;
 pub mod text;
+pub mod threads;
 pub mod typed;
 pub mod values;
 pub mod who;

@@ -37,8 +37,8 @@ const GUESTS: usize = 256;
 /// Descriptors of the server's own.
 const OWN: usize = 16;
 /// Threads of the server's own: the first, the heartbeat, the log, the
-/// printer, Ctrl-C.
-const THREADS: usize = 5;
+/// printer, Ctrl-C, and the one that waits for the next client.
+const THREADS: usize = 6;
 
 /// Threads on their way out.
 const LEAVING: usize = 8;

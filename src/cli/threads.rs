@@ -1,0 +1,163 @@
+//! Threads for a server's clients. Each waits for its client, so that none is
+//! taken in for which there is no thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+use std::{io, thread};
+
+use super::places::{Place, Places};
+use super::text;
+use crate::{Connection, Listener};
+
+/// A thread per client needs little more than room for a line of the log.
+const STACK: usize = 256 * 1024;
+
+/// While there is no thread to be had, one is asked for this often.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a thread does with its client.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that waits for its client. It ends if none comes.
+pub struct Worker(Sender<Job>);
+
+impl Worker {
+    /// Starts the thread of client number `number`.
+    pub fn start(number: u64) -> io::Result<Worker> {
+        let (sender, job) = mpsc::channel::<Job>();
+        let thread = thread::Builder::new().name(format!("client-{number}")).stack_size(STACK);
+        thread.spawn(move || {
+            if let Ok(job) = job.recv() {
+                job();
+            }
+        })?;
+        Ok(Worker(sender))
+    }
+
+    fn give(self, job: Job) {
+        // The thread cannot have ended without it.
+        let _ = self.0.send(job);
+    }
+}
+
+/// Accepts clients, each for a thread that `start` has made, until the listener is
+/// closed. While there is no thread for the next one, the listener is full.
+pub fn accept(
+    listener: &Listener,
+    places: &Arc<Places>,
+    start: impl FnMut(u64) -> io::Result<Worker>,
+    mut serve: impl FnMut(u64, Connection, Place) -> Job,
+) {
+    let mut threads = Threads { listener, start, short: false };
+    let mut next = threads.start(1);
+    for number in 1.. {
+        let worker = next.take().unwrap_or_else(|| threads.wait(number));
+        let place = places.take();
+        let Ok(connection) = listener.accept() else { return };
+        // First of all: whatever this client is told, those after it find the
+        // listener as it has to be.
+        next = threads.start(number + 1);
+        worker.give(serve(number, connection, place));
+    }
+}
+
+struct Threads<'a, S> {
+    listener: &'a Listener,
+    start: S,
+    /// There was none to be had.
+    short: bool,
+}
+
+impl<S: FnMut(u64) -> io::Result<Worker>> Threads<'_, S> {
+    fn start(&mut self, number: u64) -> Option<Worker> {
+        let started = (self.start)(number);
+        if started.is_err() != self.short {
+            self.short = started.is_err();
+            self.listener.set_full(self.short);
+            if let Err(error) = &started {
+                log::warn!(
+                    "no thread for another client, it is told to try again: {}",
+                    text::system(error)
+                );
+            }
+        }
+        started.ok()
+    }
+
+    fn wait(&mut self, number: u64) -> Worker {
+        loop {
+            if let Some(worker) = self.start(number) {
+                return worker;
+            }
+            thread::park_timeout(PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{Cause, Error, Rejection, RetryPolicy};
+
+    /// Threads that there are to be had.
+    #[derive(Default)]
+    struct Supply(Mutex<u32>);
+
+    impl Supply {
+        fn add(&self) {
+            *self.0.lock().unwrap() += 1;
+        }
+
+        fn take(&self, number: u64) -> io::Result<Worker> {
+            let mut left = self.0.lock().unwrap();
+            *left = left.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
+            Worker::start(number)
+        }
+    }
+
+    fn echo(_: u64, connection: Connection, place: Place) -> Job {
+        Box::new(move || {
+            while let Ok(Some(message)) = connection.recv() {
+                let _ = connection.send(&message);
+            }
+            drop(place);
+        })
+    }
+
+    fn trip(client: &Connection) {
+        client.send(b"hello").unwrap();
+        assert_eq!(client.recv().unwrap().as_deref(), Some(&b"hello"[..]));
+    }
+
+    #[test]
+    fn a_client_for_which_there_is_no_thread_is_told_to_try_again() {
+        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr();
+        let once = Connection::builder().retry(RetryPolicy::never());
+        let patient = RetryPolicy::fixed(Duration::from_millis(10), 10_000);
+        let patient = Connection::builder().retry(patient);
+        let supply = Supply::default();
+        (0..2).for_each(|_| supply.add());
+        thread::scope(|scope| {
+            let accepting = scope.spawn(|| {
+                accept(&listener, &Places::new(10), |number| supply.take(number), echo);
+            });
+            let clients = [(); 2].map(|()| once.clone().connect(addr).unwrap());
+            clients.iter().for_each(trip);
+            for _ in 0..2 {
+                let Err(Error::GaveUp { cause, .. }) = once.clone().connect(addr) else { panic!() };
+                assert!(matches!(cause, Cause::Rejected(Rejection::Full)), "{cause:?}");
+                clients.iter().for_each(trip);
+            }
+            let waiting = scope.spawn(|| patient.connect(addr).unwrap());
+            supply.add();
+            trip(&waiting.join().unwrap());
+            listener.close();
+            supply.add();
+            accepting.join().unwrap();
+        });
+    }
+}
