@@ -22,7 +22,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use port::Reserved;
-use process::{CLIENT, Process, SERVER, Server, Stdout};
+use process::{CLIENT, Process, SERVER, Server, Stdout, has_thread};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::SockRef;
 use wire::{CLOSE, DATA, FIN, Hello, Raw, SHUTTING_DOWN, ack, frame};
@@ -272,39 +272,66 @@ fn signals(pid: Pid, what: &str) -> u64 {
     u64::from_str_radix(mask.unwrap_or("0").trim(), 16).unwrap()
 }
 
-/// Told to end by two signals, while it cannot say its last words: its exit code.
-fn told_twice(program: &str, args: &[&str]) -> Option<i32> {
-    let (_reader, writer) = stuck();
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(writer);
+/// A server that can neither print the message of a client nor say its last words, and is
+/// told to end, and again half a second later: its exit code.
+fn told_again() -> Option<i32> {
+    let ((_out, stdout), (_err, stderr)) = (stuck(), stuck());
+    let reserved = Reserved::new();
+    let mut command = Command::new(SERVER);
+    command.args(["--port", &reserved.port()]);
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let mut child = command.spawn().unwrap();
     drop(command);
-    let pid = Pid::from_child(&child);
+    let mut plain = None;
+    wait::until("it listens", || {
+        plain = TcpStream::connect(reserved.addr()).ok();
+        plain.is_some()
+    });
+    let mut plain = plain.unwrap();
+    for message in [b"one\n", b"two\n"] {
+        plain.write_all(message).unwrap();
+        plain.read_exact(&mut [0; 4]).unwrap();
+    }
+    let (id, pid) = (child.id(), Pid::from_child(&child));
+    kill_process(pid, Signal::INT).unwrap();
+    wait::until("it has begun to end", || has_thread(id, "patience"));
+    wait::until("half a second has passed", || !has_thread(id, "patience"));
+    let _ = kill_process(pid, Signal::TERM);
+    child.wait().unwrap().code()
+}
+
+/// It ends by itself half a second later: where the second signal comes later than that,
+/// another try is due.
+#[test]
+fn told_again_a_server_ends_at_once() {
+    let codes: Vec<_> = (0..3).map(|_| told_again()).collect();
+    assert!(codes.contains(&Some(143)), "{codes:?}");
+}
+
+/// Waits until it catches both signals, and sends them.
+fn tell_twice(process: &Process) {
+    let pid = Pid::from_raw(process.id() as i32).unwrap();
     let bit = |signal: Signal| 1 << (signal.as_raw() - 1);
     let both = bit(Signal::INT) | bit(Signal::TERM);
     wait::until("it catches both", || signals(pid, "SigCgt") & both == both);
     kill_process(pid, Signal::INT).unwrap();
     wait::until("it has caught one", || signals(pid, "ShdPnd") & both == 0);
     let _ = kill_process(pid, Signal::TERM);
-    child.wait().unwrap().code()
 }
 
-/// The first signal alone ends it as well, but takes half a second: where the
-/// second comes later than that, another try is due.
-fn ends_at_once(program: &str, args: &[&str]) {
-    let codes: Vec<_> = (0..5).map(|_| told_twice(program, args)).collect();
-    assert!(codes.contains(&Some(143)), "{program}: {codes:?}");
-}
-
+/// `timeout` signals its child, and then its process group.
 #[test]
-fn told_twice_a_server_ends_at_once() {
-    ends_at_once(SERVER, &["--port", "0"]);
-}
-
-#[test]
-fn told_twice_a_client_ends_at_once() {
-    let reserved = Reserved::new();
-    ends_at_once(CLIENT, &["127.0.0.1", "--port", &reserved.port(), "--retries", "forever"]);
+fn two_signals_at_once_are_one_wish() {
+    for _ in 0..5 {
+        let mut server = Server::start(&[]);
+        let mut client = server.client(&[]);
+        tell_twice(&client);
+        assert_eq!(client.ends(), 130);
+        assert_eq!(client.err.count("interrupted, 0 messages not acknowledged"), 1);
+        tell_twice(&server.process);
+        assert_eq!(server.process.ends(), 0);
+        assert_eq!(server.process.err.count("served 1 client in "), 1);
+    }
 }
 
 #[test]

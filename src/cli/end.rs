@@ -1,8 +1,9 @@
-//! The end of the process: once, by whoever comes first, and at once for
-//! whoever asks twice.
+//! The end of the process: once, by the thread that comes first, and at once when
+//! the process is told to end a second time.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use std::{io, process, thread};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -11,30 +12,45 @@ use signal_hook::iterator::Signals;
 
 use super::{log, terminal};
 
+/// Signals that come within this time of the first are the same wish: `timeout` signals
+/// its child, and then its process group.
+const ONE_WISH: Duration = Duration::from_millis(500);
+
 static ENDING: Mutex<()> = Mutex::new(());
 
 /// Calls `leave` on a thread of its own when the process is told to end, by
 /// Ctrl-C or SIGTERM, with the exit code that shells have for that: 128 and the
-/// signal's number. Told a second time, the process ends at once with that
-/// code, whatever `leave` is stuck in.
+/// signal's number. Told again half a second later or more, the process ends at once
+/// with that code, whatever `leave` is stuck in.
 ///
 /// SIGHUP is left as it is: with its terminal a program ends, and under `nohup`
 /// it does not.
 pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let told = Arc::new(AtomicBool::new(false));
+    let again = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The order matters: the first signal finds the flag as it was before.
-        flag::register_conditional_shutdown(signal, code(signal).into(), told.clone())?;
-        flag::register(signal, told.clone())?;
+        flag::register_conditional_shutdown(signal, code(signal).into(), again.clone())?;
     }
     let wait = move || {
         if let Some(signal) = signals.forever().next() {
+            arm(again);
             leave(code(signal));
         }
     };
     thread::Builder::new().name("signals".into()).spawn(wait)?;
     Ok(())
+}
+
+/// Lets the next signal end the process, once it is no longer the same wish.
+fn arm(again: Arc<AtomicBool>) {
+    let armed = again.clone();
+    let wait = move || {
+        thread::park_timeout(ONE_WISH);
+        armed.store(true, Ordering::SeqCst);
+    };
+    if thread::Builder::new().name("patience".into()).spawn(wait).is_err() {
+        again.store(true, Ordering::SeqCst);
+    }
 }
 
 fn code(signal: i32) -> u8 {

@@ -140,6 +140,27 @@ impl Process {
             Stdout::Null => Stdio::null(),
             _ => Stdio::piped(),
         });
+        Process::spawn(command, program, args, stdout)
+    }
+
+    /// Starts a program on these streams; what is piped of them is as usual.
+    #[allow(dead_code, reason = "of use to some tests")]
+    pub(crate) fn start_on(
+        mut command: Command,
+        program: &'static str,
+        args: &[&str],
+        [stdin, stdout, stderr]: [Stdio; 3],
+    ) -> Process {
+        command.args(args).env_remove("RUST_LOG").stdin(stdin).stdout(stdout).stderr(stderr);
+        Process::spawn(command, program, args, Stdout::Read)
+    }
+
+    fn spawn(
+        mut command: Command,
+        program: &'static str,
+        args: &[&str],
+        stdout: Stdout,
+    ) -> Process {
         let mut controller = None;
         if let Stdout::Terminal = stdout {
             let (ours, theirs) = terminal().unwrap();
@@ -147,11 +168,11 @@ impl Process {
             controller = Some(ours);
         }
         let mut child = command.spawn().unwrap();
-        // What it has of ours must not keep the terminal open.
+        // What it has of ours must not keep the terminal, or a pipe, open.
         drop(command);
         let out = match stdout {
             Stdout::Terminal => Output::of(controller.unwrap()),
-            Stdout::Read => Output::of(child.stdout.take().unwrap()),
+            Stdout::Read => child.stdout.take().map_or_else(Output::closed, Output::of),
             Stdout::Closed => {
                 child.stdout = None;
                 Output::closed()
@@ -160,7 +181,8 @@ impl Process {
         };
         let err = match child.stderr.take() {
             Some(pipe) => Output::of(pipe),
-            None => out.clone(),
+            None if matches!(stdout, Stdout::Terminal) => out.clone(),
+            None => Output::closed(),
         };
         let name = match program {
             CLIENT => "client",
@@ -249,6 +271,17 @@ impl Process {
     }
 }
 
+/// Whether a process has a thread of this name.
+#[allow(dead_code, reason = "of use to some tests")]
+pub(crate) fn has_thread(id: u32, name: &str) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task"));
+    let mut tasks = tasks.into_iter().flatten().flatten();
+    tasks.any(|task| {
+        let comm = std::fs::read_to_string(task.path().join("comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == name)
+    })
+}
+
 /// A terminal, as a window of one sees it, and as the program does.
 pub(crate) fn terminal() -> rustix::io::Result<(File, File)> {
     use rustix::fs::{Mode, OFlags};
@@ -289,6 +322,12 @@ impl Server {
     /// Starts, and waits until it listens.
     pub(crate) fn start(args: &[&str]) -> Server {
         Server::start_on(&Arc::new(Reserved::new()), args, Stdout::Read)
+    }
+
+    /// A server that listens on this port already.
+    #[allow(dead_code, reason = "of use to some tests")]
+    pub(crate) fn running(process: Process, reserved: &Arc<Reserved>) -> Server {
+        Server { process, port: reserved.port(), reserved: reserved.clone() }
     }
 
     /// Starts once more, after the end of this one.
