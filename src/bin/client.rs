@@ -1,8 +1,8 @@
 //! `client HOST`: sends the lines of standard input, prints what comes back,
 //! and stays connected.
 
-use std::io;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
@@ -35,13 +35,15 @@ struct Client {
     connection: OnceLock<Arc<Connection>>,
     watch: Arc<Watch>,
     input: Arc<Input>,
+    /// Replies that arrived could not be printed.
+    unprinted: AtomicBool,
 }
 
 /// How it ended.
 enum End {
     /// The other side ended, and had taken everything.
     Peer,
-    /// Nobody reads our output.
+    /// Nothing reads our output any more.
     OutputClosed,
     /// The connection failed, or was closed because of `exit`.
     Connection(Error),
@@ -63,30 +65,37 @@ impl Client {
         let started = self.input.start(connection.clone(), args.exit_ends(), &self.watch);
         started.context("cannot start a thread")?;
         match replies::print(connection) {
-            Ok(()) => match connection.close() {
-                Ok(()) => Ok(End::Peer),
-                Err(error) if error.unacknowledged() == Some(0) => Ok(End::Peer),
-                Err(error) => Ok(End::Connection(error)),
-            },
+            Ok(()) => {}
             Err(Stop::Connection(error)) => {
                 // The other side is to know of the end before the process leaves.
                 let _ = connection.close();
-                Ok(End::Connection(error))
+                return Ok(match self.input.ended_unread() {
+                    true => End::OutputClosed,
+                    false => End::Connection(error),
+                });
             }
-            Err(Stop::Output(error)) => {
-                connection.abort();
-                match error.kind() {
-                    io::ErrorKind::BrokenPipe => Ok(End::OutputClosed),
-                    _ => Err(error).context("cannot write to standard output"),
-                }
+            Err(Stop::OutputClosed) => {
+                replies::close_unread(connection);
+                return Ok(End::OutputClosed);
             }
+            Err(Stop::NotPrinted(count, error)) => {
+                self.unprinted.store(true, Ordering::SeqCst);
+                let (messages, why) = (text::messages(count), text::system(&error));
+                log::error!("{messages} not printed: standard output: {why}");
+            }
+        }
+        match connection.close() {
+            Ok(()) => Ok(End::Peer),
+            Err(error) if error.unacknowledged() == Some(0) => Ok(End::Peer),
+            Err(error) => Ok(End::Connection(error)),
         }
     }
 
     /// The exit code, and the reason for it.
     fn conclude(&self, end: End) -> u8 {
         self.watch.end();
-        let good = if self.input.was_refused() { code::FAILED } else { code::OK };
+        let failed = self.input.was_refused() || self.unprinted.load(Ordering::SeqCst);
+        let good = if failed { code::FAILED } else { code::OK };
         let sent = self.connection.get().map_or(0, |connection| connection.stats().messages_sent);
         let error = match end {
             End::Peer => {
@@ -94,8 +103,14 @@ impl Client {
                 log::error!("the other side ended: the input was not sent from line {line} on");
                 return code::FAILED;
             }
-            End::OutputClosed if self.has_unacknowledged() => return code::FAILED,
-            End::OutputClosed => return code::OK,
+            End::OutputClosed => match self.unacknowledged() {
+                0 => return good,
+                count => {
+                    let messages = text::messages(count);
+                    log::error!("{messages} not acknowledged: nothing reads the output any more");
+                    return code::FAILED;
+                }
+            },
             End::Connection(error) => error,
         };
         if self.input.is_leaving() && error.unacknowledged() == Some(0) && !gave_up(&error) {
@@ -112,8 +127,8 @@ impl Client {
         code::FAILED
     }
 
-    fn has_unacknowledged(&self) -> bool {
-        self.connection.get().is_some_and(|connection| connection.stats().unacknowledged > 0)
+    fn unacknowledged(&self) -> u64 {
+        self.connection.get().map_or(0, |connection| connection.stats().unacknowledged)
     }
 
     /// Ctrl-C, or SIGTERM.

@@ -13,6 +13,7 @@ use super::keyboard::{self, Typed};
 use super::lines::{Line, Lines};
 use super::printer::Printer;
 use super::roster::{COMMANDS, Command, Roster};
+use super::stdio::Reader;
 use super::terminal::Prompt;
 use super::who::{self, Row};
 use super::{log, manual, terminal, text};
@@ -137,7 +138,7 @@ impl Chat {
     fn operate_typing(self: &Arc<Chat>, max_message: usize) {
         let chat = self.clone();
         let prompter = Box::new(move || (chat.prompt(), None));
-        let lines = match keyboard::start(max_message.saturating_add(COMMAND), prompter) {
+        let lines = match keyboard::start(max_message.saturating_add(COMMAND), prompter, None) {
             Ok(lines) => lines,
             Err(error) => return ::log::error!("cannot read: {}", text::system(&error)),
         };
@@ -145,7 +146,7 @@ impl Chat {
             let done = match typed {
                 Typed::Line(line) => self.obey(&line, PATIENCE),
                 Typed::TooLong(size) => Err(too_long(size, max_message)),
-                Typed::End => break,
+                Typed::End | Typed::Unread => break,
                 Typed::Failed(error) => {
                     ::log::error!("cannot read standard input: {}", text::system(&error));
                     break;
@@ -164,7 +165,7 @@ impl Chat {
         let mut sent = true;
         let patience = if io::stdin().is_terminal() { PATIENCE } else { FOREVER };
         let limit = max_message.saturating_add(COMMAND);
-        let mut lines = Lines::new(io::stdin());
+        let mut lines = Lines::new(Reader::new());
         loop {
             let read = lines.next(limit, || ()).map(|line| match line {
                 Line::Text(line) => Some(self.obey(line, patience)),

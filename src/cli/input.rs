@@ -1,16 +1,15 @@
 //! The client's standard input: lines that are sent, and how it ends.
 //! [`typed`](super::typed) has what differs where somebody types.
 
-use std::io::{self, IsTerminal, Stdin};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::events::Watch;
 use super::lines::{Line, Lines};
+use super::stdio::{ReadEnd, Reader};
 use super::{keyboard, progress, terminal, text};
 use crate::{Connection, Error, Taken};
 
@@ -34,6 +33,8 @@ pub struct Input {
     sending: AtomicBool,
     pub(super) refused: AtomicBool,
     leaving: AtomicBool,
+    /// Nothing reads the replies any more.
+    unread: AtomicBool,
 }
 
 impl Input {
@@ -50,6 +51,11 @@ impl Input {
     /// Whether `exit` was read.
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::SeqCst)
+    }
+
+    /// Whether the connection was ended since nothing reads the replies any more.
+    pub fn ended_unread(&self) -> bool {
+        self.unread.load(Ordering::SeqCst)
     }
 
     /// From which line on the input was not sent, if the connection has sent so
@@ -105,7 +111,7 @@ impl Input {
     }
 
     fn read(&self, connection: &Connection, exit_ends: bool) {
-        let mut lines = Lines::new(io::stdin());
+        let mut lines = Lines::new(Reader::while_output_is_read());
         loop {
             self.feed_ready(connection, &mut lines, exit_ends);
             // What was fed is written when the input makes us wait.
@@ -126,6 +132,9 @@ impl Input {
                     Some(Error::TooLarge { size, limit })
                 }
                 Ok(Line::End) => break,
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    return self.end_unread(connection);
+                }
                 Err(error) => {
                     log::error!("cannot read standard input: {}", text::system(&error));
                     self.refused.store(true, Ordering::SeqCst);
@@ -161,12 +170,25 @@ impl Input {
             // Unless the process has ended by then:
             thread::park_timeout(SILENCE);
             log::info!("everything is sent; waiting for the other side to end (Ctrl-C leaves)");
+            if ReadEnd::of_output().is_some_and(|output| output.wait()) {
+                self.end_unread(connection);
+            }
+        }
+    }
+
+    /// Nothing reads the replies any more, and there is no input at the moment: ends the
+    /// connection as soon as what was sent is acknowledged.
+    pub(super) fn end_unread(&self, connection: &Connection) {
+        if connection.sync(FOREVER).is_ok() {
+            self.unread.store(true, Ordering::SeqCst);
+            // There may be no link. The thread that prints sees the end.
+            let _ = connection.close_within(SILENCE);
         }
     }
 
     /// Feeds the lines that are here already, many at a time. What stops it, such as
     /// one that is too long, is met again by the next line alone, and dealt with.
-    fn feed_ready(&self, connection: &Connection, lines: &mut Lines<Stdin>, exit_ends: bool) {
+    fn feed_ready(&self, connection: &Connection, lines: &mut Lines<Reader>, exit_ends: bool) {
         loop {
             let mut ready = [&[][..]; MANY];
             let count = lines.ready(&mut ready);
@@ -187,7 +209,7 @@ impl Input {
     /// Ends the connection as soon as everything is acknowledged.
     pub(super) fn leave(&self, connection: &Connection, has_more: bool) {
         let _ = connection.flush();
-        if has_more || !io::stdin().is_terminal() && is_readable() {
+        if has_more || !io::stdin().is_terminal() && Reader::new().has_more(GLANCE) {
             log::warn!("what comes after `exit` was not read (--no-exit sends it like any line)");
         }
         self.all_read.store(true, Ordering::SeqCst);
@@ -213,14 +235,4 @@ impl Input {
 /// has, and the thread that prints has finished ours.
 pub(super) fn is_over(error: &Error) -> bool {
     error.is_final() || matches!(error, Error::Finished)
-}
-
-/// Whether a read from standard input would bring something: a byte, not its end.
-fn is_readable() -> bool {
-    use std::io::Read;
-    let stdin = io::stdin();
-    let glance = Timespec::try_from(GLANCE).ok();
-    let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
-    let ready = poll(&mut fds, glance.as_ref()).is_ok_and(|ready| ready > 0);
-    ready && (&stdin).read(&mut [0]).is_ok_and(|read| read > 0)
 }

@@ -21,6 +21,7 @@ use signal_hook::{flag, low_level};
 
 use super::editor::{Editor, Entered};
 use super::keys::{Key, Keys};
+use super::stdio::ReadEnd;
 use super::terminal::{self, Prompter};
 
 /// How many lines may wait to be taken.
@@ -44,6 +45,8 @@ pub enum Typed {
     TooLong(u64),
     /// Ctrl-D on an empty line, or the terminal is gone.
     End,
+    /// Nothing reads standard output any more.
+    Unread,
     /// The terminal cannot be read.
     Failed(io::Error),
 }
@@ -65,8 +68,13 @@ pub fn wake() {
 }
 
 /// Starts the thread that reads lines of at most `limit` bytes with their
-/// newlines; longer ones are only measured. [`terminal::close`] ends it.
-pub fn start(limit: usize, prompter: Prompter) -> io::Result<Receiver<Typed>> {
+/// newlines; longer ones are only measured. It ends when `output` has gone, if that is
+/// given. [`terminal::close`] ends it as well.
+pub(super) fn start(
+    limit: usize,
+    prompter: Prompter,
+    output: Option<ReadEnd>,
+) -> io::Result<Receiver<Typed>> {
     let (theirs, ours) = UnixStream::pair()?;
     theirs.set_nonblocking(true)?;
     ours.set_nonblocking(true)?;
@@ -77,6 +85,7 @@ pub fn start(limit: usize, prompter: Prompter) -> io::Result<Receiver<Typed>> {
         wake: ours,
         signals,
         lines,
+        output,
         waiting: VecDeque::new(),
         keys: Keys::default(),
         editor: Editor::new(limit),
@@ -90,6 +99,8 @@ struct Keyboard {
     wake: UnixStream,
     signals: Signals,
     lines: SyncSender<Typed>,
+    /// What is to read standard output.
+    output: Option<ReadEnd>,
     waiting: VecDeque<Typed>,
     keys: Keys,
     editor: Editor,
@@ -142,16 +153,29 @@ impl Keyboard {
         };
         let most = most.and_then(|most| Timespec::try_from(most).ok());
         let stdin = io::stdin();
-        let mut fds = [PollFd::new(&self.wake, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
         let reads = ours && !full;
-        let count = if reads { 2 } else { 1 };
-        if poll(&mut fds[..count], most.as_ref()).is_err() {
+        if reads {
+            fds.push(PollFd::new(&stdin, PollFlags::IN));
+        }
+        fds.extend(self.output.as_ref().filter(|_| !full).map(ReadEnd::poll_fd));
+        if poll(&mut fds, most.as_ref()).is_err() {
             return false;
         }
-        let readable = reads && !fds[1].revents().is_empty();
-        if !fds[0].revents().is_empty() {
+        let mut found = fds.iter().map(PollFd::revents);
+        let woken = found.next().is_some_and(|found| !found.is_empty());
+        let readable = reads && found.next().is_some_and(|found| !found.is_empty());
+        let of_output = found.next().filter(|found| !found.is_empty());
+        if woken {
             let _ = (&self.wake).read(&mut [0; 256]);
             self.signals.obey();
+        }
+        // What is typed comes first.
+        if let Some(found) = of_output
+            && !readable
+            && self.output.take().is_some_and(|output| output.has_gone(found))
+        {
+            self.waiting.push_back(Typed::Unread);
         }
         readable
     }
@@ -189,7 +213,7 @@ impl Keyboard {
     /// or there will be no more.
     fn hand_over(&mut self) -> bool {
         while let Some(line) = self.waiting.pop_front() {
-            let last = matches!(line, Typed::End | Typed::Failed(_));
+            let last = matches!(line, Typed::End | Typed::Unread | Typed::Failed(_));
             match self.lines.try_send(line) {
                 Ok(()) if last => return false,
                 Ok(()) => {}
@@ -224,9 +248,11 @@ impl Keyboard {
 /// Signals that concern the terminal. They wake the thread.
 struct Signals {
     continued: Arc<AtomicBool>,
-    /// Those that end the process; a second one does so without us. What Ctrl-C
-    /// and SIGTERM do is told in [`end`](super::end).
+    /// Those that end the process, and whether it was told to. What Ctrl-C and SIGTERM
+    /// do is told in [`end`](super::end).
     ends: [(i32, Arc<AtomicBool>); 2],
+    /// Whether they do so without us.
+    let_go: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -234,14 +260,15 @@ impl Signals {
         let continued = Arc::default();
         flag::register(SIGCONT, Arc::clone(&continued))?;
         let ends = [SIGHUP, SIGQUIT].map(|signal| (signal, Arc::default()));
+        let let_go = Arc::default();
         for (signal, told) in &ends {
-            flag::register_conditional_default(*signal, Arc::clone(told))?;
+            flag::register_conditional_default(*signal, Arc::clone(&let_go))?;
             flag::register(*signal, Arc::clone(told))?;
         }
         for signal in [SIGCONT, SIGWINCH, SIGHUP, SIGQUIT] {
             low_level::pipe::register(signal, wake.try_clone()?)?;
         }
-        Ok(Signals { continued, ends })
+        Ok(Signals { continued, ends, let_go })
     }
 
     fn obey(&self) {
@@ -259,8 +286,6 @@ impl Signals {
 
     /// The signals do what they always do.
     fn let_go(&self) {
-        for (_, told) in &self.ends {
-            told.store(true, Ordering::SeqCst);
-        }
+        self.let_go.store(true, Ordering::SeqCst);
     }
 }

@@ -4,7 +4,7 @@
 //! the heartbeat's above all, must not wait for a terminal that somebody has
 //! stopped. What does not fit into the queue is counted, and so is what goes
 //! beyond the pace: peers, who can bring a line about by connecting, are not to
-//! fill a disk.
+//! fill a disk. So is what standard error does not take.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Record};
 
+use super::batch::Batch;
+use super::stdio::Writer;
 use super::{terminal, text};
 
 /// How many lines may wait to be written.
@@ -146,19 +148,17 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// The log's thread. A standard error that fails is nobody's concern.
+/// The log's thread.
 fn write(items: &Receiver<Item>) {
-    let mut said = None;
+    let (mut said, mut lines) = (None, Lines::new());
     loop {
         // Wakes by itself only to say what was left out.
         let patience = match LEFT_OUT.load(Ordering::Relaxed) {
-            0 => Duration::from_secs(3600),
-            _ => SECOND,
+            1.. if lines.are_taken => SECOND,
+            _ => Duration::from_secs(3600),
         };
         match items.recv_timeout(patience) {
-            Ok(Item::Line(line)) => {
-                let _ = terminal::write(io::stderr(), &line);
-            }
+            Ok(Item::Line(line)) => lines.write(&line, 1),
             Ok(Item::Prompt(text)) => terminal::show_row(&text),
             Ok(Item::Flush(done)) => {
                 let _ = done.try_send(());
@@ -166,7 +166,8 @@ fn write(items: &Receiver<Item>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        if LEFT_OUT.load(Ordering::Relaxed) > 0
+        if lines.are_taken
+            && LEFT_OUT.load(Ordering::Relaxed) > 0
             && said.is_none_or(|said| now().duration_since(said) >= SECOND)
         {
             said = Some(now());
@@ -175,7 +176,33 @@ fn write(items: &Receiver<Item>) {
                 "[{count} lines of the log are left out: more than {PACE} a second, or than \
                  standard error takes]\n"
             );
-            let _ = terminal::write(io::stderr(), note.as_bytes());
+            lines.write(note.as_bytes(), count);
+        }
+    }
+}
+
+/// Lines on standard error.
+struct Lines {
+    output: Writer,
+    batch: Batch,
+    /// The last was written: more can be.
+    are_taken: bool,
+}
+
+impl Lines {
+    fn new() -> Lines {
+        Lines { output: Writer::error(), batch: Batch::default(), are_taken: true }
+    }
+
+    /// Writes a line, or counts it as so many that are left out.
+    fn write(&mut self, line: &[u8], count: u64) {
+        self.batch.push(line);
+        let written = self.batch.write(&self.output);
+        self.batch.forget();
+        self.are_taken = written.is_ok();
+        // One that nothing reads misses nothing.
+        if written.is_err_and(|error| !self.output.has_lost_reader(&error)) {
+            LEFT_OUT.fetch_add(count, Ordering::Relaxed);
         }
     }
 }

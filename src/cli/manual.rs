@@ -49,6 +49,10 @@ pub const CLIENT: [Chapter; 5] = [
         rows: &[
             ("exit", "alone on a line: when everything is acknowledged"),
             ("end of input", "Ctrl-D: when the other side has ended, too"),
+            (
+                "end of output",
+                "when what reads it has gone, as head does, and what was sent is acknowledged",
+            ),
             ("Ctrl-C, SIGTERM", "at once; it says how many messages were not acknowledged"),
         ],
     },
@@ -57,13 +61,13 @@ pub const CLIENT: [Chapter; 5] = [
         rows: &[
             (
                 "0",
-                "the other side ended, `exit` was fully acknowledged, or nobody reads the output \
+                "the other side ended, `exit` was fully acknowledged, or nothing reads the output \
                  any more, and everything sent was acknowledged",
             ),
             (
                 "1",
-                "never connected, gave up, was rejected, or a line was refused or not sent; it says \
-                 how many messages were not acknowledged",
+                "never connected, gave up, was rejected, a line was refused or not sent, or a \
+                 reply could not be printed; it says how many messages were not acknowledged",
             ),
             ("2", "wrong arguments"),
             ("130, 143", "Ctrl-C, SIGTERM"),
@@ -101,7 +105,10 @@ pub const SERVER: [Chapter; 6] = [
                 "at once, with an account of what was served. No session is ended: clients come \
                  back when there is a server again",
             ),
-            ("the same again", "ends it although the account cannot be written"),
+            (
+                "the same again",
+                "half a second later or more: ends it although the account cannot be written",
+            ),
             ("end of input", "Ctrl-D with --chat: sessions are ended, which may take 5s"),
             ("SIGHUP", "as Ctrl-C, without an account; under nohup it goes on"),
         ],

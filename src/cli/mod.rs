@@ -8,6 +8,7 @@
 
 pub mod args;
 pub mod attend;
+mod batch;
 pub mod chat;
 pub mod descriptors;
 mod editor;
@@ -25,6 +26,7 @@ pub mod printer;
 pub mod progress;
 pub mod replies;
 pub mod roster;
+mod stdio;
 pub mod stop;
 pub mod tally;
 pub mod terminal;

@@ -1,29 +1,31 @@
 //! What the server prints of its clients' messages.
 //!
 //! A thread of its own prints, behind a bounded queue, so that no echo waits
-//! for a terminal. What the queue cannot take is counted, and said at most
-//! once a second.
+//! for a terminal. What the queue or standard output cannot take (a disk may be
+//! full) is counted, and said at most once a second.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{terminal, text};
+use super::batch::Batch;
+use super::stdio::{ReadEnd, Writer};
+use super::text;
 
 /// How much may wait: bytes, of which each message counts [`OVERHEAD`] more.
 const QUEUE: usize = 4 * 1024 * 1024;
 const OVERHEAD: usize = 64;
 /// How many lots of messages.
 const LOTS: usize = 4096;
-/// Printed in one go.
-const BATCH: usize = 64 * 1024;
 /// How often it is said that messages were dropped.
 const PACE: Duration = Duration::from_secs(1);
+const TOO_SLOW: &str = "standard output is too slow";
+const ANSWERED: &str = "standard output is too slow (they were answered)";
 
 enum Item {
     Messages(u64, Vec<Bytes>),
@@ -45,14 +47,18 @@ struct Shared {
     /// Messages that came, and those of them that are printed or dropped.
     came: AtomicU64,
     gone: AtomicU64,
-    /// Standard output is gone, and nothing is printed any more.
+    /// Nothing reads standard output, and nothing is printed any more.
     closed: AtomicBool,
+    /// It was said that nothing reads it.
+    unread: AtomicBool,
     dropped: Mutex<Dropped>,
 }
 
 #[derive(Default)]
 struct Dropped {
     count: u64,
+    /// Of the last.
+    why: String,
     said: Option<Instant>,
 }
 
@@ -66,6 +72,15 @@ impl Printer {
         let (sender, receiver) = mpsc::sync_channel(LOTS);
         let of_thread = shared.clone();
         thread::Builder::new().name("printer".into()).spawn(move || of_thread.print(&receiver))?;
+        if let Some(output) = ReadEnd::of_output() {
+            let of_thread = shared.clone();
+            let watch = move || {
+                if output.wait() {
+                    of_thread.say_unread();
+                }
+            };
+            thread::Builder::new().name("output".into()).spawn(watch)?;
+        }
         Ok(Printer { items: Some(sender), shared })
     }
 
@@ -83,7 +98,7 @@ impl Printer {
         if !fits || items.try_send(Item::Messages(client, std::mem::take(messages))).is_err() {
             self.shared.waiting.fetch_sub(size, Ordering::Relaxed);
             self.shared.gone.fetch_add(count, Ordering::Relaxed);
-            self.shared.say_dropped(count);
+            self.shared.drop_some(count, ANSWERED);
         }
     }
 
@@ -108,12 +123,13 @@ impl Printer {
         let waiting = || came.saturating_sub(gone.load(Ordering::Relaxed));
         for _ in 0..most.as_millis() / STEP.as_millis() {
             if waiting() == 0 || closed.load(Ordering::Relaxed) {
-                return;
+                break;
             }
             thread::park_timeout(STEP);
         }
-        let messages = text::messages(waiting());
-        log::warn!("{messages} not printed: standard output is too slow");
+        if !closed.load(Ordering::Relaxed) {
+            self.shared.say_last_dropped(waiting());
+        }
     }
 }
 
@@ -133,8 +149,9 @@ fn weight(messages: &[Bytes]) -> usize {
 impl Shared {
     /// The printing thread.
     fn print(&self, items: &Receiver<Item>) {
-        let terminal = io::stdout().is_terminal();
-        let mut lines = Vec::new();
+        let output = Writer::output();
+        let terminal = output.is_terminal();
+        let mut batch = Batch::default();
         loop {
             let mut count = 0;
             let mut next = match items.recv_timeout(self.patience()) {
@@ -148,48 +165,74 @@ impl Shared {
                     Item::Messages(client, messages) => {
                         let prefix = format!("client-{client}> ");
                         for message in &messages {
-                            text::line(&prefix, message, terminal, &mut lines);
+                            batch.push_line(&prefix, message, terminal);
                         }
                         self.waiting.fetch_sub(weight(&messages), Ordering::Relaxed);
                         count += messages.len() as u64;
                     }
                     Item::Flush(done) => flushed = Some(done),
                 }
-                let more = lines.len() < BATCH && flushed.is_none();
+                let more = !batch.is_full() && flushed.is_none();
                 next = if more { items.try_recv().ok() } else { None };
             }
-            if !lines.is_empty()
-                && !self.closed.load(Ordering::Relaxed)
-                && let Err(error) = terminal::write(io::stdout().lock(), &lines)
+            if !self.closed.load(Ordering::Relaxed)
+                && let Err(error) = batch.write(&output)
             {
-                self.closed.store(true, Ordering::Relaxed);
-                let why = text::system(&error);
-                log::warn!("messages are no longer printed, standard output is gone: {why}");
+                self.note_failure(&error, output.has_lost_reader(&error), batch.unwritten());
             }
+            batch.forget();
             self.gone.fetch_add(count, Ordering::Relaxed);
-            lines.clear();
-            lines.shrink_to(2 * BATCH);
             if let Some(done) = flushed {
                 let _ = done.try_send(());
             }
-            self.say_dropped(0);
+            self.say_dropped();
+        }
+    }
+
+    /// A write failed, and so many messages were not printed.
+    fn note_failure(&self, error: &io::Error, unread: bool, count: u64) {
+        if unread {
+            self.closed.store(true, Ordering::Relaxed);
+            self.say_unread();
+        } else {
+            self.drop_some(count, &format!("standard output: {}", text::system(error)));
+        }
+    }
+
+    /// Says it once.
+    fn say_unread(&self) {
+        if !self.unread.swap(true, Ordering::Relaxed) {
+            log::warn!("messages are no longer printed: nothing reads standard output any more");
         }
     }
 
     /// How long the thread may wait for a message: shorter if it has yet to
     /// say what was dropped.
     fn patience(&self) -> Duration {
-        match self.dropped.lock().unwrap_or_else(PoisonError::into_inner).count {
+        match self.dropped().count {
             0 => Duration::from_secs(3600),
             _ => PACE,
         }
     }
 
-    /// Counts what was dropped, and says it if the last time is long enough ago.
-    fn say_dropped(&self, more: u64) {
-        let count = {
-            let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
-            dropped.count += more;
+    fn dropped(&self) -> MutexGuard<'_, Dropped> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what was dropped, and says it if it is time.
+    fn drop_some(&self, count: u64, why: &str) {
+        let mut dropped = self.dropped();
+        dropped.count += count;
+        dropped.why.clear();
+        dropped.why.push_str(why);
+        drop(dropped);
+        self.say_dropped();
+    }
+
+    /// Says what was dropped if the last time is long enough ago.
+    fn say_dropped(&self) {
+        let (count, why) = {
+            let mut dropped = self.dropped();
             if dropped.count == 0 {
                 return;
             }
@@ -199,10 +242,19 @@ impl Shared {
                 return;
             }
             dropped.said = Some(now);
-            std::mem::take(&mut dropped.count)
+            (std::mem::take(&mut dropped.count), dropped.why.clone())
         };
-        let messages = text::messages(count);
-        log::warn!("{messages} not printed: standard output is too slow (they were answered)");
+        log::warn!("{} not printed: {why}", text::messages(count));
+    }
+
+    /// Says what was dropped, whatever was said before, and that so many more are waiting.
+    fn say_last_dropped(&self, waiting: u64) {
+        let mut dropped = self.dropped();
+        let count = std::mem::take(&mut dropped.count) + waiting;
+        let why = if waiting > 0 { TOO_SLOW } else { &dropped.why };
+        if count > 0 {
+            log::warn!("{} not printed: {why}", text::messages(count));
+        }
     }
 }
 

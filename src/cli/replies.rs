@@ -1,55 +1,113 @@
 //! What the other side sends, as a client prints it.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io;
+use std::thread;
+use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::{terminal, text};
+use super::batch::Batch;
+use super::stdio::Writer;
+use super::text;
 use crate::{Connection, Error};
 
-/// Printed in one go.
-const BATCH: usize = 64 * 1024;
 /// So many messages are received by one call: enough to make it cheap, and a
 /// part of what the window holds.
 const MANY: usize = 1024;
+/// How often it is tried to print what could not be printed.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often that is tried once the connection is over.
+const LAST_TRIES: u32 = 10;
 
 /// Why no more is printed.
 #[derive(Debug)]
 pub enum Stop {
     /// The connection failed.
     Connection(Error),
-    /// Standard output did.
-    Output(io::Error),
+    /// Nothing reads standard output any more.
+    OutputClosed,
+    /// So many messages could not be printed, and the connection is over.
+    NotPrinted(u64, io::Error),
 }
 
 /// Prints messages until the other side ends: in a pipe as they came, on a
 /// terminal as lines that cannot be mistaken for those typed. What came
 /// together is passed on together.
+///
+/// What cannot be printed, on a disk that is full for instance, waits: it is not
+/// acknowledged, and nothing more is received, until it is printed. Once the connection is
+/// over it does not wait for long.
 pub fn print(connection: &Connection) -> Result<(), Stop> {
-    let stdout = io::stdout();
-    if stdout.is_terminal() {
-        let mut lines = Vec::new();
-        return receive(connection, |messages| {
-            lines.clear();
-            messages.iter().for_each(|message| text::line("server> ", message, true, &mut lines));
-            terminal::write(io::stdout(), &lines)
-        });
-    }
-    let mut output = BufWriter::with_capacity(BATCH, stdout.lock());
-    receive(connection, |messages| {
-        messages.iter().try_for_each(|message| output.write_all(message))?;
-        output.flush()
-    })
-}
-
-fn receive(
-    connection: &Connection,
-    mut print: impl FnMut(&[Bytes]) -> io::Result<()>,
-) -> Result<(), Stop> {
+    let output = Writer::output();
+    let terminal = output.is_terminal();
     let mut messages = Vec::new();
+    let mut batch = Batch::default();
     while connection.recv_many(&mut messages, MANY).map_err(Stop::Connection)? > 0 {
-        print(&messages).map_err(Stop::Output)?;
-        messages.clear();
+        let mut rest = messages.drain(..);
+        while let Some(message) = rest.next() {
+            match terminal {
+                true => batch.push_line("server> ", &message, true),
+                false => batch.push(&message),
+            }
+            if !batch.is_full() && rest.len() > 0 {
+                continue;
+            }
+            match write(connection, &output, &mut batch) {
+                Ok(()) => {}
+                Err(error) if output.has_lost_reader(&error) => return Err(Stop::OutputClosed),
+                Err(error) => {
+                    let count = batch.unwritten() + rest.len() as u64 + throw_away(connection);
+                    return Err(Stop::NotPrinted(count, error));
+                }
+            }
+        }
     }
     Ok(())
+}
+
+/// Writes; waits while that fails, unless nothing reads the output or the connection is over.
+fn write(connection: &Connection, output: &Writer, batch: &mut Batch) -> io::Result<()> {
+    let mut last_tries = LAST_TRIES;
+    let mut waits = false;
+    while let Err(error) = batch.write(output) {
+        if output.has_lost_reader(&error) {
+            return Err(error);
+        }
+        if !waits {
+            let why = text::system(&error);
+            log::warn!("replies wait until they can be printed: standard output: {why}");
+            waits = true;
+        }
+        if connection.flush().is_err() {
+            last_tries -= 1;
+        }
+        if last_tries == 0 {
+            return Err(error);
+        }
+        thread::park_timeout(RETRY);
+    }
+    if waits {
+        log::info!("replies are printed again");
+    }
+    Ok(())
+}
+
+/// Throws away what comes until the connection is over; returns how many messages.
+fn throw_away(connection: &Connection) -> u64 {
+    let mut count = 0;
+    let mut messages = Vec::new();
+    while let Ok(more @ 1..) = connection.recv_many(&mut messages, MANY) {
+        count += more as u64;
+        messages.clear();
+    }
+    count
+}
+
+/// Nothing reads standard output any more: ends the connection once what was sent is
+/// acknowledged. Replies are thrown away meanwhile, or the other side could not go on.
+pub fn close_unread(connection: &Connection) {
+    // The input is read no further.
+    let _ = connection.finish();
+    thread::scope(|scope| {
+        let _ = thread::Builder::new().spawn_scoped(scope, || throw_away(connection));
+        let _ = connection.close();
+    });
 }

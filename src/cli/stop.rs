@@ -1,9 +1,8 @@
 //! When there is nothing to run: help, or what is wrong with the arguments.
 
-use std::io::{self, Write};
-
 use clap::error::ErrorKind;
 
+use super::stdio::Writer;
 use super::{code, text};
 
 /// Why there is nothing to run.
@@ -36,23 +35,28 @@ impl Stop {
     pub fn say(&self, program: &str) -> u8 {
         match self {
             Stop::Print(text) => {
-                let mut out = io::stdout();
-                match out.write_all(text).and_then(|()| out.flush()) {
+                let output = Writer::output();
+                match output.write_all(&mut &text[..]) {
                     // A reader who has seen enough closes the pipe.
-                    Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    Err(error) if !output.has_lost_reader(&error) => {
                         let why = text::system(&error);
-                        eprintln!("{program}: cannot write to standard output: {why}");
+                        complain(&format!("{program}: cannot write to standard output: {why}"));
                         code::FAILED
                     }
                     _ => code::OK,
                 }
             }
             Stop::Usage(text) => {
-                eprintln!("{program}: {text} (see {program} --help)");
+                complain(&format!("{program}: {text} (see {program} --help)"));
                 code::USAGE
             }
         }
     }
+}
+
+/// The exit code tells as well, where standard error takes nothing.
+fn complain(line: &str) {
+    let _ = Writer::error().write_all(&mut format!("{line}\n").as_bytes());
 }
 
 /// What clap says over several lines, without the usage and the advice to read it.

@@ -13,7 +13,7 @@
 //! background the mode is left alone, since changing it would stop the process,
 //! even one that was just told to end.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
@@ -26,6 +26,7 @@ use rustix::termios::{
 };
 
 use super::layout::Layout;
+use super::stdio::Writer;
 
 /// How long the end of the process waits for others to have written.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -148,17 +149,16 @@ pub fn columns() -> usize {
 }
 
 /// Writes whole lines. If they go to the terminal, they appear above what
-/// stands at its bottom.
-pub fn write(mut out: impl Write + IsTerminal, lines: &[u8]) -> io::Result<()> {
-    if !out.is_terminal() {
-        out.write_all(lines)?;
-        return out.flush();
+/// stands at its bottom. After an error, `lines` is what was not written.
+pub(super) fn write(to: &Writer, lines: &mut &[u8]) -> io::Result<()> {
+    if !to.is_terminal() {
+        return to.write_all(lines);
     }
     let mut screen = screen();
     let mut start = String::new();
     screen.clear(&mut start);
     to_terminal(&start);
-    let written = out.write_all(lines).and_then(|()| out.flush());
+    let written = to.write_all(lines);
     let mut end = String::new();
     screen.draw(&mut end);
     to_terminal(&end);
@@ -409,7 +409,7 @@ fn lay_out(prompt: &Prompt, line: &str, at: usize, rows: usize) -> Layout {
 /// What cannot be drawn is nobody's concern.
 fn to_terminal(text: &str) {
     if !text.is_empty() {
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = Writer::error().write_all(&mut text.as_bytes());
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::process::Stdio;
 
-use crate::process::Server;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::process::{Server, has_thread};
+use crate::wait::until;
 use crate::window::{SIZE, Window};
 use crate::wire::{RawServer, Welcome};
 
@@ -128,16 +131,50 @@ fn told_to_terminate_while_the_terminal_is_stopped() {
     assert_eq!(window.ends(), 128 + 15);
 }
 
+/// Which takes longer than half a second; what comes before is the same wish.
 #[test]
-fn nobody_reads_the_output() {
+fn told_again_while_the_terminal_is_stopped() {
     let server = Server::start(&[]);
-    let mut window = Window::client_as(SIZE, &server.port, &[], |command| {
+    let told = || {
+        let mut window = Window::client(&server.port, &[]);
+        window.types("\x13");
+        let pid = Pid::from_raw(window.id() as i32).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        until("it has begun to end", || has_thread(window.id(), "patience"));
+        kill_process(pid, Signal::TERM).unwrap();
+        until("half a second has passed", || !has_thread(window.id(), "patience"));
+        let _ = kill_process(pid, Signal::TERM);
+        window.ends()
+    };
+    // It ends by itself half a second later.
+    let codes: Vec<_> = (0..3).map(|_| told()).collect();
+    assert!(codes.contains(&(128 + 15)), "{codes:?}");
+}
+
+/// A shell passes on what the terminal has told the client already.
+#[test]
+fn the_terminal_hangs_up_twice() {
+    let server = Server::start(&[]);
+    let mut window = Window::client(&server.port, &[]);
+    // Stopped, so that the end takes a while.
+    window.types("\x13");
+    window.signal("HUP");
+    window.signal("HUP");
+    assert_eq!(window.ends(), 128 + 1);
+}
+
+#[test]
+fn nothing_reads_the_output_any_more() {
+    let server = Server::start(&[]);
+    for typed in ["", "hello\r"] {
         let (reader, writer) = std::io::pipe().unwrap();
+        let mut window = Window::client_as(SIZE, &server.port, &[], |command| {
+            command.stdout(Stdio::from(writer));
+        });
+        window.types(typed);
         drop(reader);
-        command.stdout(Stdio::from(writer));
-    });
-    window.types("hello\r");
-    assert_eq!(window.closes(), 0);
+        assert_eq!(window.closes(), 0);
+    }
 }
 
 #[test]

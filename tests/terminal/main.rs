@@ -14,6 +14,7 @@ mod port;
 mod process;
 mod progress;
 mod prompt;
+mod streams;
 #[path = "../support/wait.rs"]
 mod wait;
 mod window;

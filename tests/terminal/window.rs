@@ -158,8 +158,24 @@ impl Window {
         self.shows_rows(&format!("{wanted:#?}"), |rows| ends_with(rows, wanted));
     }
 
+    /// Holds what the window was shown so far; nothing more is taken from the program
+    /// until the function returns.
+    pub(crate) fn look_away(&self, meanwhile: impl FnOnce(&File)) {
+        let _seen = self.seen.lock().unwrap();
+        meanwhile(&self.program);
+    }
+
+    /// The side of the program.
+    pub(crate) fn program(&self) -> &File {
+        &self.program
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     }
 
