@@ -169,7 +169,7 @@ fn an_end_is_acknowledged_at_once_and_so_is_all_that_comes_after_it() {
     let mut server = found(&client.hello(), 2, WINDOW, now);
     let (welcome, _) = welcome(&mut server);
     client.welcomed(&welcome, now).unwrap();
-    server.feed(b"nobody asks for it");
+    server.feed(b"never asked for");
     read(&mut client, written(&mut server), now);
     assert_eq!(written(&mut client), ack(1));
 }
@@ -326,9 +326,9 @@ fn an_idle_link_gives_back_what_a_busy_one_has_reserved() {
 #[test]
 fn an_ended_session_keeps_no_message() {
     let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
-    client.feed(b"nobody asks for it");
+    client.feed(b"never asked for");
     read(&mut server, written(&mut client), now);
-    server.feed(b"nobody acknowledges it");
+    server.feed(b"never acknowledged");
     server.close(CloseCode::Closed);
     server.discard();
     assert!(server.outbox.is_slim() && server.inbox.is_slim(), "{server:?}");

@@ -134,7 +134,7 @@ pub(super) struct Life {
     client_done: u64,
     debts: Vec<Debt>,
     client_debts: Vec<Debt>,
-    /// Its application left, or was told that nobody came back.
+    /// Its application left, or its time to be resumed was over.
     left: bool,
     told: Told,
     client_told: Told,
