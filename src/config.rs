@@ -250,9 +250,12 @@ impl Builder {
     }
 
     /// How long one address may take to accept the connection and to welcome
-    /// us (default 5 s); a name may take as long to resolve. The addresses of a
-    /// name are not waited for in turn: each is asked 250 ms after the one
-    /// before, and the first that accepts is taken.
+    /// us (default 5 s). The addresses of a name are not waited for in turn: each
+    /// is asked 250 ms after the one before, and the first that accepts is taken.
+    ///
+    /// A name may take as long to be resolved. After one second the other hosts are
+    /// tried before it. A resolver that hangs goes on in the background, one for
+    /// each name at most, and its answer serves the attempts that follow.
     ///
     /// # Examples
     ///
@@ -448,6 +451,13 @@ impl Builder {
     /// Blocks until the first link is up, or the retry policy has spent its attempts.
     /// See [`ToHosts`] for what an address can be; with several, each attempt
     /// tries them in turn, the last good one first.
+    ///
+    /// A host that refuses, rejects us, or has a name that cannot be resolved (yet)
+    /// fails in this attempt, and is tried again in the next one. Only when the last
+    /// word of every host is final is there no next one: a
+    /// [rejection](crate::Rejection::is_retryable) of that kind, or, after a loss, a
+    /// limit that is [too small](crate::Cause::TooLarge). A host that cannot be reached
+    /// says nothing, so its last word stays what it was.
     ///
     /// # Errors
     ///

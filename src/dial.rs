@@ -2,10 +2,9 @@
 //! other, as far as the retry policy goes.
 //!
 //! The dialler is a state machine that the keeper drives between its other
-//! work. It blocks nowhere: names are resolved on a thread of their own (at
-//! most one at a time; a resolver that hangs is waited for by the attempts
-//! that follow), connects and welcomes are polled for. So `close` is prompt in
-//! all of it.
+//! work. It blocks nowhere: names are resolved on threads of their own, connects
+//! and welcomes are polled for. So `close` is prompt in all of it. Which host is
+//! next, and when there is no point in asking any, is decided in [`route`].
 //!
 //! The addresses of a name are asked side by side, each a little later than the
 //! one before, and the first that answers is taken ("Happy Eyeballs", RFC
@@ -13,10 +12,16 @@
 //! kernel repeats its question ever less often, and a path that is back would
 //! have to wait for that. The first socket is kept, for a path that is slow.
 
+mod resolver;
+mod route;
+
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use self::resolver::Resolver;
+use self::route::{Next, Round, Route};
 
 use crate::config::Host;
 use crate::error::{Cause, Rejection};
@@ -25,10 +30,11 @@ use crate::foreign;
 use crate::link::{Lost, Shared, State, Summons};
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
+use crate::proto::handshake::{Hello, Welcome};
 use crate::proto::session::{Session, Unwelcome};
 use crate::proto::talk::{Opened, Talk};
 use crate::retry::{Attempt, Budget};
-use crate::sync::{self, Arc, Mutex, MutexGuard};
+use crate::sync::{self, Arc, MutexGuard};
 
 /// An address may take this long before the next one is asked as well...
 const STAGGER: Duration = Duration::from_millis(250);
@@ -37,8 +43,7 @@ const AGAIN: Duration = Duration::from_millis(400);
 
 pub(crate) struct Dialler {
     hosts: Vec<Host>,
-    /// The host that answered last is tried first.
-    favourite: usize,
+    route: Route,
     timeout: Duration,
     interval: Option<Duration>,
     /// How long the kernel lets the server be silent, where nothing else does.
@@ -46,8 +51,6 @@ pub(crate) struct Dialler {
     budget: Budget,
     step: Step,
     resolver: Resolver,
-    /// Whether a link was ever up.
-    connected: bool,
 }
 
 enum Step {
@@ -59,6 +62,7 @@ enum Step {
     },
     /// On to the next address, or the next host.
     Next(Try),
+    /// Until a name is resolved.
     Resolving {
         attempt: Try,
         until: Instant,
@@ -67,32 +71,26 @@ enum Step {
         attempt: Try,
         race: Race,
     },
-    /// The hello is written.
-    Greeting {
-        attempt: Try,
-        call: Call,
-        decoder: Decoder,
-    },
+    Greeting(Greeting),
+}
+
+/// The hello is written, and its answer is due.
+struct Greeting {
+    attempt: Try,
+    hello: Hello,
+    call: Call,
+    decoder: Decoder,
 }
 
 /// One attempt: every address of every host.
 struct Try {
-    /// Hosts that were not tried yet, and the one that is being tried.
-    hosts: VecDeque<usize>,
+    round: Round,
+    /// The host that is being tried.
     host: usize,
     /// Addresses of that host that were not tried yet.
     addrs: VecDeque<SocketAddr>,
     /// Why the last address failed.
     cause: Option<Cause>,
-    /// Whether any name had an address.
-    resolved: bool,
-}
-
-impl Try {
-    fn failed(mut self, cause: Cause) -> Step {
-        self.cause = Some(cause);
-        Step::Next(self)
-    }
 }
 
 /// The addresses of a host that have been asked and have not answered, in the
@@ -126,15 +124,14 @@ impl Dialler {
         budget: Budget,
     ) -> Dialler {
         Dialler {
+            route: Route::new(hosts.len()),
+            resolver: Resolver::new(hosts.len()),
             hosts,
-            favourite: 0,
             timeout,
             interval,
             silence,
             budget,
             step: Step::Idle,
-            resolver: Resolver::default(),
-            connected: false,
         }
     }
 
@@ -147,6 +144,7 @@ impl Dialler {
     /// There is no link: begins to look for one, unless that is under way.
     pub(crate) fn lost(&mut self, shared: &Shared, lost: &Lost) {
         if matches!(self.step, Step::Idle) {
+            self.resolver.forget();
             self.budget.lost(lost.proof, self.interval);
             self.step = self.retry(shared, lost.cause.clone());
         }
@@ -165,7 +163,7 @@ impl Dialler {
             Step::Connecting { race, .. } => {
                 race.asked.iter().map(|asked| asked.until).chain([race.next]).min()
             }
-            Step::Greeting { call, .. } => Some(call.until),
+            Step::Greeting(greeting) => Some(greeting.call.until),
         }
     }
 
@@ -177,8 +175,8 @@ impl Dialler {
                     add(index, socket, Interest { read: false, write: true });
                 }
             }
-            Step::Greeting { call, .. } => {
-                add(0, &call.socket, Interest { read: true, write: false });
+            Step::Greeting(greeting) => {
+                add(0, &greeting.call.socket, Interest { read: true, write: false });
             }
             _ => {}
         }
@@ -196,35 +194,23 @@ impl Dialler {
             let now = sync::now();
             let due = self.deadline().is_some_and(|at| now >= at);
             self.step = match (std::mem::replace(&mut self.step, Step::Idle), ready.take()) {
-                (Step::Waiting { .. }, _) if due => Step::Next(self.attempt()),
-                (Step::Next(attempt), _) => self.next(shared, attempt, now),
-                (Step::Resolving { attempt, until }, _) => {
-                    match self.resolver.resolve(&self.hosts[attempt.host], summons) {
-                        Some(Ok(addrs)) => {
-                            Step::Next(Try { addrs: addrs.into(), resolved: true, ..attempt })
-                        }
-                        Some(Err(error)) => {
-                            let host = self.hosts[attempt.host].name.clone();
-                            attempt.failed(Cause::Resolve { host, error: Arc::new(error) })
-                        }
-                        // A resolver that takes its time does not say that there is no such name.
-                        None if due => Try { resolved: true, ..attempt }
-                            .failed(Cause::ConnectTimeout(self.timeout)),
-                        None => {
-                            self.step = Step::Resolving { attempt, until };
+                (Step::Waiting { .. }, _) if due => Step::Next(self.attempt(now)),
+                (Step::Next(attempt) | Step::Resolving { attempt, .. }, _) => {
+                    match self.next(shared, attempt, now, summons) {
+                        waiting @ Step::Resolving { .. } => {
+                            self.step = waiting;
                             return;
                         }
+                        step => step,
                     }
                 }
                 (Step::Connecting { attempt, race }, Some(index)) => {
                     self.answered(shared, attempt, race, index)
                 }
                 (Step::Connecting { attempt, race }, None) if due => self.ask(attempt, race, now),
-                (Step::Greeting { attempt, call, decoder }, Some(_)) => {
-                    self.listen(shared, attempt, call, decoder)
-                }
-                (Step::Greeting { attempt, .. }, None) if due => {
-                    attempt.failed(Cause::ConnectTimeout(self.timeout))
+                (Step::Greeting(greeting), Some(_)) => self.listen(shared, greeting),
+                (Step::Greeting(greeting), None) if due => {
+                    self.failed(greeting.attempt, Cause::ConnectTimeout(self.timeout))
                 }
                 (waiting, _) => {
                     self.step = waiting;
@@ -234,44 +220,66 @@ impl Dialler {
         }
     }
 
-    fn attempt(&self) -> Try {
-        let count = self.hosts.len();
-        Try {
-            hosts: (0..count).map(|i| (self.favourite + i) % count).collect(),
-            host: self.favourite,
-            addrs: VecDeque::new(),
-            cause: None,
-            resolved: false,
-        }
+    fn attempt(&self, now: Instant) -> Try {
+        let round = self.route.attempt(now);
+        Try { round, host: self.route.home(), addrs: VecDeque::new(), cause: None }
     }
 
-    fn next(&mut self, shared: &Shared, mut attempt: Try, now: Instant) -> Step {
+    /// The address or the host that was asked is no good.
+    fn failed(&mut self, mut attempt: Try, cause: Cause) -> Step {
+        self.route.failed(attempt.host, &cause);
+        attempt.cause = Some(cause);
+        Step::Next(attempt)
+    }
+
+    fn next(
+        &mut self,
+        shared: &Shared,
+        mut attempt: Try,
+        now: Instant,
+        summons: &Arc<Summons>,
+    ) -> Step {
         if !attempt.addrs.is_empty() {
             return Step::Connecting { attempt, race: Race { asked: VecDeque::new(), next: now } };
         }
-        if let Some(host) = attempt.hosts.pop_front() {
-            attempt.host = host;
-            let Host { name, port } = &self.hosts[host];
-            return match name.parse::<IpAddr>() {
-                Ok(ip) => {
-                    attempt.resolved = true;
-                    attempt.addrs.push_back(SocketAddr::new(ip, *port));
-                    Step::Next(attempt)
+        if let Some(word) = self.route.parted() {
+            return self.give_up(shared, word.clone());
+        }
+        let Dialler { hosts, resolver, timeout, .. } = self;
+        let next = attempt
+            .round
+            .next(now, *timeout, |host| resolver.resolve(host, &hosts[host], now, summons));
+        match next {
+            Next::Host(host) => {
+                attempt.host = host;
+                match self.resolver.take(host, &self.hosts[host]) {
+                    Ok(addrs) => Step::Next(Try { addrs: addrs.into(), ..attempt }),
+                    Err(error) => {
+                        let host = self.hosts[host].name.clone();
+                        self.failed(attempt, Cause::Resolve { host, error: Arc::new(error) })
+                    }
                 }
-                Err(_) => Step::Resolving { attempt, until: sync::later(self.timeout) },
-            };
+            }
+            Next::Wait(until) => Step::Resolving { attempt, until },
+            Next::Late(host) => {
+                self.failed(Try { host, ..attempt }, Cause::ConnectTimeout(self.timeout))
+            }
+            Next::Spent => {
+                let cause = attempt.cause.expect("every host leaves a cause");
+                self.spent(shared, attempt.host, cause)
+            }
         }
-        let cause = attempt.cause.expect("every host leaves a cause");
+    }
+
+    /// The attempt has asked every host, this one last.
+    fn spent(&mut self, shared: &Shared, host: usize, cause: Cause) -> Step {
         let mut state = shared.lock();
-        let host = self.hosts[attempt.host].clone();
-        state.event(Event::Failed { host, cause: cause.clone() });
+        state.event(Event::Failed { host: self.hosts[host].clone(), cause: cause.clone() });
         shared.settle(state);
-        // A name that never meant anything is a mistake; one that no longer
-        // resolves is an outage.
-        if !attempt.resolved && !self.connected {
-            return self.give_up(shared, cause);
+        match self.route.end() {
+            Some(word) => self.give_up(shared, word.clone()),
+            None => self.retry(shared, cause),
         }
-        self.retry(shared, cause)
     }
 
     /// Time to ask an address, or to stop waiting for one.
@@ -335,32 +343,36 @@ impl Dialler {
         index: usize,
     ) -> Step {
         let mut call = race.take(index).expect("what is polled for is there");
-        if let Err(e) = self.greet(shared, &mut call) {
-            attempt.cause = Some(Cause::Io(Arc::new(e)));
-            race.next = sync::now();
-            return Step::Connecting { attempt, race };
-        }
-        let mut state = shared.lock();
-        if let Talk::Plain(exchange) = &mut state.session {
+        let hello = match self.greet(shared, &mut call) {
+            Ok(hello) => hello,
+            Err(e) => {
+                attempt.cause = Some(Cause::Io(Arc::new(e)));
+                race.next = sync::now();
+                return Step::Connecting { attempt, race };
+            }
+        };
+        let Some(hello) = hello else {
+            let mut state = shared.lock();
+            let Talk::Plain(exchange) = &mut state.session else { unreachable!("it has no hello") };
             let opened = exchange.connected(sync::now());
             return self.succeed(shared, state, &attempt, call, Decoder::new(), opened);
-        }
+        };
         // If it has no welcome for us, the others are asked again.
         let others = race.asked.into_iter().map(|asked| asked.addr);
         attempt.addrs = others.chain(attempt.addrs).collect();
-        Step::Greeting { attempt, call, decoder: Decoder::new() }
+        Step::Greeting(Greeting { attempt, hello, call, decoder: Decoder::new() })
     }
 
     /// Says hello on a socket that is connected, if that is the way, or tells
     /// why it is not connected.
-    fn greet(&self, shared: &Shared, call: &mut Call) -> io::Result<()> {
+    fn greet(&self, shared: &Shared, call: &mut Call) -> io::Result<Option<Hello>> {
         let hello = shared.lock().session.session().map(Session::hello);
         call.socket.connected()?;
         call.socket.prepare(self.silence)?;
-        match hello {
-            Some(hello) => call.socket.try_write(&Frame::Hello(hello).to_bytes()),
-            None => Ok(()),
+        if let Some(hello) = hello {
+            call.socket.try_write(&Frame::Hello(hello).to_bytes())?;
         }
+        Ok(hello)
     }
 
     fn succeed(
@@ -372,59 +384,68 @@ impl Dialler {
         decoder: Decoder,
         opened: impl Into<Opened>,
     ) -> Step {
-        self.favourite = attempt.host;
-        self.connected = true;
+        self.route.welcomed(attempt.host);
         shared.install(state, call.socket, decoder, call.addr, opened);
         Step::Idle
     }
 
     /// Something came in answer to the hello.
-    fn listen(&mut self, shared: &Shared, attempt: Try, call: Call, mut decoder: Decoder) -> Step {
+    fn listen(&mut self, shared: &Shared, mut greeting: Greeting) -> Step {
+        let Greeting { hello, call, decoder, .. } = &mut greeting;
         match call.socket.try_read(decoder.space()) {
-            Ok(0) => return attempt.failed(Cause::Eof),
+            Ok(0) => return self.failed(greeting.attempt, Cause::Eof),
             Ok(n) => decoder.filled(n),
             Err(e)
                 if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(e) => return attempt.failed(Cause::Io(Arc::new(e))),
+            Err(e) => return self.failed(greeting.attempt, Cause::Io(Arc::new(e))),
         }
-        let frame = match decoder.next() {
-            Ok(None) => return Step::Greeting { attempt, call, decoder },
-            Ok(Some(frame)) => frame,
-            Err(_) => return attempt.failed(Cause::Protocol("the server does not speak longlink")),
-        };
-        let mut state = shared.lock();
-        let Talk::Framed(session) = &mut state.session else {
-            return attempt.failed(Cause::Protocol("an answer to no hello"));
-        };
-        match frame {
-            Frame::Welcome(welcome) => match session.welcomed(&welcome, sync::now()) {
-                Ok(welcomed) => self.succeed(shared, state, &attempt, call, decoder, welcomed),
-                Err(Unwelcome::Violation(v)) => attempt.failed(Cause::Protocol(v.0)),
-                Err(Unwelcome::TooLarge { size, limit }) => {
-                    drop(state);
-                    self.give_up(shared, Cause::TooLarge { size, limit })
-                }
-            },
-            Frame::Close(close) => match state.read_epitaph(close) {
-                Ok(()) => {
-                    shared.settle(state);
-                    Step::Idle
-                }
-                Err(v) => attempt.failed(Cause::Protocol(v.0)),
-            },
-            Frame::Reject { code, text } => {
-                drop(state);
-                let rejection = Rejection::from_code(code);
-                // The text is the peer's: it is escaped.
-                foreign::log!(debug, "{} rejects us: {text:?}", call.addr);
-                if rejection.is_retryable() {
-                    attempt.failed(Cause::Rejected(rejection))
-                } else {
-                    self.give_up(shared, Cause::Rejected(rejection))
+        let cause = match decoder.next() {
+            Ok(None) => return Step::Greeting(greeting),
+            Ok(Some(Frame::Welcome(welcome))) => return self.welcomed(shared, greeting, &welcome),
+            Ok(Some(Frame::Close(close))) => {
+                let mut state = shared.lock();
+                match state.read_epitaph(close) {
+                    Ok(()) => {
+                        shared.settle(state);
+                        return Step::Idle;
+                    }
+                    Err(violation) => Cause::Protocol(violation.0),
                 }
             }
-            _ => attempt.failed(Cause::Protocol("no answer to the hello")),
+            Ok(Some(Frame::Reject { code, text })) => {
+                // The text is the peer's: it is escaped.
+                foreign::log!(debug, "{} rejects us: {text:?}", call.addr);
+                match Rejection::from_code(code) {
+                    Rejection::Ended if !hello.resume_only => {
+                        Cause::Protocol("the end of a session that was to go on")
+                    }
+                    rejection => Cause::Rejected(rejection),
+                }
+            }
+            Ok(Some(_)) => Cause::Protocol("no answer to the hello"),
+            Err(_) => Cause::Protocol("the server does not speak longlink"),
+        };
+        self.failed(greeting.attempt, cause)
+    }
+
+    fn welcomed(&mut self, shared: &Shared, greeting: Greeting, welcome: &Welcome) -> Step {
+        let Greeting { attempt, hello, call, decoder } = greeting;
+        // The welcome to a session that an earlier hello made there was lost. The
+        // end is to be told where the session is.
+        if hello.resume_only && welcome.epoch != hello.epoch && attempt.host != self.route.home() {
+            return self.failed(attempt, Cause::Protocol("a new session, which was not asked for"));
         }
+        let mut state = shared.lock();
+        let session = state.session.session().expect("it has said hello");
+        let cause = match session.welcomed(welcome, sync::now()) {
+            Ok(welcomed) => {
+                return self.succeed(shared, state, &attempt, call, decoder, welcomed);
+            }
+            Err(Unwelcome::Violation(violation)) => Cause::Protocol(violation.0),
+            Err(Unwelcome::TooLarge { size, limit }) => Cause::TooLarge { size, limit },
+        };
+        drop(state);
+        self.failed(attempt, cause)
     }
 }
 
@@ -443,47 +464,5 @@ impl Race {
     }
 }
 
-/// Resolves names on a thread, one at a time: a resolver may hang.
-#[derive(Default)]
-struct Resolver {
-    job: Option<Job>,
-}
-
-struct Job {
-    host: Host,
-    answer: Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>,
-}
-
-impl Resolver {
-    /// The addresses, if they are known; the keeper is woken once they are.
-    fn resolve(
-        &mut self,
-        host: &Host,
-        summons: &Arc<Summons>,
-    ) -> Option<io::Result<Vec<SocketAddr>>> {
-        if let Some(job) = &self.job {
-            let answer = job.answer.lock().take()?;
-            let asked = job.host == *host;
-            self.job = None;
-            if asked {
-                return Some(answer.and_then(|addrs| match addrs.is_empty() {
-                    true => Err(io::Error::other("the name has no address")),
-                    false => Ok(addrs),
-                }));
-            }
-        }
-        let answer = Arc::new(Mutex::new(None));
-        self.job = Some(Job { host: host.clone(), answer: answer.clone() });
-        let (host, summons) = (host.clone(), summons.clone());
-        let started = sync::spawn("longlink-resolver", move || {
-            let addrs = (host.name.as_str(), host.port).to_socket_addrs();
-            *answer.lock() = Some(addrs.map(Iterator::collect));
-            summons.waker.wake();
-        });
-        if let Err(error) = started {
-            self.job = None;
-            return Some(Err(error));
-        }
-        None
-    }
-}
+#[cfg(all(test, not(shuttle)))]
+mod tests;

@@ -286,11 +286,12 @@ pub enum Rejection {
     ShuttingDown,
     /// The server does not speak this version of the protocol.
     Version,
-    /// A newer attempt of the same client came first.
+    /// A newer attempt of the same client came first. Trying again may help.
     Stale,
     /// The server does not know the session that was to be ended.
     Ended,
-    /// What the client said in its hello cannot be.
+    /// What the client said in its hello cannot be. Trying again may help, after a
+    /// new session.
     Protocol,
     /// A reason that this version does not know.
     Other(u8),
@@ -323,6 +324,9 @@ impl Rejection {
 
     /// Whether another attempt could end differently.
     ///
+    /// If not, it is the host's last word until it says something else. A client gives
+    /// up before its attempts are spent when that is so of every host.
+    ///
     /// # Examples
     ///
     /// ```
@@ -332,7 +336,12 @@ impl Rejection {
     /// assert!(!Rejection::Version.is_retryable());
     /// ```
     pub fn is_retryable(self) -> bool {
-        matches!(self, Rejection::Full | Rejection::ShuttingDown)
+        match self {
+            Rejection::Full | Rejection::ShuttingDown | Rejection::Stale | Rejection::Protocol => {
+                true
+            }
+            Rejection::Version | Rejection::Ended | Rejection::Other(_) => false,
+        }
     }
 }
 

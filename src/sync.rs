@@ -20,6 +20,10 @@ pub(crate) fn after(time: Duration) -> Option<Instant> {
 
 /// The moment `time` from now, or one that nobody will live to see.
 pub(crate) fn later(time: Duration) -> Instant {
-    let now = now();
-    now.checked_add(time).unwrap_or(now + Duration::from_secs(1 << 31))
+    add(now(), time)
+}
+
+/// The moment `time` after another, or one that nobody will live to see.
+pub(crate) fn add(moment: Instant, time: Duration) -> Instant {
+    moment.checked_add(time).unwrap_or(moment + Duration::from_secs(1 << 31))
 }

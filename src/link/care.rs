@@ -304,6 +304,7 @@ impl State {
     /// No link can be had any more.
     pub(crate) fn give_up(&mut self, attempts: u32, cause: Cause) {
         self.abandoned = true;
+        self.call = true;
         if self.ending.is_none() {
             let unacknowledged = self.session.unacknowledged();
             self.event(Event::GaveUp { attempts, unacknowledged, cause: cause.clone() });

@@ -42,6 +42,11 @@ pub(crate) fn ack(consumed: u64, window: u32) -> Vec<u8> {
     frame(ACK, [&consumed.to_be_bytes()[..], &window.to_be_bytes()].concat())
 }
 
+/// With a text that acts on terminals, and is none.
+pub(crate) fn reject(code: u8) -> Vec<u8> {
+    frame(REJECT, [&[code][..], b"no\x1b[2J\xff"].concat())
+}
+
 pub(crate) fn ping(id: u64) -> Vec<u8> {
     frame(PING, id.to_be_bytes())
 }
@@ -283,6 +288,14 @@ impl RawServer {
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.0.local_addr().unwrap()
+    }
+
+    /// Whether a client has connected; does not wait.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let accepted = self.0.accept().is_ok();
+        self.0.set_nonblocking(false).unwrap();
+        accepted
     }
 
     /// The next client and its hello.

@@ -6,7 +6,10 @@ use longlink::{Cause, Connection, Error, Event, Rejection, RetryPolicy};
 
 use crate::proxy::How;
 use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, until};
-use crate::wire::{CLOSE, DATA, FULL, Hello, REJECT, RawServer, VERSION, Welcome, frame, ping};
+use crate::wire::{
+    CLOSE, DATA, FULL, Hello, PROTOCOL, REJECT, RawServer, STALE, VERSION, Welcome, frame, ping,
+    reject,
+};
 
 fn five() -> longlink::Builder {
     calm().retry(RetryPolicy::fixed(ms(10), 5))
@@ -159,10 +162,6 @@ fn a_handler_that_panics_does_not_take_the_message() {
     assert_eq!(client.stats().reconnects, 0);
 }
 
-fn reject(code: u8) -> Vec<u8> {
-    frame(REJECT, [&[code][..], b"no\x1b[2J\xff"].concat())
-}
-
 #[test]
 fn a_final_rejection_ends_the_attempts() {
     for (code, rejection) in [(VERSION, Rejection::Version), (99, Rejection::Other(99))] {
@@ -183,14 +182,14 @@ fn a_retryable_rejection_is_tried_again() {
     let raw = RawServer::new();
     let addr = raw.addr();
     let thread = thread::spawn(move || connect(five(), addr));
-    for attempt in 1..=2 {
+    for (attempt, code) in (1..).zip([FULL, FULL, STALE, PROTOCOL]) {
         let (mut link, hello) = raw.accept();
         assert_eq!(hello.attempt, attempt);
-        link.send(reject(FULL));
+        link.send(reject(code));
     }
     let (_link, hello) = raw.welcome(&Welcome::new(7));
     let client = join(thread);
-    assert_eq!(hello.attempt, 3);
+    assert_eq!(hello.attempt, 5);
     client.says("failed: rejected: the server is full", 2);
 }
 

@@ -41,9 +41,9 @@ fn errors_say_what_they_are() {
         (Rejection::Full, true),
         (Rejection::ShuttingDown, true),
         (Rejection::Version, false),
-        (Rejection::Stale, false),
+        (Rejection::Stale, true),
         (Rejection::Ended, false),
-        (Rejection::Protocol, false),
+        (Rejection::Protocol, true),
     ] {
         assert_eq!(rejection.is_retryable(), again, "{rejection}");
     }

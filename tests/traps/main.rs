@@ -23,6 +23,7 @@ mod deaf;
 mod face;
 mod foreign;
 mod hostile;
+mod hosts;
 mod limits;
 mod many;
 mod pressure;

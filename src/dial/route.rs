@@ -1,0 +1,323 @@
+//! Which host is asked next, and when there is no point in asking any. Pure.
+//!
+//! Nothing that one host or one attempt says is final. A host's *last word*
+//! counts until the host says something else; silence says nothing. Only when
+//! the last word of every host is final, the client gives up before its
+//! attempts are spent.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::error::{Cause, Rejection};
+use crate::sync;
+
+/// A name may take this long to resolve before the next host is asked first. Most
+/// names take less, and a resolver that asks again does so after 5 s.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The hosts, and what each said last.
+pub(super) struct Route {
+    /// The host that welcomed last is asked first: it has the session.
+    home: usize,
+    /// The last word of each host, if it is final.
+    words: Vec<Option<Cause>>,
+    /// The host that said the latest of them.
+    latest: usize,
+}
+
+impl Route {
+    pub(super) fn new(hosts: usize) -> Route {
+        Route { home: 0, words: vec![None; hosts], latest: 0 }
+    }
+
+    pub(super) fn home(&self) -> usize {
+        self.home
+    }
+
+    /// A new attempt: all hosts, the one that welcomed last before the others.
+    pub(super) fn attempt(&self, now: Instant) -> Round {
+        let count = self.words.len();
+        Round { begun: now, left: (0..count).map(|i| (self.home + i) % count).collect() }
+    }
+
+    /// A link to this host is up.
+    pub(super) fn welcomed(&mut self, host: usize) {
+        self.home = host;
+        self.words[host] = None;
+        // It takes the message that was too large for others.
+        for word in &mut self.words {
+            word.take_if(|word| matches!(word, Cause::TooLarge { .. }));
+        }
+    }
+
+    /// An address of this host was no good.
+    pub(super) fn failed(&mut self, host: usize, cause: &Cause) {
+        match is_final(cause) {
+            Some(true) => {
+                self.words[host] = Some(cause.clone());
+                self.latest = host;
+            }
+            Some(false) => self.words[host] = None,
+            None => {}
+        }
+    }
+
+    /// Why there is no point in another attempt, whichever host it asks.
+    pub(super) fn end(&self) -> Option<&Cause> {
+        let all = self.words.iter().all(Option::is_some);
+        self.words.get(self.latest).filter(|_| all)?.as_ref()
+    }
+
+    /// Why the session needs no parting any more: the host that has it says that
+    /// it has ended. The others never knew it.
+    pub(super) fn parted(&self) -> Option<&Cause> {
+        let word = self.words.get(self.home)?.as_ref();
+        word.filter(|word| matches!(word, Cause::Rejected(Rejection::Ended)))
+    }
+}
+
+/// Whether the host that fails in this way has said its final word; `None` if it
+/// has said nothing.
+fn is_final(cause: &Cause) -> Option<bool> {
+    match cause {
+        Cause::Rejected(rejection) => Some(!rejection.is_retryable()),
+        Cause::TooLarge { .. } => Some(true),
+        Cause::Protocol(_) => Some(false),
+        Cause::Io(_)
+        | Cause::Eof
+        | Cause::Silent(_)
+        | Cause::ConnectTimeout(_)
+        | Cause::Resolve { .. }
+        | Cause::Replaced => None,
+    }
+}
+
+/// The hosts of one attempt that were not asked yet, in the order of preference.
+pub(super) struct Round {
+    begun: Instant,
+    left: VecDeque<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// To be asked now.
+    Host(usize),
+    /// Until then, or until a name is resolved.
+    Wait(Instant),
+    /// The name of this host takes too long.
+    Late(usize),
+    /// All were asked.
+    Spent,
+}
+
+impl Round {
+    /// The host to ask next. `resolving` says since when a name is being resolved,
+    /// and `None` for a host whose addresses are known. A name may take `timeout`,
+    /// in each attempt; from its [`GRACE`] on it holds up no other host.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        timeout: Duration,
+        mut resolving: impl FnMut(usize) -> Option<Instant>,
+    ) -> Next {
+        let mut first: Option<(Instant, usize)> = None;
+        for (index, host) in self.left.iter().copied().enumerate() {
+            let Some(since) = resolving(host) else {
+                self.left.remove(index);
+                return Next::Host(host);
+            };
+            let late = sync::add(since.max(self.begun), timeout);
+            let grace = late.min(since + GRACE);
+            if now < grace {
+                return Next::Wait(grace);
+            }
+            if first.is_none_or(|(at, _)| late < at) {
+                first = Some((late, index));
+            }
+        }
+        match first {
+            None => Next::Spent,
+            Some((late, _)) if now < late => Next::Wait(late),
+            Some((_, index)) => Next::Late(self.left.remove(index).expect("it was found there")),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::sync::Arc;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    const LARGE: Cause = Cause::TooLarge { size: 2, limit: 1 };
+
+    fn rejected(rejection: Rejection) -> Cause {
+        Cause::Rejected(rejection)
+    }
+
+    /// What says nothing about the host.
+    fn silences() -> [Cause; 4] {
+        let error = Arc::new(io::Error::other("temporary failure in name resolution"));
+        let resolve = Cause::Resolve { host: "a".into(), error: error.clone() };
+        [Cause::Io(error), Cause::Eof, Cause::ConnectTimeout(SECOND), resolve]
+    }
+
+    fn says(cause: Option<&Cause>) -> Option<String> {
+        cause.map(Cause::to_string)
+    }
+
+    #[test]
+    fn only_a_last_word_of_every_host_ends_the_attempts() {
+        let finals = [
+            rejected(Rejection::Version),
+            rejected(Rejection::Ended),
+            rejected(Rejection::Other(99)),
+            LARGE,
+        ];
+        for word in finals {
+            let mut route = Route::new(2);
+            route.failed(1, &word);
+            assert!(route.end().is_none(), "{word}: one of two");
+            for silence in silences() {
+                route.failed(0, &silence);
+                assert!(route.end().is_none(), "{silence}: nothing was said");
+            }
+            route.failed(0, &rejected(Rejection::Version));
+            assert_eq!(says(route.end()), says(Some(&rejected(Rejection::Version))));
+            for silence in silences() {
+                route.failed(1, &silence);
+                assert!(route.end().is_some(), "{silence}: a last word counts");
+            }
+            route.failed(1, &word);
+            assert_eq!(says(route.end()), says(Some(&word)), "the latest of them is told");
+        }
+    }
+
+    #[test]
+    fn a_host_may_say_otherwise() {
+        let others = [
+            rejected(Rejection::Full),
+            rejected(Rejection::ShuttingDown),
+            rejected(Rejection::Stale),
+            rejected(Rejection::Protocol),
+            Cause::Protocol("text"),
+        ];
+        for other in others {
+            let mut route = Route::new(1);
+            route.failed(0, &other);
+            assert!(route.end().is_none(), "{other}");
+            route.failed(0, &rejected(Rejection::Version));
+            assert!(route.end().is_some());
+            route.failed(0, &other);
+            assert!(route.end().is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_welcome_takes_back_what_was_said_before() {
+        let mut route = Route::new(3);
+        route.failed(0, &rejected(Rejection::Version));
+        route.failed(1, &LARGE);
+        route.failed(2, &rejected(Rejection::Version));
+        assert!(route.end().is_some());
+        route.welcomed(2);
+        assert!(route.end().is_none());
+        route.failed(2, &rejected(Rejection::Version));
+        assert!(route.end().is_none(), "the large message may have gone through");
+        route.failed(1, &LARGE);
+        assert!(route.end().is_some());
+    }
+
+    #[test]
+    fn only_the_host_that_has_the_session_says_that_it_has_ended() {
+        let mut route = Route::new(2);
+        route.welcomed(1);
+        route.failed(0, &rejected(Rejection::Ended));
+        assert!(route.parted().is_none() && route.end().is_none());
+        route.failed(1, &rejected(Rejection::Full));
+        assert!(route.parted().is_none());
+        route.failed(1, &rejected(Rejection::Ended));
+        assert!(route.parted().is_some());
+    }
+
+    /// Names, and since when they are being resolved.
+    struct Names {
+        route: Route,
+        start: Instant,
+        since: Vec<Option<Instant>>,
+    }
+
+    impl Names {
+        fn new<const N: usize>(since: [Option<Duration>; N]) -> (Names, Instant) {
+            let start = Instant::now();
+            let since = since.map(|since| since.map(|since| start + since)).to_vec();
+            (Names { route: Route::new(N), start, since }, start)
+        }
+
+        fn next(&self, round: &mut Round, after: Duration) -> Next {
+            round.next(self.start + after, TIMEOUT, |host| self.since[host])
+        }
+    }
+
+    #[test]
+    fn the_host_that_welcomed_last_comes_first() {
+        let (mut names, start) = Names::new([None; 3]);
+        names.route.welcomed(1);
+        let mut round = names.route.attempt(start);
+        let order = [(); 4].map(|()| names.next(&mut round, Duration::ZERO));
+        assert_eq!(order, [Next::Host(1), Next::Host(2), Next::Host(0), Next::Spent]);
+    }
+
+    #[test]
+    fn a_name_that_takes_a_moment_keeps_its_place() {
+        let (mut names, start) = Names::new([Some(Duration::ZERO), None]);
+        let mut round = names.route.attempt(start);
+        assert_eq!(names.next(&mut round, Duration::ZERO), Next::Wait(start + GRACE));
+        names.since[0] = None;
+        assert_eq!(names.next(&mut round, GRACE / 2), Next::Host(0));
+        assert_eq!(names.next(&mut round, GRACE / 2), Next::Host(1));
+    }
+
+    #[test]
+    fn a_name_that_takes_long_holds_up_no_other_host() {
+        let (mut names, start) = Names::new([Some(Duration::ZERO), None, Some(Duration::ZERO)]);
+        let mut round = names.route.attempt(start);
+        assert_eq!(names.next(&mut round, GRACE), Next::Host(1));
+        // They are waited for behind the others, and whichever comes first is asked.
+        assert_eq!(names.next(&mut round, GRACE), Next::Wait(start + TIMEOUT));
+        names.since[2] = None;
+        assert_eq!(names.next(&mut round, 2 * GRACE), Next::Host(2));
+        assert_eq!(names.next(&mut round, TIMEOUT), Next::Late(0));
+        assert_eq!(names.next(&mut round, TIMEOUT), Next::Spent);
+        // The next attempt knows how long it has taken, and waits for it again.
+        let mut round = names.route.attempt(start + 2 * TIMEOUT);
+        assert_eq!(names.next(&mut round, 2 * TIMEOUT), Next::Host(1));
+        assert_eq!(names.next(&mut round, 2 * TIMEOUT), Next::Host(2));
+        assert_eq!(names.next(&mut round, 2 * TIMEOUT), Next::Wait(start + 3 * TIMEOUT));
+        assert_eq!(names.next(&mut round, 3 * TIMEOUT), Next::Late(0));
+    }
+
+    #[test]
+    fn a_name_that_is_asked_late_in_an_attempt_has_its_time_too() {
+        let (names, start) = Names::new([None, Some(TIMEOUT)]);
+        let mut round = names.route.attempt(start);
+        assert_eq!(names.next(&mut round, Duration::ZERO), Next::Host(0));
+        assert_eq!(names.next(&mut round, TIMEOUT), Next::Wait(start + TIMEOUT + GRACE));
+        assert_eq!(names.next(&mut round, TIMEOUT + GRACE), Next::Wait(start + 2 * TIMEOUT));
+        assert_eq!(names.next(&mut round, 2 * TIMEOUT), Next::Late(1));
+    }
+
+    #[test]
+    fn a_short_timeout_is_all_the_grace_there_is() {
+        let (names, start) = Names::new([Some(Duration::ZERO)]);
+        let mut round = names.route.attempt(start);
+        let short = SECOND / 10;
+        let mut next = |after| round.next(start + after, short, |host| names.since[host]);
+        assert_eq!(next(Duration::ZERO), Next::Wait(start + short));
+        assert_eq!(next(short), Next::Late(0));
+    }
+}

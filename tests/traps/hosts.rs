@@ -1,0 +1,142 @@
+//! Several hosts: what one of them says is not the last word.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use longlink::{Cause, Error, Rejection, RetryPolicy};
+
+use crate::proxy::How;
+use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, until};
+use crate::wire::{CLOSE, ENDED, FIN, Raw, RawServer, VERSION, Welcome, ack, frame, reject};
+
+/// A server that says this to every client instead of a welcome.
+fn rejecting(code: u8) -> SocketAddr {
+    let raw = RawServer::new();
+    let addr = raw.addr();
+    thread::spawn(move || {
+        loop {
+            raw.accept().0.send(reject(code));
+        }
+    });
+    addr
+}
+
+#[test]
+fn a_host_that_rejects_for_good_leaves_the_others() {
+    for code in [VERSION, 99] {
+        let rig = Rig::new(calm());
+        let once = calm().retry(RetryPolicy::never());
+        let client = connect(once, [rejecting(code), rig.proxy.addr()]);
+        assert_eq!(client.peer_addr(), rig.proxy.addr());
+    }
+}
+
+#[test]
+fn hosts_that_all_reject_for_good_end_the_attempts() {
+    let hosts = [rejecting(VERSION), rejecting(99)];
+    let log = Log::new("client");
+    let error = calm().on_event(log.callback()).connect(hosts).unwrap_err();
+    let Error::GaveUp { cause: Cause::Rejected(Rejection::Other(99)), .. } = error else {
+        panic!("{error:?}");
+    };
+    log.says("gave up after 1 attempts", 1);
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_has_not_said_its_last_word() {
+    let rig = Rig::new(calm());
+    rig.proxy.refuse(true);
+    let hosts = [rejecting(VERSION), rig.proxy.addr()];
+    let connecting = thread::spawn(move || connect(calm(), hosts));
+    assert!(rig.proxy.wait_for(|stats| stats.accepted >= 3, SOON));
+    rig.proxy.refuse(false);
+    let client = join(connecting);
+    assert_eq!(client.peer_addr(), rig.proxy.addr());
+    assert!(client.log.count("failed: ") >= 3);
+}
+
+// A server with a smaller limit is one host that does not do.
+#[test]
+fn a_host_that_would_not_take_a_message_leaves_the_others() {
+    let rig = Rig::new(calm());
+    let small = calm().max_message(1000).bind("127.0.0.1:0").unwrap();
+    let large = calm().bind("127.0.0.1:0").unwrap();
+    let hosts = [rig.proxy.addr(), small.local_addr(), large.local_addr()];
+    let client = connect(calm(), hosts);
+    let _server = rig.accept();
+    client.send([0; 5000]).unwrap();
+    rig.proxy.refuse(true);
+    rig.proxy.cut(How::Rst);
+    let server = Side::new(large.accept().unwrap(), Log::new("server"));
+    server.takes([0; 5000]);
+    assert_eq!(client.peer_addr(), large.local_addr());
+}
+
+/// A client has said CLOSE to the first of two hosts, and has not heard its own.
+/// After these scenes it is gone. Returns the other host.
+fn parting(scenes: impl FnOnce(&RawServer, &RawServer) + Send + 'static) -> RawServer {
+    let (home, other) = (RawServer::new(), RawServer::new());
+    let hosts = [home.addr(), other.addr()];
+    let alive = Arc::new(());
+    let held = alive.clone();
+    let builder = calm().on_event(move |_, _| drop(held.clone()));
+    let connecting = thread::spawn(move || builder.connect(hosts).unwrap());
+    let (mut link, _) = home.welcome(&Welcome::new(7));
+    let client = join(connecting);
+    drop(thread::spawn(move || client.close()));
+    link.read_kind(FIN);
+    link.send(ack(1, 1 << 20));
+    link.read_kind(CLOSE);
+    link.end();
+    let other = join(thread::spawn(move || {
+        scenes(&home, &other);
+        other
+    }));
+    until("the client is gone", || Arc::strong_count(&alive) == 1);
+    other
+}
+
+/// The next client knows the session, and wants to part.
+fn wants_to_part(host: &RawServer) -> Raw {
+    let (link, hello) = host.accept();
+    assert_eq!((hello.epoch, hello.flags), (7, 1));
+    link
+}
+
+fn part(host: &RawServer) {
+    let mut link = wants_to_part(host);
+    link.send(Welcome { received: 1, ..Welcome::new(7) }.bytes());
+    let close = link.read_kind(CLOSE);
+    link.send(frame(CLOSE, close));
+}
+
+#[test]
+fn a_client_parts_only_with_the_host_that_has_its_session() {
+    parting(|home, other| {
+        // The host that has the session is asked first, and does not answer.
+        wants_to_part(home).end();
+        // The other never knew it.
+        wants_to_part(other).send(reject(ENDED));
+        part(home);
+    });
+}
+
+#[test]
+fn a_client_has_parted_when_the_host_that_had_its_session_says_so() {
+    let other = parting(|home, _| wants_to_part(home).send(reject(ENDED)));
+    assert!(!other.is_waited_for());
+}
+
+// The welcome to an earlier hello was lost, and the host keeps the session that it
+// made then.
+#[test]
+fn a_client_that_is_parting_begins_no_session_elsewhere() {
+    parting(|home, other| {
+        wants_to_part(home).end();
+        let mut link = wants_to_part(other);
+        link.send(Welcome::new(8).bytes());
+        assert_eq!(link.read_end(), []);
+        part(home);
+    });
+}
