@@ -146,7 +146,11 @@ impl Dialler {
         if matches!(self.step, Step::Idle) {
             self.resolver.forget();
             self.budget.lost(lost.proof, self.interval);
-            self.step = self.retry(shared, lost.cause.clone());
+            let cause = match self.budget.stuck() {
+                0 | 1 => lost.cause.clone(),
+                links => Cause::NoProgress { links, last: Arc::new(lost.cause.clone()) },
+            };
+            self.step = self.retry(shared, cause);
         }
     }
 
@@ -385,6 +389,7 @@ impl Dialler {
         opened: impl Into<Opened>,
     ) -> Step {
         self.route.welcomed(attempt.host);
+        self.budget.welcomed(state.session.progress().moved);
         shared.install(state, call.socket, decoder, call.addr, opened);
         Step::Idle
     }

@@ -226,6 +226,15 @@ pub enum Cause {
         /// What the resolver said.
         error: Arc<io::Error>,
     },
+    /// Nothing got through: links could be made, but each was lost before the
+    /// peer had received the message that comes next.
+    #[non_exhaustive]
+    NoProgress {
+        /// How many links in a row.
+        links: u32,
+        /// Why the last of them was lost.
+        last: Arc<Cause>,
+    },
     /// The peer broke the protocol; the text says how.
     Protocol(&'static str),
     /// The server refused the connection.
@@ -251,6 +260,9 @@ impl fmt::Display for Cause {
             Cause::Silent(time) => write!(f, "nothing heard for {time:.1?}"),
             Cause::ConnectTimeout(time) => write!(f, "no answer within {time:?}"),
             Cause::Resolve { host, error } => write!(f, "cannot resolve {host}: {error}"),
+            Cause::NoProgress { links, last } => {
+                write!(f, "no message got through over the last {links} links: {last}")
+            }
             Cause::Protocol(what) => write!(f, "protocol violation: {what}"),
             Cause::Rejected(rejection) => write!(f, "rejected: {rejection}"),
             Cause::Replaced => f.write_str("replaced by a newer link"),

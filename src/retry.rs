@@ -9,10 +9,20 @@ use std::time::{Duration, Instant};
 ///
 /// The first attempt after the loss of a link that worked is made at once, the
 /// others after a delay. When the attempts are spent, the connection gives up
-/// with [`Error::GaveUp`](crate::Error::GaveUp). A link works, and fills the
-/// budget up again, if the session moved forward on it, or if it stayed up for
-/// a while; one that does neither costs an attempt like a refusal. The same
-/// policy holds for the first connect.
+/// with [`Error::GaveUp`](crate::Error::GaveUp). An attempt asks every host, and
+/// fails if none takes the connection, for whatever reason: a name that cannot be
+/// resolved costs an attempt like a refusal. The connection gives up earlier only
+/// when the last thing that every host has said is final, see
+/// [`Rejection::is_retryable`](crate::Rejection::is_retryable). The same policy
+/// holds for the first connect.
+///
+/// A link works, and makes all attempts available again, if a message got through
+/// on it in either direction, or if there was none to send and it stayed up for a
+/// while. A link on which heartbeats are answered and a message does not get
+/// through costs an attempt; when the attempts are spent on several of those in a
+/// row, the cause is [`Cause::NoProgress`](crate::Cause::NoProgress). A message
+/// that the peer has received has got through, however long its application takes
+/// to process it.
 ///
 /// Attempts without a delay are limited to 32, of which one comes back each
 /// second: a server that crashes on what it is sent again is not hammered.
@@ -143,6 +153,12 @@ pub(crate) struct Budget {
     made: u32,
     immediate: u32,
     counted: Instant,
+    /// Links in a row on which something waited and nothing moved.
+    stuck: u32,
+    /// A link lasted while something waited: it is taken for one that worked, once,
+    /// until the next welcome says whether that was received. If not, so many
+    /// attempts count again.
+    doubt: Option<u32>,
 }
 
 /// The next attempt to make.
@@ -158,7 +174,7 @@ pub(crate) struct Attempt {
 
 impl Budget {
     pub(crate) fn new(policy: RetryPolicy, now: Instant) -> Budget {
-        Budget { policy, made: 0, immediate: IMMEDIATE, counted: now }
+        Budget { policy, made: 0, immediate: IMMEDIATE, counted: now, stuck: 0, doubt: None }
     }
 
     /// The first attempt of all; even a policy that never retries makes it.
@@ -186,13 +202,33 @@ impl Budget {
         self.made
     }
 
-    /// A link was lost that had been up for `uptime`. It proved itself, and
-    /// fills the budget, if the session moved forward on it, or if it carried a
-    /// frame and lasted.
+    /// How many links were lost in a row on which something waited and nothing moved.
+    pub(crate) fn stuck(&self) -> u32 {
+        self.stuck
+    }
+
+    /// A link was lost. It worked, and fills the budget, if something moved on it,
+    /// or if nothing waited and it carried a frame and lasted.
     pub(crate) fn lost(&mut self, link: Proof, interval: Option<Duration>) {
         let lasting = interval.map_or(self.policy.first, |i| i.min(self.policy.first));
-        if link.progress || (link.frame && link.uptime >= lasting) {
-            self.made = 0;
+        let lasted = link.heard && link.uptime >= lasting;
+        if link.moved || (lasted && !link.waits) {
+            (self.made, self.stuck, self.doubt) = (0, 0, None);
+            return;
+        }
+        self.stuck = if link.waits { self.stuck + 1 } else { 0 };
+        if lasted && self.doubt.is_none() {
+            self.doubt = Some(std::mem::take(&mut self.made));
+        }
+    }
+
+    /// The next link is up. `moved`: the peer says that it has received something
+    /// over the last one that it had not acknowledged there.
+    pub(crate) fn welcomed(&mut self, moved: bool) {
+        if moved {
+            (self.stuck, self.doubt) = (0, None);
+        } else if let Some(doubt) = &mut self.doubt {
+            self.made = self.made.saturating_add(std::mem::take(doubt));
         }
     }
 
@@ -223,9 +259,11 @@ impl Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Proof {
     /// Something new was received or acknowledged.
-    pub(crate) progress: bool,
+    pub(crate) moved: bool,
     /// Some frame was received after the welcome.
-    pub(crate) frame: bool,
+    pub(crate) heard: bool,
+    /// Something may be sent, and the peer has not said that it has received it.
+    pub(crate) waits: bool,
     /// For how long it was up.
     pub(crate) uptime: Duration,
 }
@@ -237,6 +275,16 @@ mod tests {
 
     const MIDDLE: u32 = u32::MAX / 2;
     const SECOND: Duration = Duration::from_secs(1);
+    const INTERVAL: Option<Duration> = Some(Duration::from_secs(10));
+
+    /// Links on which something moved, or nothing had to, or something waits.
+    const IDLE: Proof = Proof { moved: false, heard: true, waits: false, uptime: Duration::ZERO };
+    const MOVED: Proof = Proof { moved: true, ..IDLE };
+    const STUCK: Proof = Proof { waits: true, ..IDLE };
+
+    fn proof(link: Proof, uptime: Duration) -> Proof {
+        Proof { uptime, ..link }
+    }
 
     fn delays(policy: RetryPolicy, count: usize) -> Vec<Duration> {
         let now = Instant::now();
@@ -284,8 +332,7 @@ mod tests {
         let mut budget = Budget::new(RetryPolicy::never(), now);
         assert_eq!(budget.first(), Attempt { number: 1, of: Some(1), after: Duration::ZERO });
         assert_eq!(budget.next(now, 0), None);
-        let proof = Proof { progress: true, frame: true, uptime: SECOND };
-        budget.lost(proof, None);
+        budget.lost(proof(MOVED, SECOND), None);
         assert_eq!(budget.next(now, 0), None);
     }
 
@@ -297,8 +344,7 @@ mod tests {
             let attempt = budget.next(now, MIDDLE).expect("the budget is full");
             assert_eq!(attempt.after, Duration::ZERO);
             now += Duration::from_millis(10);
-            let uptime = Duration::from_millis(10);
-            budget.lost(Proof { progress: true, frame: true, uptime }, Some(SECOND * 10));
+            budget.lost(proof(MOVED, Duration::from_millis(10)), INTERVAL);
         }
     }
 
@@ -310,8 +356,7 @@ mod tests {
         let mut attempts = 0;
         while budget.next(now, MIDDLE).is_some() {
             attempts += 1;
-            let uptime = Duration::from_millis(10);
-            budget.lost(Proof { progress: false, frame: true, uptime }, Some(SECOND * 10));
+            budget.lost(proof(IDLE, Duration::from_millis(10)), INTERVAL);
         }
         assert_eq!(attempts, 5);
     }
@@ -320,11 +365,94 @@ mod tests {
     fn uptime_with_a_frame_fills_the_budget_and_uptime_alone_does_not() {
         let now = Instant::now();
         let mut budget = Budget::new(RetryPolicy::default(), now);
-        for (frame, made) in [(false, 1), (true, 0)] {
+        for (heard, made) in [(false, 1), (true, 0)] {
             budget.made = 1;
-            budget.lost(Proof { progress: false, frame, uptime: SECOND * 3 }, Some(SECOND * 10));
+            budget.lost(proof(Proof { heard, ..IDLE }, SECOND * 3), INTERVAL);
             assert_eq!(budget.made(), made);
         }
+    }
+
+    /// Makes an attempt, which is welcomed. Returns its number.
+    fn link(budget: &mut Budget, moved: bool, now: Instant) -> Option<u32> {
+        let number = budget.next(now, MIDDLE)?.number;
+        budget.welcomed(moved);
+        Some(number)
+    }
+
+    #[test]
+    fn links_that_last_while_nothing_gets_through_spend_the_budget() {
+        let now = Instant::now();
+        for uptime in [Duration::ZERO, SECOND * 60] {
+            let mut budget = Budget::new(RetryPolicy::default(), now);
+            budget.first();
+            budget.welcomed(false);
+            let mut links = 1;
+            loop {
+                budget.lost(proof(STUCK, uptime), INTERVAL);
+                assert_eq!(budget.stuck(), links);
+                if link(&mut budget, false, now).is_none() {
+                    break;
+                }
+                links += 1;
+            }
+            assert_eq!((links, budget.made()), (5, 5), "{uptime:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_of_idle_links_that_are_cut_does_not_exhaust_the_budget() {
+        let mut now = Instant::now();
+        let mut budget = Budget::new(RetryPolicy::default(), now);
+        for _ in 0..24 * 20 {
+            now += SECOND * 180;
+            budget.lost(proof(IDLE, SECOND * 180), INTERVAL);
+            assert_eq!(link(&mut budget, false, now), Some(1));
+        }
+    }
+
+    // A handler that takes ten minutes acknowledges nothing; that the message was
+    // received is only said by the next welcome.
+    #[test]
+    fn a_message_that_waits_for_a_slow_handler_does_not_exhaust_the_budget() {
+        let mut now = Instant::now();
+        let mut budget = Budget::new(RetryPolicy::default(), now);
+        for _ in 0..200 {
+            now += SECOND * 60;
+            budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+            assert_eq!(link(&mut budget, true, now), Some(1), "as of a link that worked");
+            assert_eq!(budget.stuck(), 0);
+            // Its handshake counts as what has moved on it.
+            now += SECOND;
+            budget.lost(proof(Proof { waits: true, ..MOVED }, SECOND), INTERVAL);
+            assert_eq!(link(&mut budget, false, now), Some(1));
+        }
+    }
+
+    #[test]
+    fn a_link_in_doubt_leaves_all_attempts_to_find_the_next() {
+        let now = Instant::now();
+        let mut budget = Budget::new(RetryPolicy::default(), now);
+        budget.made = 5;
+        budget.welcomed(false);
+        budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+        let numbers = std::iter::from_fn(|| budget.next(now, MIDDLE)).map(|a| a.number);
+        assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_link_in_doubt_on_which_nothing_had_moved_counts_after_all() {
+        let now = Instant::now();
+        let mut budget = Budget::new(RetryPolicy::default(), now);
+        budget.made = 3;
+        budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+        assert_eq!(link(&mut budget, false, now), Some(1));
+        assert_eq!(budget.made(), 4);
+        // It is believed once, until something moves.
+        budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+        assert_eq!(link(&mut budget, false, now), Some(5));
+        budget.lost(proof(MOVED, SECOND), INTERVAL);
+        budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+        assert_eq!(link(&mut budget, true, now), Some(1));
     }
 
     // Trap 25: progress before each crash keeps the budget full, so only the
@@ -333,9 +461,8 @@ mod tests {
     fn immediate_attempts_run_dry_and_come_back_one_a_second() {
         let mut now = Instant::now();
         let mut budget = Budget::new(RetryPolicy::default(), now);
-        let proof = Proof { progress: true, frame: true, uptime: Duration::ZERO };
         let mut crash = |now| {
-            budget.lost(proof, None);
+            budget.lost(proof(MOVED, Duration::ZERO), None);
             budget.next(now, MIDDLE).expect("the budget is full").after
         };
         for _ in 0..IMMEDIATE {

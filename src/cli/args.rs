@@ -96,8 +96,8 @@ pub struct ClientArgs {
     /// How many attempts before giving up, or `forever`
     ///
     /// The first is made at once, when the program starts and when a link is
-    /// lost; 0 never connects again. A link that has proved itself restores the
-    /// full number.
+    /// lost; 0 never connects again. A link on which something got through, or
+    /// nothing had to for a while, restores the full number.
     #[arg(long, value_name = "N", default_value = "5", value_parser = Retries::parse,
         help_heading = "Reconnecting")]
     retries: Retries,

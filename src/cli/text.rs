@@ -44,6 +44,9 @@ pub fn cause(cause: &Cause) -> String {
         }
         Cause::Silent(time) => format!("nothing heard for {}", humane(*time)),
         Cause::ConnectTimeout(time) => format!("no answer within {}", humane(*time)),
+        Cause::NoProgress { links, last } => {
+            format!("no message got through over the last {links} links: {}", self::cause(last))
+        }
         other => other.to_string(),
     }
 }

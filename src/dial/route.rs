@@ -88,6 +88,7 @@ fn is_final(cause: &Cause) -> Option<bool> {
         | Cause::Silent(_)
         | Cause::ConnectTimeout(_)
         | Cause::Resolve { .. }
+        | Cause::NoProgress { .. }
         | Cause::Replaced => None,
     }
 }

@@ -56,7 +56,7 @@ use crate::proto::closing::Closing;
 use crate::proto::frame::{Close, CloseCode, Decoder, Violation};
 use crate::proto::inbox::Item;
 use crate::proto::plain::Unanswered;
-use crate::proto::session::{Batch, Seen};
+use crate::proto::session::{Batch, Progress, Seen};
 use crate::proto::talk::Talk;
 use crate::retry::Proof;
 use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
@@ -605,12 +605,13 @@ impl State {
         // What a thread has in hand is written by now, or will not be.
         let unwritten = link.unwritten();
         let now = sync::now();
-        let (progress, frame) = self.session.proof();
-        let proof = Proof { progress, frame, uptime: now.saturating_duration_since(link.since) };
         self.session.link_lost(unwritten);
         if let Some(closing) = &mut self.closing {
             closing.link_lost();
         }
+        let uptime = now.saturating_duration_since(link.since);
+        let Progress { moved, heard, waits } = self.session.progress();
+        let proof = Proof { moved, heard, waits, uptime };
         self.event(Event::Lost { cause: cause.clone() });
         self.announce_unanswered();
         let has_received = self.session.has_received();

@@ -47,7 +47,7 @@ use super::frame::{CloseCode, Decoder, Violation};
 use super::handshake::Limits;
 use super::inbox::Item;
 use super::outbox::Sink;
-use super::session::{Batch, Totals};
+use super::session::{Batch, Progress, Totals};
 use super::talk::Opened;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;
@@ -326,10 +326,13 @@ impl Exchange {
         self.totals.unanswered += self.unanswered.count();
     }
 
-    /// Whether the present link carried a reply. There are no frames, and a
-    /// link that stays up is all that can be had of an idle server.
-    pub(crate) fn proof(&self) -> (bool, bool) {
-        (self.progress, true)
+    /// What the last link has done. There are no frames, and a link that stays up is
+    /// all that can be had of an idle server. A line counts as received once it was
+    /// written.
+    pub(crate) fn progress(&self) -> Progress {
+        let written = self.progress || self.unanswered.count() > 0;
+        let waits = !written && self.outgoing.unwritten() > 0;
+        Progress { moved: self.progress, heard: true, waits }
     }
 
     /// Whether the link is to be read at present. The peer keeps to no window,

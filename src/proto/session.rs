@@ -168,6 +168,19 @@ pub(crate) enum Admission {
     Other,
 }
 
+/// What a link has done for what it carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Something new was received or acknowledged, or the link's handshake said
+    /// that the one before had brought something.
+    pub(crate) moved: bool,
+    /// A frame was heard.
+    pub(crate) heard: bool,
+    /// Something of ours may be written or was, and the peer has not said that it
+    /// has it.
+    pub(crate) waits: bool,
+}
+
 /// What a frame brought, as far as somebody may be waiting for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
@@ -644,9 +657,11 @@ impl Session {
         self.state = State::Down;
     }
 
-    /// Whether the present link moved the session forward, and whether a frame came.
-    pub(crate) fn proof(&self) -> (bool, bool) {
-        (self.progress, self.heard_frame)
+    /// What the present link has done, or the last one.
+    pub(crate) fn progress(&self) -> Progress {
+        let written = self.outbox.cursor() > self.peer_has;
+        let waits = written || self.outbox.has_output(self.send_window());
+        Progress { moved: self.progress, heard: self.heard_frame, waits }
     }
 
     /// Bytes came over the present link.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::frame::{CloseCode, Decoder, Violation};
 use super::inbox::Item;
 use super::plain::{Exchange, Unanswered};
-use super::session::{Batch, Seen, Session, Totals, Welcomed};
+use super::session::{Batch, Progress, Seen, Session, Totals, Welcomed};
 use crate::Protocol;
 
 /// What a connection says and hears, over all its links.
@@ -267,9 +267,10 @@ impl Talk {
         }
     }
 
-    /// Whether the present link moved things forward, and whether there was life in it.
-    pub(crate) fn proof(&self) -> (bool, bool) {
-        ask!(self, talk => talk.proof())
+    /// What the present link has done, or the last one, as long as nobody has taken
+    /// what was unanswered on it.
+    pub(crate) fn progress(&self) -> Progress {
+        ask!(self, talk => talk.progress())
     }
 
     /// Whether the link is to be read at present.

@@ -5,10 +5,10 @@ use std::thread::{self, JoinHandle};
 use longlink::{Cause, Connection, Error, Event, Rejection, RetryPolicy};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, until};
+use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, now, quick, until};
 use crate::wire::{
-    CLOSE, DATA, FULL, Hello, PROTOCOL, REJECT, RawServer, STALE, VERSION, Welcome, frame, ping,
-    reject,
+    CLOSE, DATA, FULL, Hello, PONG, PROTOCOL, REJECT, RawServer, STALE, VERSION, Welcome, frame,
+    ping, reject,
 };
 
 fn five() -> longlink::Builder {
@@ -95,6 +95,52 @@ fn a_server_that_welcomes_and_pings_and_drops_spends_the_budget() {
     // The one that connected counts: nothing ever moved.
     assert_eq!(attempts(&client.log), [2, 3, 4, 5]);
     assert_eq!(join(welcomes), 5);
+}
+
+/// Welcomes a client and stays, for long enough to count as a link that lasts. It
+/// receives no message.
+fn stay_deaf(raw: &RawServer) {
+    let (mut link, _) = raw.welcome(&Welcome::new(7));
+    link.read_kind(DATA);
+    link.send(ping(1));
+    link.read_kind(PONG);
+    let begun = now();
+    until("it has lasted", || begun.elapsed() > ms(20));
+    link.end();
+}
+
+// A link that moves nothing does not refill the budget, however well it answers.
+#[test]
+fn heartbeats_do_not_refill_the_budget_while_a_message_waits() {
+    let raw = RawServer::new();
+    let addr = raw.addr();
+    let deaf = thread::spawn(move || (0..5).for_each(|_| stay_deaf(&raw)));
+    let client = connect(five(), addr);
+    client.send([0; 5000]).unwrap();
+    let error = client.recv_timeout(SOON).unwrap_err();
+    let Error::GaveUp { unacknowledged: 1, cause, .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(cause, Cause::NoProgress { links: 5, .. }), "{cause:?}");
+    client.says("gave up after 5 attempts", 1);
+    join(deaf);
+}
+
+// That it was received is said by the next welcome only.
+#[test]
+fn a_handler_that_takes_its_time_does_not_spend_the_budget() {
+    let rig = Rig::new(quick());
+    let twice = quick().retry(RetryPolicy::fixed(ms(5), 2));
+    let (client, server) = rig.pair_with(twice);
+    for round in 1..=6 {
+        client.send(b"work").unwrap();
+        if round == 1 {
+            server.takes(b"work");
+        }
+        client.says("heartbeat ", round);
+        rig.proxy.cut(How::Rst);
+        client.says("resumed, 0 sent again", round);
+    }
+    assert_eq!(attempts(&client.log), [1; 6]);
+    assert_eq!(client.stats().unacknowledged, 6);
 }
 
 // Trap 14, the other way round.

@@ -162,7 +162,7 @@ impl Watched {
         assert_eq!(self.session.has_parted(), parted);
         // What comes behind an end is no concern of those who look for progress.
         if self.is_up() && !self.peer_closed {
-            assert_eq!(self.session.proof().0, self.progress, "progress on this link");
+            assert_eq!(self.session.progress().moved, self.progress, "progress on this link");
         }
     }
 
