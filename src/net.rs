@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
@@ -18,7 +19,7 @@ use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 use crate::proto::frame::Space;
 use crate::proto::session::Batch;
-use crate::sync::now;
+use crate::sync::{after, now};
 #[cfg(test)]
 use crate::tally;
 
@@ -36,8 +37,18 @@ const LONGEST_QUESTION: Duration = Duration::from_secs(i16::MAX as u64);
 #[cfg(target_os = "linux")]
 const LONGEST_PATIENCE: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// Nothing blocks in a write, or is killed by SIGPIPE.
+/// Nothing blocks in a write, or is killed by SIGPIPE. macOS has no flag for the
+/// latter but an option of the socket, SO_NOSIGPIPE (getsockopt(2)): `socket2` sets it
+/// on every socket it makes, and those that are accepted inherit it.
+#[cfg(not(target_vendor = "apple"))]
 const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(target_vendor = "apple")]
+const FLAGS: SendFlags = SendFlags::DONTWAIT;
+
+/// macOS ignores MSG_DONTWAIT in a send (`sosendcheck` in bsd/kern/uipc_socket.c of
+/// XNU): there no socket blocks at all, and a thread that waits to read does that in
+/// poll(2), which is a call more. With `--cfg like_macos` so it is everywhere, for tests.
+const NONBLOCKING: bool = cfg!(any(target_vendor = "apple", like_macos));
 
 /// After [`poll`] has failed, nothing is looked at for 20 ms.
 const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -49,11 +60,16 @@ pub(crate) struct Socket {
     /// What its kernel had counted as acknowledged when it was prepared, and the
     /// bytes of the handshake since.
     before: u64,
+    /// What [`Socket::set_read_timeout`] has set, if the kernel is not told; in
+    /// milliseconds.
+    patience: AtomicU32,
 }
+
+const FOREVER: u32 = u32::MAX;
 
 impl From<socket2::Socket> for Socket {
     fn from(inner: socket2::Socket) -> Socket {
-        Socket { inner, before: 0 }
+        Socket { inner, before: 0, patience: AtomicU32::new(FOREVER) }
     }
 }
 
@@ -93,7 +109,7 @@ impl Socket {
                 "connected to itself: nobody listens there",
             ));
         }
-        self.inner.set_nonblocking(false)
+        self.inner.set_nonblocking(NONBLOCKING)
     }
 
     /// Listens, without blocking in [`Socket::accept`].
@@ -101,12 +117,15 @@ impl Socket {
         let socket =
             socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         // A server that was killed can start again at once, although its old
-        // connections linger in TIME-WAIT.
+        // connections linger in TIME-WAIT. macOS and the BSDs also let one that listens
+        // on all addresses and others on single ones share the port.
         socket.set_reuse_address(true)?;
         if addr.is_ipv6() && addr.ip().is_unspecified() {
             socket.set_only_v6(false)?;
         }
         socket.bind(&SockAddr::from(addr))?;
+        // The kernel takes no more than its own limit: net.core.somaxconn on Linux,
+        // kern.ipc.somaxconn on macOS, where it is 128.
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(Socket::from(socket))
@@ -114,8 +133,10 @@ impl Socket {
 
     pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         let (socket, addr) = self.inner.accept()?;
-        let addr = addr.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        socket.set_nonblocking(false)?;
+        // macOS gives no address of a peer that has gone again.
+        let addr = addr.as_socket().ok_or(Errno::CONNABORTED)?;
+        // Of the listener's flags, Linux hands on none; macOS and the BSDs O_NONBLOCK.
+        socket.set_nonblocking(NONBLOCKING)?;
         Ok((Socket::from(socket), addr))
     }
 
@@ -138,6 +159,9 @@ impl Socket {
         self.before = acknowledged(self).unwrap_or(0);
         let Some(silence) = silence else { return Ok(()) };
         self.ask_after(silence)?;
+        // macOS has nothing like TCP_USER_TIMEOUT (tcp(4)): TCP_CONNECTIONTIMEOUT is about
+        // connecting, and TCP_KEEPALIVE, which asks, about links without bytes under way.
+        // With some, it gives up after its own time.
         #[cfg(target_os = "linux")]
         self.inner.set_tcp_user_timeout(Some(silence.min(LONGEST_PATIENCE)))?;
         Ok(())
@@ -158,7 +182,18 @@ impl Socket {
     /// Blocks until there are bytes, at most for the time set with
     /// [`Socket::set_read_timeout`]; 0 is the end.
     pub(crate) fn read(&self, space: Space<'_>) -> io::Result<usize> {
+        if NONBLOCKING {
+            self.wait_readable();
+        }
         self.receive(space, RecvFlags::empty())
+    }
+
+    fn wait_readable(&self) {
+        let deadline = match self.patience.load(Ordering::Relaxed) {
+            FOREVER => None,
+            millis => after(Duration::from_millis(u64::from(millis))),
+        };
+        poll(&mut [poll_fd(self, Interest { read: true, write: false })], deadline);
     }
 
     /// Reads what is there.
@@ -214,6 +249,15 @@ impl Socket {
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         #[cfg(test)]
         tally::count(|tally| tally.other_calls += 1);
+        if NONBLOCKING {
+            let millis = timeout.map_or(FOREVER, |timeout| {
+                u32::try_from(timeout.as_millis()).unwrap_or(FOREVER).clamp(1, FOREVER - 1)
+            });
+            self.patience.store(millis, Ordering::Relaxed);
+            return Ok(());
+        }
+        // SO_RCVTIMEO. Linux rounds it up to its ticks, and has coarse timers for long
+        // times (see [Blocking](crate#blocking)).
         self.inner.set_read_timeout(timeout)
     }
 
@@ -231,6 +275,9 @@ impl Socket {
                 Ok(n) => batch.advance(n),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(false),
+                // macOS says so while the peer is just leaving; see uv__try_write in
+                // src/unix/stream.c of libuv.
+                Err(Errno::PROTOTYPE) => return Err(Errno::CONNRESET.into()),
                 Err(e) => return Err(e.into()),
             }
         }
@@ -269,6 +316,8 @@ impl Socket {
         self.inner.take_error().unwrap_or_else(Some)
     }
 
+    /// Ends a link: whoever waits to read from it returns. Never the listener: Linux
+    /// would wake its accept, and macOS says ENOTCONN.
     pub(crate) fn shutdown(&self, how: Shutdown) {
         // An error means that there is nothing left to shut down.
         let _ = self.inner.shutdown(how);
@@ -300,7 +349,9 @@ fn unacknowledged(socket: &Socket) -> Option<u64> {
 #[cfg(target_vendor = "apple")]
 sockopt_impl!(SoNwrite, GetOnly, libc::SOL_SOCKET, libc::SO_NWRITE, libc::c_int);
 
-/// Carries a signal to a thread that sits in [`poll`].
+/// Carries a signal to a thread that sits in [`poll`]. Both ends are closed together,
+/// so that writing cannot raise SIGPIPE: sockets of the standard library's pairs have
+/// no SO_NOSIGPIPE on macOS.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     ours: UnixStream,
