@@ -314,6 +314,25 @@ fn a_file_that_was_emptied_begins_with_a_whole_line() {
 }
 
 #[test]
+fn a_log_goes_on_when_the_disk_has_room() {
+    let full = Full::new("log");
+    let streams = [Stdio::piped(), Stdio::piped(), full.to_append()];
+    let args = ["--port", "0", "--chat"];
+    let mut server = Process::start_on(Full::command(SERVER), SERVER, &args, streams);
+    server.send("/help\n".repeat(20));
+    wait::until("it is full", || full.size() == Full::SIZE);
+    Full::grow(&server);
+    server.send("/end\n");
+    for said in ["lines of the log are left out", "warn] line 21: after /end"] {
+        wait::until(said, || full.text().contains(said));
+    }
+    let text = full.text();
+    let (before, after) = text.split_at(Full::SIZE as usize);
+    // The line that was cut is not continued by another.
+    assert!(!before.ends_with('\n') && after.starts_with('\n'), "{after}");
+}
+
+#[test]
 fn replies_wait_until_the_disk_has_room() {
     let server = Server::start_on(&Arc::new(Reserved::new()), &[], Stdout::Null);
     let full = Full::new("client");
