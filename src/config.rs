@@ -21,7 +21,11 @@ use crate::{Connection, Listener};
 ///
 /// The client announces its interval; a server keeps to it rather than to its
 /// own (it pings after 1.25 intervals, and grants one interval of grace). A
-/// server's own setting serves for clients that announce none.
+/// server's own setting serves for clients that announce none. A server whose
+/// heartbeats are [off](Heartbeat::off) neither pings nor judges any client.
+///
+/// A side with heartbeats judges by itself, and the kernel's keepalive and
+/// `TCP_USER_TIMEOUT` are off on its sockets.
 ///
 /// # Examples
 ///
@@ -81,11 +85,16 @@ impl Heartbeat {
         Heartbeat { interval: Some(interval), misses: 3 }
     }
 
-    /// No pings, and no judgement. Pings of the peer are answered all the same.
+    /// No pings, and no judgement, whatever the peer announces. Pings of the peer
+    /// are answered all the same.
     ///
     /// A dead peer is then noticed by the kernel's keepalive and
-    /// `TCP_USER_TIMEOUT` (tuned to 10 s and 30 s), which cannot see a peer
-    /// that hangs while its kernel lives.
+    /// `TCP_USER_TIMEOUT`, which cannot see a peer that hangs while its kernel
+    /// lives. Keepalive asks after 10 s of silence, and the link ends after 30 s
+    /// in which nothing is acknowledged. If the peer has heartbeats, these times are
+    /// 1.25 of its intervals and [`misses`](Heartbeat::misses) + 1 of them, where
+    /// that is longer: the kernel wakes no peer that chose a long interval, and
+    /// grants what the peer grants.
     ///
     /// # Examples
     ///
@@ -96,7 +105,7 @@ impl Heartbeat {
         Heartbeat { interval: None, misses: 3 }
     }
 
-    /// How many intervals of silence mean death; at least 1.
+    /// How many intervals of silence mean death; from 1 to 1000.
     ///
     /// # Examples
     ///

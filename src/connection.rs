@@ -18,7 +18,6 @@ use crate::event::Event;
 use crate::foreign;
 use crate::keeper::{Keeper, Trade};
 use crate::link::{Patience, Shared, State, Summons, Waiter};
-use crate::net::USER_TIMEOUT;
 use crate::proto::handshake::{Limits, Token};
 use crate::proto::plain::Exchange;
 use crate::proto::session::Session;
@@ -122,23 +121,19 @@ impl Connection {
         let now = sync::now();
         let limits = Limits { window: builder.window, max_message: builder.largest_message() };
         let Heartbeat { interval, misses } = builder.heartbeat;
-        let (session, silence): (Talk, _) = match builder.plain {
+        let session: Talk = match builder.plain {
             None => {
                 let token = Token(sync::random()?);
-                let session = Session::client(token, limits, interval, misses, now);
-                (session.into(), interval.is_none().then_some(USER_TIMEOUT))
+                Session::client(token, limits, interval, misses, now).into()
             }
-            Some(plain) => {
-                let exchange = Exchange::client(limits, plain.manners(interval), now);
-                (exchange.into(), Some(interval.map_or(USER_TIMEOUT, |interval| interval * misses)))
-            }
+            Some(plain) => Exchange::client(limits, plain.manners(interval), now).into(),
         };
         let summons = Arc::new(Summons::new()?);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let shared = Arc::new(Shared::new(&builder, session, nowhere, 0, summons.clone(), None));
         let budget = Budget::new(builder.retry, now);
         let timeout = builder.connect_timeout;
-        let dialler = Dialler::new(hosts, timeout, interval, silence, budget);
+        let dialler = Dialler::new(hosts, timeout, builder.heartbeat, budget);
         let mut keeper = Keeper::new(summons, Trade::Client(Box::new(dialler)));
         keeper.adopt(shared.clone());
         sync::spawn("longlink-keeper", move || keeper.run())?;

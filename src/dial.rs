@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use self::resolver::Resolver;
 use self::route::{Next, Round, Route};
 
-use crate::config::Host;
+use crate::config::{Heartbeat, Host};
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
 use crate::foreign;
@@ -31,6 +31,7 @@ use crate::link::{Lost, Shared, State, Summons};
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Hello, Welcome};
+use crate::proto::pulse::Watch;
 use crate::proto::session::{Session, Unwelcome};
 use crate::proto::talk::{Opened, Talk};
 use crate::retry::{Attempt, Budget};
@@ -45,9 +46,7 @@ pub(crate) struct Dialler {
     hosts: Vec<Host>,
     route: Route,
     timeout: Duration,
-    interval: Option<Duration>,
-    /// How long the kernel lets the server be silent, where nothing else does.
-    silence: Option<Duration>,
+    heartbeat: Heartbeat,
     budget: Budget,
     step: Step,
     resolver: Resolver,
@@ -119,8 +118,7 @@ impl Dialler {
     pub(crate) fn new(
         hosts: Vec<Host>,
         timeout: Duration,
-        interval: Option<Duration>,
-        silence: Option<Duration>,
+        heartbeat: Heartbeat,
         budget: Budget,
     ) -> Dialler {
         Dialler {
@@ -128,8 +126,7 @@ impl Dialler {
             resolver: Resolver::new(hosts.len()),
             hosts,
             timeout,
-            interval,
-            silence,
+            heartbeat,
             budget,
             step: Step::Idle,
         }
@@ -145,7 +142,7 @@ impl Dialler {
     pub(crate) fn lost(&mut self, shared: &Shared, lost: &Lost) {
         if matches!(self.step, Step::Idle) {
             self.resolver.forget();
-            self.budget.lost(lost.proof, self.interval);
+            self.budget.lost(lost.proof, self.heartbeat.interval);
             let cause = match self.budget.stuck() {
                 0 | 1 => lost.cause.clone(),
                 links => Cause::NoProgress { links, last: Arc::new(lost.cause.clone()) },
@@ -372,9 +369,11 @@ impl Dialler {
     fn greet(&self, shared: &Shared, call: &mut Call) -> io::Result<Option<Hello>> {
         let hello = shared.lock().session.session().map(Session::hello);
         call.socket.connected()?;
-        call.socket.prepare(self.silence)?;
-        if let Some(hello) = hello {
-            call.socket.try_write(&Frame::Hello(hello).to_bytes())?;
+        call.socket.prepare()?;
+        let Heartbeat { interval, misses } = self.heartbeat;
+        match hello {
+            Some(hello) => call.socket.try_write(&Frame::Hello(hello).to_bytes())?,
+            None => call.socket.watch(Some(Watch::plain(interval, misses)))?,
         }
         Ok(hello)
     }
@@ -439,6 +438,11 @@ impl Dialler {
         // end is to be told where the session is.
         if hello.resume_only && welcome.epoch != hello.epoch && attempt.host != self.route.home() {
             return self.failed(attempt, Cause::Protocol("a new session, which was not asked for"));
+        }
+        let Heartbeat { interval, misses } = self.heartbeat;
+        let watch = Watch::framed(interval, welcome.interval, misses);
+        if let Err(e) = call.socket.watch(watch) {
+            return self.failed(attempt, Cause::Io(Arc::new(e)));
         }
         let mut state = shared.lock();
         let session = state.session.session().expect("it has said hello");

@@ -26,14 +26,15 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::config::Builder;
+use crate::config::{Builder, Heartbeat};
 use crate::error::{Cause, Error, Rejection, Result};
 use crate::foreign;
 use crate::link::{Lost, Shared, Summons};
-use crate::net::{Socket, USER_TIMEOUT};
+use crate::net::Socket;
 use crate::proto::frame::{Decoder, Frame, kind};
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
 use crate::proto::plain::{self, Exchange};
+use crate::proto::pulse::Watch;
 use crate::proto::session::{Admission, Session, Welcomed};
 use crate::proto::talk::Talk;
 use crate::sync::{self, Arc, Condvar, Mutex};
@@ -202,7 +203,7 @@ pub(crate) struct Door {
     next_id: u64,
     /// What a new session takes of the system. Tests make it fail.
     random: fn() -> io::Result<[u8; 8]>,
-    prepare: fn(&mut Socket, Option<Duration>) -> io::Result<()>,
+    prepare: fn(&mut Socket) -> io::Result<()>,
     /// Held back for newcomers, when no other descriptor is left.
     spare: Option<Socket>,
     /// Accepting goes on then.
@@ -288,8 +289,8 @@ impl Door {
                             guest.addr
                         );
                     }
-                    // A peer that vanishes in silence is noticed by the kernel,
-                    // however long the heartbeats are that it asks for.
+                    // A peer that vanishes before its hello is noticed by the kernel,
+                    // and so is one that speaks plain text.
                     let _ = socket.keep_alive();
                     let guest = Guest { socket, addr, decoder: Decoder::new(), due: None };
                     let index = self.next_guest;
@@ -416,8 +417,10 @@ impl Door {
             reject(&mut guest, Rejection::Version);
             return None;
         }
-        let heartbeat = self.builder.heartbeat.interval.is_some();
-        if let Err(e) = (self.prepare)(&mut guest.socket, (!heartbeat).then_some(USER_TIMEOUT)) {
+        let Heartbeat { interval, misses } = self.builder.heartbeat;
+        let watch = Watch::framed(interval, hello.interval, misses);
+        let prepared = (self.prepare)(&mut guest.socket);
+        if let Err(e) = prepared.and_then(|()| guest.socket.watch(watch)) {
             self.complain(now, UNEQUIPPED, &e);
             reject(&mut guest, Rejection::Full);
             return None;
@@ -476,7 +479,7 @@ impl Door {
         summons: &Arc<Summons>,
     ) -> Option<Arc<Shared>> {
         let prepared = self.admits(None).and_then(|()| {
-            (self.prepare)(&mut guest.socket, None).map_err(|e| {
+            (self.prepare)(&mut guest.socket).map_err(|e| {
                 self.complain(now, UNEQUIPPED, &e);
                 Rejection::Full
             })

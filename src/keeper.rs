@@ -254,7 +254,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::config::Builder;
+    use crate::config::{Builder, Heartbeat};
     use crate::proto::handshake::{Limits, Token};
     use crate::proto::session::Session;
     use crate::retry::{Budget, RetryPolicy};
@@ -275,7 +275,7 @@ mod tests {
     fn second(ahead: Option<Instant>) -> (Option<Instant>, Option<Instant>) {
         let summons = Arc::new(Summons::new().unwrap());
         let budget = Budget::new(RetryPolicy::never(), sync::now());
-        let dialler = Dialler::new(Vec::new(), Duration::ZERO, None, None, budget);
+        let dialler = Dialler::new(Vec::new(), Duration::ZERO, Heartbeat::off(), budget);
         let mut keeper = Keeper::new(summons.clone(), Trade::Client(Box::new(dialler)));
         keeper.ahead = ahead;
         for (id, interval) in [(1, 100), (2, 280)] {

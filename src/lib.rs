@@ -89,7 +89,8 @@
 //! the network stands, and fewer misses rather than a shorter interval:
 //! `Heartbeat::every(Duration::from_secs(240)).misses(2)` notices a death within
 //! eight minutes. Measure on the network in question: [`Event::Lost`] again and
-//! again after the same idle time is a NAT that forgets sooner.
+//! again after the same idle time is a NAT that forgets sooner. Between heartbeats
+//! nothing is sent: the kernel's keepalive is off where a side has heartbeats.
 //!
 //! Give a client that may be away for longer (a tunnel, a flight) a
 //! [`RetryPolicy`] that goes on for as long, and its listener a
@@ -101,7 +102,7 @@
 //!
 //! | situation | what you see |
 //! | --- | --- |
-//! | the cable is out for less than the heartbeat grants | nothing; TCP sends again by itself |
+//! | the cable is out for less than the heartbeat grants | nothing; TCP sends again by itself, though up to as long after the outage as that lasted (at most two minutes): see [below](#after-an-outage) |
 //! | it is out for longer | [`Event::Lost`] after 30 s of silence on the client, 40 s on the server; the client tries again, and [`Event::Resumed`] when it succeeds |
 //! | a NAT forgot the link | the same as a cable that is out, or a reset at once, if the NAT sends one |
 //! | the server is killed | its kernel closes the socket, so [`Event::Lost`] at once; five attempts in some 12 s; then [`Error::GaveUp`] |

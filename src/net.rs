@@ -18,22 +18,20 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
 use crate::proto::frame::Space;
+use crate::proto::pulse::Watch;
 use crate::proto::session::Batch;
 use crate::sync::{after, now};
 #[cfg(test)]
 use crate::tally;
 
-/// Without heartbeats, the kernel looks after the peer: it gives up when nothing
-/// was acknowledged for this long, and has asked after a third of it.
-pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// A listener's queue of connections that wait to be accepted. The standard
 /// library's 128 overflows when a thousand clients come back at once.
 const BACKLOG: i32 = 4096;
 
-/// The kernel takes no more than 15 bits of seconds for its questions, nor 31 of
-/// milliseconds for its patience.
+/// The kernel takes no more than 15 bits of seconds for its questions, nor 7 for
+/// how many they are, nor 31 of milliseconds for its patience.
 const LONGEST_QUESTION: Duration = Duration::from_secs(i16::MAX as u64);
+const MOST_QUESTIONS: u32 = i8::MAX as u32;
 #[cfg(target_os = "linux")]
 const LONGEST_PATIENCE: Duration = Duration::from_millis(i32::MAX as u64);
 
@@ -150,33 +148,42 @@ impl Socket {
         addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 
-    /// Sets the options of a socket that carries messages. Where the peer
-    /// answers heartbeats, we watch it ourselves: the kernel's own timeouts
-    /// would end a link whose peer lives but has no room. Otherwise the kernel
-    /// gives up after `silence`.
-    pub(crate) fn prepare(&mut self, silence: Option<Duration>) -> io::Result<()> {
+    /// Sets the options of a socket that carries messages.
+    pub(crate) fn prepare(&mut self) -> io::Result<()> {
         self.inner.set_tcp_nodelay(true)?;
         self.before = acknowledged(self).unwrap_or(0);
-        let Some(silence) = silence else { return Ok(()) };
-        self.ask_after(silence)?;
+        Ok(())
+    }
+
+    /// From now on the kernel watches the peer like this, or not at all, whatever
+    /// it did before.
+    pub(crate) fn watch(&self, watch: Option<Watch>) -> io::Result<()> {
+        match watch {
+            Some(watch) => self.ask(watch)?,
+            None => self.inner.set_keepalive(false)?,
+        }
         // macOS has nothing like TCP_USER_TIMEOUT (tcp(4)): TCP_CONNECTIONTIMEOUT is about
         // connecting, and TCP_KEEPALIVE, which asks, about links without bytes under way.
         // With some, it gives up after its own time.
         #[cfg(target_os = "linux")]
-        self.inner.set_tcp_user_timeout(Some(silence.min(LONGEST_PATIENCE)))?;
+        self.inner
+            .set_tcp_user_timeout(watch.map(|watch| watch.gives_up.min(LONGEST_PATIENCE)))?;
         Ok(())
     }
 
-    /// The kernel asks a silent peer whether it lives.
+    /// The kernel asks a silent peer whether it lives. It is patient with one that
+    /// takes nothing.
     pub(crate) fn keep_alive(&self) -> io::Result<()> {
-        self.ask_after(USER_TIMEOUT)
+        self.ask(Watch::ALONE)
     }
 
-    fn ask_after(&self, silence: Duration) -> io::Result<()> {
+    fn ask(&self, watch: Watch) -> io::Result<()> {
         // It counts in seconds.
-        let asks = (silence / 3).clamp(Duration::from_secs(1), LONGEST_QUESTION);
+        let asks = watch.asks.clamp(Duration::from_secs(1), LONGEST_QUESTION);
         let keepalive = TcpKeepalive::new().with_time(asks).with_interval(asks);
-        self.inner.set_tcp_keepalive(&keepalive.with_retries(2))
+        let silences = watch.gives_up.as_secs() / asks.as_secs();
+        let questions = u32::try_from(silences).unwrap_or(u32::MAX).saturating_sub(1);
+        self.inner.set_tcp_keepalive(&keepalive.with_retries(questions.clamp(1, MOST_QUESTIONS)))
     }
 
     /// Blocks until there are bytes, at most for the time set with
@@ -426,6 +433,42 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where a test can ask: the time until the first question and between two, how
+    /// many there are, and the patience.
+    #[cfg(target_os = "linux")]
+    fn watched(socket: &Socket) -> Option<(Duration, Duration, u32, Option<Duration>)> {
+        let inner = &socket.inner;
+        let patience = inner.tcp_user_timeout().unwrap().filter(|time| !time.is_zero());
+        let asks = inner.keepalive().unwrap().then(|| {
+            let (time, interval) = (inner.tcp_keepalive_time(), inner.tcp_keepalive_interval());
+            let retries = inner.tcp_keepalive_retries();
+            (time.unwrap(), interval.unwrap(), retries.unwrap(), patience)
+        });
+        assert!(asks.is_some() || patience.is_none(), "a patience that was forgotten");
+        asks
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_watches_as_it_was_told_last() {
+        let secs = Duration::from_secs;
+        let socket = Socket::spare().unwrap();
+        socket.keep_alive().unwrap();
+        assert_eq!(watched(&socket), Some((secs(10), secs(10), 2, None)));
+        let day = secs(24 * 3600);
+        for (asks, gives_up, questions) in [(300, 720, 1), (10, 30, 2), (2, 3000, 127), (10, 7, 1)] {
+            let watch = Watch { asks: secs(asks), gives_up: secs(gives_up) };
+            socket.watch(Some(watch)).unwrap();
+            let expected = (secs(asks), secs(asks), questions, Some(secs(gives_up)));
+            assert_eq!(watched(&socket), Some(expected));
+        }
+        socket.watch(Some(Watch { asks: day * 2, gives_up: day * 1001 })).unwrap();
+        let longest = (LONGEST_QUESTION, LONGEST_QUESTION, 127, Some(LONGEST_PATIENCE));
+        assert_eq!(watched(&socket), Some(longest));
+        socket.watch(None).unwrap();
+        assert_eq!(watched(&socket), None);
+    }
 
     // Trap 17.
     #[test]

@@ -61,7 +61,8 @@ fn connect(
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let shared = Shared::new(&Builder::default(), session, nowhere, 0, summons.clone(), None);
     let shared = Arc::new(shared);
-    let mut dialler = Dialler::new(hosts.to_vec(), timeout, None, None, Budget::new(retry, now));
+    let (heartbeat, budget) = (Heartbeat::off(), Budget::new(retry, now));
+    let mut dialler = Dialler::new(hosts.to_vec(), timeout, heartbeat, budget);
     let names = names.clone();
     dialler.resolver = Resolver::with(hosts.len(), Arc::new(move |host| names.ask(host)));
     let mut keeper = Keeper::new(summons, Trade::Client(Box::new(dialler)));

@@ -127,7 +127,7 @@ const SPOILT: [(Spoil, Rejection); 4] = [
     (|door| door.close(), Rejection::ShuttingDown),
     (|door| door.lobby.set_full(true), Rejection::Full),
     (|door| door.random = out_of_memory, Rejection::Full),
-    (|door| door.prepare = |_, _| out_of_memory(), Rejection::Full),
+    (|door| door.prepare = |_| out_of_memory(), Rejection::Full),
 ];
 
 #[test]

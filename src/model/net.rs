@@ -11,10 +11,9 @@ use rustix::io::Errno;
 
 use crate::model::{Sleeper, below, come_back_late, network, switch, trace};
 use crate::proto::frame::Space;
+use crate::proto::pulse::Watch;
 use crate::proto::session::Batch;
 use crate::sync::{Arc, now};
-
-pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// So many bytes are on their way in one direction.
 const ROOM: usize = 200;
@@ -249,7 +248,11 @@ impl Socket {
         Ok(network(|network| network.end(self.0).addr.expect("bound")))
     }
 
-    pub(crate) fn prepare(&mut self, _silence: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn prepare(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn watch(&self, _watch: Option<Watch>) -> io::Result<()> {
         Ok(())
     }
 

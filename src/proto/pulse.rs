@@ -35,6 +35,46 @@ impl Rhythm {
     }
 }
 
+/// What is left to the kernel: it asks a silent peer after a while, and gives the
+/// link up when the peer's kernel has acknowledged nothing for a longer while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watch {
+    pub(crate) asks: Duration,
+    pub(crate) gives_up: Duration,
+}
+
+impl Watch {
+    /// Of a link without any heartbeats.
+    pub(crate) const ALONE: Watch =
+        Watch { asks: Duration::from_secs(10), gives_up: Duration::from_secs(30) };
+
+    /// Of a framed session. A side with heartbeats judges by itself: the kernel's
+    /// questions would wake a peer that chose long intervals, and its patience
+    /// would end sooner than what was granted. Nor does the kernel of a side without
+    /// heartbeats ask more often, or grant less, than the peer that has them.
+    pub(crate) fn framed(
+        own: Option<Duration>,
+        peer: Option<Duration>,
+        misses: u32,
+    ) -> Option<Watch> {
+        if own.is_some() {
+            return None;
+        }
+        let Some(interval) = peer else { return Some(Watch::ALONE) };
+        let Rhythm { ping_after, dead_after } = Rhythm::server(interval, misses);
+        let asks = ping_after.max(Watch::ALONE.asks);
+        Some(Watch { asks, gives_up: dead_after.max(Watch::ALONE.gives_up) })
+    }
+
+    /// Of a client that speaks plain text: nothing answers its heartbeats.
+    pub(crate) fn plain(interval: Option<Duration>, misses: u32) -> Watch {
+        interval.map_or(Watch::ALONE, |interval| {
+            let gives_up = interval * misses;
+            Watch { asks: interval.max(gives_up / 3), gives_up }
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Alive,
@@ -307,6 +347,27 @@ mod tests {
         let mut pulse = Pulse::new(None, start);
         assert_eq!(pulse.deadline(), None);
         assert_eq!(pulse.tick(start + INTERVAL * 1000), Verdict::Alive);
+    }
+
+    #[test]
+    fn the_kernel_does_not_contradict_what_was_agreed() {
+        let hours = Some(Duration::from_secs(3 * 3600));
+        for peer in [None, Some(INTERVAL), hours] {
+            assert_eq!(Watch::framed(Some(INTERVAL), peer, 3), None, "it judges by itself");
+        }
+        assert_eq!(Watch::framed(None, None, 7), Some(Watch::ALONE));
+        for interval in [100, 9_000, 10_000, 240_000, 86_400_000].map(Duration::from_millis) {
+            for misses in [1, 2, 3, 1000] {
+                let Watch { asks, gives_up } = Watch::framed(None, Some(interval), misses).unwrap();
+                assert!(asks >= Watch::ALONE.asks && gives_up >= Watch::ALONE.gives_up);
+                assert!(asks > interval, "the peer's ping comes first");
+                assert!(gives_up >= interval * (misses + 1), "no less than was granted");
+                let plain = Watch::plain(Some(interval), misses);
+                assert!(plain.asks >= interval && plain.gives_up == interval * misses);
+            }
+        }
+        assert_eq!(Watch::plain(None, 7), Watch::ALONE);
+        assert_eq!(Watch::plain(Some(INTERVAL), 3).asks, INTERVAL);
     }
 
     #[test]

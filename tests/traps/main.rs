@@ -24,6 +24,8 @@ mod face;
 mod foreign;
 mod hostile;
 mod hosts;
+#[cfg(target_os = "linux")]
+mod kernel;
 mod limits;
 mod many;
 mod pressure;
