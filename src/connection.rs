@@ -826,6 +826,44 @@ impl Connection {
         self.shared.lock().is_up()
     }
 
+    /// Has the link checked now, for an application that knows more than the link
+    /// shows: the network has changed, or came back. Does not block; what is found
+    /// comes as an [`Event`].
+    ///
+    /// The peer is sent a ping, whether or not there are [heartbeats](Heartbeat). If
+    /// within the [connect timeout](Builder::connect_timeout) not one byte of it has
+    /// come, and its kernel has acknowledged none, the link is lost, and a client looks
+    /// for another. A check that is under way is not begun anew. A client that waits for
+    /// its next attempt to connect makes one at once. That one does not count, so asking
+    /// often brings the end no nearer; but it is made no more than 32 times in a row, and
+    /// then once a second. A connection of a listener that has no link waits for its
+    /// client as before.
+    ///
+    /// After the machine was suspended, all this is done without being asked for: on Linux
+    /// at once, elsewhere with the next heartbeat that is due.
+    ///
+    /// Over [plain text](Protocol::Plain) only a heartbeat can be asked, which the
+    /// server's kernel acknowledges: a client sends one if no line waits for its reply,
+    /// and it is not the second before the server has said anything. Otherwise the
+    /// kernel finds out in its own time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// // The system says that another network is in use.
+    /// let network_changed = || client.check();
+    /// network_changed();
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn check(&self) {
+        let mut state = self.shared.lock();
+        state.request_check();
+        self.shared.settle(state);
+    }
+
     /// What is spoken over this connection.
     ///
     /// # Examples

@@ -151,6 +151,18 @@ impl Dialler {
         }
     }
 
+    /// The next attempt need not wait for its time: whatever the last one failed of
+    /// may be over.
+    pub(crate) fn hurry(&mut self) {
+        let now = sync::now();
+        if let Step::Waiting { until } = &mut self.step
+            && *until > now
+            && self.budget.hurry(now)
+        {
+            *until = now;
+        }
+    }
+
     /// No link is wanted any more.
     pub(crate) fn stop(&mut self) {
         self.step = Step::Idle;

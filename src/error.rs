@@ -213,8 +213,9 @@ pub enum Cause {
     Io(Arc<io::Error>),
     /// The peer closed the socket without ending the session.
     Eof,
-    /// Nothing was heard for this long, while heartbeats should have been, or
-    /// the reply to a line of plain text.
+    /// Nothing was heard for this long, while heartbeats should have been, the
+    /// answer to a [check](crate::Connection::check), or the reply to a line of plain
+    /// text. Bytes of ours that moved count as heard.
     Silent(Duration),
     /// Connecting, or waiting for the peer's welcome, took longer than this.
     ConnectTimeout(Duration),

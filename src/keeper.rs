@@ -3,6 +3,11 @@
 //! A client's connection has a keeper of its own; a listener has one for all
 //! its sessions. It is one loop: visit whoever called or whose time has come,
 //! then wait in `poll` for sockets, for the next deadline, or for a call.
+//!
+//! All deadlines are times of a clock that stands still while the machine sleeps.
+//! When it wakes, the links may have been dead for hours, and no deadline has come
+//! any nearer. So the keeper learns of that by itself, see [`Alarm`] and
+//! [`sync::asleep`], and has all links checked.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -12,8 +17,9 @@ use crate::connection::Lent;
 use crate::dial::Dialler;
 use crate::door::Door;
 use crate::error::Cause;
+use crate::foreign;
 use crate::link::{Shared, Summons, Visit};
-use crate::net::{self, Interest, Socket};
+use crate::net::{self, Alarm, Interest, Socket};
 use crate::sync::{self, Arc};
 
 /// A heartbeat has moved a quiet link's time away before that comes. So the keeper,
@@ -21,6 +27,10 @@ use crate::sync::{self, Arc};
 /// thousand of them wake it a thousand times a second, each for itself. Once in
 /// that time: who is busy has a time that comes soon again and again.
 const AHEAD: Duration = Duration::from_millis(250);
+
+/// The machine has slept if it did so for this long since the keeper last looked;
+/// two clocks are not read at quite the same time.
+const NAP: Duration = Duration::from_secs(1);
 
 /// A connection in the keeper's care.
 struct Ward {
@@ -46,12 +56,17 @@ pub(crate) struct Keeper {
     /// Up to which time those in the queue were looked at.
     ahead: Option<Instant>,
     trade: Trade,
+    /// Rings when the machine wakes, where there is such a thing.
+    alarm: Option<Alarm>,
+    /// How long the machine had slept when the keeper last looked.
+    asleep: Duration,
 }
 
 /// What a ready descriptor belongs to.
 #[derive(Debug, Clone, Copy)]
 enum Owner {
     Summons,
+    Alarm,
     Ward(u64),
     Trade(usize),
 }
@@ -65,6 +80,8 @@ impl Keeper {
             queue: BTreeSet::new(),
             ahead: None,
             trade,
+            alarm: Alarm::new(),
+            asleep: sync::asleep(),
         }
     }
 
@@ -75,6 +92,14 @@ impl Keeper {
 
     /// Keeps until nothing is left to keep.
     pub(crate) fn run(mut self) {
+        self.start();
+        let mut ready = Vec::new();
+        while !self.is_done() {
+            self.turn(&mut ready);
+        }
+    }
+
+    fn start(&mut self) {
         let ids: Vec<u64> = self.wards.keys().copied().collect();
         for id in ids {
             self.visit(id);
@@ -83,12 +108,15 @@ impl Keeper {
             dialler.start();
             self.advance_dialler(None);
         }
-        let mut ready = Vec::new();
-        while !self.is_done() {
-            self.wait(self.deadline(), &mut ready);
-            self.serve(&mut ready);
-            self.on_time();
+    }
+
+    fn turn(&mut self, ready: &mut Vec<(Owner, Interest)>) {
+        self.wait(self.deadline(), ready);
+        if self.has_slept() {
+            self.wake_up();
         }
+        self.serve(ready);
+        self.on_time();
     }
 
     fn is_done(&self) -> bool {
@@ -113,6 +141,10 @@ impl Keeper {
         let mut owners = Vec::with_capacity(16);
         fds.push(net::poll_fd(self.summons.waker.pipe(), Interest { read: true, write: false }));
         owners.push(Owner::Summons);
+        if let Some(alarm) = &self.alarm {
+            fds.push(net::poll_fd(alarm, Interest { read: true, write: false }));
+            owners.push(Owner::Alarm);
+        }
         for (id, (socket, interest)) in &self.watched {
             fds.push(net::poll_fd(&**socket, *interest));
             owners.push(Owner::Ward(*id));
@@ -137,11 +169,30 @@ impl Keeper {
         }
     }
 
+    /// Whether the machine has slept since this was last asked.
+    fn has_slept(&mut self) -> bool {
+        let asleep = sync::asleep();
+        let before = std::mem::replace(&mut self.asleep, asleep);
+        asleep.saturating_sub(before) >= NAP
+    }
+
+    fn wake_up(&mut self) {
+        foreign::log!(debug, "the machine has slept: checking {} connections", self.wards.len());
+        let ids: Vec<u64> = self.wards.keys().copied().collect();
+        for id in ids {
+            if let Some(ward) = self.wards.get(&id) {
+                ward.shared.lock().wake_up();
+            }
+            self.visit(id);
+        }
+    }
+
     fn serve(&mut self, ready: &mut Vec<(Owner, Interest)>) {
         let (mut called, mut traded) = (false, Vec::new());
         for (owner, interest) in ready.drain(..) {
             match owner {
                 Owner::Summons => called = true,
+                Owner::Alarm => self.alarm.iter().for_each(Alarm::answer),
                 Owner::Ward(id) => {
                     if let Some(ward) = self.wards.get(&id) {
                         ward.shared.serve(interest);
@@ -189,7 +240,7 @@ impl Keeper {
 
     fn visit(&mut self, id: u64) {
         let Some(ward) = self.wards.get_mut(&id) else { return };
-        let Visit { deadline, watch, events, on_event, lost, over } =
+        let Visit { deadline, watch, events, on_event, lost, hurry, over } =
             ward.shared.visit(ward.deadline);
         match watch {
             Some(watch) => drop(self.watched.insert(id, watch)),
@@ -219,6 +270,11 @@ impl Keeper {
             },
             Trade::Server(door) if over => door.bury(&shared),
             Trade::Server(door) => door.note(&shared, lost.as_ref()),
+        }
+        if let Trade::Client(dialler) = &mut self.trade
+            && hurry
+        {
+            dialler.hurry();
         }
         if over {
             self.wards.remove(&id);
@@ -254,7 +310,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::config::{Builder, Heartbeat};
+    use crate::config::{Builder, Heartbeat, ToHosts};
     use crate::proto::handshake::{Limits, Token};
     use crate::proto::session::Session;
     use crate::retry::{Budget, RetryPolicy};
@@ -294,6 +350,90 @@ mod tests {
 
     fn far() -> Instant {
         sync::now() + Duration::from_secs(3600)
+    }
+
+    /// A client on this thread, which has to be told to do anything.
+    struct Client {
+        keeper: Keeper,
+        shared: Arc<Shared>,
+    }
+
+    impl Client {
+        /// It has heartbeats, and waits for its second attempt, for longer than any test.
+        fn new(addr: SocketAddr) -> Client {
+            let heartbeat = Heartbeat::every(Duration::from_secs(3600));
+            let policy = RetryPolicy::fixed(Duration::from_secs(3600), 5);
+            let limits = Limits { window: 10_000, max_message: 100 };
+            let now = sync::now();
+            let Heartbeat { interval, misses } = heartbeat;
+            let token = Token(sync::random().unwrap());
+            let session = Session::client(token, limits, interval, misses, now);
+            let summons = Arc::new(Summons::new().unwrap());
+            let shared =
+                Arc::new(Shared::new(&Builder::default(), session, addr, 0, summons.clone(), None));
+            let hosts = addr.to_hosts().unwrap();
+            let timeout = Duration::from_secs(20);
+            let dialler = Dialler::new(hosts, timeout, heartbeat, Budget::new(policy, now));
+            let mut keeper = Keeper::new(summons, Trade::Client(Box::new(dialler)));
+            keeper.adopt(shared.clone());
+            keeper.start();
+            Client { keeper, shared }
+        }
+
+        fn turn_until(&mut self, done: impl Fn(&Client) -> bool) {
+            let mut ready = Vec::new();
+            while !done(self) {
+                assert!(!self.waits_long(), "nothing will happen");
+                self.keeper.turn(&mut ready);
+            }
+        }
+
+        fn waits_long(&self) -> bool {
+            let soon = sync::now() + Duration::from_secs(60);
+            self.keeper.deadline().is_none_or(|at| at > soon)
+        }
+
+        /// Somebody wakes the keeper, be it the machine.
+        fn wake(&mut self) {
+            self.keeper.summons.waker.wake();
+            self.keeper.turn(&mut Vec::new());
+        }
+
+        fn is_asking(&self) -> bool {
+            self.shared.lock().session.counts_bytes()
+        }
+    }
+
+    #[test]
+    fn a_link_is_checked_when_the_machine_wakes() {
+        let listener = crate::Listener::bind("127.0.0.1:0").unwrap();
+        let mut client = Client::new(listener.local_addr());
+        client.turn_until(|client| client.shared.lock().is_up());
+        client.wake();
+        sync::sleep(NAP / 2);
+        client.wake();
+        assert!(!client.is_asking(), "nothing has happened");
+        sync::sleep(Duration::from_secs(3 * 3600));
+        client.wake();
+        assert!(client.is_asking());
+        client.turn_until(|client| client.shared.lock().session.round_trip().is_some());
+        assert!(!client.is_asking());
+        client.wake();
+        assert!(!client.is_asking(), "once is enough");
+    }
+
+    #[test]
+    fn a_client_that_waits_tries_at_once_when_the_machine_wakes() {
+        let server = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut client = Client::new(server.local_addr().unwrap());
+        for _ in 0..3 {
+            let readable = Interest { read: true, write: false };
+            net::poll(&mut [net::poll_fd(&server, readable)], sync::after(AHEAD * 80));
+            drop(server.accept().expect("an attempt"));
+            client.turn_until(Client::waits_long);
+            sync::sleep(Duration::from_secs(3 * 3600));
+            client.wake();
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod tests;
 /// but nothing may wake another thread while it is borrowed.
 struct World {
     now: Instant,
+    asleep: Duration,
     timers: Vec<(Instant, Arc<Sleeper>)>,
     network: crate::net::Network,
 }
@@ -48,7 +49,12 @@ impl Default for World {
     fn default() -> World {
         #[expect(clippy::disallowed_methods, reason = "the origin of the model's clock")]
         let now = Instant::now();
-        World { now, timers: Vec::new(), network: crate::net::Network::default() }
+        World {
+            now,
+            asleep: Duration::ZERO,
+            timers: Vec::new(),
+            network: crate::net::Network::default(),
+        }
     }
 }
 
@@ -146,6 +152,16 @@ fn run_clock() {
 
 pub(crate) fn now() -> Instant {
     world(|world| world.now)
+}
+
+pub(crate) fn asleep() -> Duration {
+    world(|world| world.asleep)
+}
+
+/// The machine sleeps for so long, and wakes: no time has passed on the clock.
+fn sleep(time: Duration) {
+    world(|world| world.asleep += time);
+    crate::net::ring();
 }
 
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -166,8 +166,7 @@ impl Socket {
         // connecting, and TCP_KEEPALIVE, which asks, about links without bytes under way.
         // With some, it gives up after its own time.
         #[cfg(target_os = "linux")]
-        self.inner
-            .set_tcp_user_timeout(watch.map(|watch| watch.gives_up.min(LONGEST_PATIENCE)))?;
+        self.inner.set_tcp_user_timeout(watch.map(|watch| watch.gives_up.min(LONGEST_PATIENCE)))?;
         Ok(())
     }
 
@@ -391,6 +390,45 @@ impl AsFd for Pipe {
     }
 }
 
+/// Becomes readable when the machine has slept, or its clock was set: a timer that
+/// never expires and is cancelled by that (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2);
+/// `timekeeping_resume` of the kernel). One on CLOCK_BOOTTIME would have to be set to
+/// each next deadline, and would ring when that has come, not at once.
+#[derive(Debug)]
+pub(crate) struct Alarm(OwnedFd);
+
+impl Alarm {
+    /// `None` if there is no such thing: then it is noticed late.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn new() -> Option<Alarm> {
+        use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Realtime, flags).ok()?;
+        let never = Timespec { tv_sec: i64::from(u32::MAX), tv_nsec: 0 };
+        let time = Itimerspec { it_interval: Timespec::default(), it_value: never };
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        rustix::time::timerfd_settime(&timer, flags, &time).ok()?;
+        Some(Alarm(timer))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn new() -> Option<Alarm> {
+        None
+    }
+
+    /// It rings no more until the next time.
+    pub(crate) fn answer(&self) {
+        // It says ECANCELED.
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// What to wait for on a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interest {
@@ -457,7 +495,8 @@ mod tests {
         socket.keep_alive().unwrap();
         assert_eq!(watched(&socket), Some((secs(10), secs(10), 2, None)));
         let day = secs(24 * 3600);
-        for (asks, gives_up, questions) in [(300, 720, 1), (10, 30, 2), (2, 3000, 127), (10, 7, 1)] {
+        for (asks, gives_up, questions) in [(300, 720, 1), (10, 30, 2), (2, 3000, 127), (10, 7, 1)]
+        {
             let watch = Watch { asks: secs(asks), gives_up: secs(gives_up) };
             socket.watch(Some(watch)).unwrap();
             let expected = (secs(asks), secs(asks), questions, Some(secs(gives_up)));
@@ -468,6 +507,18 @@ mod tests {
         assert_eq!(watched(&socket), Some(longest));
         socket.watch(None).unwrap();
         assert_eq!(watched(&socket), None);
+    }
+
+    /// It cannot be made to ring here: that takes a machine that sleeps.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn there_is_an_alarm_and_it_does_not_ring_without_cause() {
+        let alarm = Alarm::new().expect("an alarm");
+        let readable = Interest { read: true, write: false };
+        let mut fds = [poll_fd(&alarm, readable)];
+        poll(&mut fds, Some(now()));
+        assert!(!readiness(&fds[0]).read);
+        alarm.answer();
     }
 
     // Trap 17.

@@ -27,6 +27,10 @@ use std::time::{Duration, Instant};
 /// Attempts without a delay are limited to 32, of which one comes back each
 /// second: a server that crashes on what it is sent again is not hammered.
 ///
+/// Delays are times in which the machine is awake. When it wakes from a suspend, or
+/// is told to [check](crate::Connection::check), a client that waits makes an
+/// attempt at once, which does not count.
+///
 /// The default is five attempts, 3 s apart.
 ///
 /// # Examples
@@ -230,6 +234,15 @@ impl Budget {
         } else if let Some(doubt) = &mut self.doubt {
             self.made = self.made.saturating_add(std::mem::take(doubt));
         }
+    }
+
+    /// The attempt that waits may be made at once, and is then one more than the policy
+    /// has: an application that asks for it often does not give up sooner. So may 32, of
+    /// which one comes back each second.
+    pub(crate) fn hurry(&mut self, now: Instant) -> bool {
+        let may = self.take_immediate(now);
+        self.made -= u32::from(may && self.made > 0);
+        may
     }
 
     fn delay(&self, attempt: u32, random: u32) -> Duration {
@@ -453,6 +466,22 @@ mod tests {
         budget.lost(proof(MOVED, SECOND), INTERVAL);
         budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
         assert_eq!(link(&mut budget, true, now), Some(1));
+    }
+
+    #[test]
+    fn an_attempt_that_is_hurried_does_not_count_and_they_run_dry() {
+        let now = Instant::now();
+        let mut budget = Budget::new(RetryPolicy::default(), now);
+        assert!(budget.next(now, MIDDLE).is_some_and(|attempt| attempt.after.is_zero()));
+        for _ in 1..IMMEDIATE {
+            assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(2));
+            assert!(budget.hurry(now));
+        }
+        assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(2));
+        assert!(!budget.hurry(now));
+        assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(3));
+        assert!(budget.hurry(now + REGAIN));
+        assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(3));
     }
 
     // Trap 25: progress before each crash keeps the budget full, so only the

@@ -483,6 +483,24 @@ fn delay_is_latency_and_keeps_order() {
 }
 
 #[test]
+fn a_slow_way_takes_its_time_with_each_piece() {
+    let rig = Rig::new();
+    let (client, server) = rig.pair();
+    let pause = Duration::from_millis(10);
+    rig.proxy.pace(pause);
+    // At least as many pieces of 16 KiB, without the pause behind the last one.
+    let data = pattern(100_000);
+    let begun = Instant::now();
+    pass(&client, &server, &data);
+    assert!(begun.elapsed() >= 6 * pause);
+    pass(&server, &client, &data);
+    assert!(begun.elapsed() >= 12 * pause);
+    rig.proxy.pace(Duration::from_secs(3600));
+    pass(&client, &server, b"the last");
+    rig.proxy.cut(How::Rst);
+}
+
+#[test]
 fn a_delayed_connection_is_cut_at_once() {
     for how in [Fin, Rst] {
         let rig = Rig::new();

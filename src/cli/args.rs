@@ -22,9 +22,9 @@ const DEFAULT_MAX_MESSAGE: usize = 256 * 1024;
 struct Shared {
     /// Ping after this long without sending, or `off`
     ///
-    /// From 100ms to 24h. A server keeps to the interval of each client. With
-    /// `off` only the kernel's keepalive is left, which does not see a process
-    /// that hangs.
+    /// From 100ms to 24h. A server keeps to the interval of each client, unless its
+    /// own is `off`: then it neither pings nor judges any. With `off` only the
+    /// kernel's keepalive is left, which does not see a process that hangs.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = Pulse::parse,
         help_heading = "Heartbeat")]
     heartbeat: Pulse,

@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::net::{Interest, Socket};
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::Decoder;
+use crate::proto::pulse::Verdict;
 use crate::proto::session::Batch;
 use crate::proto::talk::Opened;
 use crate::sync::{self, Arc, MutexGuard};
@@ -29,6 +30,8 @@ pub(crate) struct Visit {
     pub(crate) on_event: Option<OnEvent>,
     /// Why there is no link, if there should be one.
     pub(crate) lost: Option<Lost>,
+    /// A check was asked for: an attempt that waits for its time need not.
+    pub(crate) hurry: bool,
     /// Nothing will happen any more.
     pub(crate) over: bool,
 }
@@ -57,11 +60,16 @@ impl Shared {
         (state.call, state.called) = (false, false);
         let now = sync::now();
         if let Some(due) = due {
-            state.session.overslept(now.saturating_duration_since(due));
+            state.check_due |= state.session.overslept(now.saturating_duration_since(due));
         }
-        if let Some(silence) = state.session.tick(now) {
-            state = self.judge(state, silence, now);
+        let checks = std::mem::take(&mut state.check_due);
+        if checks {
+            state = self.check(state, now);
         }
+        state = match state.session.tick(now) {
+            Verdict::Alive => state,
+            verdict => self.look(state, verdict, now),
+        };
         state.tick(now);
         if state.is_closing_due(now) {
             let (measured, reach) = self.measure(state);
@@ -88,6 +96,7 @@ impl Shared {
             // itself hold the connection.
             on_event: if over { state.on_event.take() } else { state.on_event.clone() },
             lost: state.lost.clone().filter(|_| !over),
+            hurry: checks,
             over,
         };
         self.settle(state);
@@ -100,6 +109,35 @@ impl Shared {
         state.reporting = false;
         state.news = true;
         self.settle(state);
+    }
+
+    /// Asks the peer out of turn.
+    fn check<'a>(&'a self, state: MutexGuard<'a, State>, now: Instant) -> MutexGuard<'a, State> {
+        let (mut state, reach) = self.measure(state);
+        let acknowledged = reach.map(|reach| reach.acknowledged);
+        state.session.check(self.connect_timeout, acknowledged, now);
+        state
+    }
+
+    /// The peer is asked, or has been silent for too long: what its kernel has
+    /// acknowledged meanwhile may be life.
+    fn look<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        verdict: Verdict,
+        now: Instant,
+    ) -> MutexGuard<'a, State> {
+        if state.session.counts_bytes() {
+            let reach;
+            (state, reach) = self.measure(state);
+            if let Some(Reach { acknowledged, .. }) = reach {
+                state.session.reached(acknowledged, now);
+            }
+        }
+        match verdict {
+            Verdict::Dead(silence) => self.judge(state, silence, now),
+            _ => state,
+        }
     }
 
     /// The peer has been silent for too long. But bytes that wait to be read
@@ -120,7 +158,7 @@ impl Shared {
         }
         if queued {
             state.session.has_queued();
-        } else if state.session.tick(now).is_some() {
+        } else if let Verdict::Dead(_) = state.session.tick(now) {
             state.lose(Cause::Silent(silence));
         }
         state
@@ -240,6 +278,22 @@ impl Shared {
 }
 
 impl State {
+    /// Soon it is known whether the link still carries anything. Without one, an
+    /// attempt to find one is made now.
+    pub(crate) fn request_check(&mut self) {
+        if self.ending.is_none() {
+            self.check_due = true;
+            self.call = true;
+        }
+    }
+
+    /// The machine has slept. What was due while it did so is not held against the
+    /// peer; whether that is still there is found out.
+    pub(crate) fn wake_up(&mut self) {
+        self.session.woke();
+        self.check_due = true;
+    }
+
     fn unblock_writer(&mut self) {
         if let Some(link) = self.link.as_mut().filter(|link| link.writer == Writer::Blocked) {
             link.writer = Writer::Idle;

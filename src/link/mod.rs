@@ -187,6 +187,8 @@ pub(crate) struct State {
     others: Waiters,
     /// Something changed that `progress` is about.
     news: bool,
+    /// The link is to be checked, or looked for at once.
+    check_due: bool,
     /// The keeper has to look.
     call: bool,
     /// It was told so.
@@ -223,6 +225,8 @@ pub(crate) struct Shared {
     handles: AtomicUsize,
     summons: Arc<Summons>,
     close_timeout: Duration,
+    /// So long may the answer to a check take.
+    connect_timeout: Duration,
     /// A server waits to be resumed for so long; a client dials instead.
     resume_within: Option<Duration>,
 }
@@ -277,6 +281,7 @@ impl Shared {
             receivers: Waiters::default(),
             others: Waiters::default(),
             news: false,
+            check_due: false,
             call: false,
             called: false,
             written: 0,
@@ -299,6 +304,7 @@ impl Shared {
             handles: AtomicUsize::new(1),
             summons,
             close_timeout: builder.close_timeout,
+            connect_timeout: builder.connect_timeout,
             resume_within,
         }
     }

@@ -45,6 +45,8 @@ struct End {
     swallowed: Option<usize>,
     /// What the peer's kernel has acknowledged, when it was last asked for.
     acknowledged: u64,
+    /// It tells that the machine has slept.
+    alarm: bool,
     read_timeout: Option<Duration>,
     reading: bool,
     writing: bool,
@@ -186,6 +188,15 @@ pub(crate) fn swallow() {
             }
         });
     }
+}
+
+/// The machine sleeps, and wakes.
+pub(crate) fn ring() {
+    network(|network| {
+        let alarms = network.ends.values_mut().filter(|end| end.alarm);
+        alarms.for_each(|end| end.inbox.push_back(0));
+    });
+    stir();
 }
 
 /// Readers are not scheduled, from now on or any more.
@@ -441,6 +452,20 @@ impl Drop for Pipe {
     }
 }
 
+#[derive(Debug)]
+pub(crate) struct Alarm(Pipe);
+
+impl Alarm {
+    pub(crate) fn new() -> Option<Alarm> {
+        let end = End { alarm: true, ..End::default() };
+        Some(Alarm(Pipe(network(|network| network.add(end)))))
+    }
+
+    pub(crate) fn answer(&self) {
+        self.0.drain();
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interest {
     pub(crate) read: bool,
@@ -461,6 +486,12 @@ impl Source for Socket {
 impl Source for Pipe {
     fn id(&self) -> usize {
         self.0
+    }
+}
+
+impl Source for Alarm {
+    fn id(&self) -> usize {
+        self.0.id()
     }
 }
 

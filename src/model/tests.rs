@@ -651,6 +651,29 @@ fn silence_is_noticed_in_time_and_costs_nothing() {
     });
 }
 
+/// While it sleeps no time passes, and the next heartbeat is as far away as before.
+#[test]
+fn a_link_that_died_while_the_machine_slept_is_found_dead_when_it_wakes() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        let echoing = server.clone();
+        let echoing = thread::spawn(move || echo(&echoing));
+        swallow();
+        let checking = client.clone();
+        let checking = thread::spawn(move || {
+            pause(200);
+            if below(2) == 0 { checking.check() } else { sleep(3 * 3600 * SECOND) }
+        });
+        client.send(b"0").unwrap();
+        // As long as connecting may take, and the second look.
+        let reply = within(5 * SECOND + ACK, "an answer", || client.recv().unwrap());
+        assert_eq!(reply.as_deref(), Some(&b"0"[..]));
+        checking.join().unwrap();
+        client.close().unwrap();
+        echoing.join().unwrap();
+    });
+}
+
 /// Bytes that wait to be read are life, even if their reader is not scheduled.
 #[test]
 fn nobody_is_judged_whose_bytes_wait() {

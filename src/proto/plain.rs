@@ -463,10 +463,44 @@ impl Exchange {
     }
 
     /// Whoever looks after the times came `late`: the peer is given that much more.
-    pub(crate) fn overslept(&mut self, late: Duration) {
+    /// Returns whether a [`check`](Exchange::check) is to begin anew.
+    pub(crate) fn overslept(&mut self, late: Duration) -> bool {
         match &mut self.role {
             Role::Client(patience) => patience.overslept(late),
-            Role::Server(vigil) => vigil.overslept(late),
+            Role::Server(vigil) => {
+                vigil.overslept(late);
+                false
+            }
+        }
+    }
+
+    /// A client that may send a heartbeat does so now, and the server's kernel has
+    /// to acknowledge it `within` this time. Otherwise there is nothing that could be
+    /// asked, and it is left to our kernel.
+    pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
+        let idle = self.up && !self.eof && !self.finished && self.outgoing.is_idle();
+        if let Role::Client(patience) = &mut self.role
+            && let Some(acknowledged) = acknowledged.filter(|_| idle)
+        {
+            self.beat_due |= patience.check(within, acknowledged, now);
+        }
+    }
+
+    pub(crate) fn is_checking(&self) -> bool {
+        matches!(&self.role, Role::Client(patience) if patience.is_checking())
+    }
+
+    /// The peer's kernel has acknowledged the bytes before this position.
+    pub(crate) fn reached(&mut self, acknowledged: u64) {
+        if let Role::Client(patience) = &mut self.role {
+            patience.reached(acknowledged);
+        }
+    }
+
+    /// The machine has slept, and no time has passed on the clock of this link.
+    pub(crate) fn woke(&mut self) {
+        if let Role::Client(patience) = &mut self.role {
+            patience.woke();
         }
     }
 

@@ -5,6 +5,16 @@
 //! and, within it, a ping that stayed unanswered for an interval; a side that
 //! was too busy sending to ping therefore does so one interval before it
 //! would judge.
+//!
+//! A ping waits behind what was sent before it, and on a slow path that can take
+//! longer than any silence that was granted. So, where the system tells what the
+//! peer's kernel has acknowledged, bytes that move in front of a ping are life, and
+//! the peer is asked when the ping has arrived. What moves behind it is no life: the
+//! kernel of a peer that hangs goes on acknowledging until its buffers are full.
+//!
+//! A *check* asks out of turn, with or without heartbeats: after the machine slept,
+//! or because the application knows that the network has changed. Its question is
+//! about the path, and what the kernel of the peer acknowledges answers it, too.
 
 use std::time::{Duration, Instant};
 
@@ -84,13 +94,41 @@ pub(crate) enum Verdict {
     Dead(Duration),
 }
 
+/// A ping that was not answered.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: Instant,
+    /// Where it ends among the bytes of the link, once it is one of them.
+    end: Option<u64>,
+    /// How many of these were acknowledged at the last look.
+    acknowledged: Option<u64>,
+    /// The last look showed that it is under way.
+    approaches: bool,
+}
+
+impl Asked {
+    fn new(at: Instant) -> Asked {
+        Asked { at, end: None, acknowledged: None, approaches: false }
+    }
+}
+
+/// A question out of turn.
+#[derive(Debug, Clone, Copy)]
+struct Check {
+    within: Duration,
+    due: Instant,
+    /// What was acknowledged when it was asked.
+    acknowledged: Option<u64>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Pulse {
     rhythm: Option<Rhythm>,
     heard: Instant,
     sent: Instant,
     /// The oldest ping sent since something was heard.
-    unanswered: Option<Instant>,
+    unanswered: Option<Asked>,
+    check: Option<Check>,
     /// The last ping, until its pong is here.
     pinged: Option<(u64, Instant)>,
     pings: u64,
@@ -105,6 +143,7 @@ impl Pulse {
             heard: now,
             sent: now,
             unanswered: None,
+            check: None,
             pinged: None,
             pings: 0,
             suspected: None,
@@ -114,14 +153,18 @@ impl Pulse {
 
     /// A new link is up, on which nothing has happened yet.
     pub(crate) fn restart(&mut self, now: Instant) {
-        (self.heard, self.sent) = (now, now);
-        (self.unanswered, self.pinged, self.suspected) = (None, None, None);
+        (self.heard, self.sent, self.pinged) = (now, now, None);
+        self.acquit();
     }
 
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.unanswered = None;
-        self.suspected = None;
+        self.acquit();
+    }
+
+    /// No question is open.
+    fn acquit(&mut self) {
+        (self.unanswered, self.check, self.suspected) = (None, None, None);
     }
 
     pub(crate) fn sent(&mut self, now: Instant) {
@@ -135,32 +178,78 @@ impl Pulse {
         self.round_trip
     }
 
-    /// Whoever looks after the times slept `late` beyond the time he wanted to
-    /// (a suspended machine, a stopped process): the peer had no fair chance to
-    /// be heard, and is asked again before it is judged.
-    pub(crate) fn overslept(&mut self, late: Duration) {
-        if self.rhythm.is_some_and(|rhythm| late > rhythm.ping_after / 2) {
-            self.unanswered = None;
+    /// A ping was moved into a batch, up to this position among the bytes of the link.
+    pub(crate) fn asked(&mut self, end: u64) {
+        if let Some(asked) = &mut self.unanswered {
+            asked.end.get_or_insert(end);
+        }
+    }
+
+    /// The peer's kernel has acknowledged the bytes before this position. That is to
+    /// be looked at with each ping and before each verdict.
+    pub(crate) fn reached(&mut self, acknowledged: u64, now: Instant) {
+        let moved = |before: Option<u64>| before.is_some_and(|before| before < acknowledged);
+        if self.check.take_if(|check| moved(check.acknowledged)).is_some() {
+            self.suspected = None;
+        }
+        let Some(asked) = &mut self.unanswered else { return };
+        let moves = moved(asked.acknowledged.replace(acknowledged));
+        let arrived = asked.end.is_some_and(|end| end <= acknowledged);
+        let approached = std::mem::replace(&mut asked.approaches, moves && !arrived);
+        // When it arrives after that, its answer is not due before an interval later.
+        if asked.approaches || (arrived && approached) {
+            asked.at = now;
+            self.heard = now;
             self.suspected = None;
         }
     }
 
+    /// Asks the peer out of turn, unless a check is under way: its answer is due
+    /// `within` this time. `acknowledged` is what [`reached`](Pulse::reached) would
+    /// be told now. Returns the ping to send.
+    pub(crate) fn check(
+        &mut self,
+        within: Duration,
+        acknowledged: Option<u64>,
+        now: Instant,
+    ) -> Option<u64> {
+        if self.check.is_some() {
+            return None;
+        }
+        let due = now.checked_add(within);
+        self.check = due.map(|due| Check { within, due, acknowledged });
+        Some(self.ping(now))
+    }
+
+    /// Whoever looks after the times slept `late` beyond the time he wanted to (a
+    /// stopped process): the peer had no fair chance to be heard, and is asked again
+    /// before it is judged. Returns whether there was a check, which is to begin anew.
+    pub(crate) fn overslept(&mut self, late: Duration) -> bool {
+        if self.rhythm.is_some_and(|rhythm| late > rhythm.ping_after / 2) {
+            self.unanswered = None;
+            self.suspected = None;
+        }
+        let check = self.check.take_if(|check| late > check.within / 2);
+        check.inspect(|_| self.suspected = None).is_some()
+    }
+
+    /// The machine has slept, and no time has passed on this clock. Whatever was asked
+    /// before is asked anew.
+    pub(crate) fn woke(&mut self) {
+        self.acquit();
+    }
+
     /// Bytes of the peer are waiting to be read: it lives, whatever it says.
     pub(crate) fn has_queued(&mut self) {
+        self.check = None;
         self.suspected = None;
     }
 
     pub(crate) fn tick(&mut self, now: Instant) -> Verdict {
-        let Some(rhythm) = self.rhythm else { return Verdict::Alive };
-        if now >= self.ping_at(rhythm) {
-            self.pings += 1;
-            self.pinged = Some((self.pings, now));
-            self.unanswered.get_or_insert(now);
-            // Whether or not the ping can be written now, another is not due.
-            self.sent = now;
-            return Verdict::Ping(self.pings);
+        if self.ping_at().is_some_and(|at| now >= at) {
+            return Verdict::Ping(self.ping(now));
         }
-        match self.dead_at(rhythm) {
+        match self.dead_at() {
             Some(at) if now >= at => {}
             _ => return Verdict::Alive,
         }
@@ -171,29 +260,44 @@ impl Pulse {
         Verdict::Dead(now.saturating_duration_since(self.heard))
     }
 
+    fn ping(&mut self, now: Instant) -> u64 {
+        self.pings += 1;
+        self.pinged = Some((self.pings, now));
+        self.unanswered.get_or_insert(Asked::new(now));
+        // Whether or not the ping can be written now, another is not due.
+        self.sent = now;
+        self.pings
+    }
+
     /// When [`tick`](Pulse::tick) has something to say.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let rhythm = self.rhythm?;
         let dead_at = match self.suspected {
             Some(suspected) => Some(suspected + SECOND_LOOK),
-            None => self.dead_at(rhythm),
+            None => self.dead_at(),
         };
-        let ping_at = self.ping_at(rhythm);
-        Some(dead_at.map_or(ping_at, |at| at.min(ping_at)))
+        dead_at.into_iter().chain(self.ping_at()).min()
     }
 
-    fn ping_at(&self, rhythm: Rhythm) -> Instant {
+    fn ping_at(&self) -> Option<Instant> {
+        let rhythm = self.rhythm?;
         let idle = self.sent + rhythm.ping_after;
         if self.unanswered.is_some() {
-            return idle;
+            return Some(idle);
         }
         let margin = rhythm.dead_after.saturating_sub(rhythm.ping_after);
-        idle.min(self.heard + margin.max(rhythm.ping_after))
+        Some(idle.min(self.heard + margin.max(rhythm.ping_after)))
     }
 
-    fn dead_at(&self, rhythm: Rhythm) -> Option<Instant> {
-        let asked = self.unanswered? + rhythm.ping_after;
-        Some(asked.max(self.heard + rhythm.dead_after))
+    fn dead_at(&self) -> Option<Instant> {
+        let silent = self.rhythm.zip(self.unanswered).map(|(rhythm, asked)| {
+            (asked.at + rhythm.ping_after).max(self.heard + rhythm.dead_after)
+        });
+        silent.into_iter().chain(self.check.map(|check| check.due)).min()
+    }
+
+    /// Whether a check is under way.
+    pub(crate) fn is_checking(&self) -> bool {
+        self.check.is_some()
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {
@@ -339,6 +443,206 @@ mod tests {
         }
         pulse.has_queued();
         assert_eq!(pulse.tick(now + SECOND_LOOK), Verdict::Alive);
+    }
+
+    /// Runs a pulse as the monitor does with a peer that says nothing, and tells when
+    /// that is judged. At a time its kernel has acknowledged so many bytes, and a ping
+    /// that is sent then ends at such a position.
+    fn judged(
+        mut pulse: Pulse,
+        start: Instant,
+        acknowledged: impl Fn(Duration) -> u64,
+        mut sends: impl FnMut(&mut Pulse, Duration) -> u64,
+    ) -> Option<Duration> {
+        let mut now = start;
+        for _ in 0..1000 {
+            now = now.max(pulse.deadline()?);
+            let at = now - start;
+            let mut verdict = pulse.tick(now);
+            if verdict != Verdict::Alive {
+                pulse.reached(acknowledged(at), now);
+            }
+            if let Verdict::Dead(_) = verdict {
+                verdict = pulse.tick(now);
+            }
+            match verdict {
+                Verdict::Dead(_) => return Some(at),
+                Verdict::Ping(_) => {
+                    let end = sends(&mut pulse, at);
+                    pulse.asked(end);
+                }
+                Verdict::Alive => {}
+            }
+        }
+        None
+    }
+
+    fn millis(time: Duration) -> u64 {
+        u64::try_from(time.as_millis()).unwrap()
+    }
+
+    /// Else a message that takes longer to cross is sent again and again.
+    #[test]
+    fn bytes_that_move_in_front_of_a_ping_are_life() {
+        for misses in 1..6 {
+            let (pulse, start) = client(misses);
+            let crossing = INTERVAL * 50;
+            let crossed = |at: Duration| millis(at.min(crossing));
+            let died = judged(pulse, start, crossed, |_, _| millis(crossing) + 13);
+            let died = died.expect("a peer that takes nothing is dead");
+            assert!(
+                died > crossing,
+                "{misses}: judged at {died:?}, bytes moved until {crossing:?}"
+            );
+            // It was seen to move up to an interval after it did so last.
+            let most = crossing + INTERVAL * (misses + 2) + SECOND_LOOK;
+            assert!(died <= most, "{misses}: judged at {died:?}, not by {most:?}");
+        }
+    }
+
+    /// And the answer takes its time as well.
+    #[test]
+    fn a_ping_that_arrives_late_may_be_answered_late() {
+        let (mut pulse, start) = client(1);
+        let at = |tenths: u32| start + INTERVAL * tenths / 10;
+        assert_eq!(pulse.tick(at(10)), Verdict::Ping(1));
+        pulse.reached(0, at(10));
+        pulse.asked(1000);
+        for (tenths, acknowledged) in [(20, 500), (30, 990), (40, 1000)] {
+            pulse.reached(acknowledged, at(tenths));
+            assert_eq!(pulse.tick(at(tenths + 9)), Verdict::Ping(u64::from(tenths / 10)));
+            assert!(pulse.dead_at() >= Some(at(tenths + 10)), "{acknowledged} have arrived");
+        }
+        pulse.reached(2000, at(50));
+        assert_eq!(pulse.dead_at(), Some(at(50)), "what comes behind the ping is no answer");
+    }
+
+    // Trap 4: as soon as if nothing were known of it.
+    #[test]
+    fn a_kernel_that_acknowledges_pings_is_no_life() {
+        for misses in 1..6 {
+            let (pulse, start) = client(misses);
+            let silent = judged(pulse, start, |_| 0, |_, _| 13).expect("dead");
+            for lag in [0, 1, 9, 15, 25, 100].map(|tenths| INTERVAL * tenths / 10) {
+                let (pulse, start) = client(misses);
+                let pings = std::cell::RefCell::new(Vec::new());
+                let acknowledged = |now: Duration| {
+                    let arrived = |sent: &&Duration| **sent + lag <= now;
+                    13 * pings.borrow().iter().filter(arrived).count() as u64
+                };
+                let died = judged(pulse, start, acknowledged, |_, at| {
+                    pings.borrow_mut().push(at);
+                    13 * pings.borrow().len() as u64
+                });
+                assert_eq!(died, Some(silent), "{misses} misses, {lag:?}");
+            }
+        }
+    }
+
+    // Trap 4, busy.
+    #[test]
+    fn a_kernel_that_acknowledges_a_stream_is_no_life() {
+        for misses in 1..6 {
+            for lag in [0, 1, 9, 15, 25].map(|tenths| INTERVAL * tenths / 10) {
+                let (pulse, start) = client(misses);
+                let stream = |at: Duration| millis(at.saturating_sub(lag));
+                let died = judged(pulse, start, stream, |pulse, at| {
+                    pulse.sent(start + at);
+                    millis(at)
+                });
+                let died = died.expect("the peer says nothing");
+                let most = INTERVAL * (misses + 1) + SECOND_LOOK;
+                // A ping that arrives late is answered late.
+                let late =
+                    if lag < INTERVAL { Duration::ZERO } else { lag + INTERVAL * (misses + 1) };
+                assert!(died <= most + late, "{misses} misses, {lag:?}: {died:?}");
+            }
+        }
+    }
+
+    const WITHIN: Duration = Duration::from_secs(5);
+
+    /// With heartbeats and without: a pulse in the middle of an interval, and the time.
+    fn idle() -> [(Pulse, Instant); 2] {
+        let (with, start) = client(3);
+        [(with, start + INTERVAL / 2), (Pulse::new(None, start), start + INTERVAL / 2)]
+    }
+
+    #[test]
+    fn a_check_that_is_not_answered_is_death() {
+        for (mut pulse, now) in idle() {
+            assert_eq!(pulse.check(WITHIN, Some(100), now), Some(1));
+            // Nor does asking again put it off.
+            assert_eq!(pulse.check(WITHIN, Some(100), now + WITHIN / 2), None);
+            assert_eq!(pulse.deadline(), Some(now + WITHIN));
+            pulse.reached(100, now + WITHIN);
+            assert_eq!(pulse.tick(now + WITHIN), Verdict::Alive, "there is a second look");
+            let at = pulse.deadline().unwrap();
+            assert!(at <= now + WITHIN + SECOND_LOOK);
+            assert_eq!(pulse.tick(at), Verdict::Dead(at - now + INTERVAL / 2));
+        }
+    }
+
+    #[test]
+    fn whatever_comes_from_the_peer_or_its_kernel_answers_a_check() {
+        let answers: [fn(&mut Pulse, Instant); 4] = [
+            |pulse, now| pulse.heard(now),
+            |pulse, now| pulse.reached(101, now),
+            |pulse, _| pulse.has_queued(),
+            |pulse, now| pulse.restart(now),
+        ];
+        for (answer, late) in answers.into_iter().flat_map(|answer| [(answer, 0), (answer, 1)]) {
+            for (mut pulse, now) in idle() {
+                pulse.check(WITHIN, Some(100), now);
+                let at = now + WITHIN * late;
+                // Between two looks as well.
+                assert_eq!(pulse.tick(at), Verdict::Alive);
+                answer(&mut pulse, at);
+                assert!(!pulse.is_checking());
+                let later = now + WITHIN + SECOND_LOOK;
+                assert!(!matches!(pulse.tick(later), Verdict::Dead(_)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_look_at_what_is_acknowledged_answers_no_check() {
+        let (mut pulse, start) = client(3);
+        pulse.check(WITHIN, None, start);
+        pulse.reached(1000, start + WITHIN);
+        assert!(pulse.is_checking());
+    }
+
+    #[test]
+    fn a_check_without_end_asks_and_never_judges() {
+        let [_, (mut pulse, now)] = idle();
+        assert_eq!(pulse.check(Duration::MAX, Some(100), now), Some(1));
+        assert_eq!(pulse.deadline(), None);
+    }
+
+    /// What was asked before the machine slept has not been asked for long.
+    #[test]
+    fn a_machine_that_wakes_asks_anew() {
+        for (mut pulse, now) in idle() {
+            pulse.check(WITHIN, Some(100), now);
+            let woken = now + WITHIN - Duration::from_millis(1);
+            pulse.woke();
+            assert_eq!(pulse.check(WITHIN, Some(100), woken), Some(2));
+            assert_eq!(pulse.deadline(), Some(woken + WITHIN));
+        }
+    }
+
+    // Trap 5.
+    #[test]
+    fn a_check_that_was_overslept_begins_anew() {
+        for (mut pulse, now) in idle() {
+            pulse.check(WITHIN, None, now);
+            pulse.tick(now + WITHIN);
+            assert!(!pulse.overslept(WITHIN / 2), "not for a busy machine");
+            assert!(pulse.overslept(WITHIN / 2 + Duration::from_millis(1)));
+            assert!(!matches!(pulse.tick(now + WITHIN * 9), Verdict::Dead(_)));
+            assert!(!pulse.overslept(WITHIN * 9), "there is none");
+        }
     }
 
     #[test]

@@ -88,7 +88,12 @@ impl Batch {
 
     /// What is in the batch so far ends with a message.
     pub(super) fn ends_message(&mut self) {
-        self.carried = self.written + self.len as u64;
+        self.carried = self.end();
+    }
+
+    /// Where on this link ends what is in the batch so far.
+    fn end(&self) -> u64 {
+        self.written + self.len as u64
     }
 
     /// The first `n` bytes were written.
@@ -804,6 +809,7 @@ impl Session {
         }
         if let Some(id) = self.ping_due.take() {
             batch.push_frame(&Frame::Ping(id));
+            self.pulse.asked(batch.end());
         }
     }
 
@@ -855,19 +861,41 @@ impl Session {
     }
 
     /// Looks after the times. Afterwards something may have to be written.
-    pub(crate) fn tick(&mut self, now: Instant) -> Option<Duration> {
+    pub(crate) fn tick(&mut self, now: Instant) -> Verdict {
         if self.state == State::Down {
-            return None;
+            return Verdict::Alive;
         }
         self.acks.tick(now);
-        match self.pulse.tick(now) {
-            Verdict::Alive => None,
-            Verdict::Ping(id) => {
-                self.ping_due = Some(id);
-                None
-            }
-            Verdict::Dead(silence) => Some(silence),
+        let verdict = self.pulse.tick(now);
+        if let Verdict::Ping(id) = verdict {
+            self.ping_due = Some(id);
         }
+        verdict
+    }
+
+    /// See [`Pulse::check`].
+    pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
+        if self.state == State::Up
+            && let Some(id) = self.pulse.check(within, acknowledged, now)
+        {
+            self.ping_due = Some(id);
+        }
+    }
+
+    /// Whether it matters what the peer's kernel has acknowledged: frames are on
+    /// their way, or the link is being checked.
+    pub(crate) fn counts_bytes(&self) -> bool {
+        self.outbox.cursor() > self.outbox.acked() || self.pulse.is_checking()
+    }
+
+    /// See [`Pulse::reached`].
+    pub(crate) fn reached(&mut self, acknowledged: u64, now: Instant) {
+        self.pulse.reached(acknowledged, now);
+    }
+
+    /// See [`Pulse::woke`].
+    pub(crate) fn woke(&mut self) {
+        self.pulse.woke();
     }
 
     /// When [`tick`](Session::tick) has something to do.
@@ -884,8 +912,8 @@ impl Session {
     }
 
     /// See [`Pulse::overslept`].
-    pub(crate) fn overslept(&mut self, late: Duration) {
-        self.pulse.overslept(late);
+    pub(crate) fn overslept(&mut self, late: Duration) -> bool {
+        self.pulse.overslept(late)
     }
 
     /// See [`Pulse::has_queued`].

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::frame::{CloseCode, Decoder, Violation};
 use super::inbox::Item;
 use super::plain::{Exchange, Unanswered};
+use super::pulse::Verdict;
 use super::session::{Batch, Progress, Seen, Session, Totals, Welcomed};
 use crate::Protocol;
 
@@ -376,10 +377,40 @@ impl Talk {
         }
     }
 
-    /// Looks after the times. Returns how long the peer was silent, if that is
-    /// too long.
-    pub(crate) fn tick(&mut self, now: Instant) -> Option<Duration> {
-        ask!(self, talk => talk.tick(now))
+    /// Looks after the times.
+    pub(crate) fn tick(&mut self, now: Instant) -> Verdict {
+        match self {
+            Talk::Framed(session) => session.tick(now),
+            Talk::Plain(exchange) => exchange.tick(now).map_or(Verdict::Alive, Verdict::Dead),
+        }
+    }
+
+    /// Asks the peer whether it lives, if there is a way to ask. If nothing was heard
+    /// `within` this time, nor acknowledged by its kernel, [`tick`](Talk::tick) calls
+    /// it dead. `acknowledged` is how many bytes of the link are so far, if that is known.
+    pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
+        ask!(self, talk => talk.check(within, acknowledged, now));
+    }
+
+    /// Whether [`reached`](Talk::reached) wants to be told.
+    pub(crate) fn counts_bytes(&self) -> bool {
+        match self {
+            Talk::Framed(session) => session.counts_bytes(),
+            Talk::Plain(exchange) => exchange.is_checking(),
+        }
+    }
+
+    /// The peer's kernel has acknowledged the bytes before this position.
+    pub(crate) fn reached(&mut self, acknowledged: u64, now: Instant) {
+        match self {
+            Talk::Framed(session) => session.reached(acknowledged, now),
+            Talk::Plain(exchange) => exchange.reached(acknowledged),
+        }
+    }
+
+    /// The machine has slept, and the clock stood still: a check follows.
+    pub(crate) fn woke(&mut self) {
+        ask!(self, talk => talk.woke());
     }
 
     /// When [`tick`](Talk::tick) has something to do.
@@ -395,9 +426,10 @@ impl Talk {
         }
     }
 
-    /// Whoever looks after the times came `late`.
-    pub(crate) fn overslept(&mut self, late: Duration) {
-        ask!(self, talk => talk.overslept(late));
+    /// Whoever looks after the times came `late`. Returns whether a
+    /// [`check`](Talk::check) is to begin anew.
+    pub(crate) fn overslept(&mut self, late: Duration) -> bool {
+        ask!(self, talk => talk.overslept(late))
     }
 
     /// Bytes of the peer wait to be read.

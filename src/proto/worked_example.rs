@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::frame::{Decoder, Frame};
 use super::handshake::{Limits, Token};
 use super::inbox::Item;
+use super::pulse::Verdict;
 use super::session::{Batch, Session};
 
 const LIMITS: Limits = Limits { window: 1024 * 1024, max_message: 256 * 1024 };
@@ -118,7 +119,7 @@ fn the_worked_example_is_what_is_said() {
     // A heartbeat.
     let later = now + INTERVAL;
     client.sent(now);
-    assert_eq!(client.tick(later), None);
+    assert_eq!(client.tick(later), Verdict::Ping(1));
     said.push(spoken('C', &mut client));
     hears(&mut server, &mut to_server, &said[9].1, later);
     said.push(spoken('S', &mut server));

@@ -1,7 +1,7 @@
 //! Threads, locks, the clock and randomness of the operating system.
 
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Condvar, MutexGuard};
@@ -41,6 +41,45 @@ pub(crate) fn wait<'a, T>(
 #[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// How long the machine has slept so far, counted from anywhere: while it does, the
+/// clock of [`now`] stands still.
+pub(crate) fn asleep() -> Duration {
+    let asleep = ahead();
+    #[cfg(test)]
+    let asleep = asleep + DREAMT.get();
+    asleep
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn ahead() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    // In this order, a pause between the two is no sleep.
+    let clocks = [ClockId::Boottime, ClockId::Monotonic].map(clock_gettime);
+    let [all, awake] = clocks.map(|time| Duration::try_from(time).unwrap_or_default());
+    all.saturating_sub(awake)
+}
+
+/// No clock of all these systems tells that and nothing else. The wall clock may be
+/// set, which costs a check that was not needed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
+fn ahead() -> Duration {
+    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    wall.unwrap_or_default().saturating_sub(ORIGIN.get_or_init(now).elapsed())
+}
+
+#[cfg(test)]
+thread_local! {
+    static DREAMT: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+}
+
+/// The machine sleeps for so long, as far as this thread can tell.
+#[cfg(test)]
+pub(crate) fn sleep(time: Duration) {
+    DREAMT.set(DREAMT.get() + time);
 }
 
 /// Starts a named thread.

@@ -16,6 +16,7 @@ mod wait;
 mod wire;
 
 mod budget;
+mod check;
 mod close;
 mod cut;
 #[cfg(target_os = "linux")]
@@ -32,6 +33,7 @@ mod pressure;
 mod restart;
 mod signals;
 mod silence;
+mod slow;
 mod takeover;
 
 use rig::SOON;

@@ -259,6 +259,21 @@ fn a_stream_in_one_direction_keeps_the_link() {
 }
 
 #[test]
+fn a_server_with_heartbeats_off_neither_pings_nor_judges() {
+    let listener = watchful().heartbeat(Heartbeat::off()).bind("127.0.0.1:0").unwrap();
+    let interval = u32::try_from(INTERVAL.as_millis()).unwrap();
+    let hello = Hello { interval, ..Hello::new(1) };
+    let (mut silent, welcome) = Raw::join(listener.local_addr(), &hello);
+    let server = Side::new(listener.accept().unwrap(), Log::new("server"));
+    assert_eq!(welcome.interval, 0);
+    let begun = now();
+    until("more silence than any is granted", || begun.elapsed() > INTERVAL * (MISSES + 3));
+    assert!(server.is_connected());
+    silent.send(ping(7));
+    assert_eq!(silent.read(), Some((PONG, 7u64.to_be_bytes().to_vec())), "nothing came before");
+}
+
+#[test]
 fn a_ping_is_answered_with_its_number_even_with_heartbeats_off() {
     let raw = RawServer::new();
     let thread = thread::spawn({

@@ -12,6 +12,7 @@ use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
 use crate::proto::handshake::{Hello, Limits, Token, Welcome};
 use crate::proto::inbox::Item;
 use crate::proto::outbox::cost;
+use crate::proto::pulse::Verdict;
 use crate::proto::session::{Admission, Batch, Seen, Session, Unwelcome, Welcomed};
 
 #[derive(PartialEq, Eq)]
@@ -285,7 +286,7 @@ impl Watched {
             let Some(due) = self.session.deadline().filter(|due| *due <= self.now) else { break };
             assert!(round < 3, "a deadline that stays in the past");
             self.session.overslept(self.now - due);
-            if self.session.tick(self.now).is_some() {
+            if let Verdict::Dead(_) = self.session.tick(self.now) {
                 self.lose();
             }
         }

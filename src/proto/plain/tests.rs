@@ -438,6 +438,65 @@ fn no_heartbeat_while_a_line_waits_for_its_reply() {
     assert_eq!(client.write(), b"");
 }
 
+/// Its kernel answers: that is all that can be had at once.
+#[test]
+fn a_client_is_checked_by_a_heartbeat() {
+    const WITHIN: Duration = Duration::from_secs(5);
+    let answers: [fn(&mut Side); 3] = [
+        |client| client.says("a line\n"),
+        |client| client.exchange.reached(101),
+        |client| client.exchange.has_queued(),
+    ];
+    for answered in [None, Some(0), Some(1), Some(2)] {
+        let mut client = Side::client(MANNERS);
+        client.says("hello\n");
+        client.wait(SECOND);
+        client.exchange.check(WITHIN, Some(100), client.now);
+        // Another would not be told from it.
+        client.exchange.check(WITHIN, Some(100), client.now + SECOND);
+        assert_eq!(client.write(), MARK);
+        client.exchange.reached(100);
+        assert!(client.exchange.is_checking());
+        if let Some(answer) = answered {
+            answers[answer](&mut client);
+        }
+        let (writes, dead) = client.run(client.at() + WITHIN);
+        assert_eq!((writes, dead), (vec![], (answered.is_none()).then_some(6)), "{answered:?}");
+    }
+}
+
+#[test]
+fn a_check_sends_no_heartbeat_that_might_be_taken_for_text() {
+    let asks = |client: &mut Side| {
+        client.exchange.check(SECOND, Some(100), client.now);
+        let asks = client.exchange.is_checking();
+        assert_eq!(client.write() == MARK, asks);
+        asks
+    };
+    let mut client = Side::client(MANNERS);
+    client.wait(SECOND);
+    assert!(asks(&mut client), "one may be sent before the server is heard");
+    client.exchange.reached(101);
+    client.wait(SECOND);
+    assert!(!asks(&mut client), "not two");
+    client.says("hello\n");
+    assert!(!asks(&mut client), "it may be read together with another");
+    client.exchange.woke();
+    assert!(asks(&mut client), "unless the machine has slept");
+    client.exchange.reached(101);
+    client.feed("a line\n").write();
+    client.wait(SECOND);
+    assert!(!asks(&mut client), "a line waits for its reply");
+    let mut silent = Side::client(Manners { interval: None, ..MANNERS });
+    silent.says("hello\n");
+    silent.wait(SECOND);
+    assert!(!asks(&mut silent), "it sends no heartbeats");
+    let mut server = Side::server();
+    server.says("hello\n");
+    server.wait(SECOND);
+    assert!(!asks(&mut server), "a server has none");
+}
+
 /// A server that is busy with another client has accepted nobody, and connects
 /// all the same.
 #[test]

@@ -9,6 +9,9 @@ use super::incoming::Found;
 pub(super) const LEAST: Duration = Duration::from_secs(30);
 /// And for so many times the time between two of them.
 const SPACINGS: u32 = 3;
+/// A client does not ask more often than this: a server that reads two heartbeats
+/// at once may take them for a message.
+const APART: Duration = Duration::from_secs(1);
 /// Heartbeats that are closer together were held up on their way.
 const GLUED: Duration = Duration::from_millis(100);
 
@@ -25,12 +28,35 @@ pub(super) struct Patience {
     /// Since when a reply is due.
     waiting: Option<Instant>,
     excused: bool,
+    check: Option<Check>,
+}
+
+/// A heartbeat that the server's kernel has to acknowledge.
+#[derive(Debug)]
+struct Check {
+    since: Instant,
+    within: Duration,
+    /// What was acknowledged before.
+    acknowledged: u64,
+}
+
+impl Check {
+    fn due(&self) -> Option<Instant> {
+        self.since.checked_add(self.within)
+    }
 }
 
 impl Patience {
     pub(super) fn new(manners: Manners, now: Instant) -> Patience {
-        let (has_beaten, is_served, excused) = (false, false, false);
-        Patience { manners, active: now, has_beaten, is_served, waiting: None, excused }
+        Patience {
+            manners,
+            active: now,
+            has_beaten: false,
+            is_served: false,
+            waiting: None,
+            excused: false,
+            check: None,
+        }
     }
 
     pub(super) fn restart(&mut self, now: Instant) {
@@ -39,6 +65,7 @@ impl Patience {
 
     pub(super) fn heard(&mut self) {
         self.excused = false;
+        self.check = None;
     }
 
     /// Something was written. `waits`: a line waits for its reply.
@@ -67,26 +94,61 @@ impl Patience {
     }
 
     pub(super) fn beat_at(&self) -> Option<Instant> {
-        let interval = self.manners.interval.filter(|_| self.is_served || !self.has_beaten);
-        interval.map(|interval| self.active + interval)
+        self.interval().map(|interval| self.active + interval)
+    }
+
+    /// Between heartbeats, if another may be sent.
+    fn interval(&self) -> Option<Duration> {
+        self.manners.interval.filter(|_| self.is_served || !self.has_beaten)
+    }
+
+    /// Whether a heartbeat is to be sent out of turn, no line waiting.
+    pub(super) fn check(&mut self, within: Duration, acknowledged: u64, now: Instant) -> bool {
+        let apart = now.saturating_duration_since(self.active) >= APART;
+        let may_ask = apart && self.check.is_none() && self.interval().is_some();
+        if may_ask {
+            self.check = Some(Check { since: now, within, acknowledged });
+            (self.has_beaten, self.active) = (true, now);
+        }
+        may_ask
+    }
+
+    pub(super) fn is_checking(&self) -> bool {
+        self.check.is_some()
+    }
+
+    pub(super) fn reached(&mut self, acknowledged: u64) {
+        self.check.take_if(|check| check.acknowledged < acknowledged);
+    }
+
+    /// The clock has not counted the time since the last heartbeat.
+    pub(super) fn woke(&mut self) {
+        self.check = None;
+        self.active = self.active.checked_sub(APART).unwrap_or(self.active);
     }
 
     pub(super) fn judge(&self, now: Instant) -> Option<Duration> {
         self.dead_at().filter(|at| now >= *at)?;
-        self.waiting.map(|since| now.saturating_duration_since(since))
+        let check = self.check.as_ref().map(|check| check.since);
+        let since = check.into_iter().chain(self.waiting).min();
+        since.map(|since| now.saturating_duration_since(since))
     }
 
     pub(super) fn dead_at(&self) -> Option<Instant> {
-        let timeout = self.manners.reply_timeout.filter(|_| !self.excused)?;
-        self.waiting?.checked_add(timeout)
+        let timeout = self.manners.reply_timeout.filter(|_| !self.excused);
+        let reply = self.waiting.zip(timeout).and_then(|(since, time)| since.checked_add(time));
+        self.check.as_ref().and_then(Check::due).into_iter().chain(reply).min()
     }
 
-    pub(super) fn overslept(&mut self, late: Duration) {
+    /// Returns whether a check is to begin anew.
+    pub(super) fn overslept(&mut self, late: Duration) -> bool {
         self.waiting = self.waiting.map(|since| since + late);
+        self.check.take_if(|check| late > check.within / 2).is_some()
     }
 
     pub(super) fn excuse(&mut self) {
         self.excused = true;
+        self.check = None;
     }
 }
 

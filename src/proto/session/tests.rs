@@ -688,7 +688,7 @@ impl Crowd {
             self.now += ACK_DELAY;
             let now = self.now;
             for end in self.ends().into_iter().flatten() {
-                assert_eq!(end.tick(now), None);
+                assert_eq!(end.tick(now), Verdict::Alive);
             }
             self.carry(0, 1);
             self.carry(1, 0);
@@ -732,5 +732,39 @@ fn no_acknowledgement_is_held_back_that_the_peer_needs_to_go_on() {
                 _ => crowd.take(side),
             }
         }
+    }
+}
+
+/// A message of which the system tells how far it has come, and a ping behind it.
+#[test]
+fn a_ping_is_asked_when_it_has_arrived() {
+    let interval = Duration::from_secs(10);
+    for arrives in [false, true] {
+        let (_, now) = client(WINDOW);
+        let mut client = Session::client(Token([7; 16]), limits(WINDOW), Some(interval), 1, now);
+        let (welcome, _) = welcome(&mut found(&client.hello(), 1, WINDOW, now));
+        client.welcomed(&welcome, now).unwrap();
+        assert!(!client.counts_bytes());
+        client.feed(&[0; 1000]);
+        let mut batch = Batch::default();
+        client.fill(&mut batch);
+        let message = batch.len();
+        batch.advance(message - 1);
+        assert!(client.counts_bytes());
+        let asked = now + interval;
+        assert_eq!(client.tick(asked), Verdict::Ping(1));
+        client.reached(0, asked);
+        batch.advance(1);
+        client.fill(&mut batch);
+        let ping = message + batch.len();
+        batch.advance(batch.len());
+        let position = if arrives { ping } else { ping - 1 };
+        let judged = asked + interval + Duration::from_secs(1);
+        client.reached(position as u64, judged);
+        // It pings again, and looks twice.
+        client.tick(judged);
+        client.tick(judged);
+        let dead = matches!(client.tick(judged + Duration::from_secs(1)), Verdict::Dead(_));
+        assert_eq!(dead, arrives);
     }
 }

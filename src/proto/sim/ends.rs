@@ -9,6 +9,7 @@ use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kin
 use crate::proto::handshake::{Hello, Limits};
 use crate::proto::inbox::Item;
 use crate::proto::outbox::Sink;
+use crate::proto::pulse::Verdict;
 use crate::proto::session::{Admission, Batch, Seen, Session, Unwelcome, Welcomed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -484,9 +485,8 @@ impl World {
             assert!(rounds < 3, "{side:?}: a deadline that stays in the past");
             rounds += 1;
             session.overslept(now - deadline);
-            let silence = session.tick(now);
-            if silence.is_some() {
-                return silence;
+            if let Verdict::Dead(silence) = session.tick(now) {
+                return Some(silence);
             }
         }
         None
