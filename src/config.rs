@@ -17,15 +17,17 @@ use crate::{Connection, Listener};
 ///
 /// A side that has sent nothing for an interval sends a ping, which the peer
 /// answers. A peer that has not been heard at all for `misses` intervals is
-/// dead: the link is given up and a new one is made.
+/// dead: the link is given up and a new one is made. On Linux and macOS, a message
+/// that takes longer to cross a slow path is no silence as long as the peer's
+/// kernel acknowledges more and more of it.
 ///
 /// The client announces its interval; a server keeps to it rather than to its
 /// own (it pings after 1.25 intervals, and grants one interval of grace). A
 /// server's own setting serves for clients that announce none. A server whose
 /// heartbeats are [off](Heartbeat::off) neither pings nor judges any client.
 ///
-/// A side with heartbeats judges by itself, and the kernel's keepalive and
-/// `TCP_USER_TIMEOUT` are off on its sockets.
+/// A side with heartbeats judges by itself: on its sockets the kernel asks nothing
+/// (keepalive), and gives up nothing before that (`TCP_USER_TIMEOUT`).
 ///
 /// # Examples
 ///
@@ -332,7 +334,8 @@ impl Builder {
     }
 
     /// How long a listener keeps a session whose link is lost (default 60 s),
-    /// whether anything was said in it or not.
+    /// whether anything was said in it or not. Time that its machine spends
+    /// suspended does not count.
     ///
     /// # Examples
     ///
@@ -360,7 +363,7 @@ impl Builder {
     /// again for keeping them if they are tiny, and buffers. What is held by
     /// the kernel comes on top, and so do connections that are over and not
     /// dropped. In descriptors it is one for each, 256 for peers that have not
-    /// introduced themselves, and four. With fewer (`ulimit -n`), silent peers
+    /// introduced themselves, and five. With fewer (`ulimit -n`), silent peers
     /// are dropped and new clients rejected when they run out; clients that
     /// come back are taken.
     ///
@@ -383,7 +386,8 @@ impl Builder {
     /// one at most before the server has said something on this link. Servers
     /// that would take it for text need [`Heartbeat::off`]. Nothing answers it:
     /// after `misses` intervals (30 s without heartbeats) in which the server's
-    /// kernel acknowledges nothing, ours ends the link.
+    /// kernel acknowledges nothing, ours ends the link. Ours asks no more often than
+    /// once an interval; that of a listener, which knows of none, does after 10 s.
     ///
     /// # Examples
     ///

@@ -385,7 +385,7 @@ impl Dialler {
         let Heartbeat { interval, misses } = self.heartbeat;
         match hello {
             Some(hello) => call.socket.try_write(&Frame::Hello(hello).to_bytes())?,
-            None => call.socket.watch(Some(Watch::plain(interval, misses)))?,
+            None => call.socket.watch(Watch::plain(interval, misses))?,
         }
         Ok(hello)
     }

@@ -102,7 +102,7 @@
 //!
 //! | situation | what you see |
 //! | --- | --- |
-//! | the cable is out for less than the heartbeat grants | nothing; TCP sends again by itself, though up to as long after the outage as that lasted (at most two minutes): see [below](#after-an-outage) |
+//! | the cable is out for less than the heartbeat grants | nothing; TCP sends again by itself, see [After an outage](#after-an-outage) |
 //! | it is out for longer | [`Event::Lost`] after 30 s of silence on the client, 40 s on the server; the client tries again, and [`Event::Resumed`] when it succeeds |
 //! | a NAT forgot the link | the same as a cable that is out, or a reset at once, if the NAT sends one |
 //! | the server is killed | its kernel closes the socket, so [`Event::Lost`] at once; five attempts in some 12 s; then [`Error::GaveUp`] |
@@ -114,7 +114,19 @@
 //! | the peer closes before it has read everything | what had arrived is handed out; then [`Error::PeerClosed`] |
 //! | a handler panics | its connection is aborted as the panic unwinds: the peer gets [`Error::PeerClosed`] with the message that was being processed among the unacknowledged |
 //! | a process exits without [`close`](Connection::close) | what was not written is lost with it, be it sent or flushed. A server that lives loses the link, and gives the session up after `resume_within`; a client reconnects |
-//! | the clock jumps | nothing: all times are measured on the monotonic clock |
+//! | the machine is suspended, and wakes | every link is [checked](Connection::check), on Linux at once, elsewhere with the next heartbeat; those that died meanwhile are [`Event::Lost`] within the [connect timeout](Builder::connect_timeout), and a client that waits for its next attempt makes one at once |
+//! | the clock jumps | nothing: all times are measured on the monotonic clock, which stands still while the machine is suspended. Outside Linux a jump ahead is taken for a suspend, which costs a check |
+//!
+//! ## After an outage
+//!
+//! What was under way when the path failed is sent again by the kernel, at intervals
+//! that double. On Linux since 6.15 they double up to the heartbeat's interval, but at
+//! least 10 s, elsewhere up to a minute or two (`TCP_RTO_MAX`), and nothing that this
+//! crate can set changes that. So much later than the path may a link be back that
+//! outlives an outage. To make a new one takes no more than seconds: choose a
+//! heartbeat that grants less than such an outage; or call
+//! [`check`](Connection::check) when the path is back, after which a link that does
+//! not move is lost within the connect timeout, and made again.
 //!
 //! ## Limits
 //!

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
 use nix::{getsockopt_impl, libc, sockopt_impl, sys::socket::getsockopt};
+#[cfg(target_os = "linux")]
+use nix::{setsockopt_impl, sys::socket::setsockopt};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -34,6 +36,15 @@ const LONGEST_QUESTION: Duration = Duration::from_secs(i16::MAX as u64);
 const MOST_QUESTIONS: u32 = i8::MAX as u32;
 #[cfg(target_os = "linux")]
 const LONGEST_PATIENCE: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// What it takes for the longest time until it sends again.
+#[cfg(target_os = "linux")]
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+#[cfg(target_os = "linux")]
+const LONGEST_REST: Duration = Duration::from_secs(120);
+
+/// A peer that has not introduced itself, or speaks plain text, is asked after this.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// Nothing blocks in a write, or is killed by SIGPIPE. macOS has no flag for the
 /// latter but an option of the socket, SO_NOSIGPIPE (getsockopt(2)): `socket2` sets it
@@ -155,32 +166,38 @@ impl Socket {
         Ok(())
     }
 
-    /// From now on the kernel watches the peer like this, or not at all, whatever
-    /// it did before.
-    pub(crate) fn watch(&self, watch: Option<Watch>) -> io::Result<()> {
-        match watch {
-            Some(watch) => self.ask(watch)?,
+    /// From now on the kernel watches the peer like this, whatever it did before.
+    pub(crate) fn watch(&self, watch: Watch) -> io::Result<()> {
+        match watch.asks {
+            Some(asks) => self.ask(asks, watch.gives_up)?,
             None => self.inner.set_keepalive(false)?,
         }
         // macOS has nothing like TCP_USER_TIMEOUT (tcp(4)): TCP_CONNECTIONTIMEOUT is about
         // connecting, and TCP_KEEPALIVE, which asks, about links without bytes under way.
         // With some, it gives up after its own time.
         #[cfg(target_os = "linux")]
-        self.inner.set_tcp_user_timeout(watch.map(|watch| watch.gives_up.min(LONGEST_PATIENCE)))?;
+        {
+            // Not none at all: then it gives up by a count, which is reached the sooner
+            // the more often it sends again.
+            self.inner.set_tcp_user_timeout(Some(watch.gives_up.min(LONGEST_PATIENCE)))?;
+            // Since Linux 6.15. Before, what a link is late after an outage stays as it was.
+            let resends = watch.resends.clamp(SHORTEST_REST, LONGEST_REST);
+            let _ = setsockopt(self, TcpRtoMax, &(resends.as_millis() as u32));
+        }
         Ok(())
     }
 
     /// The kernel asks a silent peer whether it lives. It is patient with one that
     /// takes nothing.
     pub(crate) fn keep_alive(&self) -> io::Result<()> {
-        self.ask(Watch::ALONE)
+        self.ask(KEEPALIVE, KEEPALIVE * 3)
     }
 
-    fn ask(&self, watch: Watch) -> io::Result<()> {
+    fn ask(&self, asks: Duration, gives_up: Duration) -> io::Result<()> {
         // It counts in seconds.
-        let asks = watch.asks.clamp(Duration::from_secs(1), LONGEST_QUESTION);
+        let asks = asks.clamp(Duration::from_secs(1), LONGEST_QUESTION);
         let keepalive = TcpKeepalive::new().with_time(asks).with_interval(asks);
-        let silences = watch.gives_up.as_secs() / asks.as_secs();
+        let silences = gives_up.as_secs() / asks.as_secs();
         let questions = u32::try_from(silences).unwrap_or(u32::MAX).saturating_sub(1);
         self.inner.set_tcp_keepalive(&keepalive.with_retries(questions.clamp(1, MOST_QUESTIONS)))
     }
@@ -325,6 +342,11 @@ impl Socket {
     /// Ends a link: whoever waits to read from it returns. Never the listener: Linux
     /// would wake its accept, and macOS says ENOTCONN.
     pub(crate) fn shutdown(&self, how: Shutdown) {
+        #[cfg(target_os = "linux")]
+        if how == Shutdown::Both {
+            // What is left of it is no longer worth that much patience.
+            let _ = self.inner.set_tcp_user_timeout(None);
+        }
         // An error means that there is nothing left to shut down.
         let _ = self.inner.shutdown(how);
     }
@@ -344,6 +366,13 @@ fn acknowledged(_: &Socket) -> Option<u64> {
 
 #[cfg(target_os = "linux")]
 sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, [u64; 16]);
+
+/// `include/uapi/linux/tcp.h`; in milliseconds.
+#[cfg(target_os = "linux")]
+const TCP_RTO_MAX_MS: libc::c_int = 44;
+
+#[cfg(target_os = "linux")]
+sockopt_impl!(TcpRtoMax, Both, libc::IPPROTO_TCP, TCP_RTO_MAX_MS, u32);
 
 /// The bytes in the queue of what is to be sent, or acknowledged (SO_NWRITE,
 /// `sys/socket.h` of macOS).
@@ -472,41 +501,53 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
 mod tests {
     use super::*;
 
-    /// Where a test can ask: the time until the first question and between two, how
-    /// many there are, and the patience.
+    /// The time until the first question and between two, how many there are, and the
+    /// patience.
     #[cfg(target_os = "linux")]
-    fn watched(socket: &Socket) -> Option<(Duration, Duration, u32, Option<Duration>)> {
+    fn watched(socket: &Socket) -> (Option<(Duration, Duration, u32)>, Option<Duration>) {
         let inner = &socket.inner;
         let patience = inner.tcp_user_timeout().unwrap().filter(|time| !time.is_zero());
         let asks = inner.keepalive().unwrap().then(|| {
             let (time, interval) = (inner.tcp_keepalive_time(), inner.tcp_keepalive_interval());
-            let retries = inner.tcp_keepalive_retries();
-            (time.unwrap(), interval.unwrap(), retries.unwrap(), patience)
+            (time.unwrap(), interval.unwrap(), inner.tcp_keepalive_retries().unwrap())
         });
-        assert!(asks.is_some() || patience.is_none(), "a patience that was forgotten");
-        asks
+        (asks, patience)
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn the_kernel_watches_as_it_was_told_last() {
         let secs = Duration::from_secs;
+        let day = secs(24 * 3600);
         let socket = Socket::spare().unwrap();
         socket.keep_alive().unwrap();
-        assert_eq!(watched(&socket), Some((secs(10), secs(10), 2, None)));
-        let day = secs(24 * 3600);
+        assert_eq!(watched(&socket), (Some((secs(10), secs(10), 2)), None));
         for (asks, gives_up, questions) in [(300, 720, 1), (10, 30, 2), (2, 3000, 127), (10, 7, 1)]
         {
-            let watch = Watch { asks: secs(asks), gives_up: secs(gives_up) };
-            socket.watch(Some(watch)).unwrap();
-            let expected = (secs(asks), secs(asks), questions, Some(secs(gives_up)));
-            assert_eq!(watched(&socket), Some(expected));
+            let (asks, gives_up) = (secs(asks), secs(gives_up));
+            socket.watch(Watch { asks: Some(asks), gives_up, resends: secs(10) }).unwrap();
+            assert_eq!(watched(&socket), (Some((asks, asks, questions)), Some(gives_up)));
         }
-        socket.watch(Some(Watch { asks: day * 2, gives_up: day * 1001 })).unwrap();
-        let longest = (LONGEST_QUESTION, LONGEST_QUESTION, 127, Some(LONGEST_PATIENCE));
-        assert_eq!(watched(&socket), Some(longest));
-        socket.watch(None).unwrap();
-        assert_eq!(watched(&socket), None);
+        let longest = Watch { asks: Some(day * 2), gives_up: day * 1001, resends: day };
+        socket.watch(longest).unwrap();
+        let asks = Some((LONGEST_QUESTION, LONGEST_QUESTION, 127));
+        assert_eq!(watched(&socket), (asks, Some(LONGEST_PATIENCE)));
+        socket.watch(Watch { asks: None, gives_up: secs(900), resends: day }).unwrap();
+        assert_eq!(watched(&socket), (None, Some(secs(900))));
+        socket.shutdown(Shutdown::Both);
+        assert_eq!(watched(&socket), (None, None));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_sends_again_as_soon_as_it_was_told_if_it_can_be_told() {
+        let socket = Socket::spare().unwrap();
+        let Ok(120_000) = getsockopt(&socket, TcpRtoMax) else { return };
+        for (resends, millis) in [(0, 1_000), (10, 10_000), (100_000, 120_000)] {
+            let resends = Duration::from_secs(resends);
+            socket.watch(Watch { resends, ..Watch::ALONE }).unwrap();
+            assert_eq!(getsockopt(&socket, TcpRtoMax), Ok(millis));
+        }
     }
 
     /// It cannot be made to ring here: that takes a machine that sleeps.

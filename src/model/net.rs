@@ -263,7 +263,7 @@ impl Socket {
         Ok(())
     }
 
-    pub(crate) fn watch(&self, _watch: Option<Watch>) -> io::Result<()> {
+    pub(crate) fn watch(&self, _watch: Watch) -> io::Result<()> {
         Ok(())
     }
 

@@ -22,6 +22,13 @@ use std::time::{Duration, Instant};
 /// would refute it may have been read and not yet been accounted for.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 
+/// However short the heartbeats are, nothing is sent again more often than a long
+/// path needs.
+const SOON: Duration = Duration::from_secs(10);
+
+/// About when the kernel gives up of itself what is not acknowledged.
+const LATE: Duration = Duration::from_secs(15 * 60);
+
 /// The times of one side's heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rhythm {
@@ -45,42 +52,48 @@ impl Rhythm {
     }
 }
 
-/// What is left to the kernel: it asks a silent peer after a while, and gives the
-/// link up when the peer's kernel has acknowledged nothing for a longer while.
+/// What is left to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Watch {
-    pub(crate) asks: Duration,
+    /// It asks a peer that has been silent for this long, and again after as long.
+    pub(crate) asks: Option<Duration>,
+    /// It gives the link up when the peer's kernel has acknowledged nothing for this long.
     pub(crate) gives_up: Duration,
+    /// What is not acknowledged it sends again after at most this long: else that is
+    /// put off for up to two minutes, when the path may be back long since.
+    pub(crate) resends: Duration,
 }
 
 impl Watch {
     /// Of a link without any heartbeats.
-    pub(crate) const ALONE: Watch =
-        Watch { asks: Duration::from_secs(10), gives_up: Duration::from_secs(30) };
+    pub(crate) const ALONE: Watch = Watch {
+        asks: Some(Duration::from_secs(10)),
+        gives_up: Duration::from_secs(30),
+        resends: SOON,
+    };
 
     /// Of a framed session. A side with heartbeats judges by itself: the kernel's
     /// questions would wake a peer that chose long intervals, and its patience
     /// would end sooner than what was granted. Nor does the kernel of a side without
     /// heartbeats ask more often, or grant less, than the peer that has them.
-    pub(crate) fn framed(
-        own: Option<Duration>,
-        peer: Option<Duration>,
-        misses: u32,
-    ) -> Option<Watch> {
-        if own.is_some() {
-            return None;
-        }
-        let Some(interval) = peer else { return Some(Watch::ALONE) };
+    pub(crate) fn framed(own: Option<Duration>, peer: Option<Duration>, misses: u32) -> Watch {
+        let Some(interval) = peer.or(own) else { return Watch::ALONE };
+        let resends = interval.max(SOON);
         let Rhythm { ping_after, dead_after } = Rhythm::server(interval, misses);
-        let asks = ping_after.max(Watch::ALONE.asks);
-        Some(Watch { asks, gives_up: dead_after.max(Watch::ALONE.gives_up) })
+        if own.is_some() {
+            // What a process leaves behind that ends without a word is not kept for ever.
+            return Watch { asks: None, gives_up: LATE.max(dead_after * 2), resends };
+        }
+        let asks = Watch::ALONE.asks.max(Some(ping_after));
+        Watch { asks, gives_up: dead_after.max(Watch::ALONE.gives_up), resends }
     }
 
     /// Of a client that speaks plain text: nothing answers its heartbeats.
     pub(crate) fn plain(interval: Option<Duration>, misses: u32) -> Watch {
         interval.map_or(Watch::ALONE, |interval| {
             let gives_up = interval * misses;
-            Watch { asks: interval.max(gives_up / 3), gives_up }
+            let asks = Some(interval.max(gives_up / 3));
+            Watch { asks, gives_up, resends: interval.max(SOON) }
         })
     }
 }
@@ -655,23 +668,30 @@ mod tests {
 
     #[test]
     fn the_kernel_does_not_contradict_what_was_agreed() {
-        let hours = Some(Duration::from_secs(3 * 3600));
-        for peer in [None, Some(INTERVAL), hours] {
-            assert_eq!(Watch::framed(Some(INTERVAL), peer, 3), None, "it judges by itself");
-        }
-        assert_eq!(Watch::framed(None, None, 7), Some(Watch::ALONE));
-        for interval in [100, 9_000, 10_000, 240_000, 86_400_000].map(Duration::from_millis) {
-            for misses in [1, 2, 3, 1000] {
-                let Watch { asks, gives_up } = Watch::framed(None, Some(interval), misses).unwrap();
-                assert!(asks >= Watch::ALONE.asks && gives_up >= Watch::ALONE.gives_up);
-                assert!(asks > interval, "the peer's ping comes first");
-                assert!(gives_up >= interval * (misses + 1), "no less than was granted");
-                let plain = Watch::plain(Some(interval), misses);
-                assert!(plain.asks >= interval && plain.gives_up == interval * misses);
+        let intervals = [100, 9_000, 10_000, 240_000, 86_400_000].map(Duration::from_millis);
+        for (interval, misses) in
+            intervals.into_iter().flat_map(|i| [1, 2, 3, 1000].map(|m| (i, m)))
+        {
+            for peer in [None, Some(interval)] {
+                let judges = Watch::framed(Some(interval), peer, misses);
+                assert_eq!(judges.asks, None);
+                assert!(judges.gives_up > (interval * (misses + 1)).max(LATE - SOON));
+                assert!(judges.resends >= interval.max(SOON));
             }
+            let Watch { asks, gives_up, resends } = Watch::framed(None, Some(interval), misses);
+            assert!(asks >= Watch::ALONE.asks && gives_up >= Watch::ALONE.gives_up);
+            assert!(asks > Some(interval), "the peer's ping comes first");
+            assert!(gives_up >= interval * (misses + 1), "no less than was granted");
+            assert!(resends >= interval.max(SOON));
+            let plain = Watch::plain(Some(interval), misses);
+            assert!(plain.asks >= Some(interval) && plain.gives_up == interval * misses);
         }
+        // The interval of the client is what counts, as for the pings.
+        let (own, short) = (Some(INTERVAL * 24), Some(INTERVAL));
+        assert_eq!(Watch::framed(own, short, 3).resends, INTERVAL);
+        assert_eq!(Watch::framed(None, None, 7), Watch::ALONE);
         assert_eq!(Watch::plain(None, 7), Watch::ALONE);
-        assert_eq!(Watch::plain(Some(INTERVAL), 3).asks, INTERVAL);
+        assert_eq!(Watch::plain(Some(INTERVAL), 3), Watch::ALONE);
     }
 
     #[test]
