@@ -223,7 +223,7 @@ impl Dialler {
                 (Step::Connecting { attempt, race }, None) if due => self.ask(attempt, race, now),
                 (Step::Greeting(greeting), Some(_)) => self.listen(shared, greeting),
                 (Step::Greeting(greeting), None) if due => {
-                    self.failed(greeting.attempt, Cause::ConnectTimeout(self.timeout))
+                    self.failed(greeting.attempt, Cause::WelcomeTimeout(self.timeout))
                 }
                 (waiting, _) => {
                     self.step = waiting;
@@ -439,7 +439,7 @@ impl Dialler {
                 }
             }
             Ok(Some(_)) => Cause::Protocol("no answer to the hello"),
-            Err(_) => Cause::Protocol("the server does not speak longlink"),
+            Err(_) => Cause::NotLonglink,
         };
         self.failed(greeting.attempt, cause)
     }

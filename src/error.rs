@@ -141,23 +141,38 @@ impl fmt::Display for Error {
             Error::TimedOut => f.write_str("timed out"),
             Error::WouldBlock => f.write_str("the call would block"),
             Error::TooLarge { size, limit } => {
-                write!(f, "the message has {size} bytes, and the limit is {limit}")
+                write!(
+                    f,
+                    "the message has {}, and the limit is {limit}",
+                    count(*size as u64, "byte")
+                )
             }
             Error::Finished => f.write_str("nothing can be sent after finish"),
             Error::Config(what) => write!(f, "invalid configuration: {what}"),
             Error::Io(_) => f.write_str("the operating system refused"),
             Error::GaveUp { unacknowledged, .. } => {
-                write!(f, "gave up, {unacknowledged} messages not acknowledged")
+                write!(f, "gave up, {} not acknowledged", messages(*unacknowledged))
             }
             Error::PeerClosed { unacknowledged } => {
-                write!(f, "the peer closed, {unacknowledged} messages not acknowledged")
+                write!(f, "the peer closed, {} not acknowledged", messages(*unacknowledged))
             }
             Error::Closed { unacknowledged: 0 } => f.write_str("the connection is closed"),
             Error::Closed { unacknowledged } => {
-                write!(f, "the connection is closed, {unacknowledged} messages not acknowledged")
+                let messages = messages(*unacknowledged);
+                write!(f, "the connection is closed, {messages} not acknowledged")
             }
         }
     }
+}
+
+/// `1 message`, `2 messages`.
+pub(crate) fn messages(number: u64) -> String {
+    count(number, "message")
+}
+
+/// `1 link`, `2 links`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 impl StdError for Error {
@@ -217,8 +232,14 @@ pub enum Cause {
     /// answer to a [check](crate::Connection::check), or the reply to a line of plain
     /// text. Bytes of ours that moved count as heard.
     Silent(Duration),
-    /// Connecting, or waiting for the peer's welcome, took longer than this.
+    /// Connecting took longer than this.
     ConnectTimeout(Duration),
+    /// The server took the connection, and did not answer the hello within this: it
+    /// hangs, or waits for another protocol, such as [plain text](crate::Plain).
+    WelcomeTimeout(Duration),
+    /// The server does not speak longlink, but another protocol, such as
+    /// [plain text](crate::Plain).
+    NotLonglink,
     /// The name could not be resolved.
     #[non_exhaustive]
     Resolve {
@@ -260,16 +281,22 @@ impl fmt::Display for Cause {
             Cause::Eof => f.write_str("the peer closed the socket"),
             Cause::Silent(time) => write!(f, "nothing heard for {time:.1?}"),
             Cause::ConnectTimeout(time) => write!(f, "no answer within {time:?}"),
+            Cause::WelcomeTimeout(time) => {
+                write!(f, "connected, but the hello was not answered within {time:?}")
+            }
+            Cause::NotLonglink => f.write_str("the server does not speak longlink"),
             Cause::Resolve { host, error } => write!(f, "cannot resolve {host}: {error}"),
             Cause::NoProgress { links, last } => {
-                write!(f, "no message got through over the last {links} links: {last}")
+                let links = count((*links).into(), "link");
+                write!(f, "no message got through over the last {links}: {last}")
             }
             Cause::Protocol(what) => write!(f, "protocol violation: {what}"),
             Cause::Rejected(rejection) => write!(f, "rejected: {rejection}"),
             Cause::Replaced => f.write_str("replaced by a newer link"),
             Cause::TooLarge { size, limit } => write!(
                 f,
-                "a message of {size} bytes waits to be sent again, and the peer now accepts {limit}"
+                "a message of {} waits to be sent again, and the peer now accepts {limit}",
+                count(*size as u64, "byte")
             ),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::Host;
-use crate::error::Cause;
+use crate::error::{Cause, count, messages};
 
 /// What happened to the link of a [`Connection`](crate::Connection).
 ///
@@ -133,11 +133,15 @@ impl fmt::Display for Event {
         match self {
             Event::Connected { peer } => write!(f, "connected to {peer}"),
             Event::Lost { cause } => write!(f, "lost: {cause}"),
-            Event::Retrying { attempt, of: Some(of), after } => {
-                write!(f, "attempt {attempt} of {of} in {}", humane(*after))
-            }
-            Event::Retrying { attempt, of: None, after } => {
-                write!(f, "attempt {attempt} in {}", humane(*after))
+            Event::Retrying { attempt, of, after } => {
+                write!(f, "attempt {attempt}")?;
+                if let Some(of) = of {
+                    write!(f, " of {of}")?;
+                }
+                match *after {
+                    Duration::ZERO => f.write_str(" at once"),
+                    after => write!(f, " in {}", humane(after)),
+                }
             }
             Event::Failed { cause, .. } => write!(f, "failed: {cause}"),
             Event::Resumed { replayed, after } => {
@@ -152,22 +156,23 @@ impl fmt::Display for Event {
                 write!(f, "connected again, {waiting} waiting to be sent, after {}", humane(*after))
             }
             Event::Unanswered { messages, forgotten } => {
-                let count = forgotten + messages.len() as u64;
-                write!(f, "{count} sent and not answered, and may be lost")
+                let number = forgotten + messages.len() as u64;
+                write!(f, "{number} sent and not answered, and may be lost")
             }
             Event::Heartbeat { id, round_trip } => {
                 write!(f, "heartbeat {id} answered in {}", humane(*round_trip))
             }
             Event::GaveUp { attempts: 0, unacknowledged, cause } => {
-                write!(f, "gave up: {cause}, {unacknowledged} messages not acknowledged")
+                write!(f, "gave up: {cause}, {} not acknowledged", messages(*unacknowledged))
             }
-            Event::GaveUp { attempts, unacknowledged, .. } => write!(
-                f,
-                "gave up after {attempts} attempts, {unacknowledged} messages not acknowledged"
-            ),
+            Event::GaveUp { attempts, unacknowledged, .. } => {
+                let attempts = count((*attempts).into(), "attempt");
+                let messages = messages(*unacknowledged);
+                write!(f, "gave up after {attempts}, {messages} not acknowledged")
+            }
             Event::Closed { unacknowledged: 0 } => f.write_str("closed"),
             Event::Closed { unacknowledged } => {
-                write!(f, "closed, {unacknowledged} messages not acknowledged")
+                write!(f, "closed, {} not acknowledged", messages(*unacknowledged))
             }
         }
     }
@@ -199,6 +204,34 @@ pub(crate) fn humane(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
+
+    #[test]
+    fn one_is_not_many() {
+        let gave_up = |attempts, unacknowledged| {
+            Event::GaveUp { attempts, unacknowledged, cause: Cause::Eof }.to_string()
+        };
+        assert_eq!(gave_up(1, 1), "gave up after 1 attempt, 1 message not acknowledged");
+        assert_eq!(gave_up(2, 0), "gave up after 2 attempts, 0 messages not acknowledged");
+        let closed = Event::Closed { unacknowledged: 1 };
+        let errors = [
+            Error::GaveUp { unacknowledged: 1, cause: Cause::Eof },
+            Error::PeerClosed { unacknowledged: 1 },
+            Error::Closed { unacknowledged: 1 },
+        ];
+        let said = errors.iter().map(Error::to_string).chain([gave_up(0, 1), closed.to_string()]);
+        for said in said {
+            assert!(said.ends_with(", 1 message not acknowledged"), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_without_a_delay() {
+        let retrying = |of, after| Event::Retrying { attempt: 1, of, after }.to_string();
+        assert_eq!(retrying(Some(5), Duration::ZERO), "attempt 1 of 5 at once");
+        assert_eq!(retrying(None, Duration::ZERO), "attempt 1 at once");
+        assert_eq!(retrying(None, Duration::from_secs(3)), "attempt 1 in 3s");
+    }
 
     #[test]
     fn durations() {

@@ -163,6 +163,38 @@ fn bash_loads_its_completions() {
     }
 }
 
+/// No argument of ours is the name of a file.
+#[test]
+fn no_shell_offers_files() {
+    for program in Program::both() {
+        let name = program.name;
+        let script = program.prints(&["--completions", "fish"]);
+        assert!(script.starts_with(&format!("complete -c {name} -f\n")), "{script}");
+        assert!(!script.lines().any(|line| line.ends_with(" -r")), "{script}");
+        let script = program.prints(&["--completions", "zsh"]);
+        assert!(!script.contains("_default") && !script.contains("_files"), "{script}");
+
+        let script = program.prints(&["--completions", "bash"]);
+        let mut definition = program.definition.clone();
+        definition.build();
+        let options = definition.get_arguments().filter(|arg| arg.get_action().takes_values());
+        let options: Vec<_> = options.filter_map(|arg| arg.get_long()).collect();
+        // Tests run where there is a Cargo.toml. What completes is asked, and how.
+        let ask = options.iter().map(|option| {
+            format!(
+                "COMPREPLY=(none); COMP_WORDS=({name} --{option} Cargo) COMP_CWORD=2\n\
+                 _{name} {name} Cargo --{option} 2> /dev/null; printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+            )
+        });
+        let ask = format!("{script}\n{}complete -p {name}\n", ask.collect::<String>());
+        let Some(loaded) = tool("bash", &["--norc"], &ask) else { return };
+        let completed = String::from_utf8(loaded.stdout).unwrap();
+        assert!(!completed.contains("none") && !completed.contains(".toml"), "{completed}");
+        let how = completed.lines().last().unwrap();
+        assert!(how.starts_with("complete ") && !how.contains("default"), "{how}");
+    }
+}
+
 #[test]
 fn manual_pages_render_without_a_warning() {
     for program in Program::both() {

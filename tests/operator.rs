@@ -346,3 +346,17 @@ fn why_it_cannot_listen() {
     third.says("(this machine has no such address; --bind 0.0.0.0 is all it has)");
     assert_eq!(third.ends(), 1);
 }
+
+/// What an operator has said to a client that does not come back.
+#[test]
+fn lines_that_were_not_taken_are_named() {
+    let mut server = Server::start(&["--chat", "--resume-within", "0s"]);
+    let mut client = server.client(&[]);
+    server.process.says("client-1: connected");
+    client.signal("STOP");
+    server.process.send("are you there?\n/who\n");
+    server.process.says("unacknowledged");
+    client.kill();
+    server.process.says("client-1: reclaimed, 1 message not acknowledged");
+    server.process.says("client-1: not acknowledged: are you there?");
+}

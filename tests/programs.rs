@@ -155,14 +155,15 @@ fn a_piped_exit_with_more_behind_it_warns() {
 
 #[test]
 fn wrong_usage_is_one_line() {
-    let cases: [(&'static str, &[&str], &str); 7] = [
+    let cases: [(&'static str, &[&str], &str); 8] = [
         (CLIENT, &[], "HOST"),
         (CLIENT, &["127.0.0.1", "--heartbeat", "10"], "--heartbeat"),
         (CLIENT, &["127.0.0.1", "--retries", "some"], "forever"),
         (CLIENT, &["127.0.0.1", "-q", "-v"], "--quiet"),
         (CLIENT, &["a:b:c"], "[::1]:6666"),
+        (CLIENT, &["127.0.0.1", "6666"], "did you mean 127.0.0.1:6666?"),
         (SERVER, &["--port", "70000"], "--port"),
-        (SERVER, &["--bind", "nowhere"], "--bind"),
+        (SERVER, &["--bind", "no where"], "--bind"),
     ];
     for (program, args, wanted) in cases {
         let mut process = Process::start(program, args, Stdout::Read);
@@ -242,6 +243,9 @@ fn giving_up_counts_what_was_not_acknowledged() {
     );
     // Its input is silent, and stays open.
     assert_eq!(client.ends(), 1);
+    for line in ["two", "three", "four"] {
+        client.says(&format!("warn] not acknowledged: {line}"));
+    }
     assert_eq!(client.out.text(), "one\n");
 }
 
@@ -322,7 +326,7 @@ fn kill_and_restart_in_the_middle_of_a_stream() {
     client.end_input();
     assert_eq!(client.ends(), 0);
     at_least_once(&client.out.text(), 12_000);
-    client.says("attempt 1 of 200 in ");
+    client.says("attempt 1 of 200 at once");
     assert_eq!(client.err.count("new session"), 3);
 }
 
@@ -540,6 +544,86 @@ fn the_server_says_who_can_reach_it_and_what_it_may_take() {
     let line = server.process.says("listening on ");
     assert!(line.ends_with("(this machine only; --bind 0.0.0.0 for all)"), "{line}");
     server.process.says("at most 4 clients, which can take 37 MiB of memory in all");
+    // Those who set no limit did not ask.
+    let server = Server::start(&[]);
+    server.client(&[]);
+    server.process.says("connected from");
+    assert_eq!(server.process.err.count("of memory"), 0);
+    Server::start(&["-v"]).process.says("at most 1024 clients, which can take 5.3 GiB of memory");
+}
+
+#[test]
+fn a_server_listens_at_a_name_and_a_port() {
+    let server = Process::start(SERVER, &["--bind", "localhost:0"], Stdout::Read);
+    let line = server.says("listening on ");
+    let port = line.split(" (").next().unwrap().rsplit(':').next().unwrap().to_string();
+    let mut client = Process::start(CLIENT, &["localhost", "-p", &port], Stdout::Read);
+    client.send("hello\nexit\n");
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "hello\n");
+}
+
+#[test]
+fn a_quiet_client_tells_of_an_outage_and_of_its_end() {
+    let server = Server::start(&[]);
+    let proxy = proxy::Proxy::to(([127, 0, 0, 1], server.port.parse().unwrap()).into());
+    let port = proxy.addr().port().to_string();
+    let args = [&["127.0.0.1", "--port", &port, "-q"][..], &QUICK].concat();
+    let mut client = Process::start(CLIENT, &args, Stdout::Read);
+    client.send("one\n");
+    client.prints("one");
+    assert_eq!(client.err.text(), "");
+    proxy.cut(proxy::How::Rst);
+    client.says("warn] lost: ");
+    client.says("warn] resumed, ");
+}
+
+#[test]
+fn both_sides_say_why_a_session_has_ended() {
+    let mut server = Server::start(&["--chat"]);
+    let mut by_operator = server.client(&[]);
+    server.process.send("/end 1\n");
+    assert_eq!(by_operator.ends(), 0);
+    by_operator.says("info] ended by the other side");
+    server.process.says("client-1: closed: you ended it (/end)");
+
+    let mut by_exit = server.client(&[]);
+    by_exit.send("exit\n");
+    assert_eq!(by_exit.ends(), 0);
+    by_exit.says("info] ended: `exit`, and everything is acknowledged");
+    server.process.says("client-2: closed: it left");
+
+    let mut by_a_last_line = server.client(&[]);
+    by_a_last_line.end_input();
+    server.process.says("client-3: has sent all it had");
+    server.process.send("@3 bye\n");
+    assert_eq!(by_a_last_line.ends(), 0);
+    by_a_last_line.says("info] ended: the other side has ended, too");
+    server.process.says("client-3: closed: it had finished, and has your last line");
+
+    let mut by_ctrl_c = server.client(&[]);
+    server.process.says("client-4: connected");
+    by_ctrl_c.signal("INT");
+    assert_eq!(by_ctrl_c.ends(), 130);
+    server.process.says("client-4: closed: it left");
+
+    let mut by_the_end = server.client(&[]);
+    server.process.says("client-5: connected");
+    server.process.end_input();
+    assert_eq!(by_the_end.ends(), 0);
+    by_the_end.says("info] ended by the other side");
+    server.process.says("client-5: closed: your input has ended");
+    assert_eq!(server.process.ends(), 0);
+    assert_eq!(server.process.err.count(": closed"), 5);
+}
+
+#[test]
+fn an_echo_says_why_a_session_has_ended() {
+    let server = Server::start(&[]);
+    let mut client = server.client(&[]);
+    client.end_input();
+    assert_eq!(client.ends(), 0);
+    server.process.says("client-1: closed: it has sent all it had");
 }
 
 #[test]

@@ -173,8 +173,10 @@ fn variants_can_be_added() {
     };
     let _ = |cause: Cause| match cause {
         Cause::Io(error) => has::<Arc<io::Error>>(error),
-        Cause::Eof | Cause::Replaced => {}
-        Cause::Silent(time) | Cause::ConnectTimeout(time) => has::<Duration>(time),
+        Cause::Eof | Cause::Replaced | Cause::NotLonglink => {}
+        Cause::Silent(time) | Cause::ConnectTimeout(time) | Cause::WelcomeTimeout(time) => {
+            has::<Duration>(time)
+        }
         Cause::Resolve { host, error, .. } => has::<(String, Arc<io::Error>)>((host, error)),
         Cause::Protocol(text) => has::<&'static str>(text),
         Cause::Rejected(rejection) => has::<Rejection>(rejection),

@@ -13,14 +13,14 @@ use longlink::cli::events::Watch;
 use longlink::cli::input::Input;
 use longlink::cli::replies::{self, Stop};
 use longlink::cli::{code, log as journal, text};
-use longlink::{Connection, Error};
+use longlink::{Connection, Error, Protocol};
 
 fn main() -> ExitCode {
     let args = match ClientArgs::read() {
         Ok(args) => args,
         Err(code) => return code.into(),
     };
-    let client = Arc::new(Client::default());
+    let client = Arc::new(Client::new(&args));
     let outcome = client.run(&args);
     let ending = Ending::begin();
     let code = outcome.map(|end| client.conclude(end)).unwrap_or_else(|error| {
@@ -30,7 +30,6 @@ fn main() -> ExitCode {
     ending.exit(code)
 }
 
-#[derive(Default)]
 struct Client {
     connection: OnceLock<Arc<Connection>>,
     watch: Arc<Watch>,
@@ -50,11 +49,19 @@ enum End {
 }
 
 impl Client {
+    fn new(args: &ClientArgs) -> Client {
+        let watch = Arc::new(Watch::new(&args.hosts()));
+        let unprinted = AtomicBool::new(false);
+        Client { connection: OnceLock::new(), watch, input: Arc::default(), unprinted }
+    }
+
     fn run(self: &Arc<Self>, args: &ClientArgs) -> anyhow::Result<End> {
         journal::start(args.level()).context("cannot start the log")?;
         let client = self.clone();
         end::when_told(move |code| client.interrupt(code)).context("cannot wait for Ctrl-C")?;
 
+        let begun = self.input.begin(args.max_message(), args.exit_ends(), &self.watch);
+        begun.context("cannot read from the terminal")?;
         let watch = self.watch.clone();
         let builder = args.builder().on_event(move |_, event| watch.note(&event));
         let connection = match builder.connect(args.hosts()) {
@@ -64,6 +71,10 @@ impl Client {
         let connection = self.connection.get_or_init(|| connection);
         let started = self.input.start(connection.clone(), args.exit_ends(), &self.watch);
         started.context("cannot start a thread")?;
+        // The first reply comes below that.
+        if self.watch.has_connected() {
+            journal::flush();
+        }
         match replies::print(connection) {
             Ok(()) => {}
             Err(Stop::Connection(error)) => {
@@ -96,15 +107,26 @@ impl Client {
         self.watch.end();
         let failed = self.input.was_refused() || self.unprinted.load(Ordering::SeqCst);
         let good = if failed { code::FAILED } else { code::OK };
-        let sent = self.connection.get().map_or(0, |connection| connection.stats().messages_sent);
+        let (sent, waiting) = self.waiting();
         let error = match end {
             End::Peer => {
-                let Some(line) = self.input.cut_off(sent) else { return good };
-                log::error!("the other side ended: the input was not sent from line {line} on");
+                if let Some(line) = self.input.cut_off(sent) {
+                    log::error!("the other side ended: the input was not sent from line {line} on");
+                } else if waiting.is_empty() {
+                    log::info!("{}", self.input.why_ended());
+                    return good;
+                } else {
+                    let lines = text::count(waiting.len() as u64, "line");
+                    log::error!("the other side ended: {lines} not sent");
+                    self.name(&waiting);
+                }
                 return code::FAILED;
             }
             End::OutputClosed => match self.unacknowledged() {
-                0 => return good,
+                0 => {
+                    log::info!("ended: nothing reads the output any more");
+                    return good;
+                }
                 count => {
                     let messages = text::messages(count);
                     log::error!("{messages} not acknowledged: nothing reads the output any more");
@@ -114,11 +136,13 @@ impl Client {
             End::Connection(error) => error,
         };
         if self.input.is_leaving() && error.unacknowledged() == Some(0) && !gave_up(&error) {
+            log::info!("{}", self.input.why_ended());
             return good;
         }
         if !gave_up(&error) || !self.watch.has_given_up() {
             log::error!("{}", text::error(&error));
         }
+        self.name(&waiting);
         if self.connection.get().is_some()
             && let Some(line) = self.input.unsent(sent)
         {
@@ -131,18 +155,38 @@ impl Client {
         self.connection.get().map_or(0, |connection| connection.stats().unacknowledged)
     }
 
+    /// How many messages were sent, and the lines that were typed and wait to be.
+    fn waiting(&self) -> (u64, Vec<Vec<u8>>) {
+        let sent = self.connection.get().map_or(0, |connection| connection.stats().messages_sent);
+        (sent, self.input.waiting(sent))
+    }
+
+    /// Names the lines that were not delivered, after the end of the connection.
+    fn name(&self, waiting: &[Vec<u8>]) {
+        let mut names = Vec::new();
+        if let Some(connection) = self.connection.get() {
+            let what = match connection.protocol() {
+                Protocol::Plain => "not sent",
+                _ => "not acknowledged",
+            };
+            names = text::named(what, &connection.take_unacknowledged());
+        }
+        names.append(&mut text::named("not sent", waiting));
+        names.iter().for_each(|line| log::warn!("{line}"));
+    }
+
     /// Ctrl-C, or SIGTERM.
     fn interrupt(&self, code: u8) {
         let ending = Ending::begin();
         let connection = self.connection.get();
-        let count = connection.map_or(0, |connection| {
-            let stats = connection.stats();
-            stats.unacknowledged + self.input.waiting(stats.messages_sent)
-        });
+        let (_, waiting) = self.waiting();
+        let count = connection.map_or(0, |connection| connection.stats().unacknowledged);
         if let Some(connection) = connection {
             connection.abort();
         }
-        log::warn!("interrupted, {count} messages not acknowledged");
+        let messages = text::messages(count + waiting.len() as u64);
+        log::warn!("interrupted, {messages} not acknowledged");
+        self.name(&waiting);
         ending.exit(code)
     }
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use log::Level;
 
 use longlink::cli::args::ServerArgs;
 use longlink::cli::attend::attend;
@@ -66,7 +67,8 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let local = listener.local_addr();
     log::info!("listening on {local}{}", text::reach(local.ip()));
     let too_few = descriptors::allow(args.max_clients());
-    log::info!("{}", args.limits());
+    let asked = if too_few.is_some() { Level::Info } else { args.level_of_limits() };
+    log::log!(asked, "{}", args.limits());
     if let Some((clients, limit)) = too_few {
         log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
     }
@@ -98,7 +100,8 @@ enum Mode {
 }
 
 impl Mode {
-    fn serve(&self, number: u64, connection: &Connection) -> longlink::Result<()> {
+    /// Returns why it ended.
+    fn serve(&self, number: u64, connection: &Connection) -> longlink::Result<&'static str> {
         match self {
             Mode::Echo(printer) => echo(number, connection, printer),
             Mode::Chat(chat) => chat.serve(number, connection),
@@ -116,9 +119,10 @@ fn accept(listener: &Listener, mode: &Mode, places: &Arc<Places>, tally: &Arc<Ta
 fn job(number: u64, connection: Connection, place: Place, mode: &Mode, tally: &Arc<Tally>) -> Job {
     let connection = Arc::new(connection);
     let entry = tally.enter(number, connection.clone());
-    if let Mode::Chat(chat) = mode {
-        chat.join(number, connection.clone());
-    }
+    let seat = match mode {
+        Mode::Chat(chat) => Some(chat.join(number, connection.clone())),
+        Mode::Echo(_) => None,
+    };
     let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
     log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
     let watching = mode.clone();
@@ -132,11 +136,11 @@ fn job(number: u64, connection: Connection, place: Place, mode: &Mode, tally: &A
     let mode = mode.clone();
     Box::new(move || {
         attend(number, &connection, || mode.serve(number, &connection));
-        drop((connection, entry, place));
+        drop((connection, entry, place, seat));
     })
 }
 
-fn echo(number: u64, connection: &Connection, printer: &Printer) -> longlink::Result<()> {
+fn echo(number: u64, connection: &Connection, printer: &Printer) -> longlink::Result<&'static str> {
     let mut messages = Vec::new();
     while connection.recv_many(&mut messages, MANY)? > 0 {
         // Written when no more are waiting.
@@ -152,5 +156,5 @@ fn echo(number: u64, connection: &Connection, printer: &Printer) -> longlink::Re
         printer.offer(number, &mut messages);
         messages.clear();
     }
-    connection.close()
+    connection.close().map(|()| "it has sent all it had")
 }

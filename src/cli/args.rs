@@ -1,11 +1,10 @@
 //! The command lines of the two programs.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, ValueEnum, ValueHint};
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 
 use super::manual::{self, CLIENT, Packaging, SERVER};
 use super::stop::Stop;
@@ -16,6 +15,10 @@ use crate::{Builder, Connection, Host, Plain, RetryPolicy};
 /// Exponential delays grow up to this, unless the first is longer already.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
+const DEFAULT_PORT: u16 = 6666;
+
+const DEFAULT_MAX_CLIENTS: u32 = 1024;
+const DEFAULT_WINDOW: usize = 1024 * 1024;
 const DEFAULT_MAX_MESSAGE: usize = 256 * 1024;
 
 #[derive(Debug, Args)]
@@ -88,7 +91,7 @@ pub struct ClientArgs {
         value_hint = ValueHint::Hostname)]
     hosts: Vec<HostArg>,
     /// The port of a HOST that names none
-    #[arg(long, value_name = "PORT", default_value = "6666", value_parser = values::port)]
+    #[arg(short, long, value_name = "PORT", default_value = "6666", value_parser = values::port)]
     port: u16,
     /// Send a line that says `exit` like any other
     #[arg(long)]
@@ -117,7 +120,8 @@ pub struct ClientArgs {
     /// Speak plain text, to any server of lines
     ///
     /// It is kept connected, but a lost link is not resumed: lines without a
-    /// reply may be lost, and are named.
+    /// reply may be lost, and are named (of many, the first and the last). A last
+    /// line without a newline gets one.
     #[arg(long, help_heading = "Plain text")]
     plain: bool,
     /// No reply to a line within this is a lost link [default: never]
@@ -147,10 +151,11 @@ impl ClientArgs {
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, Stop> {
         let args = ClientArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
-        match args.shared.packaging.print(ClientArgs::command(), &CLIENT) {
-            Some(text) => Err(Stop::Print(text)),
-            None => Ok(args),
+        if let Some(text) = args.shared.packaging.print(ClientArgs::command(), &CLIENT) {
+            return Err(Stop::Print(text));
         }
+        values::no_port_apart(&args.hosts).map_err(Stop::Usage)?;
+        Ok(args)
     }
 
     /// What is logged.
@@ -161,6 +166,11 @@ impl ClientArgs {
     /// Whether a line that says `exit` ends the client.
     pub fn exit_ends(&self) -> bool {
         !self.no_exit
+    }
+
+    /// The largest message, unless the server takes less.
+    pub fn max_message(&self) -> usize {
+        DEFAULT_MAX_MESSAGE
     }
 
     /// Where to connect to.
@@ -209,17 +219,16 @@ impl ClientArgs {
     after_long_help = manual::chapters(&SERVER)
 )]
 pub struct ServerArgs {
-    /// The address to listen on
+    /// The address to listen on, or a name of this machine
     ///
     /// 0.0.0.0 is all there are of IPv4, :: of IPv6 and IPv4. There is no
     /// password: whoever can reach the port can talk.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1",
-        value_parser = values::bind_address)]
-    bind: IpAddr,
-    /// The port to listen on; 0 takes a free one
-    #[arg(long, value_name = "PORT", default_value = "6666",
-        value_parser = values::listening_port)]
-    port: u16,
+    #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1",
+        value_parser = HostArg::parse_listening, value_hint = ValueHint::Hostname)]
+    bind: HostArg,
+    /// The port to listen on; 0 takes a free one [default: 6666]
+    #[arg(short, long, value_name = "PORT", value_parser = values::listening_port)]
+    port: Option<u16>,
     /// An operator answers from standard input, instead of an echo
     #[arg(long)]
     chat: bool,
@@ -231,18 +240,17 @@ pub struct ServerArgs {
     /// What it is to get is kept meanwhile. Then its session is reclaimed.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
     resume_within: Duration,
-    /// How many clients are served at once
+    /// How many clients are served at once [default: 1024]
     ///
     /// When there are as many, a newcomer takes the place of one that lost its
     /// link: of those that never sent anything, if there are any, and of these
     /// the one that was lost first.
-    #[arg(long, value_name = "N", default_value = "1024", help_heading = "Limits",
+    #[arg(long, value_name = "N", help_heading = "Limits",
         value_parser = |text: &str| values::count(text, 1_000_000))]
-    max_clients: u32,
-    /// How much may be under way unacknowledged, per client and direction
-    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = values::bytes,
-        help_heading = "Limits")]
-    window: usize,
+    max_clients: Option<u32>,
+    /// How much may be unacknowledged, per client and direction [default: 1MiB]
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
+    window: Option<usize>,
     /// The largest message, at most the window [default: 256KiB]
     #[arg(long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
     max_message: Option<usize>,
@@ -267,11 +275,16 @@ impl ServerArgs {
         if let Some(text) = args.shared.packaging.print(ServerArgs::command(), &SERVER) {
             return Err(Stop::Print(text));
         }
+        if let (Some(port), Some(of_address)) = (args.port, args.bind.port())
+            && port != of_address
+        {
+            return Err(Stop::Usage(format!("--port {port} is not the port of --bind")));
+        }
         match args.max_message {
-            Some(largest) if largest > args.window => Err(Stop::Usage(format!(
+            Some(largest) if largest > args.window() => Err(Stop::Usage(format!(
                 "--max-message ({}) can be at most the --window ({})",
                 text::size(largest as u64),
-                text::size(args.window as u64)
+                text::size(args.window() as u64)
             ))),
             _ => Ok(args),
         }
@@ -292,35 +305,43 @@ impl ServerArgs {
         self.chat
     }
 
-    /// The address and the port to listen on.
-    pub fn address(&self) -> (IpAddr, u16) {
-        (self.bind, self.port)
+    /// The address or the name, and the port, to listen on.
+    pub fn address(&self) -> (&str, u16) {
+        let port = self.bind.port().or(self.port).unwrap_or(DEFAULT_PORT);
+        (self.bind.name(), port)
     }
 
     /// The largest message in bytes.
     pub fn max_message(&self) -> usize {
-        self.max_message.unwrap_or(DEFAULT_MAX_MESSAGE.min(self.window))
+        self.max_message.unwrap_or(DEFAULT_MAX_MESSAGE.min(self.window()))
+    }
+
+    fn window(&self) -> usize {
+        self.window.unwrap_or(DEFAULT_WINDOW)
     }
 
     /// How many clients are served at once.
     pub fn max_clients(&self) -> u32 {
-        self.max_clients
+        self.max_clients.unwrap_or(DEFAULT_MAX_CLIENTS)
     }
 
     /// How many clients there can be, and the memory that all this can come to.
     pub fn limits(&self) -> String {
-        format!(
-            "at most {} clients, which can take {} of memory in all",
-            self.max_clients,
-            text::size(self.memory())
-        )
+        let clients = text::count(self.max_clients().into(), "client");
+        format!("at most {clients}, which can take {} of memory in all", text::size(self.memory()))
+    }
+
+    /// That is told to those who have set a limit, or want to know more.
+    pub fn level_of_limits(&self) -> Level {
+        let set = self.max_clients.is_some() || self.window.or(self.max_message).is_some();
+        if set { Level::Info } else { Level::Debug }
     }
 
     /// The most memory that this server can come to need, in bytes: what
     /// [`Builder::max_clients`] says, and a few buffers.
     fn memory(&self) -> u64 {
-        let (window, max_message) = (self.window as u64, self.max_message() as u64);
-        u64::from(self.max_clients) * (4 * (window + max_message) + (256 << 10)) + (24 << 20)
+        let (window, max_message) = (self.window() as u64, self.max_message() as u64);
+        u64::from(self.max_clients()) * (4 * (window + max_message) + (256 << 10)) + (24 << 20)
     }
 
     /// The listener's settings.
@@ -328,9 +349,9 @@ impl ServerArgs {
         Connection::builder()
             .heartbeat(self.shared.heartbeat.with_misses(self.shared.misses))
             .resume_within(self.resume_within)
-            .max_clients(self.max_clients as usize)
+            .max_clients(self.max_clients() as usize)
             .accept_plain(!self.framed_only)
-            .window(self.window)
+            .window(self.window())
             .max_message(self.max_message())
     }
 }
@@ -367,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_client_takes_hosts_and_a_default_port() {
-        let args = client("a b:7 ::1 [::1]:8 --port 9 --no-exit -v").unwrap();
+        let args = client("a b:7 ::1 [::1]:8 -p 9 --no-exit -v").unwrap();
         let hosts: Vec<String> = args.hosts().iter().map(Host::to_string).collect();
         assert_eq!(hosts, ["a:9", "b:7", "[::1]:9", "[::1]:8"]);
         assert!(!args.exit_ends());
@@ -405,7 +426,10 @@ mod tests {
         let line =
             "--bind ::1 --port 0 --chat --resume-within 2m --max-clients 7 --window 64KiB -q";
         let args = server(line).unwrap();
-        assert_eq!(args.address(), ("::1".parse().unwrap(), 0));
+        assert_eq!(args.address(), ("::1", 0));
+        assert_eq!(server("").unwrap().address(), ("127.0.0.1", 6666));
+        let address = "--bind localhost:7000 -p 7000";
+        assert_eq!(server(address).unwrap().address(), ("localhost", 7000));
         assert!(args.chat() && args.prints());
         assert!(!server("-q").unwrap().prints());
         let wanted = Connection::builder()
@@ -420,8 +444,19 @@ mod tests {
     fn the_memory_is_the_product_of_the_limits() {
         let limits = server("").unwrap().limits();
         assert_eq!(limits, "at most 1024 clients, which can take 5.3 GiB of memory in all");
+        let one = server("--max-clients 1").unwrap().limits();
+        assert!(one.starts_with("at most 1 client, which"), "{one}");
         let tiny = server("--max-clients 4 --window 1KiB --max-message 1KiB").unwrap();
         assert_eq!(tiny.memory(), 4 * (8 * 1024 + 256 * 1024) + 24 * 1024 * 1024);
+    }
+
+    #[test]
+    fn limits_are_told_to_those_who_set_them() {
+        let level = |line| server(line).unwrap().level_of_limits();
+        assert_eq!(level("--port 0"), Level::Debug);
+        for line in ["--max-clients 5", "--window 64KiB", "--max-message 64KiB"] {
+            assert_eq!(level(line), Level::Info, "{line}");
+        }
     }
 
     #[test]
@@ -432,6 +467,9 @@ mod tests {
             ("host --port", "'--port <PORT>'"),
             ("host:99999", "from 1 to 65535"),
             ("http://host", "HOST or HOST:PORT"),
+            ("127.0.0.1 6666", "did you mean 127.0.0.1:6666?"),
+            ("::1:19000", "did you mean [::1]:19000?"),
+            ("host -p 0", "a port is a number from 1 to 65535"),
             ("host --heartbeat 10", "'--heartbeat <DURATION>': the unit is missing: 10s"),
             ("host --heartbeat 1ms", "from 100ms to 24h, or off"),
             ("host --retries many", "or forever"),
@@ -457,7 +495,10 @@ mod tests {
         }
         let of_server = [
             ("--port 65536", "or 0 for any free one"),
-            ("--bind localhost", "an IP address"),
+            ("--bind a@b", "HOST or HOST:PORT"),
+            ("--bind 7000", "did you mean --port 7000?"),
+            ("--bind ::1:7000", "did you mean [::1]:7000?"),
+            ("--bind 127.0.0.1:1 --port 2", "--port 2 is not the port of --bind"),
             ("--window 1GB", "such as 65536, 256KiB or 1MiB"),
             ("--window 1KiB --max-message 2KiB", "--max-message (2 KiB)"),
             ("--max-clients 0", "from 1 to"),

@@ -24,6 +24,11 @@ use crate::{Connection, Error, Event, sync};
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How long a person waits for a client that takes nothing; a pipe waits for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Why a session has ended.
+const LEFT: &str = "it left";
+const ORDERED: &str = "you ended it (/end)";
+const LAST_LINE: &str = "it had finished, and has your last line";
+const INPUT_ENDED: &str = "your input has ended";
 /// Room for the command before the text.
 const COMMAND: usize = 32;
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -43,6 +48,21 @@ struct Room {
     begun: bool,
     /// The operator has left, and so must whoever still comes.
     closing: bool,
+}
+
+/// A client's place in the room. Who leaves it has nothing more to say.
+pub struct Seat {
+    chat: Arc<Chat>,
+    number: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut room = self.chat.room();
+        room.roster.leave(self.number);
+        self.chat.changed.notify_all();
+        self.chat.show_prompt(&room);
+    }
 }
 
 impl Chat {
@@ -75,39 +95,51 @@ impl Chat {
     /// For [`Connection::on_event`]: notices who is gone for good.
     pub fn note(&self, number: u64, event: &Event) {
         if let Event::GaveUp { .. } | Event::Closed { .. } = event {
-            self.leave(number);
+            self.part(number);
         }
     }
 
-    fn leave(&self, number: u64) {
+    /// Nothing more goes to a client. Returns why.
+    fn part(&self, number: u64) -> &'static str {
         let mut room = self.room();
-        room.roster.leave(number);
+        let _ = room.roster.end(number, LEFT);
         self.changed.notify_all();
         self.show_prompt(&room);
+        room.roster.why_ended(number).unwrap_or(LEFT)
     }
 
-    /// A client comes.
-    pub fn join(&self, number: u64, connection: Arc<Connection>) {
+    /// A client comes, and stays until its seat is dropped.
+    pub fn join(self: &Arc<Chat>, number: u64, connection: Arc<Connection>) -> Seat {
         let mut room = self.room();
         room.roster.join(number, connection);
         room.begun = true;
         self.changed.notify_all();
-        let late = if room.closing { room.roster.end(number).ok() } else { None };
+        let late = room.closing.then(|| room.roster.end(number, INPUT_ENDED).ok()).flatten();
         self.show_prompt(&room);
         drop(room);
         if let Some(connection) = late {
             let _ = connection.finish();
         }
+        Seat { chat: self.clone(), number }
     }
 
-    /// Prints what a client sends, and sees it out.
-    pub fn serve(&self, number: u64, connection: &Connection) -> crate::Result<()> {
+    /// Prints what a client sends, and sees it out. Returns why it ended.
+    pub fn serve(&self, number: u64, connection: &Connection) -> crate::Result<&'static str> {
         let served = self.converse(number, connection);
-        self.leave(number);
+        let why = self.part(number);
+        // With the operator's input.
+        let served = match served {
+            Err(Error::Closed { unacknowledged: 0 }) => Ok(why),
+            served => served,
+        };
+        let lost = connection.take_unacknowledged();
+        for line in text::named("not acknowledged", &lost) {
+            ::log::warn!("client-{number}: {line}");
+        }
         served
     }
 
-    fn converse(&self, number: u64, connection: &Connection) -> crate::Result<()> {
+    fn converse(&self, number: u64, connection: &Connection) -> crate::Result<&'static str> {
         while let Some(message) = connection.recv()? {
             self.printer.print(number, message);
         }
@@ -115,11 +147,14 @@ impl Chat {
         if !room.roster.finish(number) {
             ::log::info!("client-{number}: has sent all it had, your next line to it is the last");
         }
-        while !room.roster.is_ended(number) {
+        let why = loop {
+            if let Some(why) = room.roster.why_ended(number) {
+                break why;
+            }
             room = self.changed.wait(room).unwrap_or_else(PoisonError::into_inner);
-        }
+        };
         drop(room);
-        connection.close()
+        connection.close().map(|()| why)
     }
 
     /// Reads the operator's lines until there are no more. Returns whether each line
@@ -155,6 +190,7 @@ impl Chat {
             if let Err(why) = done {
                 ::log::warn!("line {number}: {why}");
             }
+            keyboard::done();
             // The line may have named somebody.
             keyboard::wake();
         }
@@ -204,7 +240,7 @@ impl Chat {
         let text = match command {
             Command::Wrong(why) => return Err(format!("{why}; nothing was sent")),
             Command::End(number) => {
-                let connection = self.end(number)?;
+                let connection = self.end(number, ORDERED)?;
                 return connection.finish().map_err(|error| text::error(&error));
             }
             Command::Who => {
@@ -228,7 +264,7 @@ impl Chat {
             Error::TimedOut => format!("client-{number} takes nothing now, the line was not sent"),
             error => format!("client-{number}: the line was not sent: {}", text::error(&error)),
         })?;
-        if last && let Ok(connection) = self.end(number) {
+        if last && let Ok(connection) = self.end(number, LAST_LINE) {
             let _ = connection.finish();
         }
         Ok(())
@@ -245,8 +281,8 @@ impl Chat {
         who::table(&everybody.iter().map(row).collect::<Vec<_>>(), sync::now())
     }
 
-    fn end(&self, number: u64) -> Result<Arc<Connection>, String> {
-        let connection = self.room().roster.end(number)?;
+    fn end(&self, number: u64, why: &'static str) -> Result<Arc<Connection>, String> {
+        let connection = self.room().roster.dismiss(number, why)?;
         self.changed.notify_all();
         Ok(connection)
     }
@@ -258,7 +294,7 @@ impl Chat {
         room.closing = true;
         let everybody: Vec<_> =
             room.roster.everybody().map(|(_, connection, _)| connection).collect();
-        let live = room.roster.end_all();
+        let live = room.roster.end_all(INPUT_ENDED);
         drop(room);
         for connection in live {
             let _ = connection.finish();
@@ -309,7 +345,8 @@ fn untaken(everybody: &[Arc<Connection>]) -> Option<String> {
 }
 
 fn too_long(size: u64, limit: usize) -> String {
-    format!("has {size} bytes, the limit is {limit}; it was not sent")
+    let size = text::count(size, "byte");
+    format!("has {size}, the limit is {limit}; it was not sent")
 }
 
 #[cfg(test)]

@@ -12,24 +12,31 @@ use rustyline::line_buffer::{ChangeListener, DeleteListener, Direction, LineBuff
 use rustyline::{At, Config, Movement, Word};
 
 use super::keys::Key;
+use super::raw;
 
 /// How many lines are remembered, and how long one may be.
 const HISTORY: usize = 1000;
 const REMEMBERED: usize = 4096;
+/// A held byte takes four; there is room for a line of such, if that is not huge.
+const ROOM: usize = 16 * 1024 * 1024;
 
 /// A line that was typed, without its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entered {
-    Line(String),
+    Line(Vec<u8>),
     /// More bytes than are taken for a line: so many.
     TooLong(u64),
     /// Ctrl-D on an empty line.
     End,
 }
 
-/// The line, its cursor, and the history.
+/// The line, its cursor, and the history. Bytes that are no text are
+/// [held](raw) in all of them.
 pub(super) struct Editor {
     line: LineBuffer,
+    /// How many bytes the line has, and may have.
+    size: usize,
+    limit: usize,
     /// Bytes beyond the limit, which are not kept.
     beyond: u64,
     history: MemHistory,
@@ -48,7 +55,9 @@ impl Editor {
         let config = Config::builder().max_history_size(HISTORY).map(|config| config.build());
         Editor {
             // Takes what fits into its capacity, and grows for nothing.
-            line: LineBuffer::with_capacity(limit),
+            line: LineBuffer::with_capacity(limit.max(limit.saturating_mul(4).min(ROOM))),
+            size: 0,
+            limit,
             beyond: 0,
             history: config.map_or_else(|_| MemHistory::new(), |it| MemHistory::with_config(&it)),
             shown: 0,
@@ -71,16 +80,25 @@ impl Editor {
     /// What a key does; a line if it is complete. Of keys that concern the
     /// screen or the process there is nothing to do here.
     pub(super) fn press(&mut self, key: Key) -> Option<Entered> {
-        if self.search.is_some() && self.look(key) {
-            return None;
+        let searched = self.search.is_some() && self.look(key);
+        let entered = if searched { None } else { self.edit(key) };
+        if searched || !matches!(key, Key::Char(_) | Key::Byte(_) | Key::Cancel) {
+            self.size = self.line.as_str().chars().map(raw::size).sum();
         }
+        entered
+    }
+
+    fn edit(&mut self, key: Key) -> Option<Entered> {
         let (line, killed) = (&mut self.line, &mut self.killed);
         match key {
-            Key::Char(char) => {
-                if line.insert(char, 1, &mut Unheard).is_none() {
-                    self.beyond += char.len_utf8() as u64;
-                }
+            Key::Char(char) if raw::byte(char).is_some() => {
+                let mut bytes = [0; 4];
+                let bytes = char.encode_utf8(&mut bytes).bytes();
+                bytes.for_each(|byte| self.insert(raw::held(byte)));
             }
+            Key::Char(char) => self.insert(char),
+            Key::Byte(byte) => self.insert(raw::held(byte)),
+            Key::Cancel => self.insert('\x07'),
             Key::Enter => return Some(self.enter()),
             Key::End if line.is_empty() && self.beyond == 0 => return Some(Entered::End),
             Key::End | Key::Delete => {
@@ -123,7 +141,10 @@ impl Editor {
                 line.kill(&Movement::ForwardWord(1, At::AfterEnd, Word::Emacs), killed);
             }
             Key::Yank => {
-                line.yank(&killed.0, 1, &mut Unheard);
+                let more: usize = killed.0.chars().map(raw::size).sum();
+                if self.size + more <= self.limit {
+                    line.yank(&killed.0, 1, &mut Unheard);
+                }
             }
             Key::Transpose => {
                 line.transpose_chars(&mut Unheard);
@@ -139,6 +160,15 @@ impl Editor {
         None
     }
 
+    fn insert(&mut self, char: char) {
+        let size = raw::size(char);
+        let fits = self.size + size <= self.limit;
+        match fits && self.line.insert(char, 1, &mut Unheard).is_some() {
+            true => self.size += size,
+            false => self.beyond += size as u64,
+        }
+    }
+
     fn enter(&mut self) -> Entered {
         let text = self.line.as_str().to_string();
         self.line.update("", 0, &mut Unheard);
@@ -148,8 +178,8 @@ impl Editor {
         self.shown = self.history.len();
         self.typed.clear();
         match std::mem::take(&mut self.beyond) {
-            0 => Entered::Line(text),
-            beyond => Entered::TooLong(text.len() as u64 + beyond),
+            0 => Entered::Line(raw::bytes(&text)),
+            beyond => Entered::TooLong(self.size as u64 + beyond),
         }
     }
 
@@ -170,8 +200,16 @@ impl Editor {
     fn look(&mut self, key: Key) -> bool {
         let Some(term) = &mut self.search else { return false };
         let from = match key {
+            Key::Cancel => {
+                self.search = None;
+                return true;
+            }
             Key::Char(char) => {
                 term.push(char);
+                self.history.len()
+            }
+            Key::Byte(byte) => {
+                term.push(raw::held(byte));
                 self.history.len()
             }
             Key::Backspace => {
@@ -304,5 +342,21 @@ mod tests {
         assert_eq!(press(&mut editor, "1234|"), [Entered::Line("1234".into())]);
         assert_eq!(press(&mut editor, "12345\u{e9}|"), [Entered::TooLong(7)]);
         assert_eq!(press(&mut editor, "123456####1|"), [Entered::Line("1".into())]);
+    }
+
+    #[test]
+    fn what_is_no_text_is_edited_and_comes_out_as_it_was() {
+        let mut editor = Editor::new(9);
+        // The character is one of those that hold bytes.
+        for key in [Key::Byte(0xff), Key::Char('\u{10ff41}'), Key::Char('\0'), Key::Byte(0xc3)] {
+            assert_eq!(editor.press(key), None);
+        }
+        let line = b"\xff\xf4\x8f\xbd\x81\0\xc3".to_vec();
+        assert_eq!(press(&mut editor, "|"), [Entered::Line(line)]);
+        assert_eq!(press(&mut editor, "^##|"), [Entered::Line(b"\xff\xf4\x8f\xbd\x81".to_vec())]);
+        // A held byte counts as one, also where it was found again.
+        press(&mut editor, "^1234");
+        assert_eq!(editor.press(Key::Byte(0xff)), None);
+        assert_eq!(press(&mut editor, "|"), [Entered::TooLong(10)]);
     }
 }

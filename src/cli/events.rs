@@ -3,11 +3,14 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use log::Level;
+use log::{Level, LevelFilter};
 
 use super::terminal::{self, Prompt};
 use super::{keyboard, text};
-use crate::Event;
+use crate::{Event, Host};
+
+/// How long the first reply waits for it to be told that there is a connection.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Logs what happens to a client's connection.
 #[derive(Debug, Default)]
@@ -18,8 +21,15 @@ pub struct Watch {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Why the last attempt failed, to be said together with the next one.
-    failure: Option<String>,
+    /// Where to, in words.
+    hosts: String,
+    /// Why the last attempt failed, to be said together with the next one, and what
+    /// may help.
+    failure: Option<(String, &'static str)>,
+    /// What may help was said.
+    advised: bool,
+    /// There was a link.
+    connected: bool,
     gave_up: bool,
     link: Link,
     over: bool,
@@ -28,9 +38,11 @@ struct Seen {
 /// What a person is told of the link all the time.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Link {
+    /// There is none yet, and the first attempt is being made.
     #[default]
-    Lost,
+    New,
     Up,
+    Lost,
     /// Attempt `attempt`, of so many if there is a limit, is due then.
     Retrying {
         attempt: u32,
@@ -57,15 +69,27 @@ impl Link {
         }
     }
 
-    /// In words, and for how long they are right.
-    fn words(self, now: Instant) -> (String, Option<Duration>) {
-        let (attempt, of, due) = match self {
+    fn colour(self) -> &'static str {
+        match self {
+            Link::Up => "\x1b[32m",
+            Link::New | Link::Lost | Link::Retrying { .. } => "\x1b[33m",
+            Link::Gone => "\x1b[31m",
+        }
+    }
+}
+
+impl Seen {
+    /// The link's state in words, and for how long they are right.
+    fn words(&self, now: Instant) -> (String, Option<Duration>) {
+        let (attempt, of, due) = match self.link {
+            Link::New => return (format!("connecting to {}", self.hosts), None),
             Link::Lost => return ("reconnecting".to_string(), None),
             Link::Up => return ("up".to_string(), None),
             Link::Gone => return ("gone".to_string(), None),
             Link::Retrying { attempt, of, due } => (attempt, of, due),
         };
-        let mut words = format!("reconnecting {attempt}");
+        let again = if self.connected { "re" } else { "" };
+        let mut words = format!("{again}connecting {attempt}");
         if let Some(of) = of {
             words += &format!(" of {of}");
         }
@@ -80,16 +104,42 @@ impl Link {
         (words, Some(changes + Duration::from_millis(1)))
     }
 
-    fn colour(self) -> &'static str {
-        match self {
-            Link::Up => "\x1b[32m",
-            Link::Lost | Link::Retrying { .. } => "\x1b[33m",
-            Link::Gone => "\x1b[31m",
+    /// What is logged of an event.
+    fn tell(&mut self, event: &Event) -> (Level, String) {
+        if let Event::Failed { host, cause } = event {
+            self.failure = Some((text::failure(host, cause), text::advice(cause, self.connected)));
         }
+        let failure = match event {
+            Event::Retrying { .. } | Event::GaveUp { .. } => self.failure.take(),
+            _ => None,
+        };
+        let (mut level, mut line) = of_client(event, failure.as_ref().map(|(why, _)| &why[..]));
+        if let Some((_, advice)) = failure
+            && (!self.advised || level == Level::Error)
+        {
+            self.advised |= !advice.is_empty();
+            line += advice;
+        }
+        // Where a loss is told of, its end is as well.
+        if self.connected && is_link(event) && log::max_level() == LevelFilter::Warn {
+            level = Level::Warn;
+        }
+        self.connected |= is_link(event);
+        (level, line)
     }
 }
 
 impl Watch {
+    /// Watches a connection to these hosts.
+    pub fn new(hosts: &[Host]) -> Watch {
+        let hosts = match hosts {
+            [one, two] => format!("{one} or {two}"),
+            [one, rest @ ..] if !rest.is_empty() => format!("{one} or {} others", rest.len()),
+            hosts => hosts.iter().map(Host::to_string).collect(),
+        };
+        Watch { seen: Mutex::new(Seen { hosts, ..Seen::default() }), changed: Condvar::new() }
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,39 +147,39 @@ impl Watch {
     /// For [`Builder::on_event`](crate::Builder::on_event).
     pub fn note(&self, event: &Event) {
         let mut seen = self.seen();
-        let failure = match event {
-            Event::Retrying { .. } | Event::GaveUp { .. } => seen.failure.take(),
-            _ => None,
-        };
-        if let Event::Failed { host, cause } = event {
-            seen.failure = Some(format!("{host}: {}", text::cause(cause)));
-        }
-        let (level, line) = of_client(event, failure.as_deref());
+        let (level, line) = seen.tell(event);
         log::log!(level, "{line}");
+        if let Event::Unanswered { messages, forgotten } = event {
+            if *forgotten > 0 {
+                log::warn!(
+                    "not answered: {}, which are forgotten",
+                    text::count(*forgotten, "line")
+                );
+            }
+            text::named("may be lost", messages).iter().for_each(|line| log::warn!("{line}"));
+        }
         let link = seen.link.after(event, now());
         if link != seen.link {
             seen.link = link;
             keyboard::wake();
         }
-        if let Event::GaveUp { .. } = event {
-            seen.gave_up = true;
-            drop(seen);
-            self.changed.notify_all();
-        }
+        seen.gave_up |= matches!(event, Event::GaveUp { .. });
+        drop(seen);
+        self.changed.notify_all();
     }
 
     /// The link's state in words, such as `up` or `reconnecting 2 of 5 in 3s`,
     /// and for how long they are right; `None`: until something happens.
     pub fn state(&self) -> (String, Option<Duration>) {
-        self.seen().link.words(now())
+        self.seen().words(now())
     }
 
     /// The same as a prompt.
     pub fn prompt(&self) -> (Prompt, Option<Duration>) {
-        let Seen { link, over, .. } = *self.seen();
-        let (words, changes) = link.words(now());
-        let colour = if terminal::has_colours() { link.colour() } else { "" };
-        (Prompt { text: format!("{words}> "), colour, stays: over }, changes)
+        let seen = self.seen();
+        let (words, changes) = seen.words(now());
+        let colour = if terminal::has_colours() { seen.link.colour() } else { "" };
+        (Prompt { text: format!("{words}> "), colour, stays: seen.over }, changes)
     }
 
     /// The connection is over by itself, although its last event may be still
@@ -142,15 +192,28 @@ impl Watch {
     /// Whether it was logged that the connection gave up; waits a moment for
     /// it, since events come from another thread than errors.
     pub fn has_given_up(&self) -> bool {
-        let moment = Duration::from_secs(1);
-        let waited = self.changed.wait_timeout_while(self.seen(), moment, |seen| !seen.gave_up);
-        waited.unwrap_or_else(PoisonError::into_inner).0.gave_up
+        self.wait(|seen| seen.gave_up)
+    }
+
+    /// Waits a moment until it was logged that there is a connection.
+    pub fn has_connected(&self) -> bool {
+        self.wait(|seen| seen.connected)
+    }
+
+    fn wait(&self, is_so: impl Fn(&Seen) -> bool) -> bool {
+        let waited = self.changed.wait_timeout_while(self.seen(), MOMENT, |seen| !is_so(seen));
+        is_so(&waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a countdown for a person")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// Whether it says that there is a link.
+fn is_link(event: &Event) -> bool {
+    Link::default().after(event, now()) == Link::Up
 }
 
 /// How a client tells of an event.
@@ -169,8 +232,14 @@ fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
     let line = match (event, failure) {
         (Event::Lost { cause }, _) => format!("lost: {}", text::cause(cause)),
         (Event::Retrying { .. }, Some(why)) => format!("{event} ({why})"),
-        (Event::GaveUp { .. }, Some(why)) => format!("{event}: {why}"),
-        (Event::GaveUp { cause, .. }, None) => format!("{event}: {}", text::cause(cause)),
+        (Event::GaveUp { attempts, unacknowledged, cause }, why) => {
+            let why = why.map_or_else(|| text::cause(cause), str::to_string);
+            let after = match attempts {
+                0 => String::new(),
+                _ => format!(" after {}", text::count((*attempts).into(), "attempt")),
+            };
+            format!("gave up{after}, {} not acknowledged: {why}", text::messages(*unacknowledged))
+        }
         _ => event.to_string(),
     };
     (level, line)
@@ -182,15 +251,12 @@ pub fn of_server(number: u64, event: &Event) -> (Level, String) {
         Event::Lost { cause } => (Level::Info, format!("lost: {}", text::cause(cause))),
         Event::Resumed { .. } => (Level::Info, event.to_string()),
         Event::GaveUp { unacknowledged, cause, .. } => {
-            let line = format!(
-                "reclaimed, {unacknowledged} messages not acknowledged: {}",
-                text::cause(cause)
-            );
-            (Level::Info, line)
+            let messages = text::messages(*unacknowledged);
+            let why = text::cause(cause);
+            (Level::Info, format!("reclaimed, {messages} not acknowledged: {why}"))
         }
-        Event::Closed { .. } => (Level::Info, event.to_string()),
         Event::Heartbeat { .. } => (Level::Debug, of_client(event, None).1),
-        // A listener has said so itself, or makes no attempts.
+        // It was said, or will be by its own thread, which knows why it ended.
         _ => (Level::Debug, event.to_string()),
     };
     (level, format!("client-{number}: {line}"))
@@ -248,24 +314,30 @@ mod tests {
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let after = Duration::from_millis(2900);
         let peer = "127.0.0.1:6666".parse().unwrap();
-        let words = |link: Link, milliseconds| link.words(at(milliseconds)).0;
+        let seen = |link| Seen { link, connected: true, hosts: "host:1".into(), ..Seen::default() };
+        let words = |link, milliseconds| seen(link).words(at(milliseconds)).0;
 
-        let link = Link::default().after(&Event::Connected { peer }, start);
+        let (link, retrying) =
+            (Link::default(), Event::Retrying { attempt: 2, of: Some(5), after });
+        assert_eq!(words(link, 0), "connecting to host:1");
+        let never = Seen { link: link.after(&retrying, start), ..Seen::default() };
+        assert_eq!(never.words(start).0, "connecting 2 of 5 in 3s");
+        let link = link.after(&Event::Connected { peer }, start);
         assert_eq!(words(link, 0), "up");
         let link = link.after(&Event::Lost { cause: Cause::Eof }, start);
         assert_eq!(words(link, 0), "reconnecting");
-        let link = link.after(&Event::Retrying { attempt: 2, of: Some(5), after }, start);
+        let link = link.after(&retrying, start);
         assert_eq!(words(link, 0), "reconnecting 2 of 5 in 3s");
         assert_eq!(words(link, 900), "reconnecting 2 of 5 in 2s");
         assert_eq!(words(link, 2899), "reconnecting 2 of 5 in 1s");
         assert_eq!(words(link, 2900), "reconnecting 2 of 5");
         // Whoever asks again when he was told to sees every second once.
-        let (mut time, mut seen) = (start, Vec::new());
-        while let (words, Some(changes)) = link.words(time) {
-            seen.push(words);
+        let (mut time, mut said) = (start, Vec::new());
+        while let (words, Some(changes)) = seen(link).words(time) {
+            said.push(words);
             time += changes;
         }
-        assert_eq!(seen.len(), 3, "{seen:?}");
+        assert_eq!(said.len(), 3, "{said:?}");
         let forever = link.after(&Event::Retrying { attempt: 9, of: None, after }, start);
         assert_eq!(words(forever, 0), "reconnecting 9 in 3s");
         let event = Event::GaveUp { attempts: 5, unacknowledged: 0, cause: Cause::Eof };
@@ -289,6 +361,50 @@ mod tests {
             watch.note(&next);
             assert!(watch.seen().failure.is_none());
         }
+    }
+
+    #[test]
+    fn where_to() {
+        let watch = |names: &[&str]| {
+            let hosts: Vec<_> = names.iter().map(|name| Host::new(*name, 7)).collect();
+            Watch::new(&hosts).state().0
+        };
+        assert_eq!(watch(&["one"]), "connecting to one:7");
+        assert_eq!(watch(&["one", "::1"]), "connecting to one:7 or [::1]:7");
+        assert_eq!(watch(&["one", "two", "three"]), "connecting to one:7 or 2 others");
+    }
+
+    /// At the first chance, and where it is the last word.
+    #[test]
+    fn what_may_help_is_said_once_and_at_the_end() {
+        let mut seen = Seen::default();
+        let retrying =
+            |attempt| Event::Retrying { attempt, of: Some(3), after: Duration::from_secs(3) };
+        let gave_up = Event::GaveUp { attempts: 3, unacknowledged: 0, cause: Cause::NotLonglink };
+        let mut tell = |event| {
+            let host = Host::new("host", 1);
+            seen.tell(&Event::Failed { host, cause: Cause::NotLonglink });
+            seen.tell(&event).1
+        };
+        let why = "host:1: the server does not speak longlink";
+        assert!(tell(retrying(2)).contains(&format!("({why}); ")));
+        assert_eq!(tell(retrying(3)), format!("attempt 3 of 3 in 3s ({why})"));
+        assert!(tell(gave_up).ends_with(text::advice(&Cause::NotLonglink, false)));
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let mut seen = Seen::default();
+        let error = std::sync::Arc::new(std::io::Error::other("no such name"));
+        let cause = Cause::Resolve { host: "no.where".into(), error };
+        seen.tell(&Event::Failed { host: Host::new("no.where", 1), cause: cause.clone() });
+        let gave_up = Event::GaveUp { attempts: 1, unacknowledged: 1, cause };
+        let line = "gave up after 1 attempt, 1 message not acknowledged: cannot resolve no.where: \
+                    no such name";
+        assert_eq!(seen.tell(&gave_up), (Level::Error, line.to_string()));
+        let gave_up = Event::GaveUp { attempts: 0, unacknowledged: 2, cause: Cause::Eof };
+        let line = "gave up, 2 messages not acknowledged: the peer closed the socket";
+        assert_eq!(of_client(&gave_up, None).1, line);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! [`typed`](super::typed) has what differs where somebody types.
 
 use std::io::{self, ErrorKind, IsTerminal};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Sends what is read, on a thread of its own.
 #[derive(Debug, Default)]
 pub struct Input {
+    pub(super) connection: OnceLock<Arc<Connection>>,
     refusals: AtomicU64,
     all_read: AtomicBool,
     /// Lines of a pipe are at hand, and not all of them are sent.
@@ -58,30 +59,35 @@ impl Input {
         self.unread.load(Ordering::SeqCst)
     }
 
-    /// From which line on the input was not sent, if the connection has sent so
-    /// many; nothing if all of it was. What is typed into a terminal that edits
-    /// its lines itself is not known.
-    pub fn unsent(&self, sent: u64) -> Option<u64> {
-        if io::stdin().is_terminal() {
-            let waiting = self.waiting(sent);
-            return (waiting > 0).then(|| keyboard::typed() - waiting + 1);
+    /// Why a connection has ended well.
+    pub fn why_ended(&self) -> &'static str {
+        match (self.is_leaving(), self.is_all_read()) {
+            (true, _) => "ended: `exit`, and everything is acknowledged",
+            (false, true) => "ended: the other side has ended, too",
+            (false, false) => "ended by the other side",
         }
-        (!self.is_all_read()).then(|| self.done(sent) + 1)
+    }
+
+    /// From which line on a pipe was not sent, if the connection has sent so many;
+    /// nothing if all of it was. What is typed is known [otherwise](Input::waiting),
+    /// or not at all, where a terminal edits its lines itself.
+    pub fn unsent(&self, sent: u64) -> Option<u64> {
+        let read = io::stdin().is_terminal() || self.is_all_read();
+        if read { None } else { Some(self.done(sent) + 1) }
     }
 
     /// The same if the other side has ended by itself: then a pipe may have had
     /// no more.
     pub fn cut_off(&self, sent: u64) -> Option<u64> {
-        let rest = io::stdin().is_terminal() || self.sending.load(Ordering::SeqCst);
-        self.unsent(sent).filter(|_| rest)
+        self.unsent(sent).filter(|_| self.sending.load(Ordering::SeqCst))
     }
 
-    /// How many lines were typed and wait, if the connection has sent so many.
-    pub fn waiting(&self, sent: u64) -> u64 {
+    /// The lines that were typed and wait, if the connection has sent so many.
+    pub fn waiting(&self, sent: u64) -> Vec<Vec<u8>> {
         if self.is_all_read() {
-            return 0;
+            return Vec::new();
         }
-        keyboard::typed().saturating_sub(self.done(sent))
+        keyboard::lines_after(self.done(sent))
     }
 
     /// How many lines were sent or refused, if the connection has sent so many.
@@ -89,17 +95,32 @@ impl Input {
         sent + self.refusals.load(Ordering::SeqCst)
     }
 
-    /// Starts the thread. It is never joined: it may be waiting for a person.
+    /// Where somebody types, takes lines of at most `limit` bytes from now on: there
+    /// need not be a connection yet.
+    pub fn begin(
+        self: &Arc<Input>,
+        limit: usize,
+        exit_ends: bool,
+        watch: &Arc<Watch>,
+    ) -> io::Result<()> {
+        if !terminal::can_edit() {
+            return Ok(());
+        }
+        let watch = watch.clone();
+        self.start_typed(limit, exit_ends, Box::new(move || watch.prompt()))
+    }
+
+    /// Sends what is read, from a thread that is never joined: it may be waiting for
+    /// a person.
     pub fn start(
         self: &Arc<Input>,
         connection: Arc<Connection>,
         exit_ends: bool,
         watch: &Arc<Watch>,
     ) -> io::Result<()> {
+        let _ = self.connection.set(connection.clone());
         if terminal::can_edit() {
-            let watch = watch.clone();
-            let prompter = Box::new(move || watch.prompt());
-            return self.start_typed(connection, exit_ends, prompter);
+            return Ok(());
         }
         if !io::stdin().is_terminal() && terminal::shows_progress() {
             progress::start(connection.clone(), self.clone(), watch.clone())?;
@@ -153,11 +174,11 @@ impl Input {
 
     /// Says why a line is not sent.
     pub(super) fn refuse(&self, number: u64, error: &Error) {
-        self.refusals.fetch_add(1, Ordering::SeqCst);
         self.refused.store(true, Ordering::SeqCst);
         match error {
             Error::TooLarge { size, limit } => {
-                log::error!("line {number} refused: it has {size} bytes, the limit is {limit}");
+                let size = text::count(*size as u64, "byte");
+                log::error!("line {number} refused: it has {size}, the limit is {limit}");
             }
             error => log::error!("line {number} not sent: {}", text::error(error)),
         }

@@ -8,9 +8,9 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use signal_hook::{flag, low_level};
 
 use super::editor::{Editor, Entered};
 use super::keys::{Key, Keys};
+use super::raw;
 use super::stdio::ReadEnd;
 use super::terminal::{self, Prompter};
 
@@ -52,11 +53,35 @@ pub enum Typed {
 }
 
 static WAKE: OnceLock<UnixStream> = OnceLock::new();
-static TYPED: AtomicU64 = AtomicU64::new(0);
+static LINES: Mutex<Lines> = Mutex::new(Lines { done: 0, rest: VecDeque::new() });
 
-/// How many lines were typed, handed over or not.
+/// The lines that were typed, handed over or not.
+struct Lines {
+    /// So many are done with.
+    done: u64,
+    rest: VecDeque<Vec<u8>>,
+}
+
+fn lines() -> MutexGuard<'static, Lines> {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many lines were typed.
 pub(super) fn typed() -> u64 {
-    TYPED.load(Ordering::SeqCst)
+    let lines = lines();
+    lines.done + lines.rest.len() as u64
+}
+
+/// The lines that were typed after the first `number`, and are not done with.
+pub(super) fn lines_after(number: u64) -> Vec<Vec<u8>> {
+    let lines = lines();
+    lines.rest.iter().skip(number.saturating_sub(lines.done) as usize).cloned().collect()
+}
+
+/// The oldest line is done with.
+pub(super) fn done() {
+    let mut lines = lines();
+    lines.done += u64::from(lines.rest.pop_front().is_some());
 }
 
 /// Has the prompt asked for again. Never blocks.
@@ -195,11 +220,14 @@ impl Keyboard {
                     let before = (key == Key::Enter).then(|| self.editor.line().0.to_string());
                     let Some(entered) = self.editor.press(key) else { continue };
                     if let Some(line) = before {
-                        TYPED.fetch_add(1, Ordering::SeqCst);
                         above.push_str(&terminal::left_behind(&line));
+                        lines().rest.push_back(raw::bytes(&line));
                     }
                     self.waiting.push_back(match entered {
-                        Entered::Line(line) => Typed::Line((line + "\n").into_bytes()),
+                        Entered::Line(mut line) => {
+                            line.push(b'\n');
+                            Typed::Line(line)
+                        }
                         Entered::TooLong(size) => Typed::TooLong(size + 1),
                         Entered::End => Typed::End,
                     });

@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     Char(char),
+    /// A byte that is no part of a character.
+    Byte(u8),
     Enter,
     /// Ctrl-D: the end of input on an empty line, else the character is deleted.
     End,
@@ -25,6 +27,8 @@ pub(super) enum Key {
     Later,
     /// Ctrl-R.
     Search,
+    /// Ctrl-G: ends a search; else it is text.
+    Cancel,
     KillToStart,
     KillToEnd,
     KillWordLeft,
@@ -74,12 +78,11 @@ impl Keys {
                     }
                     Err(error) if error.error_len().is_none() => {}
                     Err(_) => {
-                        to(Key::Char(char::REPLACEMENT_CHARACTER));
+                        bytes.pop();
+                        bytes.drain(..).for_each(|byte| to(Key::Byte(byte)));
                         self.state = State::Ground;
                         // The byte may begin something else.
-                        if !(0x80..0xc0).contains(&byte) {
-                            self.take(byte, to);
-                        }
+                        self.take(byte, to);
                     }
                 }
             }
@@ -88,7 +91,7 @@ impl Keys {
                 match byte {
                     b'[' => self.state = State::Control(Vec::new()),
                     b'O' => self.state = State::Single,
-                    0x1b => self.state = State::Escape,
+                    0x1b if !self.pasting => self.state = State::Escape,
                     _ if self.pasting => {
                         to(Key::Char('\x1b'));
                         self.take(byte, to);
@@ -119,8 +122,13 @@ impl Keys {
                     self.control(&parameters, byte, to);
                 }
                 0x20..=0x3f if parameters.len() < PARAMETERS => parameters.push(byte),
-                0x20..=0x3f => {}
+                0x20..=0x3f if !self.pasting => {}
+                // It is none.
                 _ => {
+                    if self.pasting {
+                        let sequence = [b"\x1b[", &parameters[..]].concat();
+                        sequence.into_iter().for_each(|byte| to(Key::Char(char::from(byte))));
+                    }
                     self.state = State::Ground;
                     self.take(byte, to);
                 }
@@ -143,7 +151,7 @@ impl Keys {
                 self.state = State::Utf8(vec![byte]);
                 if std::str::from_utf8(&[byte]).is_err_and(|error| error.error_len().is_some()) {
                     self.state = State::Ground;
-                    to(Key::Char(char::REPLACEMENT_CHARACTER));
+                    to(Key::Byte(byte));
                 }
                 return;
             }
@@ -154,6 +162,7 @@ impl Keys {
             0x04 => Key::End,
             0x05 => Key::LineEnd,
             0x06 => Key::Right,
+            0x07 => Key::Cancel,
             0x08 | 0x7f => Key::Backspace,
             0x0b => Key::KillToEnd,
             0x0c => Key::ClearScreen,
@@ -165,7 +174,8 @@ impl Keys {
             0x17 => Key::KillBlankWordLeft,
             0x19 => Key::Yank,
             0x1a => Key::Suspend,
-            _ => return,
+            // What no key means is text.
+            _ => Key::Char(char::from(byte)),
         };
         to(key);
     }
@@ -231,12 +241,13 @@ mod tests {
     }
 
     fn text(bytes: &[u8]) -> String {
-        let char = |key| match key {
-            Key::Char(char) => char,
-            Key::Enter => '|',
+        let text = |key| match key {
+            Key::Char(char) => char.to_string(),
+            Key::Byte(byte) => format!("<{byte:02x}>"),
+            Key::Enter => "|".to_string(),
             other => panic!("{other:?}"),
         };
-        keys(bytes).into_iter().map(char).collect()
+        keys(bytes).into_iter().map(text).collect()
     }
 
     #[test]
@@ -246,21 +257,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_character_is_one_that_says_so() {
-        assert_eq!(text(b"a\xffb\xc3c\xe4\xbdd\x80"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}");
+    fn what_is_no_character_stays_as_it_is() {
+        assert_eq!(text(b"a\xffb\xc3c\xe4\xbdd\x80"), "a<ff>b<c3>c<e4><bd>d<80>");
+        // Neither too long, nor half of a pair, nor beyond the last.
+        assert_eq!(text(b"\xc0\xafx"), "<c0><af>x");
+        assert_eq!(text(b"\xed\xa0\x80"), "<ed><a0><80>");
+        assert_eq!(text(b"\xf4\x90\x80\x80"), "<f4><90><80><80>");
         // What interrupts a character is not lost.
-        assert_eq!(text(b"\xe4\r"), "\u{fffd}|");
-        assert_eq!(
-            text(
-                "\u{4f60}".as_bytes()[..2]
-                    .iter()
-                    .chain("é".as_bytes())
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .as_slice()
-            ),
-            "\u{fffd}é"
-        );
+        assert_eq!(text(b"\xe4\r"), "<e4>|");
+        assert_eq!(text(b"\xe4\xbd\xc3\xa9"), "<e4><bd>\u{e9}");
+        // Nor is what no key means.
+        assert_eq!(text(b"a\0\x0f\x16\x1fb"), "a\0\x0f\x16\x1fb");
     }
 
     #[test]
@@ -289,5 +296,24 @@ mod tests {
             text(b"\x1b[200~one\rtwo\r\nthree\n\x04\x1a\x0c\x1bd\x1b[1;5D\x1bOA\x1b[201~\r"),
             "one|two|three|\x04\x1a\x0c\x1bd\x1b[1;5D\x1bOA|"
         );
+    }
+
+    #[test]
+    fn a_paste_loses_nothing() {
+        for pasted in [
+            "\x1b[38;2;255;255;255;48;2;100;100;100mcolours\x1b[0m",
+            "\x1b\x1b[A",
+            "\x1b",
+            "\x1b[12",
+            "\x1b[\x1b[",
+            "\x1b[1\u{e9}",
+            "\x1bO",
+            "\x1b[200~",
+            "\0\x03\x07\x7f\t",
+        ] {
+            assert_eq!(text(format!("\x1b[200~{pasted}\x1b[201~").as_bytes()), pasted);
+        }
+        assert_eq!(text(b"\x1b[200~\xff\xe4\x1b[201~"), "<ff><e4>");
+        assert_eq!(text(b"\x1b[200~\x1b[1\r\x1b[201~x"), "\x1b[1|x");
     }
 }

@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthChar;
 
-use super::text;
+use super::{raw, text};
 
 /// A tab ends at the next of these columns.
 const TABS: usize = 8;
@@ -39,7 +39,7 @@ impl Layout {
         layout.last().text.push_str(colour);
         // What is looked for in the history is part of one, and may be anything.
         let mut shown = String::new();
-        text::escape(prompt.as_bytes(), &mut shown);
+        text::escape(&raw::bytes(prompt), &mut shown);
         shown.drain(..).for_each(|char| layout.push(if char == '\t' { ' ' } else { char }));
         if !colour.is_empty() {
             layout.last().text.push_str("\x1b[0m");
@@ -50,7 +50,7 @@ impl Layout {
                 let spaces = (TABS - column % TABS).min(columns - column);
                 shown.extend(std::iter::repeat_n(' ', spaces));
             } else {
-                text::escape(char.encode_utf8(&mut [0; 4]).as_bytes(), &mut shown);
+                text::escape(&raw::bytes(char.encode_utf8(&mut [0; 4])), &mut shown);
             }
             let mut first = true;
             for char in shown.drain(..) {
@@ -179,6 +179,8 @@ mod tests {
         assert_eq!(rows("\x1b]\t> ", "a", 1, 40), (vec!["\\x1b] > a".into()], (0, 9)));
         assert_eq!(rows("", "a\tb", 2, 40), (vec!["a       b".into()], (0, 8)));
         assert_eq!(rows("", "a\tb", 3, 6), (vec!["a     ".into(), "b".into()], (1, 1)));
+        let held = raw::held(0xff).to_string();
+        assert_eq!(rows(&held, &held, 4, 40), (vec!["\\xff\\xff".into()], (0, 8)));
     }
 
     #[test]

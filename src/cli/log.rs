@@ -6,13 +6,15 @@
 //! beyond the pace: peers, who can bring a line about by connecting, are not to
 //! fill a disk. So is what standard error does not take.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use log::{Level, LevelFilter, Record};
 
 use super::batch::Batch;
@@ -47,6 +49,8 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     // Each level has its own, so that no flood of one hides another.
     let paces: [Mutex<Pace>; Level::Trace as usize + 1] = Default::default();
     let colour = terminal::has_colours();
+    // What is kept, or goes elsewhere, says the time in a way that holds everywhere.
+    let zone = io::stderr().is_terminal().then(|| TimeZone::try_system().ok()).flatten();
     env_logger::Builder::new()
         .filter_level(level)
         // What the editor's library tells itself.
@@ -59,20 +63,19 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
                 LEFT_OUT.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
-            let time = to.timestamp_seconds().to_string();
+            let time = time(Timestamp::now(), zone.as_ref());
             to.write_all(format(&time, record, colour).as_bytes())
         })
         .try_init()
         .map_err(io::Error::other)
 }
 
-/// Waits, but not for long, until everything logged before is written.
-pub fn flush() {
-    let Some(writer) = WRITER.get() else { return };
+/// Waits, but not for long, until everything logged before is written. `false` if it
+/// is not: standard error is stuck.
+pub fn flush() -> bool {
+    let Some(writer) = WRITER.get() else { return true };
     let (sender, receiver) = mpsc::sync_channel(1);
-    if writer.try_send(Item::Flush(sender)).is_ok() {
-        let _ = receiver.recv_timeout(FLUSH);
-    }
+    writer.try_send(Item::Flush(sender)).is_ok() && receiver.recv_timeout(FLUSH).is_ok()
 }
 
 /// Writes lines that were asked for, whatever is logged: behind what was
@@ -90,10 +93,17 @@ pub fn show_prompt(text: &str) {
     }
 }
 
-/// One line: `[12:03:04Z info] text`. The time is UTC, and says so.
+/// The time of day: in this zone, or else `12:03:04Z`, which is UTC. The day is known
+/// to those who are watching.
+fn time(now: Timestamp, zone: Option<&TimeZone>) -> String {
+    match zone {
+        Some(zone) => now.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
+        None => now.strftime("%H:%M:%SZ").to_string(),
+    }
+}
+
+/// One line: `[12:03:04Z info] text`.
 fn format(time: &str, record: &Record<'_>, colour: bool) -> String {
-    // Of 2026-01-02T12:03:04Z the day is known to whoever is watching.
-    let time = time.split_once('T').map_or(time, |(_, time)| time);
     let (level, start) = match record.level() {
         Level::Error => ("error", "\x1b[31m"),
         Level::Warn => ("warn", "\x1b[33m"),
@@ -215,10 +225,18 @@ mod tests {
     fn a_line_is_terse_and_harmless() {
         let arguments = format_args!("lost: \x1b[2J\nforged");
         let record = Record::builder().level(Level::Warn).args(arguments).build();
-        let line = format("2026-01-02T12:03:04Z", &record, false);
+        let line = format("12:03:04Z", &record, false);
         assert_eq!(line, "[12:03:04Z warn] lost: \\x1b[2J\\nforged\n");
-        let line = format("2026-01-02T12:03:04Z", &record, true);
+        let line = format("12:03:04Z", &record, true);
         assert!(line.starts_with("[12:03:04Z \x1b[33mwarn\x1b[0m] "), "{line}");
+    }
+
+    #[test]
+    fn the_time_of_a_zone_or_of_all() {
+        let now: Timestamp = "2026-01-02T23:03:04Z".parse().unwrap();
+        assert_eq!(time(now, None), "23:03:04Z");
+        let zone = TimeZone::posix("ZONE-5:30").unwrap();
+        assert_eq!(time(now, Some(&zone)), "04:33:04");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use clap::{Args, Command};
+use clap::{Arg, Args, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -82,7 +82,7 @@ pub const SERVER: [Chapter; 6] = [
         title: "Examples",
         rows: &[
             ("server", "echo, for this machine only"),
-            ("server --bind 0.0.0.0 --port 7000", "for everybody who can reach this machine"),
+            ("server --bind 0.0.0.0:7000", "for everybody who can reach this machine"),
             ("server --chat", "answer from the keyboard"),
             (
                 "server --chat < answers > questions",
@@ -167,11 +167,10 @@ pub struct Packaging {
 
 impl Packaging {
     /// What was asked for, if anything was.
-    pub fn print(&self, mut command: Command, chapters: &[Chapter]) -> Option<Vec<u8>> {
+    pub fn print(&self, command: Command, chapters: &[Chapter]) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         if let Some(shell) = self.completions {
-            let name = command.get_name().to_string();
-            clap_complete::generate(shell, &mut command, name, &mut text);
+            text = completions(command, shell);
         } else if self.man {
             page(command, chapters, &mut text).expect("memory takes everything");
         } else {
@@ -179,6 +178,28 @@ impl Packaging {
         }
         Some(text)
     }
+}
+
+/// The completions, which offer file names for nothing: no value here is one.
+fn completions(command: Command, shell: Shell) -> Vec<u8> {
+    let unknown = |arg: &Arg| arg.get_value_hint() == ValueHint::Unknown;
+    let mut command =
+        command.mut_args(|arg| match unknown(&arg) && arg.get_action().takes_values() {
+            true => arg.value_hint(ValueHint::Other),
+            false => arg,
+        });
+    let (name, mut script) = (command.get_name().to_string(), Vec::new());
+    clap_complete::generate(shell, &mut command, &name, &mut script);
+    let script = String::from_utf8_lossy(&script);
+    let script = match shell {
+        // Bash knows names of machines, too; and it offers no files by itself.
+        Shell::Bash => script
+            .replace("compgen -f \"${cur}\"", "compgen -A hostname -- \"${cur}\"")
+            .replace(" -o bashdefault -o default", ""),
+        Shell::Fish => format!("complete -c {name} -f\n{script}"),
+        _ => script.into_owned(),
+    };
+    script.into_bytes()
 }
 
 fn page(mut command: Command, chapters: &[Chapter], to: &mut Vec<u8>) -> io::Result<()> {

@@ -152,6 +152,8 @@ impl Shared {
         let output = Writer::output();
         let terminal = output.is_terminal();
         let mut batch = Batch::default();
+        // Of clients up to this one the log says that they have come.
+        let mut told = 0;
         loop {
             let mut count = 0;
             let mut next = match items.recv_timeout(self.patience()) {
@@ -163,6 +165,10 @@ impl Shared {
             while let Some(item) = next {
                 match item {
                     Item::Messages(client, messages) => {
+                        if client > told {
+                            // If the log is stuck, it is not waited for again.
+                            told = if super::log::flush() { client } else { u64::MAX };
+                        }
                         let prefix = format!("client-{client}> ");
                         for message in &messages {
                             batch.push_line(&prefix, message, terminal);

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::text;
+
 /// What a line of the operator says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command<'a> {
@@ -83,7 +85,7 @@ impl Command<'_> {
             (b"who" | b"help", _) => Command::Wrong("nothing comes after /who and /help".into()),
             (word, _) => {
                 // Of what may be a path or a page, the beginning will do.
-                let word = String::from_utf8_lossy(&word[..word.len().min(20)]);
+                let word = text::escaped(&word[..word.len().min(20)]);
                 Command::Wrong(format!(
                     "/{word} is no command (/help lists them, //{word} sends it as text)"
                 ))
@@ -96,6 +98,9 @@ fn number(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
 }
+
+/// So many clients to choose from are named in the prompt.
+const CHOICE: usize = 4;
 
 /// To whom a line without a name goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,8 +135,8 @@ struct Entry<C> {
     client: C,
     /// The client has sent all it had; the next line to it is the last.
     finished: bool,
-    /// It was told that nothing more comes.
-    ended: bool,
+    /// Why nothing more goes to it.
+    ended: Option<&'static str>,
 }
 
 impl<C> Default for Roster<C> {
@@ -143,7 +148,7 @@ impl<C> Default for Roster<C> {
 impl<C: Clone> Roster<C> {
     /// A client comes. If it is alone, and nobody has just left, it is the target.
     pub fn join(&mut self, number: u64, client: C) {
-        self.clients.insert(number, Entry { client, finished: false, ended: false });
+        self.clients.insert(number, Entry { client, finished: false, ended: None });
         if self.target == Target::Nobody {
             self.choose();
         }
@@ -160,33 +165,44 @@ impl<C: Clone> Roster<C> {
     pub fn finish(&mut self, number: u64) -> bool {
         self.clients.get_mut(&number).is_none_or(|entry| {
             entry.finished = true;
-            entry.ended
+            entry.ended.is_some()
         })
     }
 
-    /// Whether nothing more goes to this client.
-    pub fn is_ended(&self, number: u64) -> bool {
-        self.clients.get(&number).is_none_or(|entry| entry.ended)
+    /// Why nothing more goes to this client, if that is so.
+    pub fn why_ended(&self, number: u64) -> Option<&'static str> {
+        self.clients.get(&number).map_or(Some(""), |entry| entry.ended)
     }
 
-    /// Nothing more goes to this client. Who is to be told so, or what is wrong.
-    pub fn end(&mut self, number: u64) -> Result<C, String> {
+    /// Nothing more goes to this client, and why. Who is to be told so, or what is
+    /// wrong.
+    pub fn end(&mut self, number: u64, why: &'static str) -> Result<C, String> {
         let entry = match self.clients.get_mut(&number) {
-            Some(entry) if !entry.ended => entry,
+            Some(entry) if entry.ended.is_none() => entry,
             _ => return Err(self.no_such(number)),
         };
-        entry.ended = true;
+        entry.ended = Some(why);
         let client = entry.client.clone();
         self.vacate(number);
         Ok(client)
     }
 
-    /// Nothing more goes to anybody. Who is to be told so.
-    pub fn end_all(&mut self) -> Vec<C> {
+    /// The operator wants no more of this client, and needs not be told that the next
+    /// line would go to nobody. As [`end`](Roster::end).
+    pub fn dismiss(&mut self, number: u64, why: &'static str) -> Result<C, String> {
+        let client = self.end(number, why)?;
+        if self.open().next().is_none() {
+            self.target = Target::Nobody;
+        }
+        Ok(client)
+    }
+
+    /// Nothing more goes to anybody, and why. Who is to be told so.
+    pub fn end_all(&mut self, why: &'static str) -> Vec<C> {
         self.target = Target::Nobody;
-        let live = self.clients.values_mut().filter(|entry| !entry.ended);
+        let live = self.clients.values_mut().filter(|entry| entry.ended.is_none());
         live.map(|entry| {
-            entry.ended = true;
+            entry.ended = Some(why);
             entry.client.clone()
         })
         .collect()
@@ -196,7 +212,7 @@ impl<C: Clone> Roster<C> {
     /// was told that nothing more comes.
     pub fn everybody(&self) -> impl Iterator<Item = (u64, C, Standing)> {
         self.clients.iter().map(|(&number, entry)| {
-            let &Entry { finished, ended, .. } = entry;
+            let (finished, ended) = (entry.finished, entry.ended.is_some());
             let is_target = self.target == Target::Client(number);
             (number, entry.client.clone(), Standing { is_target, finished, ended })
         })
@@ -209,7 +225,7 @@ impl<C: Clone> Roster<C> {
 
     /// Makes a client the target.
     pub fn aim(&mut self, number: u64) -> Result<(), String> {
-        if self.is_ended(number) {
+        if self.why_ended(number).is_some() {
             return Err(self.no_such(number));
         }
         self.target = Target::Client(number);
@@ -225,7 +241,9 @@ impl<C: Clone> Roster<C> {
                 None => format!("client-{number} has left"),
             },
             Target::Left(number) => format!("client-{number} has left"),
-            Target::Nobody if self.open().next().is_none() => "nobody is connected".to_string(),
+            Target::Nobody if self.open().next().is_none() => {
+                return Err("nobody is connected, the line was not sent".to_string());
+            }
             Target::Nobody => "several clients are connected".to_string(),
         };
         let list = self.list();
@@ -239,12 +257,22 @@ impl<C: Clone> Roster<C> {
     pub fn prompt(&self) -> String {
         match self.target {
             Target::Client(number) => format!("to client-{number}> "),
-            Target::Left(_) | Target::Nobody => "to nobody> ".to_string(),
+            Target::Left(_) | Target::Nobody => {
+                let open: Vec<_> = self.open().take(CHOICE + 1).map(|n| format!("@{n}")).collect();
+                match &open[..] {
+                    [] => "to nobody> ".to_string(),
+                    [one] => format!("to {one}?> "),
+                    [rest @ .., last] if rest.len() < CHOICE => {
+                        format!("to {} or {last}?> ", rest.join(", "))
+                    }
+                    _ => "to @N?> ".to_string(),
+                }
+            }
         }
     }
 
     fn open(&self) -> impl Iterator<Item = u64> {
-        self.clients.iter().filter(|(_, entry)| !entry.ended).map(|(&number, _)| number)
+        self.clients.iter().filter(|(_, entry)| entry.ended.is_none()).map(|(&number, _)| number)
     }
 
     fn choose(&mut self) {
@@ -367,7 +395,7 @@ mod tests {
         let mut roster = roster(&[1]);
         roster.leave(1);
         roster.join(2, 'c');
-        assert_eq!(roster.prompt(), "to nobody> ");
+        assert_eq!(roster.prompt(), "to @2?> ");
         let why = roster.target().unwrap_err();
         assert_eq!(why, "client-1 has left, the line was not sent; connected: @2");
         // The operator knows now, and the prompt shows the only one there is.
@@ -387,9 +415,25 @@ mod tests {
     }
 
     #[test]
+    fn the_prompt_says_who_can_be_named() {
+        let mut roster = roster(&[1, 2]);
+        roster.leave(1);
+        assert_eq!(roster.prompt(), "to @2?> ");
+        roster.join(3, 'd');
+        roster.join(4, 'e');
+        assert_eq!(roster.prompt(), "to @2, @3 or @4?> ");
+        roster.join(5, 'f');
+        assert_eq!(roster.prompt(), "to @2, @3, @4 or @5?> ");
+        roster.join(6, 'g');
+        assert_eq!(roster.prompt(), "to @N?> ");
+        (2..=6).for_each(|number| roster.leave(number));
+        assert_eq!(roster.prompt(), "to nobody> ");
+    }
+
+    #[test]
     fn nobody_is_there() {
         let mut roster = roster(&[]);
-        assert!(roster.target().unwrap_err().contains("nobody is connected"));
+        assert_eq!(roster.target().unwrap_err(), "nobody is connected, the line was not sent");
         roster.join(1, 'b');
         assert_eq!(roster.target(), Ok((1, 'b', false)));
     }
@@ -397,16 +441,33 @@ mod tests {
     #[test]
     fn an_ended_client_gets_nothing_more() {
         let mut roster = roster(&[1, 2]);
-        assert_eq!(roster.end(1), Ok('b'));
-        assert!(roster.end(1).is_err());
+        assert_eq!(roster.end(1, "why"), Ok('b'));
+        assert!(roster.end(1, "again").is_err());
+        assert_eq!((roster.why_ended(1), roster.why_ended(2)), (Some("why"), None));
         assert!(roster.aim(1).is_err());
         assert!(roster.target().unwrap_err().contains("client-1 has left"));
-        assert!(roster.finish(1) && roster.is_ended(1));
-        assert_eq!(roster.end_all(), ['c']);
+        assert!(roster.finish(1));
+        assert_eq!(roster.end_all("all"), ['c']);
+        assert_eq!(roster.why_ended(2), Some("all"));
         assert!(!roster.is_empty());
         roster.leave(1);
         roster.leave(2);
         assert!(roster.is_empty());
+    }
+
+    #[test]
+    fn whoever_comes_after_the_operators_end_is_the_target() {
+        let mut roster = roster(&[1]);
+        assert_eq!(roster.dismiss(1, "why"), Ok('b'));
+        roster.join(2, 'c');
+        assert_eq!(roster.prompt(), "to client-2> ");
+        // One who is here already must be named.
+        roster.join(3, 'd');
+        roster.dismiss(2, "why").unwrap();
+        assert_eq!(roster.prompt(), "to @3?> ");
+        roster.dismiss(3, "why").unwrap();
+        roster.join(4, 'e');
+        assert_eq!(roster.prompt(), "to client-4> ");
     }
 
     #[test]

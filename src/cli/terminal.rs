@@ -22,7 +22,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::getpgrp;
 use rustix::termios::{
-    self, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
+    self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp,
+    tcsetattr,
 };
 
 use super::layout::Layout;
@@ -255,7 +256,9 @@ pub(super) fn resume() {
     let mut raw = MODE.get_or_init(|| now).clone();
     // Keys come one by one and are not echoed. Ctrl-C stays a signal.
     raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN;
-    raw.input_modes -= termios::InputModes::ICRNL | termios::InputModes::INLCR;
+    // And as they are.
+    let changes = InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR | InputModes::ISTRIP;
+    raw.input_modes -= changes;
     raw.special_codes[SpecialCodeIndex::VSUSP] = 0;
     raw.special_codes[SpecialCodeIndex::VMIN] = 1;
     raw.special_codes[SpecialCodeIndex::VTIME] = 0;

@@ -5,13 +5,18 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 
 use crate::event::humane;
-use crate::{Cause, Error};
+use crate::{Cause, Error, Host, error};
+
+/// How much of a line is shown to name it.
+const NAME: usize = 100;
+/// So many lines are named; of more, those at both ends.
+const NAMED: usize = 8;
 
 /// A number of bytes as one would say it: `900 bytes`, `256 KiB`, `2.5 GiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
-        return format!("{bytes} bytes");
+        return count(bytes, "byte");
     }
     let mut value = bytes as f64 / 1024.0;
     let mut unit = 0;
@@ -24,31 +29,74 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// `1 link`, `2 links`.
-pub fn count(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+pub fn count(number: u64, what: &str) -> String {
+    error::count(number, what)
 }
 
 /// `1 message`, `2 messages`.
 pub fn messages(number: u64) -> String {
-    count(number, "message")
+    error::messages(number)
 }
 
 /// Why a link was lost, without the number of the system's error.
 pub fn cause(cause: &Cause) -> String {
     match cause {
         Cause::Io(error) => system(error),
-        Cause::Resolve { host, error } => {
-            let why = system(error);
-            let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
-            format!("cannot resolve {host}: {why}")
-        }
+        Cause::Resolve { host, error } => format!("cannot resolve {host}: {}", system(error)),
         Cause::Silent(time) => format!("nothing heard for {}", humane(*time)),
         Cause::ConnectTimeout(time) => format!("no answer within {}", humane(*time)),
         Cause::NoProgress { links, last } => {
-            format!("no message got through over the last {links} links: {}", self::cause(last))
+            format!(
+                "no message got through over the last {}: {}",
+                count((*links).into(), "link"),
+                self::cause(last)
+            )
+        }
+        Cause::WelcomeTimeout(time) => {
+            format!("connected, but the hello was not answered within {}", humane(*time))
         }
         other => other.to_string(),
     }
+}
+
+/// Why a host could not be connected to.
+pub fn failure(host: &Host, why: &Cause) -> String {
+    match why {
+        // That names it.
+        Cause::Resolve { .. } => cause(why),
+        _ => format!("{host}: {}", cause(why)),
+    }
+}
+
+/// What may help where this was the answer to a hello: a server of lines, which has
+/// another, or none. One that has `welcomed` before is none.
+pub fn advice(cause: &Cause, welcomed: bool) -> &'static str {
+    let is_plain = match cause {
+        Cause::NotLonglink => true,
+        Cause::WelcomeTimeout(_) | Cause::Eof => !welcomed,
+        Cause::Io(error) => error.kind() == ErrorKind::ConnectionReset && !welcomed,
+        _ => false,
+    };
+    if is_plain { "; if it is a server of plain lines, --plain speaks to it" } else { "" }
+}
+
+/// Names lines, each in a line: `what` and the text. Of many, those at both ends.
+pub fn named(what: &str, lines: &[impl AsRef<[u8]>]) -> Vec<String> {
+    let name = |line: &[u8]| {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let rest = if text.len() > NAME { "..." } else { "" };
+        format!("{what}: {}{rest}", escaped(&text[..text.len().min(NAME)]))
+    };
+    let names = |lines: &[_]| lines.iter().map(|line| name(AsRef::as_ref(line))).collect();
+    let left_out = lines.len().saturating_sub(NAMED);
+    if left_out == 0 {
+        return names(lines);
+    }
+    let (first, rest) = lines.split_at(NAMED / 2);
+    let mut all: Vec<String> = names(first);
+    all.push(format!("{what}: {} more, and", count(left_out as u64, "line")));
+    all.append(&mut names(&rest[left_out..]));
+    all
 }
 
 /// Who can reach a server that listens on this address.
@@ -65,7 +113,9 @@ pub fn reach(address: IpAddr) -> String {
 pub fn error(error: &Error) -> String {
     match error {
         Error::Io(error) => system(error),
-        Error::GaveUp { cause: why, .. } => format!("{error}: {}", cause(why)),
+        Error::GaveUp { cause: why, .. } => {
+            format!("{error}: {}{}", cause(why), advice(why, true))
+        }
         other => other.to_string(),
     }
 }
@@ -89,9 +139,10 @@ pub fn deaf(why: &Error) -> String {
 /// An error of the system, without its number.
 pub fn system(error: &std::io::Error) -> String {
     let text = error.to_string();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
     match (error.raw_os_error(), text.rfind(" (os error ")) {
         (Some(_), Some(end)) => text[..end].to_string(),
-        _ => text,
+        _ => text.to_string(),
     }
 }
 
@@ -133,11 +184,17 @@ pub fn escaped(bytes: &[u8]) -> String {
 }
 
 /// Appends a message as a line: a prefix, the text, and one newline. On a
-/// terminal the text is escaped; in a pipe it is as it came.
+/// terminal the text is escaped, and CR LF is a newline, too; in a pipe it is as it
+/// came.
 pub fn line(prefix: &str, message: &[u8], terminal: bool, to: &mut Vec<u8>) {
     let text = message.strip_suffix(b"\n").unwrap_or(message);
     to.extend_from_slice(prefix.as_bytes());
     if terminal {
+        let text = if text.len() < message.len() {
+            text.strip_suffix(b"\r").unwrap_or(text)
+        } else {
+            text
+        };
         to.extend_from_slice(escaped(text).as_bytes());
     } else {
         to.extend_from_slice(text);
@@ -151,11 +208,28 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let sizes =
-            [(0, "0 bytes"), (1024, "1 KiB"), (2684354560, "2.5 GiB"), (1 << 50, "1024 TiB")];
+        let sizes = [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1024, "1 KiB"),
+            (2684354560, "2.5 GiB"),
+            (1 << 50, "1024 TiB"),
+        ];
         for (bytes, text) in sizes {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn lines_are_named() {
+        assert_eq!(named("not sent", &[b"one\n"]), ["not sent: one"]);
+        assert_eq!(named("not sent", &[b"\x1b\xff"]), ["not sent: \\x1b\\xff"]);
+        let long = named("not sent", &[vec![b'x'; 5000]]);
+        assert_eq!(long, [format!("not sent: {}...", "x".repeat(NAME))]);
+        let lines: Vec<String> = (1..=11).map(|number| format!("{number}\n")).collect();
+        let wanted = ["1", "2", "3", "4", "3 lines more, and", "8", "9", "10", "11"];
+        assert_eq!(named("lost", &lines), wanted.map(|line| format!("lost: {line}")));
+        assert_eq!(named("lost", &lines[..8]).len(), 8);
     }
 
     #[test]
@@ -204,6 +278,9 @@ mod tests {
         assert_eq!(shown(b"hi", false), b"client-3> hi\n");
         assert_eq!(shown(b"", false), b"client-3> \n");
         assert_eq!(shown(b"hi\n\n", true), b"client-3> hi\\n\n");
+        assert_eq!(shown(b"hi\r\n", true), b"client-3> hi\n");
+        assert_eq!(shown(b"hi\r", true), b"client-3> hi\\r\n");
+        assert_eq!(shown(b"hi\r\n", false), b"client-3> hi\r\n");
         assert_eq!(shown(b"\x1bc\xff\n", false), b"client-3> \x1bc\xff\n");
         assert_eq!(shown(b"\x1bc\xff\n", true), b"client-3> \\x1bc\\xff\n");
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use super::end::Ending;
 use super::input::{self, Input};
 use super::keyboard::{self, Typed};
 use super::stdio::ReadEnd;
 use super::terminal::{self, Prompter};
-use super::text;
+use super::{code, text};
 use crate::{Connection, Error};
 
 /// Why nothing more is taken.
@@ -23,27 +24,36 @@ enum Last {
 }
 
 impl Input {
-    /// Sends the lines that are typed, from a thread that is never joined.
-    pub fn start_typed(
+    /// Takes the lines that are typed from now on, of at most `limit` bytes, and sends
+    /// them as soon as there is a connection; from a thread that is never joined.
+    pub(super) fn start_typed(
         self: &Arc<Input>,
-        connection: Arc<Connection>,
+        limit: usize,
         exit_ends: bool,
         prompter: Prompter,
     ) -> io::Result<()> {
-        let output = ReadEnd::of_output();
-        let lines = keyboard::start(connection.max_message(), prompter, output)?;
+        let lines = keyboard::start(limit, prompter, ReadEnd::of_output())?;
         let input = self.clone();
         let work = move || {
             let last = (1..).zip(lines).find_map(|(number, typed)| {
-                let last = input.take_typed(&connection, number, typed, exit_ends)?;
-                Some((number, last))
+                let last = input.last(&typed, exit_ends);
+                if last.is_some() && number == 1 && input.connection.get().is_none() {
+                    leave_unconnected();
+                }
+                let connection = input.connection.wait();
+                if last.is_none() {
+                    input.send_typed(connection, number, typed);
+                }
+                Some((connection, number, last?))
             });
             // Nothing that is typed now is read.
             terminal::close();
             match last {
-                Some((number, Last::Exit)) => input.leave(&connection, keyboard::typed() > number),
-                Some((_, Last::End)) => input.end(&connection),
-                Some((_, Last::Unread)) => input.end_unread(&connection),
+                Some((connection, number, Last::Exit)) => {
+                    input.leave(connection, keyboard::typed() > number);
+                }
+                Some((connection, _, Last::End)) => input.end(connection),
+                Some((connection, _, Last::Unread)) => input.end_unread(connection),
                 None => {}
             }
         };
@@ -51,34 +61,45 @@ impl Input {
         Ok(())
     }
 
-    /// Sends a line. After the last one it says why that is the last.
-    fn take_typed(
-        &self,
-        connection: &Connection,
-        number: u64,
-        typed: Typed,
-        exit_ends: bool,
-    ) -> Option<Last> {
-        let refusal = match typed {
-            Typed::Line(line) if line == b"exit\n" && exit_ends => return Some(Last::Exit),
-            Typed::Line(line) => connection.send_bytes(line).err()?,
+    /// Why this is the last, if it is.
+    fn last(&self, typed: &Typed, exit_ends: bool) -> Option<Last> {
+        match typed {
+            Typed::Line(line) if line == b"exit\n" && exit_ends => Some(Last::Exit),
+            Typed::Line(_) | Typed::TooLong(_) => None,
+            Typed::End => Some(Last::End),
+            Typed::Unread => Some(Last::Unread),
+            Typed::Failed(error) => {
+                log::error!("cannot read standard input: {}", text::system(error));
+                self.refused.store(true, Ordering::SeqCst);
+                Some(Last::End)
+            }
+        }
+    }
+
+    /// Sends a line, or says why not.
+    fn send_typed(&self, connection: &Connection, number: u64, typed: Typed) {
+        let sent = match typed {
+            Typed::Line(line) => connection.send_bytes(line),
             Typed::TooLong(size) => {
                 let (size, limit) = (size as usize, connection.max_message());
-                Error::TooLarge { size, limit }
+                Err(Error::TooLarge { size, limit })
             }
-            Typed::End => return Some(Last::End),
-            Typed::Unread => return Some(Last::Unread),
-            Typed::Failed(error) => {
-                log::error!("cannot read standard input: {}", text::system(&error));
-                self.refused.store(true, Ordering::SeqCst);
-                return Some(Last::End);
-            }
+            _ => return,
         };
-        while input::is_over(&refusal) {
-            // The thread that prints says so. Nobody takes what else is typed.
-            thread::park();
+        if let Err(refusal) = sent {
+            while input::is_over(&refusal) {
+                // The thread that prints says so. Nothing takes what else is typed.
+                thread::park();
+            }
+            self.refuse(number, &refusal);
         }
-        self.refuse(number, &refusal);
-        None
+        keyboard::done();
     }
+}
+
+/// Nothing was to be sent, and there is nothing to wait for.
+fn leave_unconnected() -> ! {
+    let ending = Ending::begin();
+    log::error!("left before there was a connection");
+    ending.exit(code::FAILED)
 }

@@ -1,7 +1,7 @@
 //! What people write on a command line, and what it means. An error says what
 //! would be right; clap puts the name of the argument before it.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use crate::{Heartbeat, Host};
@@ -95,13 +95,6 @@ pub fn listening_port(text: &str) -> Result<u16, String> {
         .map_err(|_| "a port is a number from 1 to 65535, or 0 for any free one".to_string())
 }
 
-/// An address to listen on.
-pub fn bind_address(text: &str) -> Result<IpAddr, String> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse()
-        .map_err(|_| "an IP address without a port, such as 127.0.0.1, 0.0.0.0 or ::1".to_string())
-}
-
 /// A number of bytes: `65536`, `256KiB`, `1MiB`. From 1 to 1 GiB.
 pub fn bytes(text: &str) -> Result<usize, String> {
     let wrong = || "a size in bytes such as 65536, 256KiB or 1MiB, at most 1024MiB".to_string();
@@ -126,8 +119,23 @@ pub struct HostArg {
 }
 
 impl HostArg {
-    /// `HOST[:PORT]`; an IPv6 address with a port stands in brackets.
+    /// `HOST[:PORT]`, to connect to; an IPv6 address with a port stands in brackets.
     pub fn parse(text: &str) -> Result<HostArg, String> {
+        HostArg::with_port(text, port)
+    }
+
+    /// The same, to listen on: port 0 takes a free one.
+    pub fn parse_listening(text: &str) -> Result<HostArg, String> {
+        match HostArg::with_port(text, listening_port)? {
+            host if host.is_number() => Err(format!("did you mean --port {}?", host.name)),
+            host => Ok(host),
+        }
+    }
+
+    fn with_port(
+        text: &str,
+        port: impl Fn(&str) -> Result<u16, String>,
+    ) -> Result<HostArg, String> {
         if let Some(rest) = text.strip_prefix('[') {
             let wrong = || "an IPv6 address in brackets is written [::1] or [::1]:6666".to_string();
             let (name, behind) = rest.split_once(']').ok_or_else(wrong)?;
@@ -140,6 +148,9 @@ impl HostArg {
                 None => return Err(wrong()),
             };
             return Ok(HostArg { name: name.to_string(), port });
+        }
+        if let Some(meant) = without_brackets(text) {
+            return Err(format!("did you mean {meant}? An IPv6 address with a port has brackets"));
         }
         if is_ipv6(text) {
             return Ok(HostArg { name: text.to_string(), port: None });
@@ -159,16 +170,55 @@ impl HostArg {
         Ok(HostArg { name: name.to_string(), port: behind.map(port).transpose()? })
     }
 
+    /// The name or the address, without brackets.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The port, if one was named.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
     /// As the library takes it.
     pub fn with_default_port(&self, port: u16) -> Host {
         Host::new(self.name.as_str(), self.port.unwrap_or(port))
+    }
+
+    /// Whether it can only be a port: names that are numbers do not exist.
+    fn is_number(&self) -> bool {
+        self.port.is_none() && self.name.bytes().all(|byte| byte.is_ascii_digit())
+    }
+}
+
+/// Refuses `HOST PORT`, which is how `nc` and `telnet` are called.
+pub fn no_port_apart(hosts: &[HostArg]) -> Result<(), String> {
+    let Some(at) = hosts.iter().position(HostArg::is_number) else { return Ok(()) };
+    let number = &hosts[at].name;
+    let before = match at.checked_sub(1) {
+        Some(before) => &hosts[before],
+        None => &HostArg { name: "127.0.0.1".to_string(), port: None },
+    };
+    match (port(number), before.port) {
+        (Ok(port), None) => Err(format!("did you mean {}?", before.with_default_port(port))),
+        _ => Err(format!("{number} is no host; a port stands behind its host, as HOST:PORT")),
     }
 }
 
 /// An IPv6 address, perhaps with a scope (`fe80::1%eth0`).
 fn is_ipv6(text: &str) -> bool {
-    let address = text.split_once('%').map_or(text, |(address, _)| address);
-    address.parse::<Ipv6Addr>().is_ok()
+    let (address, scope) = text.split_once('%').unwrap_or((text, ""));
+    address.parse::<Ipv6Addr>().is_ok() && !scope.contains(':')
+}
+
+/// What is meant by an IPv6 address and a port without brackets. `::1:6666` is an
+/// address as well, but of a kind that no machine has (RFC 4291, 2.5.5.1).
+fn without_brackets(text: &str) -> Option<String> {
+    let (address, number) = text.rsplit_once(':')?;
+    let number: u16 = number.parse().ok()?;
+    let obsolete = |text: &str| text.parse().is_ok_and(|ip: Ipv6Addr| ip.segments()[..6] == [0; 6]);
+    let meant = is_ipv6(address) && (!is_ipv6(text) || obsolete(text));
+    meant.then(|| format!("[{address}]:{number}"))
 }
 
 #[cfg(test)]
@@ -233,11 +283,63 @@ mod tests {
 
     #[test]
     fn addresses_to_listen_on() {
-        assert!(bind_address("0.0.0.0").is_ok());
-        assert_eq!(bind_address("[::1]"), bind_address("::1"));
-        for wrong in ["localhost", "127.0.0.1:80", "[::1]:80", ""] {
-            assert!(bind_address(wrong).is_err(), "{wrong:?}");
+        let at = |text: &str| {
+            HostArg::parse_listening(text).map(|host| host.with_default_port(1).to_string())
+        };
+        for (text, wanted) in [
+            ("0.0.0.0", "0.0.0.0:1"),
+            ("[::1]", "[::1]:1"),
+            ("::", "[::]:1"),
+            ("localhost", "localhost:1"),
+            ("localhost:0", "localhost:0"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            assert_eq!(at(text).as_deref(), Ok(wanted));
         }
+        assert_eq!(at("7000").unwrap_err(), "did you mean --port 7000?");
+        assert!(at("::1:19000").unwrap_err().contains("did you mean [::1]:19000?"));
+        for wrong in ["", ":80", "a b", "host:65536", "http://host"] {
+            assert!(at(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn brackets_that_are_missing() {
+        for (text, meant) in [
+            ("::1:19000", "[::1]:19000"),
+            ("::1:6666", "[::1]:6666"),
+            ("fe80::1%eth0:6666", "[fe80::1%eth0]:6666"),
+            ("2001:db8::1:19000", "[2001:db8::1]:19000"),
+            ("2001:db8:0:0:0:0:0:1:80", "[2001:db8:0:0:0:0:0:1]:80"),
+        ] {
+            let error = HostArg::parse(text).unwrap_err();
+            assert!(error.starts_with(&format!("did you mean {meant}?")), "{text}: {error}");
+        }
+        for address in ["::1", "::", "::ffff:192.0.2.1", "2001:db8::1:80", "1:2:3:4:5:6:7:8"] {
+            assert_eq!(HostArg::parse(address).unwrap().port(), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_port_apart_from_its_host() {
+        let refused = |line: &str| {
+            let hosts: Vec<_> = line.split(' ').map(|host| HostArg::parse(host).unwrap()).collect();
+            no_port_apart(&hosts).unwrap_err()
+        };
+        for (line, meant) in [
+            ("127.0.0.1 6666", "127.0.0.1:6666"),
+            ("one two.example 23", "two.example:23"),
+            ("::1 6666", "[::1]:6666"),
+            ("6666", "127.0.0.1:6666"),
+        ] {
+            assert_eq!(refused(line), format!("did you mean {meant}?"));
+        }
+        for line in ["host:1 2", "host 65536", "host 0"] {
+            assert!(refused(line).contains(" is no host"), "{line}");
+        }
+        let sound = ["6.example", "127.0.0.1", "7:7"].map(|host| HostArg::parse(host).unwrap());
+        assert_eq!(no_port_apart(&sound), Ok(()));
     }
 
     #[test]

@@ -82,11 +82,12 @@ fn is_final(cause: &Cause) -> Option<bool> {
     match cause {
         Cause::Rejected(rejection) => Some(!rejection.is_retryable()),
         Cause::TooLarge { .. } => Some(true),
-        Cause::Protocol(_) => Some(false),
+        Cause::Protocol(_) | Cause::NotLonglink => Some(false),
         Cause::Io(_)
         | Cause::Eof
         | Cause::Silent(_)
         | Cause::ConnectTimeout(_)
+        | Cause::WelcomeTimeout(_)
         | Cause::Resolve { .. }
         | Cause::NoProgress { .. }
         | Cause::Replaced => None,
@@ -161,10 +162,11 @@ mod tests {
     }
 
     /// What says nothing about the host.
-    fn silences() -> [Cause; 4] {
+    fn silences() -> [Cause; 5] {
         let error = Arc::new(io::Error::other("temporary failure in name resolution"));
         let resolve = Cause::Resolve { host: "a".into(), error: error.clone() };
-        [Cause::Io(error), Cause::Eof, Cause::ConnectTimeout(SECOND), resolve]
+        let timeouts = (Cause::ConnectTimeout(SECOND), Cause::WelcomeTimeout(SECOND));
+        [Cause::Io(error), Cause::Eof, timeouts.0, timeouts.1, resolve]
     }
 
     fn says(cause: Option<&Cause>) -> Option<String> {
@@ -206,6 +208,7 @@ mod tests {
             rejected(Rejection::Stale),
             rejected(Rejection::Protocol),
             Cause::Protocol("text"),
+            Cause::NotLonglink,
         ];
         for other in others {
             let mut route = Route::new(1);

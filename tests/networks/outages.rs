@@ -223,7 +223,7 @@ fn a_server_that_vanished_is_given_up() {
     // Three timeouts, and two delays of half a second and a fifth of it.
     let most = CLIENT_NOTICES + ms(3 * 1000 + 2 * 600) + SLACK;
     assert!(given_up <= most, "given up after {given_up:?}");
-    stage.client.says("gave up after 3 attempts, 1 messages not acknowledged");
+    stage.client.says("gave up after 3 attempts, 1 message not acknowledged");
 }
 
 #[test]

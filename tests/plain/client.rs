@@ -1,5 +1,7 @@
 //! `client --plain`, and the classic server.
 
+use std::io::Write;
+use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 
 use crate::classic::{A_WHILE, Classic, ClassicServer, HEARTBEAT};
@@ -143,6 +145,7 @@ fn a_line_that_was_not_answered_is_announced_and_not_sent_again() {
     assert_eq!(link.message().0, "lost\n");
     scene.kill(link);
     scene.client.says("1 sent and not answered, and may be lost");
+    scene.client.says("warn] may be lost: lost");
     let mut link = scene.restart();
     scene.client.says("connected again, 0 waiting to be sent");
     scene.client.send("next\n");
@@ -276,4 +279,53 @@ fn lock_step_takes_a_pipe_to_a_server_that_reads_heaps() {
     drop(link);
     assert_eq!(scene.client.ends(), 0);
     assert_eq!(scene.client.out.text(), lines.concat());
+}
+
+/// What answers the hello of a client that was not told `--plain`.
+fn answered_with(answer: Option<&[u8]>, args: &[&str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let args = [&[&addr[..], "--retries", "1", "--connect-timeout", "300ms"], args].concat();
+    let mut client = Process::start(CLIENT, &args, Stdout::Read);
+    let (mut link, _) = listener.accept().unwrap();
+    match answer {
+        Some(answer) => link.write_all(answer).unwrap(),
+        None => link.shutdown(Shutdown::Both).unwrap(),
+    }
+    assert_eq!(client.ends(), 1);
+    client.err.text()
+}
+
+#[test]
+fn without_plain_a_server_of_lines_is_recognized() {
+    const ADVICE: &str = "; if it is a server of plain lines, --plain speaks to it";
+    let silent = answered_with(Some(b""), &[]);
+    let why = "connected, but the hello was not answered within 300ms";
+    assert!(silent.contains(&format!("{why}{ADVICE}")), "{silent}");
+    let closed = answered_with(None, &[]);
+    assert!(closed.contains(ADVICE), "{closed}");
+    for greeting in [
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "220 mail.example ESMTP\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+        "+OK POP3\r\n",
+        "* OK IMAP4rev1\r\n",
+        "\r\nlogin: ",
+        "hello\n",
+    ] {
+        // That is an error, and told to the quiet as well.
+        let said = answered_with(Some(greeting.as_bytes()), &["-q"]);
+        let why = "the server does not speak longlink";
+        assert!(said.contains(&format!("{why}{ADVICE}")), "{greeting:?}: {said}");
+    }
+}
+
+#[test]
+fn where_nobody_listens_plain_is_no_help() {
+    let reserved = Reserved::new();
+    let mut client =
+        Process::start(CLIENT, &[&reserved.addr().to_string(), "--retries", "1"], Stdout::Read);
+    client.says("gave up after 1 attempt, 0 messages not acknowledged");
+    assert_eq!(client.ends(), 1);
+    assert!(!client.err.text().contains("--plain"));
 }

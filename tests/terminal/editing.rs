@@ -21,8 +21,42 @@ fn a_line_is_edited_sent_and_found_again() {
     window.ends_with(&["up> hello you", "server> hello you", "up>"]);
     // What acts on a terminal is shown in the line, and sent as it is.
     window.types("\x1b[200~a\x1b[201~\x16\x1b[200~\u{7}b\x1b[201~\r");
-    window.ends_with(&["up> a\\x07b", "server> a\\x07b", "up>"]);
-    server.process.prints("client-1> a\x07b");
+    window.ends_with(&["up> a\\x16\\x07b", "server> a\\x16\\x07b", "up>"]);
+    server.process.prints("client-1> a\x16\x07b");
+}
+
+/// Bytes are bytes, of whatever alphabet, whether they are typed or pasted.
+#[test]
+fn what_is_no_text_is_sent_as_it_is() {
+    let server = Server::start(&[]);
+    let path = std::env::temp_dir().join(format!("longlink-bytes-{}", std::process::id()));
+    let file = std::fs::File::create(&path).unwrap();
+    let mut window = Window::client_as(crate::window::SIZE, &server.port, &[], |command| {
+        command.stdout(file);
+    });
+    let lines: [&[u8]; 5] = [
+        b"gr\xfc\xdfe\0\x0f",
+        b"\xc3(\xe4\xbd\xf0\x9f\x98",
+        "\u{10ffff}\u{fffd}\u{4f60}".as_bytes(),
+        b"\x1b[200~\x1b[38;2;255;255;255;48;2;100;100;100m\x1b\x1b\x07\x80\x1b[201~",
+        b"\x1b[200~\x1b[1",
+    ];
+    for line in lines {
+        window.types_bytes(line);
+        window.types("\r");
+    }
+    window.types("\x1b[201~exit\r");
+    assert_eq!(window.closes(), 0);
+    let replies = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let marks = |line: &[u8]| {
+        let line = line.strip_prefix(b"\x1b[200~").unwrap_or(line);
+        line.strip_suffix(b"\x1b[201~").unwrap_or(line).to_vec()
+    };
+    let wanted: Vec<u8> =
+        lines.iter().flat_map(|line| [marks(line), b"\n".to_vec()].concat()).collect();
+    assert_eq!(replies.escape_ascii().to_string(), wanted.escape_ascii().to_string());
+    window.shows("up> gr\\xfc\\xdfe\\x00\\x0f");
 }
 
 /// Something arrives in the middle of a line, wherever that stands.

@@ -10,6 +10,9 @@ use crate::wait::until;
 use crate::window::{SIZE, Window};
 use crate::wire::{RawServer, Welcome};
 
+const EXIT: &str = "ended: `exit`, and everything is acknowledged";
+const BOTH: &str = "ended: the other side has ended, too";
+
 #[test]
 fn exit_and_the_end_of_input() {
     let server = Server::start(&[]);
@@ -18,7 +21,7 @@ fn exit_and_the_end_of_input() {
     window.types("last\rexit\r");
     assert_eq!(window.closes(), 0);
     window.shows("server> last");
-    window.ends_with(&["server> last"]);
+    window.ended_with(&["server> last"], EXIT, &[]);
 
     // In the middle of what is pasted.
     let mut window = Window::client(&server.port, &[]);
@@ -33,7 +36,7 @@ fn exit_and_the_end_of_input() {
     window.shows("server> b");
     window.types("\x04");
     assert_eq!(window.closes(), 0);
-    window.ends_with(&["server> b"]);
+    window.ended_with(&["server> b"], BOTH, &[]);
 }
 
 #[test]
@@ -46,7 +49,7 @@ fn the_end_of_input_is_not_the_end_of_replies() {
     assert!(!window.is_raw());
     server.process.send("answer\n");
     assert_eq!(window.closes(), 0);
-    window.ends_with(&["server> answer"]);
+    window.ended_with(&["server> answer"], BOTH, &[]);
 }
 
 #[test]
@@ -101,6 +104,8 @@ fn the_other_side_ends() {
     server.process.send("/end 1\n");
     assert_eq!(window.closes(), 0);
     window.ends_with(&["gone> half"]);
+    window.shows("info] ended by the other side");
+    server.process.says("client-1: closed: you ended it (/end)");
 }
 
 #[test]
@@ -240,7 +245,7 @@ fn started_in_the_background() {
     shell.types("fg\n");
     shell.ends_with(&["up>"]);
     shell.types("hello\rexit\r");
-    shell.ends_with(&["server> hello", "shell$"]);
+    shell.ended_with(&["server> hello"], EXIT, &["shell$"]);
     shell.types("stty -a | grep -ow -e -icanon -e -echo; echo code $?\n");
     shell.ends_with(&["code 1", "shell$"]);
     shell.types("exit 3\n");
@@ -288,7 +293,7 @@ fn stopped_and_continued() {
     shell.types(" a line\r");
     shell.ends_with(&["up> half a line", "server> half a line", "up>"]);
     shell.types("\x04");
-    shell.ends_with(&["server> half a line", "shell$"]);
+    shell.ended_with(&["server> half a line"], BOTH, &["shell$"]);
     shell.types("exit\n");
     assert_eq!(shell.closes(), 0);
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+mod connecting;
 mod editing;
 mod ends;
 mod operator;

@@ -40,6 +40,25 @@ fn an_operator_types_below_what_arrives() {
     assert_eq!(window.closes(), 0);
 }
 
+/// The prompt names those to whom a line can go.
+#[test]
+fn nobody_is_the_target_and_somebody_is_there() {
+    let window = Window::open(SERVER, &["--chat", "--port", "0"]);
+    let mut first = client(&window);
+    window.ends_with(&["to client-1>"]);
+    let _second = client(&window);
+    window.shows("client-2: connected");
+    first.send("exit\n");
+    assert_eq!(first.ends(), 0);
+    window.ends_with(&["to @2?>"]);
+    window.shows("client-1: closed: it left");
+    // The operator's own end is no surprise.
+    window.types("/end 2\r");
+    window.ends_with(&["to nobody>"]);
+    let _third = client(&window);
+    window.ends_with(&["to client-3>"]);
+}
+
 /// A terminal that cannot move its cursor shows a prompt, and no colours.
 #[test]
 fn an_operator_at_a_dumb_terminal() {

@@ -174,6 +174,17 @@ impl Window {
         self.child.id()
     }
 
+    /// Waits for such last rows, with one between them that says why it has ended.
+    #[track_caller]
+    pub(crate) fn ended_with(&self, above: &[&str], why: &str, below: &[&str]) {
+        let said = format!(" info] {why}");
+        self.shows_rows(&format!("{above:#?}{said}{below:?}"), |rows| {
+            let (rows, last) = rows.split_at(rows.len().saturating_sub(below.len()));
+            let Some((row, rows)) = rows.split_last() else { return false };
+            last == below && row.ends_with(&said) && ends_with(rows, above)
+        });
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());

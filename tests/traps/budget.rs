@@ -81,7 +81,7 @@ fn drop_everybody(says: Vec<u8>) -> (Side, JoinHandle<usize>) {
 #[test]
 fn a_server_that_welcomes_and_drops_spends_the_budget() {
     let (client, welcomes) = drop_everybody(Vec::new());
-    client.says("gave up after 5 attempts, 1 messages not acknowledged", 1);
+    client.says("gave up after 5 attempts, 1 message not acknowledged", 1);
     // The one that connected counts: nothing ever moved.
     assert_eq!(attempts(&client.log), [2, 3, 4, 5]);
     assert_eq!(join(welcomes), 5);
@@ -91,7 +91,7 @@ fn a_server_that_welcomes_and_drops_spends_the_budget() {
 #[test]
 fn a_server_that_welcomes_and_pings_and_drops_spends_the_budget() {
     let (client, welcomes) = drop_everybody(ping(1));
-    client.says("gave up after 5 attempts, 1 messages not acknowledged", 1);
+    client.says("gave up after 5 attempts, 1 message not acknowledged", 1);
     // The one that connected counts: nothing ever moved.
     assert_eq!(attempts(&client.log), [2, 3, 4, 5]);
     assert_eq!(join(welcomes), 5);

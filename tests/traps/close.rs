@@ -67,7 +67,7 @@ fn close_during_a_retry_delay_is_bounded_and_says_what_is_open() {
     client.send(b"one").unwrap();
     client.says("attempt 2 of 9 in ", 1);
     closes_within(&client, 1);
-    client.says("closed, 1 messages not acknowledged", 1);
+    client.says("closed, 1 message not acknowledged", 1);
 }
 
 // Trap 15.

@@ -163,7 +163,7 @@ fn a_peer_whose_kernel_alone_lives_is_noticed() {
     assert!(lost - begun <= INTERVAL * (MISSES + 1) + SLACK, "{:?}", lost - begun);
     // And new connections to it, which its kernel accepts as well, are no life.
     client.says("failed: no answer within 400ms", 2);
-    client.says("gave up after 3 attempts, 1 messages not acknowledged", 1);
+    client.says("gave up after 3 attempts, 1 message not acknowledged", 1);
     drop(link);
 }
 
