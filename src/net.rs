@@ -59,8 +59,9 @@ const FLAGS: SendFlags = SendFlags::DONTWAIT;
 /// poll(2), which is a call more. With `--cfg like_macos` so it is everywhere, for tests.
 const NONBLOCKING: bool = cfg!(any(target_vendor = "apple", like_macos));
 
-/// After [`poll`] has failed, nothing is looked at for 20 ms.
+/// What the system has refused for want of memory is tried again after 20 ms.
 const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A TCP socket.
 #[derive(Debug)]
@@ -401,11 +402,11 @@ impl Pipe {
         Ok(Pipe { ours, theirs })
     }
 
-    pub(crate) fn signal(&self) {
+    /// Does not block: a full pipe refuses it.
+    pub(crate) fn signal(&self) -> io::Result<()> {
         #[cfg(test)]
         tally::count(|tally| tally.other_calls += 1);
-        // A full pipe is a signal as well.
-        let _ = (&self.theirs).write(&[0]);
+        (&self.theirs).write(&[0]).map(drop)
     }
 
     pub(crate) fn drain(&self) {
@@ -480,21 +481,54 @@ pub(crate) fn readiness(fd: &PollFd<'_>) -> Interest {
     Interest { read: is(PollFlags::IN), write: is(PollFlags::OUT) }
 }
 
-/// Waits until something is ready, or the deadline has come.
+/// Waits until something is ready, or the deadline has come. May return early.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
     let timeout = deadline.map(|deadline| {
         let left = deadline.saturating_duration_since(now());
         Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
     });
-    if let Err(error) = rustix::event::poll(fds, timeout.as_ref()) {
+    poll_by(fds, timeout, &mut |fds, timeout| rustix::event::poll(fds, timeout));
+}
+
+/// The system's call.
+type Poll<'a> = dyn FnMut(&mut [PollFd<'_>], Option<&Timespec>) -> rustix::io::Result<usize> + 'a;
+
+fn poll_by(fds: &mut [PollFd<'_>], timeout: Option<Timespec>, poll: &mut Poll<'_>) {
+    match poll(fds, timeout.as_ref()) {
+        Ok(_) => {}
         // Nothing is ready, and the caller looks at the time.
-        fds.iter_mut().for_each(PollFd::clear_revents);
-        if error != Errno::INTR {
-            // No memory, or more sockets than may be open by now: it would fail
-            // again at once.
-            let _ = rustix::event::poll(&mut [], Some(&BREATH));
+        Err(Errno::INTR) => fds.iter_mut().for_each(PollFd::clear_revents),
+        // No memory, or more sockets than may be open by now.
+        Err(_) => {
+            let most = poll_in_pieces(fds, poll);
+            let ready = fds.iter().any(|fd| !fd.revents().is_empty());
+            if !ready {
+                // Those in front are waited for, and the others looked at so often.
+                let pause = timeout.filter(|time| *time < BREATH).unwrap_or(BREATH);
+                let _ = poll(&mut fds[..most], Some(&pause));
+            }
         }
     }
+}
+
+/// Looks at as many at once as the system lets, and returns how many that are.
+fn poll_in_pieces(fds: &mut [PollFd<'_>], poll: &mut Poll<'_>) -> usize {
+    fds.iter_mut().for_each(PollFd::clear_revents);
+    let (mut most, mut looked) = (fds.len(), 0);
+    while most > 0 && looked < fds.len() {
+        let end = fds.len().min(looked + most);
+        match poll(&mut fds[looked..end], Some(&NO_TIME)) {
+            Ok(_) => looked = end,
+            Err(Errno::INTR) => {}
+            Err(_) => most = (end - looked) / 2,
+        }
+    }
+    most
+}
+
+/// Waits a little for the system to have memory again.
+pub(crate) fn breathe() {
+    let _ = rustix::event::poll(&mut [], Some(&BREATH));
 }
 
 #[cfg(test)]
@@ -571,5 +605,33 @@ mod tests {
         itself.connect(&addr).unwrap();
         let refused = Socket::from(itself).connected().unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    fn pipes<const N: usize>() -> [Pipe; N] {
+        std::array::from_fn(|_| Pipe::new().unwrap())
+    }
+
+    /// A process may lower its own limit, below what it has open. Else it hears of nothing.
+    #[test]
+    fn more_sockets_than_the_system_polls_at_once_are_polled_in_pieces() {
+        let pipes = pipes::<7>();
+        let readable = Interest { read: true, write: false };
+        for limit in 0..8 {
+            for ready in [None, Some(0), Some(3), Some(6)] {
+                ready.map(|at| pipes[at].signal().unwrap());
+                let mut fds: Vec<_> = pipes.iter().map(|pipe| poll_fd(pipe, readable)).collect();
+                let mut interrupted = false;
+                poll_by(&mut fds, Some(BREATH), &mut |fds, timeout| match fds.len() > limit {
+                    true => Err(Errno::INVAL),
+                    false if !std::mem::replace(&mut interrupted, true) => Err(Errno::INTR),
+                    false => rustix::event::poll(fds, timeout),
+                });
+                let found: Vec<usize> = (0..7).filter(|at| readiness(&fds[*at]).read).collect();
+                let interrupted = limit >= 7 && interrupted;
+                let seen = ready.filter(|_| limit > 0 && !interrupted);
+                assert_eq!(found, Vec::from_iter(seen), "{limit}");
+                pipes.iter().for_each(Pipe::drain);
+            }
+        }
     }
 }

@@ -434,10 +434,11 @@ impl Pipe {
         Ok(Pipe(network(|network| network.add(End::default()))))
     }
 
-    pub(crate) fn signal(&self) {
+    pub(crate) fn signal(&self) -> io::Result<()> {
         switch();
         network(|network| network.end(self.0).inbox.push_back(0));
         stir();
+        Ok(())
     }
 
     pub(crate) fn drain(&self) {
@@ -509,6 +510,10 @@ pub(crate) fn poll_fd(source: &impl Source, interest: Interest) -> PollFd<'_> {
 
 pub(crate) fn readiness(fd: &PollFd<'_>) -> Interest {
     fd.ready
+}
+
+pub(crate) fn breathe() {
+    switch();
 }
 
 pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
