@@ -154,7 +154,7 @@ impl Callback {
 /// What it holds is dropped by whatever thread happens to have it last.
 impl Drop for Callback {
     fn drop(&mut self) {
-        foreign::bury(self.0.take());
+        foreign::discard(self.0.take());
     }
 }
 

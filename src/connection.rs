@@ -420,9 +420,11 @@ impl Connection {
     }
 
     fn submit_bytes(&self, message: Bytes) -> Result<()> {
-        self.submit(Patience::Forever, message.len(), |session| {
+        let result = self.submit(Patience::Forever, message.len(), |session| {
             session.feed_bytes(message.clone());
-        })
+        });
+        foreign::discard(message);
+        result
     }
 
     fn append_slice(&self, message: &[u8]) -> Result<()> {
@@ -431,7 +433,9 @@ impl Connection {
 
     fn append_bytes(&self, message: Bytes) -> Result<()> {
         let mut feed = |session: &mut Talk| session.feed_bytes(message.clone());
-        self.append(|state| offer(state, message.len(), &mut feed))
+        let result = self.append(|state| offer(state, message.len(), &mut feed));
+        foreign::discard(message);
+        result
     }
 
     fn submit(

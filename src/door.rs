@@ -598,14 +598,16 @@ impl Door {
         if never_accepted && shared.remove_handle() {
             state.forsake();
         }
+        let token = state.session.session().map(|session| session.token());
+        let was_closed = state.was_closed();
+        shared.settle(state);
         // Only a framed session can be come back to.
-        let Some(token) = state.session.session().map(|session| session.token()) else { return };
-        if state.was_closed() {
+        let Some(token) = token else { return };
+        if was_closed {
             // The client may come back because our last word was lost.
             let until = sync::later(self.builder.resume_within);
             self.tombstones.push_back((until, token, shared.id()));
         } else if self.registry.get(&token).is_some_and(|known| Arc::ptr_eq(known, shared)) {
-            drop(state);
             self.registry.remove(&token);
         }
     }

@@ -39,9 +39,10 @@ pub(crate) fn run(what: &str, code: impl FnOnce()) {
     }
 }
 
-/// Drops what the application gave us.
-pub(crate) fn bury<T>(value: T) {
-    run("what was dropped", || drop(value));
+/// Drops what the application gave us. Of several things each by itself: of two
+/// that panic in one drop, the second would abort the process.
+pub(crate) fn discard<T>(value: T) {
+    run("the drop of what the application owns", || drop(value));
 }
 
 /// Logs. The logger, too, is the application's.

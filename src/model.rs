@@ -186,6 +186,10 @@ impl<T> Mutex<T> {
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard { mutex: self, guard }
     }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub(crate) struct MutexGuard<'a, T> {

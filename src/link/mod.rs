@@ -51,12 +51,14 @@ use crate::config::{Builder, OnEvent};
 use crate::connection::Stats;
 use crate::error::{Cause, Error, Result};
 use crate::event::Event;
+use crate::foreign;
 use crate::net::Socket;
 use crate::proto::closing::Closing;
 use crate::proto::frame::{Close, CloseCode, Decoder, Violation};
 use crate::proto::inbox::Item;
 use crate::proto::plain::Unanswered;
 use crate::proto::session::{Batch, Progress, Seen};
+use crate::proto::spent::Spent;
 use crate::proto::talk::Talk;
 use crate::retry::Proof;
 use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
@@ -204,6 +206,8 @@ pub(crate) struct State {
     expected: Option<Instant>,
     /// Sockets to part with once the lock is released.
     retired: Vec<(Arc<Socket>, Farewell)>,
+    /// What is to be dropped then, besides what the session has of that kind.
+    spent: Spent,
     events: VecDeque<Event>,
     /// The keeper is calling the callback.
     reporting: bool,
@@ -290,6 +294,7 @@ impl Shared {
             tick_at: None,
             expected: None,
             retired: Vec::new(),
+            spent: Spent::default(),
             events: VecDeque::new(),
             reporting: false,
             on_event: builder.on_event.clone(),
@@ -321,6 +326,13 @@ impl Shared {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+}
+
+/// What is left in it is dropped as everything of the application's is.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.state.get_mut().take_remains().for_each(foreign::discard);
     }
 }
 
@@ -443,7 +455,9 @@ impl State {
 
     fn after_write(&mut self, pen: Box<Pen>, result: io::Result<bool>) {
         let reads = self.session.may_read();
-        let Some(link) = self.current(pen.generation) else { return };
+        let Some(link) = self.current(pen.generation) else {
+            return self.spent.extend(pen.batch.give_up());
+        };
         link.pen = Some(pen);
         match result {
             Ok(true) => {
@@ -620,6 +634,7 @@ impl State {
         let proof = Proof { moved, heard, waits, uptime };
         self.event(Event::Lost { cause: cause.clone() });
         self.announce_unanswered();
+        self.spent.extend(link.pen.into_iter().flat_map(|pen| pen.batch.give_up()));
         let has_received = self.session.has_received();
         self.lost = Some(Lost { at: now, cause, has_received, proof });
         self.ticking = false;
@@ -656,6 +671,14 @@ impl State {
         if self.on_event.is_some() && self.ending.is_none() {
             self.events.push_back(event);
             self.call = true;
+        } else {
+            self.forget(event);
+        }
+    }
+
+    fn forget(&mut self, event: Event) {
+        if let Event::Unanswered { messages, .. } = event {
+            self.spent.extend(messages);
         }
     }
 
@@ -678,6 +701,8 @@ impl State {
             || self.receivers.are_asleep()
             || self.others.are_asleep()
             || !self.retired.is_empty()
+            || !self.spent.is_empty()
+            || self.session.has_spent()
             || self.closing.is_some()
             || self.parting_until.is_some()
             || self.session.is_closing()
@@ -711,7 +736,25 @@ impl State {
             _ => Wake::None,
         };
         let keeper = std::mem::take(&mut self.call) && !std::mem::replace(&mut self.called, true);
-        Calls { receivers, others, keeper, retired: std::mem::take(&mut self.retired) }
+        let (retired, spent) = (std::mem::take(&mut self.retired), self.take_spent());
+        Calls { receivers, others, keeper, retired, spent }
+    }
+
+    fn take_spent(&mut self) -> Spent {
+        let mut spent = std::mem::take(&mut self.spent);
+        spent.extend(self.session.spent());
+        spent
+    }
+
+    /// All that the application gave and does not get back.
+    fn take_remains(&mut self) -> Spent {
+        let pen = self.link.take().and_then(|link| link.pen);
+        self.spent.extend(pen.into_iter().flat_map(|pen| pen.batch.give_up()));
+        while let Some(event) = self.events.pop_front() {
+            self.forget(event);
+        }
+        self.session.discard();
+        self.take_spent()
     }
 }
 

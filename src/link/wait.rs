@@ -7,6 +7,7 @@ use super::{Farewell, Reader, Shared, State};
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::net::Socket;
+use crate::proto::spent::Spent;
 use crate::sync::{self, Arc, MutexGuard};
 
 /// How many batches a thread writes before it leaves the rest to the keeper:
@@ -240,6 +241,7 @@ impl Shared {
             let Some(mut pen) = state.take_pen() else { break };
             drop(state);
             let result = pen.socket.write(&mut pen.batch);
+            pen.batch.spent().for_each(foreign::discard);
             state = self.lock();
             state.after_write(pen, result);
             state.conclude();
@@ -278,6 +280,7 @@ impl Shared {
                 }
             }
         }
+        calls.spent.for_each(foreign::discard);
     }
 }
 
@@ -287,6 +290,7 @@ pub(super) struct Calls {
     pub(super) others: Wake,
     pub(super) keeper: bool,
     pub(super) retired: Vec<(Arc<Socket>, Farewell)>,
+    pub(super) spent: Spent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,6 +306,7 @@ impl Calls {
             && self.others == Wake::None
             && !self.keeper
             && self.retired.is_empty()
+            && self.spent.is_empty()
     }
 }
 

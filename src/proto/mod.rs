@@ -17,6 +17,7 @@ pub(crate) mod pulse;
 pub(crate) mod session;
 #[cfg(any(test, fuzzing))]
 mod sim;
+pub(crate) mod spent;
 pub(crate) mod talk;
 #[cfg(test)]
 mod worked_example;

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::frame::{Ack, Frame, HEADER, Violation, frame_len, kind, put_header};
+use super::spent::Spent;
 
 /// What a message counts for in a window besides its length, so that empty
 /// messages count too.
@@ -113,6 +114,8 @@ pub(crate) struct Outbox {
     /// Empty buffers. To get large ones from the system and to give them back for
     /// each message costs more than to write them.
     spare: Vec<BytesMut>,
+    /// Owned bodies that are acknowledged.
+    spent: Spent,
     /// Consumed by the peer's application, and forgotten here.
     acked: u64,
     /// Handed to the writer of the present link; a replay sets it back.
@@ -137,6 +140,7 @@ impl Outbox {
             tail: BytesMut::new(),
             tail_items: 0,
             spare: Vec::new(),
+            spent: Spent::default(),
             acked: 0,
             cursor: 0,
             sent: 0,
@@ -217,6 +221,9 @@ impl Outbox {
     /// Keeps the buffer of a segment that nobody needs any more; `cost` is what
     /// everything was a moment ago.
     fn spare(&mut self, segment: Segment, cost: usize) {
+        if !segment.body.is_empty() {
+            self.spent.push(segment.body);
+        }
         if let Ok(mut buffer) = segment.frames.try_into_mut() {
             let kept: usize = self.spare.iter().map(BytesMut::capacity).sum();
             buffer.clear();
@@ -457,9 +464,20 @@ impl Outbox {
 
     /// Forgets the messages of a session that has ended. What they count stays.
     pub(crate) fn discard(&mut self) {
-        self.segments = VecDeque::new();
+        let segments = std::mem::take(&mut self.segments);
+        let bodies = segments.into_iter().map(|segment| segment.body);
+        self.spent.extend(bodies.filter(|body| !body.is_empty()));
         (self.tail, self.tail_items) = (BytesMut::new(), 0);
         self.spare = Vec::new();
+    }
+
+    /// What is to be dropped where that does no harm.
+    pub(crate) fn spent(&mut self) -> &mut Spent {
+        &mut self.spent
+    }
+
+    pub(crate) fn has_spent(&self) -> bool {
+        !self.spent.is_empty()
     }
 
     /// The link is idle: gives back what a busy time has reserved. A last reply

@@ -48,6 +48,7 @@ use super::handshake::Limits;
 use super::inbox::Item;
 use super::outbox::Sink;
 use super::session::{Batch, Progress, Totals};
+use super::spent::Spent;
 use super::talk::Opened;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;
@@ -279,6 +280,21 @@ impl Exchange {
     pub(crate) fn discard(&mut self) {
         self.incoming.discard();
         self.outgoing.discard();
+        self.forget_unanswered();
+    }
+
+    /// What is to be dropped where that does no harm.
+    pub(crate) fn spent(&mut self) -> &mut Spent {
+        self.outgoing.spent()
+    }
+
+    pub(crate) fn has_spent(&self) -> bool {
+        self.outgoing.has_spent()
+    }
+
+    fn forget_unanswered(&mut self) {
+        let unanswered = self.take_unanswered();
+        self.spent().extend(unanswered.lines);
     }
 
     /// What is not known of the last link's lines, once.
@@ -322,6 +338,7 @@ impl Exchange {
     }
 
     fn give_up_unanswered(&mut self, unwritten: usize) {
+        self.forget_unanswered();
         self.unanswered = self.outgoing.cut(unwritten);
         self.totals.unanswered += self.unanswered.count();
     }

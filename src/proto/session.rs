@@ -16,6 +16,7 @@ use super::outbox::{Outbox, Sink};
 use super::pulse::{Pulse, Rhythm, Verdict};
 #[cfg(test)]
 use super::sim::{Fault, planted};
+use super::spent::Spent;
 
 /// Bytes to be written, whole frames, in order. It serves one link for as long as
 /// that lives, and counts what went through it.
@@ -23,6 +24,8 @@ use super::sim::{Fault, planted};
 pub(crate) struct Batch {
     slices: VecDeque<Bytes>,
     len: usize,
+    /// Slices that were written.
+    spent: Spent,
     /// Bytes that were written.
     written: u64,
     /// The position behind the last bytes that carry messages: all others are
@@ -107,8 +110,20 @@ impl Batch {
                 break;
             }
             n -= front.len();
-            self.slices.pop_front();
+            self.spent.extend(self.slices.pop_front());
         }
+    }
+
+    /// What is to be dropped where that does no harm.
+    pub(crate) fn spent(&mut self) -> &mut Spent {
+        &mut self.spent
+    }
+
+    /// Its link has gone, and nothing more of it will be written.
+    pub(crate) fn give_up(self) -> Spent {
+        let mut spent = self.spent;
+        spent.extend(self.slices);
+        spent
     }
 }
 
@@ -518,6 +533,15 @@ impl Session {
     pub(crate) fn discard(&mut self) {
         self.inbox.discard();
         self.outbox.discard();
+    }
+
+    /// What is to be dropped where that does no harm.
+    pub(crate) fn spent(&mut self) -> &mut Spent {
+        self.outbox.spent()
+    }
+
+    pub(crate) fn has_spent(&self) -> bool {
+        self.outbox.has_spent()
     }
 }
 

@@ -15,6 +15,7 @@ use super::inbox::Item;
 use super::plain::{Exchange, Unanswered};
 use super::pulse::Verdict;
 use super::session::{Batch, Progress, Seen, Session, Totals, Welcomed};
+use super::spent::Spent;
 use crate::Protocol;
 
 /// What a connection says and hears, over all its links.
@@ -250,6 +251,16 @@ impl Talk {
     /// Frees the messages.
     pub(crate) fn discard(&mut self) {
         ask!(self, talk => talk.discard());
+    }
+
+    /// What is to be dropped where that does no harm.
+    pub(crate) fn spent(&mut self) -> &mut Spent {
+        ask!(self, talk => talk.spent())
+    }
+
+    #[inline]
+    pub(crate) fn has_spent(&self) -> bool {
+        ask!(self, talk => talk.has_spent())
     }
 }
 

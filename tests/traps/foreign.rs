@@ -1,11 +1,11 @@
 //! What others do with a connection: many handles, callbacks, code of theirs that runs in ours.
 
 use std::io::{Read, Write};
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
-use longlink::{Bytes, Connection, Error};
+use longlink::{Bytes, Connection, Error, Host, Plain, ToHosts, WeakConnection};
 
 use crate::SOON;
 use crate::proxy::How;
@@ -208,4 +208,232 @@ fn a_handle_cloned_in_the_callback_keeps_the_connection_open() {
     inside(&rig, &server, move |server| drop((server.clone(), server_too)));
     kept.send(b"yet").unwrap();
     server.takes(b"yet");
+}
+
+/// Of a message: its drop uses the connection, may block, and panics.
+struct Owner {
+    bytes: Vec<u8>,
+    connection: WeakConnection,
+    report: mpsc::Sender<bool>,
+}
+
+impl Owner {
+    fn message(bytes: Vec<u8>, connection: &Connection, report: &mpsc::Sender<bool>) -> Bytes {
+        let (connection, report) = (connection.downgrade(), report.clone());
+        Bytes::from_owner(Owner { bytes, connection, report })
+    }
+}
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let blocks = self.connection.upgrade().is_some_and(|connection| {
+            let (synced, addr) = (connection.sync(SOON), connection.peer_addr());
+            matches!(synced, Err(Error::TimedOut))
+                || !matches!(Connection::connect(addr), Err(Error::WouldBlock))
+        });
+        let _ = self.report.send(blocks);
+        resume_unwind(Box::new(PanicsToo));
+    }
+}
+
+/// What is panicked with.
+struct PanicsToo;
+
+impl Drop for PanicsToo {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("a payload panics, too"));
+    }
+}
+
+const LARGE: usize = 10_000;
+const SMALL: usize = 10;
+
+#[test]
+fn the_owner_of_a_message_may_do_anything_when_it_is_acknowledged() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.warm_pair();
+    let (report, reports) = mpsc::channel();
+    for len in [SMALL, LARGE, LARGE, LARGE] {
+        client.send_bytes(Owner::message(vec![7; len], &client, &report)).unwrap();
+        client.feed_bytes(Owner::message(vec![7; len], &client, &report)).unwrap();
+    }
+    client.flush().unwrap();
+    for len in [SMALL, LARGE, LARGE, LARGE] {
+        server.takes(vec![7; len]);
+        server.takes(vec![7; len]);
+    }
+    server.try_recv().unwrap_err();
+    client.sync(SOON).unwrap();
+    for nth in 0..8 {
+        assert!(!reports.recv_timeout(SOON).unwrap(), "{nth}");
+    }
+    assert!(matches!(reports.try_recv(), Err(mpsc::TryRecvError::Empty)), "each is dropped once");
+    server.send(b"goes on").unwrap();
+    client.takes(b"goes on");
+}
+
+/// Its keeper hears of it, which has others to look after.
+#[test]
+fn the_owner_of_a_message_does_no_harm_to_a_listener() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.warm_pair();
+    let (report, reports) = mpsc::channel();
+    for _ in 0..3 {
+        server.send_bytes(Owner::message(vec![7; LARGE], &server, &report)).unwrap();
+    }
+    (0..3).for_each(|_| client.takes([7; LARGE]));
+    client.try_recv().unwrap_err();
+    for nth in 0..3 {
+        assert!(!reports.recv_timeout(SOON).unwrap(), "{nth}");
+    }
+    let (other, others) = rig.pair();
+    other.send(b"x").unwrap();
+    others.takes(b"x");
+}
+
+#[test]
+fn the_owner_of_a_message_may_do_anything_when_it_is_not_sent_any_more() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.warm_pair();
+    let (report, reports) = mpsc::channel();
+    let client = client.bare();
+    let message = || Owner::message(vec![7; LARGE], &client, &report);
+    rig.proxy.hold_connect(true);
+    rig.proxy.cut(How::Fin);
+    (0..3).for_each(|_| client.send_bytes(message()).unwrap());
+    client.abort();
+    assert!(matches!(client.send_bytes(message()), Err(Error::Closed { .. })));
+    assert!(!reports.recv_timeout(SOON).unwrap(), "that was refused");
+    drop(client);
+    for nth in 0..3 {
+        assert!(!reports.recv_timeout(SOON).unwrap(), "{nth}");
+    }
+    drop(server);
+}
+
+#[test]
+fn the_owner_of_a_line_may_do_anything_when_it_is_written_or_answered_or_not() {
+    const LINE: &str = "a line\n";
+    for callback in [false, true] {
+        let rig = Rig::new(calm());
+        let client = calm().plain(Plain::new()).connect(rig.proxy.addr()).unwrap();
+        if callback {
+            client.on_event(|_, _| {});
+        }
+        let (report, reports) = mpsc::channel();
+        let line = |connection: &Connection| Owner::message(LINE.into(), connection, &report);
+        let dropped = |what: &str| assert!(!reports.recv_timeout(SOON).unwrap(), "{what}");
+        client.send_bytes(line(&client)).unwrap();
+        let server = rig.accept();
+        server.takes(LINE);
+        server.send_bytes(line(&server)).unwrap();
+        dropped("written by the server");
+        assert_eq!(client.recv().unwrap().unwrap(), LINE);
+        dropped("answered");
+        client.send_bytes(line(&client)).unwrap();
+        server.takes(LINE);
+        rig.proxy.cut(How::Fin);
+        dropped("not answered");
+        client.send("the next link\n").unwrap();
+        rig.accept().takes("the next link\n");
+        client.abort();
+    }
+}
+
+#[test]
+fn what_a_callback_holds_and_what_it_panics_with_may_panic_in_its_drop() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.warm_pair();
+    let bomb = |report: &mpsc::Sender<()>| {
+        let bomb = Bomb(report.clone());
+        move |_: &Connection, _| {
+            let _held = &bomb;
+            resume_unwind(Box::new(PanicsToo));
+        }
+    };
+    let (report, dropped) = mpsc::channel();
+    server.on_event(bomb(&report));
+    // Replaced.
+    server.on_event(bomb(&report));
+    dropped.recv_timeout(SOON).unwrap();
+    // Over.
+    client.abort();
+    dropped.recv_timeout(SOON).unwrap();
+    // Too late.
+    until("it is over", || server.flush().is_err());
+    server.on_event(bomb(&report));
+    dropped.recv_timeout(SOON).unwrap();
+    // A builder's.
+    drop(calm().on_event(bomb(&report)));
+    dropped.recv_timeout(SOON).unwrap();
+    let (client, server) = rig.pair();
+    client.send(b"goes on").unwrap();
+    server.takes(b"goes on");
+}
+
+/// Its drop panics.
+struct Bomb(mpsc::Sender<()>);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+        resume_unwind(Box::new(PanicsToo));
+    }
+}
+
+/// A value whose bytes are asked for: it uses the connection, and may panic.
+struct Asked<'a>(&'a Connection, &'static str);
+
+impl AsRef<[u8]> for Asked<'_> {
+    fn as_ref(&self) -> &[u8] {
+        assert!(self.0.is_connected());
+        if self.1 == "panic" {
+            resume_unwind(Box::new("no bytes"));
+        }
+        self.1.as_bytes()
+    }
+}
+
+#[test]
+fn bytes_are_asked_for_without_a_lock() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    let asked = |text| Asked(&client, text);
+    client.send(asked("one")).unwrap();
+    client.feed_many(&[asked("two"), asked("three")]).unwrap();
+    let panics = || client.feed_many(&[asked("none"), asked("panic")]);
+    catch_unwind(AssertUnwindSafe(panics)).unwrap_err();
+    client.send(asked("four")).unwrap();
+    for text in ["one", "two", "three", "four"] {
+        server.takes(text);
+    }
+}
+
+/// Hosts of its own making.
+struct Hosts(fn() -> Vec<Host>);
+
+impl ToHosts for Hosts {
+    fn to_hosts(&self) -> longlink::Result<Vec<Host>> {
+        Ok(self.0())
+    }
+}
+
+#[test]
+fn no_host_at_all_is_a_mistake_that_is_said_at_once() {
+    let nowhere = || Hosts(Vec::new);
+    let config = |result: Result<Connection, Error>| {
+        assert!(matches!(result, Err(Error::Config(_))), "{result:?}");
+    };
+    config(Connection::connect(nowhere()));
+    config(Connection::connect([[nowhere()]]));
+    config(Connection::connect([nowhere(), nowhere()]));
+    config(Connection::connect(vec![nowhere()]));
+    let panics = || Connection::connect(Hosts(|| resume_unwind(Box::new("no hosts"))));
+    catch_unwind(panics).unwrap_err();
 }

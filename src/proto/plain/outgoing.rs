@@ -7,12 +7,15 @@ use bytes::Bytes;
 use super::{Manners, Unanswered};
 use crate::proto::handshake::Limits;
 use crate::proto::outbox::{OVERHEAD, Sink, cost};
+use crate::proto::spent::Spent;
 
 /// Lines in order: written and not answered (on a client, which hears of
 /// replies), handed to the writer, waiting.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     lines: VecDeque<Bytes>,
+    /// Lines that are done with.
+    spent: Spent,
     written: usize,
     /// Those written and those in the writer's hands.
     handed: usize,
@@ -35,6 +38,7 @@ impl Outgoing {
     pub(super) fn of_server(limits: Limits) -> Outgoing {
         Outgoing {
             lines: VecDeque::new(),
+            spent: Spent::default(),
             written: 0,
             handed: 0,
             forgotten: 0,
@@ -100,7 +104,9 @@ impl Outgoing {
     }
 
     fn pop(&mut self) {
-        let cost = cost(self.lines.pop_front().map_or(0, |line| line.len()));
+        let line = self.lines.pop_front().unwrap_or_default();
+        let cost = cost(line.len());
+        self.spent.push(line);
         self.handed -= 1;
         match self.written.checked_sub(1) {
             Some(written) => {
@@ -155,8 +161,17 @@ impl Outgoing {
         self.lines.range(self.written..).cloned().collect()
     }
 
+    /// What is to be dropped where that does no harm.
+    pub(super) fn spent(&mut self) -> &mut Spent {
+        &mut self.spent
+    }
+
+    pub(super) fn has_spent(&self) -> bool {
+        !self.spent.is_empty()
+    }
+
     pub(super) fn discard(&mut self) {
-        self.lines = VecDeque::new();
+        self.spent.extend(std::mem::take(&mut self.lines));
         (self.written, self.handed, self.forgotten) = (0, 0, 0);
         (self.written_cost, self.cost) = (0, 0);
     }
