@@ -184,6 +184,11 @@ impl Connection {
     /// [`send`](Connection::send) of a message that is kept without being copied:
     /// `Bytes`, or what becomes such by itself, as a `Vec<u8>` or a `String` does.
     ///
+    /// It is dropped when nothing needs it any more, by any thread that uses the
+    /// connection or by the heartbeat thread. If it has an
+    /// [owner](Bytes::from_owner), the owner's drop may do what an
+    /// [event callback](Builder::on_event) may.
+    ///
     /// # Errors
     ///
     /// As [`send`](Connection::send).

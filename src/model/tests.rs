@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::net::{cut, cut_both, hold_readers, swallow};
-use crate::{Builder, Cause, Connection, Error, Event, Heartbeat, Listener, Plain, RetryPolicy};
+use crate::{
+    Builder, Cause, Connection, Error, Event, Heartbeat, Listener, Plain, RetryPolicy,
+    WeakConnection,
+};
 
 const ADDR: &str = "127.0.0.1:6666";
 const SECOND: Duration = Duration::from_secs(1);
@@ -733,5 +736,72 @@ fn an_expiry_that_races_a_resume_is_one_or_the_other() {
             drop(Connection::connect(ADDR));
         }
         serving.join().unwrap();
+    });
+}
+
+/// What a callback may do on either side, whatever becomes of the connection meanwhile.
+fn use_in_callback(connection: &Connection, other: &WeakConnection) {
+    let clone = connection.clone();
+    let other = other.upgrade();
+    for connection in [Some(&clone), other.as_ref()].into_iter().flatten() {
+        match below(4) {
+            0 => drop(connection.sync(SECOND)),
+            1 => drop(connection.send(&[EXTRA; 100])),
+            2 => drop(connection.downgrade().upgrade()),
+            _ => assert!(matches!(Connection::connect(ADDR), Err(Error::WouldBlock))),
+        }
+    }
+}
+
+/// The first byte of what a callback sends.
+const EXTRA: u8 = 255;
+
+#[test]
+fn a_callback_uses_connections_that_are_cut_and_dropped() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings().window(310));
+        for (side, other) in [(&client, &server), (&server, &client)] {
+            let other = other.downgrade();
+            side.on_event(move |connection, _| {
+                within(Duration::ZERO, "the callback", || use_in_callback(connection, &other));
+            });
+        }
+        let adversary = cut_now_and_then(2);
+        let sender = thread::spawn(move || {
+            (0..3u8).for_each(|n| client.send(&[n; 100]).unwrap());
+            let weak = client.downgrade();
+            drop(client);
+            weak
+        });
+        within(3 * SECOND, "all", || {
+            let received = std::iter::from_fn(|| server.recv().unwrap()).map(|message| message[0]);
+            let received: Vec<u8> = received.filter(|byte| *byte != EXTRA).collect();
+            assert_eq!(received, [0, 1, 2]);
+        });
+        adversary.join().unwrap();
+        // Unless a callback has a clone of it in hand at the moment.
+        drop(sender.join().unwrap().upgrade());
+    });
+}
+
+#[test]
+fn a_callback_closes_the_connection() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        client.send(b"taken").unwrap();
+        client.on_event(|connection, _| {
+            within(Duration::ZERO, "close", || {
+                // It ends in time, wherever it is waited for.
+                assert!(!matches!(connection.close(), Err(Error::TimedOut)));
+            });
+        });
+        cut();
+        within(2 * SECOND, "the end", || {
+            assert_eq!(server.recv().unwrap().as_deref(), Some(&b"taken"[..]));
+            assert_eq!(server.recv().unwrap(), None);
+            let closing = thread::spawn(move || client.close().unwrap());
+            server.close().unwrap();
+            closing.join().unwrap();
+        });
     });
 }
