@@ -618,7 +618,9 @@ mod tests {
         let readable = Interest { read: true, write: false };
         for limit in 0..8 {
             for ready in [None, Some(0), Some(3), Some(6)] {
-                ready.map(|at| pipes[at].signal().unwrap());
+                if let Some(at) = ready {
+                    pipes[at].signal().unwrap();
+                }
                 let mut fds: Vec<_> = pipes.iter().map(|pipe| poll_fd(pipe, readable)).collect();
                 let mut interrupted = false;
                 poll_by(&mut fds, Some(BREATH), &mut |fds, timeout| match fds.len() > limit {
