@@ -13,15 +13,23 @@
 //!
 //! The attacker has a core of its own, as it would have a machine of its own;
 //! the server shares the other one with the client, so that all it does for
-//! the attacker is done in the client's way. Each attack comes at a steady rate,
+//! the attacker is done in the client's way. One attack is tried on another
+//! server as well: one that greets, and has room for so many sessions that to
+//! find the one that makes room must not take a look at each.
+//!
+//! Each attack comes at a steady rate,
 //! and then as fast as one thread can, which waits for the server's answers.
 //! That second figure tells how a scheduler shares a core, too.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use longlink::Connection;
 
 #[path = "../tests/support/attacks.rs"]
 #[allow(dead_code)]
@@ -43,8 +51,9 @@ mod wait;
 #[allow(dead_code)]
 mod wire;
 
-use attacks::{ATTACKS, Attack, SERVER, allow_crowd};
+use attacks::{ATTACKS, Attack, SERVER, allow_crowd, vanishes};
 use pin::{cores, pin};
+use process::{Process, Stdout};
 use target::{Bystander, SOON, Target, now, until};
 
 /// Steps of an attack in a second; see [`Attack::step`] for what each is.
@@ -55,8 +64,16 @@ const PAUSE: Duration = Duration::from_micros(200);
 /// What is claimed of the ratio at that rate.
 const LIMIT: f64 = 2.0;
 
+/// The argument of a process that is the server which greets.
+const GREETER: &str = "--greeter";
+/// So many sessions it has room for.
+const GREETED: usize = 10_000;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
+    if args.get(1).is_some_and(|arg| arg == GREETER) {
+        greet();
+    }
     let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
     // Who tests only wants to know that it runs.
     let test = !has("--bench") || has("--test");
@@ -81,9 +98,18 @@ fn main() -> ExitCode {
     // Of the first thread, before it is pinned.
     let cores = cores();
     let mut bad = 0;
-    for attack in ATTACKS.iter().filter(|attack| wanted(attack)) {
+    let crowd = if test { 10 } else { GREETED };
+    let greeted = Attack {
+        name: "silent sessions, 10,000",
+        step: "connect",
+        begin: vanishes,
+        in_session: true,
+    };
+    let echoing = ATTACKS.iter().map(|attack| (attack, None));
+    let all = echoing.chain([(&greeted, Some(crowd))]);
+    for (attack, crowd) in all.filter(|(attack, _)| wanted(attack)) {
         for rate in rates.iter().copied() {
-            let figures = measure(attack, rate, rounds, window, &cores);
+            let figures = measure(attack, crowd, rate, rounds, window, &cores);
             println!("{:26} {figures} {}", attack.name, attack.step);
             bad += u32::from(!test && rate.is_some() && figures.ratio() > LIMIT);
         }
@@ -93,6 +119,45 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// Greets whoever comes, and echoes what the first says. The others' sessions
+/// are kept as long as the listener keeps them.
+fn greet() -> ! {
+    let builder = Connection::builder().max_clients(GREETED).window(64 << 10);
+    let builder = builder.resume_within(Duration::from_secs(3600));
+    let listener = builder.bind("127.0.0.1:0").unwrap();
+    eprintln!("listening on {} ", listener.local_addr());
+    let first = listener.accept().unwrap();
+    thread::spawn(move || {
+        while let Ok(Some(message)) = first.recv() {
+            let _ = first.send(&message);
+        }
+    });
+    thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        // Whoever measured is gone.
+        std::process::exit(0);
+    });
+    let mut kept = VecDeque::new();
+    loop {
+        let connection = listener.accept().unwrap();
+        let _ = connection.send(b"welcome");
+        kept.push_back(connection);
+        // Those that came first are lost for longest, and have made room.
+        kept.drain(..kept.len().saturating_sub(GREETED + 256));
+    }
+}
+
+/// A server that greets.
+fn greeter() -> Target {
+    let program = std::env::current_exe().unwrap().into_os_string().into_string().unwrap();
+    Target::of(Process::start(program.leak(), &[GREETER], Stdout::Null))
+}
+
+fn leave_sessions(addr: SocketAddr, count: usize) {
+    let mut step = vanishes(addr);
+    (0..count).for_each(|_| step());
 }
 
 struct Figures {
@@ -123,9 +188,11 @@ fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// At a rate, or else as fast as it goes.
+/// At a rate, or else as fast as it goes; of the program, or of a server that
+/// greets, and has a crowd of lost sessions.
 fn measure(
     attack: &Attack,
+    crowd: Option<usize>,
     rate: Option<u32>,
     rounds: usize,
     window: Duration,
@@ -133,8 +200,9 @@ fn measure(
 ) -> Figures {
     // The server, which is started from here, keeps to that core, too.
     pin(cores.get(1).or(cores.first()).copied());
-    let target = Target::start(&SERVER);
+    let target = if crowd.is_some() { greeter() } else { Target::start(&SERVER) };
     let bystander = target.bystander();
+    leave_sessions(target.addr, crowd.unwrap_or(0));
     trips(&bystander, window);
     let alone = target.descriptors();
 
