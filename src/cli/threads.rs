@@ -134,30 +134,29 @@ mod tests {
 
     #[test]
     fn a_client_for_which_there_is_no_thread_is_told_to_try_again() {
-        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let listener = Arc::new(Listener::bind("127.0.0.1:0").unwrap());
+        let supply = Arc::new(Supply::default());
+        (0..2).for_each(|_| supply.add());
+        let (accepting, hiring) = (listener.clone(), supply.clone());
+        let accepting = thread::spawn(move || {
+            accept(&accepting, &Places::new(10), |number| hiring.take(number), echo);
+        });
         let addr = listener.local_addr();
         let once = Connection::builder().retry(RetryPolicy::never());
+        let clients = [(); 2].map(|()| once.clone().connect(addr).unwrap());
+        clients.iter().for_each(trip);
+        for _ in 0..2 {
+            let Err(Error::GaveUp { cause, .. }) = once.clone().connect(addr) else { panic!() };
+            assert!(matches!(cause, Cause::Rejected(Rejection::Full)), "{cause:?}");
+            clients.iter().for_each(trip);
+        }
         let patient = RetryPolicy::fixed(Duration::from_millis(10), 10_000);
         let patient = Connection::builder().retry(patient);
-        let supply = Supply::default();
-        (0..2).for_each(|_| supply.add());
-        thread::scope(|scope| {
-            let accepting = scope.spawn(|| {
-                accept(&listener, &Places::new(10), |number| supply.take(number), echo);
-            });
-            let clients = [(); 2].map(|()| once.clone().connect(addr).unwrap());
-            clients.iter().for_each(trip);
-            for _ in 0..2 {
-                let Err(Error::GaveUp { cause, .. }) = once.clone().connect(addr) else { panic!() };
-                assert!(matches!(cause, Cause::Rejected(Rejection::Full)), "{cause:?}");
-                clients.iter().for_each(trip);
-            }
-            let waiting = scope.spawn(|| patient.connect(addr).unwrap());
-            supply.add();
-            trip(&waiting.join().unwrap());
-            listener.close();
-            supply.add();
-            accepting.join().unwrap();
-        });
+        let waiting = thread::spawn(move || patient.connect(addr).unwrap());
+        supply.add();
+        trip(&waiting.join().unwrap());
+        listener.close();
+        supply.add();
+        accepting.join().unwrap();
     }
 }
