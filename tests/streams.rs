@@ -428,7 +428,7 @@ fn what_cannot_be_delivered_is_told_although_nothing_reads_the_output() {
     server.process.signal("STOP");
     client.send("two\n");
     drop(reader);
-    client.says("gave up: ");
+    client.says("gave up, 1 message not acknowledged: ");
     assert_eq!(client.ends(), 1);
 }
 

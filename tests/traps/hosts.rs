@@ -40,7 +40,7 @@ fn hosts_that_all_reject_for_good_end_the_attempts() {
     let Error::GaveUp { cause: Cause::Rejected(Rejection::Other(99)), .. } = error else {
         panic!("{error:?}");
     };
-    log.says("gave up after 1 attempts", 1);
+    log.says("gave up after 1 attempt,", 1);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn black_out(directions: &[Direction], busy: bool) {
     let noticed = lost - begun;
     assert!(noticed <= INTERVAL * (MISSES + 1) + grace + SLACK, "noticed after {noticed:?}");
 
-    client.says("failed: no answer within 400ms", 1);
+    client.says("failed: connected, but the hello was not answered within 400ms", 1);
     let returned = now();
     directions.iter().for_each(|&direction| rig.proxy.swallow(direction, false));
     let (resumed, _) = client.says("resumed, ", 1);
@@ -162,7 +162,7 @@ fn a_peer_whose_kernel_alone_lives_is_noticed() {
     let (lost, _) = client.says("lost: nothing heard for ", 1);
     assert!(lost - begun <= INTERVAL * (MISSES + 1) + SLACK, "{:?}", lost - begun);
     // And new connections to it, which its kernel accepts as well, are no life.
-    client.says("failed: no answer within 400ms", 2);
+    client.says("failed: connected, but the hello was not answered within 400ms", 2);
     client.says("gave up after 3 attempts, 1 message not acknowledged", 1);
     drop(link);
 }
