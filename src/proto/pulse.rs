@@ -704,4 +704,58 @@ mod tests {
         assert_eq!(pulse.pong(2, late), Some(Duration::from_millis(3)));
         assert_eq!(pulse.pong(2, late), None);
     }
+
+    #[test]
+    fn an_answer_settles_the_question_for_good() {
+        for misses in 1..6 {
+            let (pulse, start) = client(misses);
+            let (mut answered, mut asked) = (false, None);
+            let died = run(pulse, start, INTERVAL * 20, |pulse, at, verdict| {
+                if !matches!(verdict, Verdict::Ping(_)) {
+                } else if std::mem::replace(&mut answered, true) {
+                    asked.get_or_insert(at);
+                } else {
+                    pulse.heard(start + at + INTERVAL / 10);
+                }
+            });
+            let (asked, died) = (asked.expect("asked again"), died.expect("a silent peer is dead"));
+            assert!(died >= asked + INTERVAL, "{misses}: asked at {asked:?}, judged at {died:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_link_owes_nothing_for_the_one_before() {
+        let (mut pulse, start) = client(3);
+        while !matches!(pulse.tick(pulse.deadline().unwrap()), Verdict::Dead(_)) {}
+        let now = start + INTERVAL * 100;
+        pulse.restart(now);
+        assert_eq!((pulse.tick(now), pulse.deadline()), (Verdict::Alive, Some(now + INTERVAL)));
+    }
+
+    #[test]
+    fn a_verdict_that_is_more_than_half_an_interval_late_waits_for_another_ping() {
+        for (late, asks) in [(INTERVAL / 2, false), (INTERVAL / 2 + SECOND_LOOK, true)] {
+            let (mut pulse, _) = client(3);
+            while pulse.suspected.is_none() {
+                pulse.tick(pulse.deadline().unwrap());
+            }
+            let now = pulse.deadline().unwrap();
+            pulse.overslept(late);
+            assert_eq!(matches!(pulse.tick(now), Verdict::Ping(_)), asks, "{late:?}");
+        }
+    }
+
+    #[test]
+    fn a_check_without_heartbeats_ends_although_each_look_is_a_little_late() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(None, start);
+        assert_eq!(pulse.check(INTERVAL, None, start), Some(1));
+        let late = Duration::from_millis(1);
+        let is_dead = (0..5).any(|_| {
+            let now = pulse.deadline().unwrap() + late;
+            pulse.overslept(late);
+            matches!(pulse.tick(now), Verdict::Dead(_))
+        });
+        assert!(is_dead);
+    }
 }

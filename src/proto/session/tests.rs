@@ -768,3 +768,20 @@ fn a_ping_is_asked_when_it_has_arrived() {
         assert_eq!(dead, arrives);
     }
 }
+
+#[test]
+fn bytes_that_wait_to_be_read_put_off_the_verdict() {
+    let (mut client, now) = client(WINDOW);
+    for waiting in [false, true] {
+        let hello = client.hello();
+        let interval = Some(Duration::from_secs(1));
+        let mut server = Session::server(&hello, 1, limits(WINDOW), interval, 3, now);
+        let is_dead = (0..20).any(|_| {
+            if waiting {
+                server.has_queued();
+            }
+            matches!(server.tick(server.deadline().unwrap()), Verdict::Dead(_))
+        });
+        assert_ne!(is_dead, waiting);
+    }
+}
