@@ -50,7 +50,7 @@ pub(crate) fn tell(log: impl FnOnce()) {
     let _ = contain(log);
 }
 
-/// [`log`](::log)'s macros, for where the logger must not do harm.
+/// The macros of the crate `log`, for where the logger must not do harm.
 macro_rules! log {
     ($level:ident, $($text:tt)+) => {
         $crate::foreign::tell(|| ::log::$level!($($text)+))
