@@ -244,15 +244,14 @@ fn a_connect_into_a_blackhole_ends() {
 /// The library, on threads that are on this network.
 #[test]
 #[ignore = "makes networks"]
-fn close_is_prompt_while_it_connects_into_a_blackhole() {
+fn a_bounded_close_is_prompt_while_it_connects_into_a_blackhole() {
     let Some(network) = stage::network() else { return };
     let listener =
         network.server.inside(|| longlink::Listener::bind((network::SERVER, 0)).unwrap());
     let builder = Connection::builder()
         .heartbeat(Heartbeat::every(INTERVAL).misses(2))
         .retry(RetryPolicy::default().unlimited())
-        .connect_timeout(Duration::from_secs(60))
-        .close_timeout(ms(300));
+        .connect_timeout(Duration::from_secs(60));
     let connection = network.client.inside(|| builder.connect(listener.local_addr()).unwrap());
     let server = listener.accept().unwrap();
     connection.send(b"warm").unwrap();
@@ -265,7 +264,7 @@ fn close_is_prompt_while_it_connects_into_a_blackhole() {
     }
     connection.send(b"on its way").unwrap();
     let begun = now();
-    let closed = connection.close();
+    let closed = connection.close_within(ms(300));
     let took = begun.elapsed();
     assert!(matches!(closed, Err(Error::Closed { unacknowledged: 1.., .. })), "{closed:?}");
     assert!((ms(300)..ms(300) + SLACK).contains(&took), "closed after {took:?}");
