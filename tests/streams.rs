@@ -445,6 +445,19 @@ fn a_client_without_a_link_notices_that_the_reader_of_its_output_has_gone() {
 }
 
 #[test]
+fn nor_does_one_that_was_never_connected_stay() {
+    let reserved = Reserved::new();
+    let (reader, writer) = io::pipe().unwrap();
+    let args = ["127.0.0.1", "--port", &reserved.port(), "--retries", "forever"];
+    let streams = [Stdio::piped(), writer.into(), Stdio::piped()];
+    let mut client = Process::start_on(Command::new(CLIENT), CLIENT, &args, streams);
+    client.says("attempt 2 in ");
+    drop(reader);
+    client.says("left before there was a connection");
+    assert_eq!(client.ends(), 1);
+}
+
+#[test]
 fn a_server_says_once_that_the_reader_of_its_output_has_gone() {
     let (reader, writer) = io::pipe().unwrap();
     let mut server = server_on(&[], [Stdio::null(), writer.into(), Stdio::piped()]);

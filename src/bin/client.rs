@@ -61,7 +61,7 @@ impl Client {
         end::when_told(move |code| client.interrupt(code)).context("cannot wait for Ctrl-C")?;
 
         let begun = self.input.begin(args.max_message(), args.exit_ends(), &self.watch);
-        begun.context("cannot read from the terminal")?;
+        begun.context("cannot read the input")?;
         let watch = self.watch.clone();
         let builder = args.builder().on_event(move |_, event| watch.note(&event));
         let connection = match builder.connect(args.hosts()) {
@@ -69,7 +69,7 @@ impl Client {
             Err(error) => return Ok(End::Connection(error)),
         };
         let connection = self.connection.get_or_init(|| connection);
-        let started = self.input.start(connection.clone(), args.exit_ends(), &self.watch);
+        let started = self.input.start(connection.clone(), &self.watch);
         started.context("cannot start a thread")?;
         // The first reply comes below that.
         if self.watch.has_connected() {

@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use super::end::Ending;
 use super::events::Watch;
 use super::lines::{Line, Lines};
 use super::stdio::{ReadEnd, Reader};
-use super::{keyboard, progress, terminal, text};
+use super::{code, keyboard, progress, terminal, text};
 use crate::{Connection, Error, Taken};
 
 /// After this long without an end it is said what is waited for.
@@ -95,44 +96,46 @@ impl Input {
         sent + self.refusals.load(Ordering::SeqCst)
     }
 
-    /// Where somebody types, takes lines of at most `limit` bytes from now on: there
-    /// need not be a connection yet.
+    /// Starts the thread that sends what is read, once there is a connection. It is never
+    /// joined: it may be waiting for a person. Where lines are edited, they are taken from
+    /// now on, of at most `limit` bytes.
     pub fn begin(
         self: &Arc<Input>,
         limit: usize,
         exit_ends: bool,
         watch: &Arc<Watch>,
     ) -> io::Result<()> {
-        if !terminal::can_edit() {
-            return Ok(());
-        }
-        let watch = watch.clone();
-        self.start_typed(limit, exit_ends, Box::new(move || watch.prompt()))
-    }
-
-    /// Sends what is read, from a thread that is never joined: it may be waiting for
-    /// a person.
-    pub fn start(
-        self: &Arc<Input>,
-        connection: Arc<Connection>,
-        exit_ends: bool,
-        watch: &Arc<Watch>,
-    ) -> io::Result<()> {
-        let _ = self.connection.set(connection.clone());
         if terminal::can_edit() {
-            return Ok(());
-        }
-        if !io::stdin().is_terminal() && terminal::shows_progress() {
-            progress::start(connection.clone(), self.clone(), watch.clone())?;
+            let watch = watch.clone();
+            return self.start_typed(limit, exit_ends, Box::new(move || watch.prompt()));
         }
         let input = self.clone();
-        let work = move || input.read(&connection, exit_ends);
+        let work = move || {
+            let mut reader = Reader::while_output_is_read();
+            if reader.wait().is_err() && input.connection.get().is_none() {
+                leave_unconnected();
+            }
+            input.read(input.connection.wait(), reader, exit_ends);
+        };
         thread::Builder::new().name("input".into()).spawn(work)?;
         Ok(())
     }
 
-    fn read(&self, connection: &Connection, exit_ends: bool) {
-        let mut lines = Lines::new(Reader::while_output_is_read());
+    /// There is a connection.
+    pub fn start(
+        self: &Arc<Input>,
+        connection: Arc<Connection>,
+        watch: &Arc<Watch>,
+    ) -> io::Result<()> {
+        if !io::stdin().is_terminal() && terminal::shows_progress() {
+            progress::start(connection.clone(), self.clone(), watch.clone())?;
+        }
+        let _ = self.connection.set(connection);
+        Ok(())
+    }
+
+    fn read(&self, connection: &Connection, reader: Reader, exit_ends: bool) {
+        let mut lines = Lines::new(reader);
         loop {
             self.feed_ready(connection, &mut lines, exit_ends);
             // What was fed is written when the input makes us wait.
@@ -256,4 +259,11 @@ impl Input {
 /// has, and the thread that prints has finished ours.
 pub(super) fn is_over(error: &Error) -> bool {
     error.is_final() || matches!(error, Error::Finished)
+}
+
+/// Nothing was to be sent, and there is nothing to wait for.
+pub(super) fn leave_unconnected() -> ! {
+    let ending = Ending::begin();
+    log::error!("left before there was a connection");
+    ending.exit(code::FAILED)
 }

@@ -50,8 +50,9 @@ impl Reader {
         ready && rustix::io::read(&self.stdin, &mut [0]).is_ok_and(|read| read > 0)
     }
 
-    /// Waits until there is input, or its end.
-    fn wait(&mut self) -> io::Result<()> {
+    /// Waits until there is input, or its end; fails as a read does. Without an output to
+    /// watch it leaves the wait to the read.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
         while let Some(output) = &self.output {
             let mut fds = [PollFd::new(&self.stdin, PollFlags::IN), output.poll_fd()];
             match poll(&mut fds, None) {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use super::end::Ending;
 use super::input::{self, Input};
 use super::keyboard::{self, Typed};
 use super::stdio::ReadEnd;
 use super::terminal::{self, Prompter};
-use super::{code, text};
+use super::text;
 use crate::{Connection, Error};
 
 /// Why nothing more is taken.
@@ -38,7 +37,7 @@ impl Input {
             let last = (1..).zip(lines).find_map(|(number, typed)| {
                 let last = input.last(&typed, exit_ends);
                 if last.is_some() && number == 1 && input.connection.get().is_none() {
-                    leave_unconnected();
+                    input::leave_unconnected();
                 }
                 let connection = input.connection.wait();
                 if last.is_none() {
@@ -95,11 +94,4 @@ impl Input {
         }
         keyboard::done();
     }
-}
-
-/// Nothing was to be sent, and there is nothing to wait for.
-fn leave_unconnected() -> ! {
-    let ending = Ending::begin();
-    log::error!("left before there was a connection");
-    ending.exit(code::FAILED)
 }
