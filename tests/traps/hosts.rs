@@ -68,6 +68,7 @@ fn a_host_that_would_not_take_a_message_leaves_the_others() {
     client.send([0; 5000]).unwrap();
     rig.proxy.refuse(true);
     rig.proxy.cut(How::Rst);
+    client.says("new session (old session lost), 1 sent again", 1);
     let server = Side::new(large.accept().unwrap(), Log::new("server"));
     server.takes([0; 5000]);
     assert_eq!(client.peer_addr(), large.local_addr());
