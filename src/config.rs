@@ -431,9 +431,9 @@ impl Builder {
     /// listener, and what would block fails at once with [`Error::WouldBlock`]
     /// instead: a [`send`](Connection::send) for which there is no room, a
     /// [`recv`](Connection::recv) when nothing has come, [`sync`](Connection::sync),
-    /// [`connect`](Builder::connect), [`Listener::accept`].
-    /// [`close`](Connection::close) begins to close, which then goes on in the
-    /// background. Only a [`bind`](Builder::bind) to a name may wait, for the
+    /// [`connect`](Builder::connect), [`Listener::accept`], [`Listener::drain`].
+    /// [`close`](Connection::close) and [`close_within`](Connection::close_within)
+    /// begin to close, which then goes on in the background as after a `close`. Only a [`bind`](Builder::bind) to a name may wait, for the
     /// resolver. The same is true wherever else this crate runs code of the
     /// application's: what a logger does, and the drop of a message's
     /// [owner](crate::Bytes::from_owner).
