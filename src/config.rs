@@ -17,9 +17,9 @@ use crate::{Connection, Listener};
 ///
 /// A side that has sent nothing for an interval sends a ping, which the peer
 /// answers. A peer that has not been heard at all for `misses` intervals is
-/// dead: the link is given up and a new one is made. On Linux and macOS, a message
-/// that takes longer to cross a slow path is no silence as long as the peer's
-/// kernel acknowledges more and more of it.
+/// dead: the link is given up and a new one is made. A message that takes longer to
+/// cross a slow path is no silence: as long as it comes, its receiver says a word once
+/// in an interval.
 ///
 /// The client announces its interval; a server keeps to it rather than to its
 /// own (it pings after 1.25 intervals, and grants one interval of grace). A
@@ -88,7 +88,8 @@ impl Heartbeat {
     }
 
     /// No pings, and no judgement, whatever the peer announces. Pings of the peer
-    /// are answered all the same.
+    /// are answered all the same, and while bytes come, the peer hears a word once in
+    /// its interval.
     ///
     /// A dead peer is then noticed by the kernel's keepalive and
     /// `TCP_USER_TIMEOUT`, which cannot see a peer that hangs while its kernel

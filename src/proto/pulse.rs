@@ -12,6 +12,10 @@
 //! the peer is asked when the ping has arrived. What moves behind it is no life: the
 //! kernel of a peer that hangs goes on acknowledging until its buffers are full.
 //!
+//! Nor does a kernel tell that is in the middle of the path, as a balancer's: it
+//! acknowledges at once what it passes on slowly. So a side that never pings says a word
+//! once in an interval of its peer, as long as bytes come.
+//!
 //! A *check* asks out of turn, with or without heartbeats: after the machine slept,
 //! or because the application knows that the network has changed. Its question is
 //! about the path, and what the kernel of the peer acknowledges answers it, too.
@@ -173,6 +177,13 @@ impl Pulse {
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.acquit();
+    }
+
+    /// Whether bytes that came are to be answered by a word, although nothing asks for
+    /// one: this side does not ping, and has said nothing for the `interval` of its peer.
+    pub(crate) fn owes_word(&self, interval: Option<Duration>, now: Instant) -> bool {
+        let due = |interval: Duration| now >= self.sent + interval.max(crate::Heartbeat::SHORTEST);
+        self.rhythm.is_none() && interval.is_some_and(due)
     }
 
     /// No question is open.

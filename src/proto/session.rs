@@ -247,6 +247,8 @@ pub(crate) struct Session {
     /// to which it keeps as well, is no smaller.
     peer_window: u32,
     interval: Option<Duration>,
+    /// After how long without sending the peer pings.
+    peer_interval: Option<Duration>,
     outbox: Outbox,
     inbox: Inbox,
     acks: Acks,
@@ -302,6 +304,7 @@ impl Session {
         let announced = rhythm.map(|rhythm| rhythm.ping_after);
         let mut session =
             Session::new(Role::Server, hello.token, own, hello.limits, announced, rhythm, now);
+        session.peer_interval = hello.interval;
         session.epoch = epoch;
         session.created_from = hello.epoch;
         session.attempt = hello.attempt;
@@ -331,6 +334,7 @@ impl Session {
             announced: 0,
             peer_window: peer.window,
             interval,
+            peer_interval: None,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
             acks: Acks::new(own.window),
@@ -583,6 +587,7 @@ impl Session {
         if welcome.epoch == self.epoch {
             let replayed = self.outbox.resume(welcome.received)?;
             self.totals.replayed += replayed;
+            self.peer_interval = welcome.interval;
             self.start_link(now);
             self.progress = welcome.received > self.peer_has;
             self.peer_has = self.peer_has.max(welcome.received);
@@ -599,6 +604,7 @@ impl Session {
         let first = self.epoch == 0;
         self.epoch = welcome.epoch;
         (self.peer, self.peer_window) = (welcome.limits, welcome.limits.window);
+        self.peer_interval = welcome.interval;
         self.peer_has = 0;
         let complete = self.is_complete();
         self.outbox.restart();
@@ -655,6 +661,7 @@ impl Session {
         }
         self.peer_window = self.peer_window.max(hello.limits.window);
         self.attempt = hello.attempt;
+        self.peer_interval = hello.interval;
         self.start_link(now);
         self.progress = received > self.peer_has;
         self.peer_has = self.peer_has.max(received);
@@ -696,6 +703,10 @@ impl Session {
     /// Bytes came over the present link.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.pulse.heard(now);
+        if self.pulse.owes_word(self.peer_interval, now) {
+            // It answers no ping: those are numbered from 1.
+            self.pong_due.get_or_insert(0);
+        }
     }
 
     /// Bytes went out over the present link.

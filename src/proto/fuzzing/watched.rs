@@ -407,7 +407,8 @@ impl Watched {
                 let room = (self.own.window as usize).saturating_sub(self.heard.stale_cost());
                 assert_eq!(ack.window as usize, room);
             }
-            Frame::Pong(id) => assert_eq!(self.pong_due.take(), Some(*id)),
+            // One that answers nothing says that bytes come.
+            Frame::Pong(id) => assert_eq!(self.pong_due.take().unwrap_or(0), *id),
             Frame::Close(close) => {
                 assert!(close.consumed <= self.heard.consumed, "{close:?}");
                 self.silent = true;

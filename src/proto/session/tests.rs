@@ -785,3 +785,38 @@ fn bytes_that_wait_to_be_read_put_off_the_verdict() {
         assert_ne!(is_dead, waiting);
     }
 }
+
+/// Its peer's pings may be behind a message that takes long to cross.
+#[test]
+fn a_side_without_heartbeats_says_a_word_now_and_then_while_bytes_come() {
+    const INTERVAL: Duration = Duration::from_secs(10);
+    let token = Token([7; 16]);
+    for (own, peer) in [(None, Some(INTERVAL)), (Some(INTERVAL), Some(INTERVAL)), (None, None)] {
+        let (_, now) = client(WINDOW);
+        let session = |interval| Session::client(token, limits(WINDOW), interval, 3, now);
+        let hello = session(peer).hello();
+        let server = Session::server(&hello, 1, limits(WINDOW), own, 3, now);
+        let mut client = session(own);
+        let mut other = Session::server(&client.hello(), 1, limits(WINDOW), peer, 3, now);
+        client.welcomed(&welcome(&mut other).0, now).unwrap();
+        for mut side in [server, client] {
+            drop(written(&mut side));
+            side.sent(now);
+            // A server announces that it pings after 1.25 intervals.
+            let due = now + INTERVAL * 5 / 4;
+            side.heard(now + INTERVAL - Duration::from_millis(1));
+            assert_eq!(written(&mut side), []);
+            side.heard(due);
+            let word =
+                if (own, peer) == (None, Some(INTERVAL)) { vec![Frame::Pong(0)] } else { vec![] };
+            assert_eq!(written(&mut side), word);
+            side.sent(due);
+            side.heard(due + INTERVAL / 2);
+            assert_eq!(written(&mut side), []);
+            // A ping is answered by its number.
+            side.heard(due + INTERVAL * 2);
+            read(&mut side, vec![Frame::Ping(7)], due + INTERVAL * 2);
+            assert_eq!(written(&mut side), [Frame::Pong(7)]);
+        }
+    }
+}
