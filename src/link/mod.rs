@@ -836,7 +836,9 @@ impl State {
     /// The peer cannot be told any more, or need not be, and the application
     /// has been told everything.
     pub(crate) fn has_taken_leave(&self) -> bool {
-        let told = self.over || (self.link.is_none() && self.session.has_told_end());
+        // Only a framed peer answers an end. What ends plain text is its last byte.
+        let answered = self.link.is_none() || !self.session.is_resumable();
+        let told = self.over || (answered && self.session.has_told_end());
         told && self.events.is_empty() && !self.reporting
     }
 

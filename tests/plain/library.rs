@@ -9,7 +9,7 @@ use longlink::{
 
 use crate::classic::{Classic, ClassicServer};
 use crate::port::Reserved;
-use crate::{SOON, ms};
+use crate::{SOON, ms, now};
 
 fn listen(builder: Builder) -> (Listener, String) {
     let listener = builder.bind("127.0.0.1:0").unwrap();
@@ -200,14 +200,17 @@ fn what_could_not_be_written_is_handed_back() {
 #[test]
 fn a_close_waits_until_everything_is_written_and_no_longer() {
     let (connection, _server, mut link, _events) =
-        client(Connection::builder().plain(Plain::new()));
+        client(Connection::builder().plain(Plain::new()).close_timeout(SOON));
     let big = vec![b'x'; 200_000];
     for _ in 0..5 {
         connection.send(&big).unwrap();
     }
     let reader = thread::spawn(move || (link.rest(), link));
     // The server has not ended, and need not.
+    let begun = now();
     connection.close().unwrap();
+    let took = begun.elapsed();
+    assert!(took < SOON / 2, "{took:?}");
     let (read, _link) = reader.join().unwrap();
     assert_eq!(read.len(), 5 * (big.len() + 1));
 }
