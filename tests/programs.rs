@@ -602,7 +602,7 @@ fn both_sides_say_why_a_session_has_ended() {
     server.process.says("client-3: closed: it had finished, and has your last line");
 
     let mut by_ctrl_c = server.client(&[]);
-    server.process.says("client-4: connected");
+    by_ctrl_c.says("connected to");
     by_ctrl_c.signal("INT");
     assert_eq!(by_ctrl_c.ends(), 130);
     server.process.says("client-4: closed: it left");
@@ -694,6 +694,7 @@ fn a_chat_ends_with_the_operators_input() {
 
 /// The operator's last line is under way when the link is lost, and the operator leaves.
 #[test]
+#[ignore = "takes the five seconds of the goodbye; the gate runs it"]
 fn a_chat_ends_when_its_last_line_has_arrived() {
     let mut server = Server::start(&["--chat"]);
     let proxy = proxy::Proxy::to(([127, 0, 0, 1], server.port.parse().unwrap()).into());

@@ -13,7 +13,7 @@ use longlink::cli::events::Watch;
 use longlink::cli::input::Input;
 use longlink::cli::replies::{self, Stop};
 use longlink::cli::{code, log as journal, text};
-use longlink::{Connection, Error, Protocol};
+use longlink::{Connection, Error, Event, Protocol};
 
 fn main() -> ExitCode {
     let args = match ClientArgs::read() {
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 }
 
 struct Client {
-    connection: OnceLock<Arc<Connection>>,
+    connection: OnceLock<Connection>,
     watch: Arc<Watch>,
     input: Arc<Input>,
     /// Replies that arrived could not be printed.
@@ -62,10 +62,16 @@ impl Client {
 
         let begun = self.input.begin(args.max_message(), args.exit_ends(), &self.watch);
         begun.context("cannot read the input")?;
-        let watch = self.watch.clone();
-        let builder = args.builder().on_event(move |_, event| watch.note(&event));
+        let client = self.clone();
+        let builder = args.builder().on_event(move |connection, event| {
+            // Known before it is said to be there: Ctrl-C ends it from then on.
+            if let Event::Connected { .. } = event {
+                client.connection.get_or_init(|| connection.clone());
+            }
+            client.watch.note(&event);
+        });
         let connection = match builder.connect(args.hosts()) {
-            Ok(connection) => Arc::new(connection),
+            Ok(connection) => connection,
             Err(error) => return Ok(End::Connection(error)),
         };
         let connection = self.connection.get_or_init(|| connection);

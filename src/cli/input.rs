@@ -28,7 +28,7 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Sends what is read, on a thread of its own.
 #[derive(Debug, Default)]
 pub struct Input {
-    pub(super) connection: OnceLock<Arc<Connection>>,
+    pub(super) connection: OnceLock<Connection>,
     refusals: AtomicU64,
     all_read: AtomicBool,
     /// Lines of a pipe are at hand, and not all of them are sent.
@@ -122,11 +122,7 @@ impl Input {
     }
 
     /// There is a connection.
-    pub fn start(
-        self: &Arc<Input>,
-        connection: Arc<Connection>,
-        watch: &Arc<Watch>,
-    ) -> io::Result<()> {
+    pub fn start(self: &Arc<Input>, connection: Connection, watch: &Arc<Watch>) -> io::Result<()> {
         if !io::stdin().is_terminal() && terminal::shows_progress() {
             progress::start(connection.clone(), self.clone(), watch.clone())?;
         }

@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Starts the thread. It ends when the whole input is acknowledged, or with the
 /// process.
-pub fn start(connection: Arc<Connection>, input: Arc<Input>, watch: Arc<Watch>) -> io::Result<()> {
+pub fn start(connection: Connection, input: Arc<Input>, watch: Arc<Watch>) -> io::Result<()> {
     let work = move || {
         let mut meter = Meter::default();
         loop {
