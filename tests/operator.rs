@@ -119,6 +119,7 @@ fn a_server_that_closes_takes_nobody_new_while_its_clients_are_there() {
     assert_eq!(Raw::rejected(address(&server), &Hello::new(2)), SHUTTING_DOWN);
     raw.send([frame(FIN, b""), ack(2, 1 << 20)].concat());
     raw.read_kind(CLOSE);
+    drop(raw);
     assert_eq!(server.process.ends(), 0);
     assert_eq!(server.process.err.count("client-2"), 0);
     assert_eq!(server.process.err.count("not acknowledged"), 0);

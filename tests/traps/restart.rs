@@ -6,7 +6,7 @@ use std::sync::Arc;
 use longlink::{Error, Event, Listener};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SOON, Side, calm, ms, until};
+use crate::rig::{Log, Rig, SOON, Side, at_once, calm, ms, until};
 use crate::wire::{ACK, DATA, Hello, Raw, frame};
 
 fn accept(listener: &Listener) -> Side {
@@ -55,7 +55,7 @@ fn what_a_killed_server_had_queued_arrives_at_the_new_one() {
 // Trap 13: what was acknowledged is not sent again, and its reply was seen.
 #[test]
 fn an_acknowledgement_never_overtakes_the_reply() {
-    for count in 1..20u8 {
+    at_once(1..20u8, |count| {
         let rig = Rig::new(calm());
         let (client, server) = rig.pair();
         let server = Arc::new(server);
@@ -80,7 +80,7 @@ fn an_acknowledgement_never_overtakes_the_reply() {
         }
         server.abort();
         drop(echoed);
-    }
+    });
 }
 
 // The same, where it can be seen: many replies wait for room when the

@@ -258,6 +258,16 @@ pub(crate) fn connect(builder: Builder, addr: impl ToHosts) -> Side {
     Side { connection: Some(connection), log }
 }
 
+/// Tries all cases, each on a thread of its own: what they do most is wait.
+pub(crate) fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, attempt: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            let attempt = &attempt;
+            scope.spawn(move || attempt(case));
+        }
+    });
+}
+
 /// Echoes on a thread until the end. Returns what came.
 pub(crate) fn echo(side: &Arc<Side>) -> JoinHandle<Vec<Bytes>> {
     let side = side.clone();

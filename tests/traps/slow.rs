@@ -6,12 +6,12 @@ use std::time::Duration;
 use longlink::{Builder, Connection, Heartbeat, RetryPolicy};
 
 use crate::proxy::Proxy;
-use crate::rig::{Log, SLACK, SOON, Side, connect, join, ms, now, timed};
+use crate::rig::{Log, SLACK, SOON, Side, at_once, connect, join, ms, now, timed};
 use crate::wire::{Raw, RawServer, Welcome};
 
 const INTERVAL: Duration = ms(100);
 const MISSES: u32 = 6;
-const MESSAGE: &[u8] = &[7; 1_500_000];
+const MESSAGE: &[u8] = &[7; 1_000_000];
 /// A million bytes cross in a second.
 const PACE: Duration = ms(16);
 
@@ -55,8 +55,7 @@ fn a_large_message_of_a_server_whose_client_has_no_heartbeats_arrives() {
 
 #[test]
 fn large_messages_arrive_when_both_sides_have_heartbeats() {
-    crosses(on(), on(), true);
-    crosses(on(), on(), false);
+    at_once([true, false], |up| crosses(on(), on(), up));
 }
 
 /// Reads a little of what comes, slowly.
