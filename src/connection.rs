@@ -664,7 +664,10 @@ impl Connection {
     /// session](Builder::resume_within); and a slow path on which messages move.
     /// While there is a link and nothing moves, since the peer's application takes
     /// nothing, it waits for the [`close_timeout`](Builder::close_timeout) (and up to
-    /// an eighth of it more). The parting that follows takes at most as long again.
+    /// an eighth of it more), on as many links as it takes. So long it also waits for a
+    /// link if it would wait for ever, as with [unlimited](crate::RetryPolicy::unlimited)
+    /// attempts, and every message is acknowledged. The parting that follows takes at
+    /// most as long again.
     /// [`close_within`](Connection::close_within) bounds the call whatever happens.
     ///
     /// What was handed out before is acknowledged, what was not is not: the
@@ -1023,7 +1026,8 @@ pub struct Stats {
     pub reconnects: u64,
     /// How often the peer no longer knew the session.
     pub sessions_lost: u64,
-    /// From the last heartbeat's ping to its pong.
+    /// From the last heartbeat's ping to its pong. With [heartbeats](Heartbeat::every)
+    /// it is measured about once an interval, however much is sent.
     pub last_round_trip: Option<Duration>,
     /// Messages sent and not acknowledged yet.
     pub unacknowledged: u64,

@@ -128,6 +128,10 @@ impl RetryPolicy {
         RetryPolicy { attempts: None, ..self }
     }
 
+    pub(crate) fn is_unlimited(self) -> bool {
+        self.attempts.is_none()
+    }
+
     /// How far a delay may deviate, as a fraction of it, from 0 to 1 (default
     /// 0.2), so that a thousand clients of a restarted server do not come back
     /// in step.

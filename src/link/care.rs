@@ -345,6 +345,9 @@ impl State {
                 self.lose(Cause::Eof);
             }
         }
+        if self.closes_alone_at().is_some_and(|at| now >= at) {
+            self.stop_closing();
+        }
         if let Some(within) = resume_within
             && let Some(lost) = &self.lost
             && (!self.session.is_resumable()
@@ -378,7 +381,8 @@ impl State {
         let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
         let closing = self.closing.as_ref().filter(|_| self.ending.is_none());
         let closing = closing.and_then(Closing::deadline);
-        [session, tick, resume, closing, self.parting_until].into_iter().flatten().min()
+        let ends = [closing, self.closes_alone_at(), self.parting_until];
+        [session, tick, resume].into_iter().chain(ends).flatten().min()
     }
 
     fn watch(&self) -> Option<(Arc<Socket>, Interest)> {

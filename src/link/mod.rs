@@ -184,6 +184,8 @@ pub(crate) struct State {
     over: bool,
     /// Nobody holds the connection any more.
     forsaken: bool,
+    /// Nothing bounds the time without a link.
+    endless: bool,
     /// Threads that wait on [`Shared::readable`] and [`Shared::progress`].
     receivers: Waiters,
     others: Waiters,
@@ -282,6 +284,10 @@ impl Shared {
             abandoned: false,
             over: false,
             forsaken: false,
+            endless: match resume_within {
+                Some(within) => sync::after(within).is_none(),
+                None => builder.retry.is_unlimited(),
+            },
             receivers: Waiters::default(),
             others: Waiters::default(),
             news: false,
@@ -626,11 +632,11 @@ impl State {
         let unwritten = link.unwritten();
         let now = sync::now();
         self.session.link_lost(unwritten);
-        if let Some(closing) = &mut self.closing {
-            closing.link_lost();
-        }
         let uptime = now.saturating_duration_since(link.since);
         let Progress { moved, heard, waits } = self.session.progress();
+        if let Some(closing) = &mut self.closing {
+            closing.link_lost(moved, now);
+        }
         let proof = Proof { moved, heard, waits, uptime };
         self.event(Event::Lost { cause: cause.clone() });
         self.announce_unanswered();
@@ -797,6 +803,15 @@ impl State {
             self.end(Ending::Closed);
             self.parting_until = Some(sync::later(LINGER));
         }
+    }
+
+    /// When a close ends that waits for a link, although nothing bounds that. Only the
+    /// end is not acknowledged: more would have to be delivered.
+    fn closes_alone_at(&self) -> Option<Instant> {
+        let waits = self.endless && self.link.is_none() && self.ending.is_none();
+        let closing =
+            self.closing.as_ref().filter(|_| waits && self.session.unacknowledged() == 0)?;
+        closing.alone_until(self.lost.as_ref().map(|lost| lost.at))
     }
 
     /// The end, at once; the peer is told if that is possible without waiting.

@@ -28,19 +28,34 @@ pub(crate) struct Closing {
     headway: Headway,
     /// When headway was last seen; `None` while there is no link.
     moved: Option<Instant>,
+    /// For how long there had been none, with a link, when the last link was lost.
+    stuck: Duration,
+    begun: Instant,
     looked: Instant,
 }
 
 impl Closing {
     pub(crate) fn new(patience: Duration, now: Instant) -> Closing {
         let headway = Headway { acknowledged: 0, reached: None };
-        Closing { patience, headway, moved: None, looked: now }
+        Closing { patience, headway, moved: None, stuck: Duration::ZERO, begun: now, looked: now }
     }
 
-    /// There is no link: what bounds its loss bounds the close.
-    pub(crate) fn link_lost(&mut self) {
-        self.moved = None;
-        self.headway.reached = None;
+    /// There is no link: what bounds its loss bounds the close. If the link has `moved`
+    /// nothing, its time counts on the next one.
+    pub(crate) fn link_lost(&mut self, moved: bool, now: Instant) {
+        if let Some(since) = self.moved.take() {
+            self.stuck = now.saturating_duration_since(since);
+        }
+        if moved {
+            self.stuck = Duration::ZERO;
+        }
+        self.headway.reached = Some(0);
+    }
+
+    /// When it ends without a link, lost at that time, if nothing else bounds that and
+    /// nothing but the end is not acknowledged.
+    pub(crate) fn alone_until(&self, lost: Option<Instant>) -> Option<Instant> {
+        lost.into_iter().chain([self.begun]).max()?.checked_add(self.patience)
     }
 
     /// Whether it is time to look, since there is a link.
@@ -63,9 +78,10 @@ impl Closing {
         let headway = Headway { reached, ..headway };
         if self.headway != headway {
             self.headway = headway;
-            self.moved = None;
+            (self.moved, self.stuck) = (None, Duration::ZERO);
         }
-        let moved = *self.moved.get_or_insert(now);
+        let stuck = now.checked_sub(self.stuck).unwrap_or(now);
+        let moved = *self.moved.get_or_insert(stuck);
         now.saturating_duration_since(moved) >= self.patience
     }
 }
@@ -130,12 +146,40 @@ mod tests {
         assert!(closing.is_due(start) && closing.deadline().is_none());
         assert!(!closing.look(at(0, 9), start));
         assert!(!closing.is_due(start));
-        closing.link_lost();
+        closing.link_lost(false, start);
         assert_eq!(closing.deadline(), None);
         // The new link has carried as much as the old one by chance.
         let back = start + SECOND * 3600;
         assert!(closing.is_due(back));
         assert_eq!(run(&mut closing, back, 100, |_| at(0, 9)), Some(PATIENCE));
+    }
+
+    /// Else a link that breaks again and again keeps it going for ever.
+    #[test]
+    fn links_that_move_nothing_share_one_patience() {
+        for moved in [false, true] {
+            let mut now = Instant::now();
+            let mut closing = Closing::new(PATIENCE, now);
+            let over = (0..100).find(|_| {
+                let ended = run(&mut closing, now, 3, |_| at(3, 0));
+                closing.link_lost(moved, now + SECOND * 3);
+                now += SECOND * 60;
+                ended.is_some()
+            });
+            // 3, 6, and 8 s.
+            assert_eq!(over, if moved { None } else { Some(2) });
+        }
+    }
+
+    #[test]
+    fn alone_it_goes_on_for_its_patience() {
+        let begun = Instant::now();
+        let closing = Closing::new(PATIENCE, begun);
+        let minute = SECOND * 60;
+        assert_eq!(closing.alone_until(None), Some(begun + PATIENCE));
+        assert_eq!(closing.alone_until(begun.checked_sub(minute)), Some(begun + PATIENCE));
+        assert_eq!(closing.alone_until(Some(begun + minute)), Some(begun + minute + PATIENCE));
+        assert_eq!(Closing::new(Duration::MAX, begun).alone_until(None), None);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use longlink::{Builder, Error, Heartbeat, RetryPolicy};
 
 use crate::proxy::{Direction, How};
-use crate::rig::{Log, Rig, SLACK, SOON, Side, at_once, calm, connect, join, ms, timed, until};
+use crate::rig::{
+    Log, Rig, SLACK, SOON, Side, at_once, calm, connect, join, ms, now, timed, until,
+};
 use crate::wire::{CLOSE, DATA, Hello, Raw, RawServer, Welcome, frame, header};
 
 const BRIEF: Duration = ms(300);
@@ -145,6 +147,52 @@ fn a_close_survives_what_the_connection_would() {
         closed.unwrap_or_else(|e| panic!("{server_closes} {arrived}: {e:?}"));
         assert!(took >= BRIEF * 2, "{took:?}");
     });
+}
+
+/// Nothing else bounds it, and there is nothing to deliver but the end.
+#[test]
+fn a_close_with_unlimited_retries_ends_when_all_is_acknowledged() {
+    at_once([false, true], |within| {
+        let rig = Rig::new(brief());
+        let endless = brief().retry(RetryPolicy::fixed(ms(5), 1).unlimited());
+        let (client, _server) = rig.warm_pair_with(endless);
+        rig.proxy.refuse(true);
+        if !within {
+            rig.proxy.cut(How::Fin);
+            client.says("lost: ", 1);
+        }
+        let closing = thread::spawn({
+            let client = client.clone();
+            move || timed(|| client.close())
+        });
+        rig.proxy.cut(How::Fin);
+        let (closed, took) = join(closing);
+        closed.unwrap();
+        assert!(took >= BRIEF, "the link may come back: {took:?}");
+    });
+}
+
+/// Each link by itself lasts for less than the close timeout.
+#[test]
+fn a_close_ends_while_links_break_and_the_peer_takes_nothing() {
+    let rig = Rig::new(calm());
+    let (client, _server) = rig.warm_pair_with(brief());
+    client.send(b"not taken").unwrap();
+    let closing = thread::spawn({
+        let client = client.clone();
+        move || client.close()
+    });
+    for nth in 1..=SOON.as_millis() as usize {
+        let begun = now();
+        until("a link has lasted", || begun.elapsed() > BRIEF / 4 || closing.is_finished());
+        if closing.is_finished() {
+            break;
+        }
+        rig.proxy.cut(How::Rst);
+        until("another is up", || client.log.count("resumed, ") == nth || closing.is_finished());
+    }
+    let error = join(closing).unwrap_err();
+    assert!(matches!(error, Error::Closed { unacknowledged: 1, .. }), "{error:?}");
 }
 
 /// One message, of which nothing is acknowledged before all of it is here.

@@ -183,7 +183,8 @@ impl World {
         self.note("client loses", id, 0);
         self.note(why, 0, 0);
         self.client.session.link_lost();
-        self.client.closing.iter_mut().for_each(Closing::link_lost);
+        let moved = self.client.session.progress().moved;
+        self.client.closing.iter_mut().for_each(|closing| closing.link_lost(moved, self.now));
         let delay =
             millis(if self.calm { 50 } else { [0, self.rng.u64(..400)][self.rng.usize(..2)] });
         self.client.phase = Phase::Idle(self.now + delay);
@@ -314,7 +315,8 @@ impl World {
         assert_eq!(server.session.generation(), generation);
         server.link = None;
         server.session.link_lost();
-        server.closing.iter_mut().for_each(Closing::link_lost);
+        let moved = server.session.progress().moved;
+        server.closing.iter_mut().for_each(|closing| closing.link_lost(moved, self.now));
         server.lost = Some(now);
         let heard_close = server.session.peer_closed().is_some();
         self.note("server loses", id, host as u64);
