@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::{Connection, offer};
 use crate::error::Result;
+use crate::foreign;
 use crate::link::{Patience, State, Waiter};
+use crate::proto::outbox::cost;
 
 /// So many messages are fed without another thread's turn. Their bytes are asked
 /// for before, since that may run code of the caller.
@@ -49,6 +51,8 @@ impl Connection {
     /// [`take_unacknowledged`](Connection::take_unacknowledged) has what of it was
     /// not acknowledged, and nothing of the rest.
     /// [`feed_some`](Connection::feed_some) tells how many were taken.
+    /// [`Error::WouldBlock`] in an [event callback](crate::Builder::on_event), where it
+    /// takes all or none.
     ///
     /// # Examples
     ///
@@ -62,6 +66,9 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn feed_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<()> {
+        if foreign::is_running() {
+            return self.feed_all_or_none(messages);
+        }
         let sizes = messages.iter().map(|message| message.as_ref().len());
         let mut largest = sizes.max().unwrap_or(0);
         let mut rest = messages;
@@ -105,6 +112,21 @@ impl Connection {
     /// ```
     pub fn feed_some<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<Taken> {
         self.feed_piece(messages, 0).map(Taken)
+    }
+
+    /// Where nothing waits for room: of a part, the caller would not know how much it is.
+    fn feed_all_or_none<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<()> {
+        let messages: Vec<&[u8]> = messages.iter().map(AsRef::as_ref).collect();
+        let Some((_, before)) = messages.split_last() else { return Ok(()) };
+        let largest = messages.iter().map(|message| message.len()).max().unwrap_or(0);
+        let before: usize = before.iter().map(|message| cost(message.len())).sum();
+        self.append(|state| {
+            let fits = state.session.has_room_behind(before);
+            let fed = offer(state, largest, &mut |session| {
+                messages.iter().filter(|_| fits).for_each(|message| session.feed(message));
+            });
+            fed.filter(|fed| fits || fed.is_err())
+        })
     }
 
     /// Feeds at least the first message, if there is one. Fails if that is too

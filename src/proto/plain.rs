@@ -170,7 +170,11 @@ impl Exchange {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.outgoing.has_room()
+        self.has_room_behind(0)
+    }
+
+    pub(crate) fn has_room_behind(&self, cost: usize) -> bool {
+        self.outgoing.has_room_behind(cost)
     }
 
     pub(crate) fn feed(&mut self, message: &[u8]) {

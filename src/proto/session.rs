@@ -375,7 +375,12 @@ impl Session {
 
     /// Whether another message may be fed; one may overshoot the window.
     pub(crate) fn has_room(&self) -> bool {
-        self.outbox.cost() < self.send_window()
+        self.has_room_behind(0)
+    }
+
+    /// The same behind others that cost so much.
+    pub(crate) fn has_room_behind(&self, cost: usize) -> bool {
+        self.outbox.cost().saturating_add(cost) < self.send_window()
     }
 
     pub(crate) fn feed(&mut self, message: &[u8]) {

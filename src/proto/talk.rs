@@ -104,6 +104,11 @@ impl Talk {
         ask!(self, talk => talk.has_room())
     }
 
+    /// Whether one may be fed behind others that cost so much.
+    pub(crate) fn has_room_behind(&self, cost: usize) -> bool {
+        ask!(self, talk => talk.has_room_behind(cost))
+    }
+
     pub(crate) fn feed(&mut self, message: &[u8]) {
         ask!(self, talk => talk.feed(message));
     }

@@ -172,6 +172,30 @@ fn a_reconnect_does_not_wait_for_a_send_in_the_callback() {
     server.takes(b"full");
 }
 
+/// Else the caller does not know which of them to send again.
+#[test]
+fn many_are_fed_in_the_callback_together_or_not_at_all() {
+    // Of one byte each, two fit, and the third overshoots.
+    let rig = Rig::new(calm().window(131));
+    let (client, server) = rig.warm_pair();
+    let fed = inside(&rig, &client, |client| {
+        let many = client.feed_many(&["1", "2", "3", "4"]);
+        let large = client.feed_many(&["1", &"x".repeat(1000)]);
+        let empty = client.feed_many(&[""; 0]);
+        let all = client.feed_many(&["a", "b", "c"]);
+        let none = client.feed_many(&["5"]);
+        client.flush().unwrap();
+        [many, large, empty, all, none]
+    });
+    let [many, large, empty, all, none] = fed;
+    assert!(matches!(many, Err(Error::WouldBlock)), "{many:?}");
+    assert!(matches!(large, Err(Error::TooLarge { size: 1000, .. })), "{large:?}");
+    assert!(empty.is_ok() && all.is_ok(), "{empty:?} {all:?}");
+    assert!(matches!(none, Err(Error::WouldBlock)), "{none:?}");
+    ["a", "b", "c"].iter().for_each(|message| server.takes(message));
+    assert!(matches!(server.try_recv(), Err(Error::WouldBlock)));
+}
+
 #[test]
 fn the_callback_sees_a_connection_that_has_no_handle_any_more() {
     let rig = Rig::new(calm());

@@ -50,8 +50,8 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.cost < self.window
+    pub(super) fn has_room_behind(&self, cost: usize) -> bool {
+        self.cost.saturating_add(cost) < self.window
     }
 
     pub(super) fn feed(&mut self, line: Bytes) {
