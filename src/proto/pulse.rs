@@ -149,6 +149,8 @@ pub(crate) struct Pulse {
     /// The last ping, until its pong is here.
     pinged: Option<(u64, Instant)>,
     pings: u64,
+    /// When the last ping was due, on this link.
+    asked: Instant,
     suspected: Option<Instant>,
     round_trip: Option<Duration>,
 }
@@ -163,14 +165,20 @@ impl Pulse {
             check: None,
             pinged: None,
             pings: 0,
+            asked: now,
             suspected: None,
             round_trip: None,
         }
     }
 
+    /// The link that comes next has other times.
+    pub(crate) fn set_rhythm(&mut self, rhythm: Option<Rhythm>) {
+        self.rhythm = rhythm;
+    }
+
     /// A new link is up, on which nothing has happened yet.
     pub(crate) fn restart(&mut self, now: Instant) {
-        (self.heard, self.sent, self.pinged) = (now, now, None);
+        (self.heard, self.sent, self.asked, self.pinged) = (now, now, now, None);
         self.acquit();
     }
 
@@ -193,6 +201,13 @@ impl Pulse {
 
     pub(crate) fn sent(&mut self, now: Instant) {
         self.sent = now;
+    }
+
+    /// Messages were written. Where they go both ways, no silence ever asks for a ping; so
+    /// that the round trip is known there, too, one follows messages once an interval.
+    pub(crate) fn sent_messages(&mut self, now: Instant) -> Option<u64> {
+        let due = |rhythm: Rhythm| now >= self.asked + rhythm.ping_after;
+        self.rhythm.is_some_and(due).then(|| self.ping(now))
     }
 
     /// The pong of the last ping gives the round-trip time.
@@ -286,6 +301,7 @@ impl Pulse {
 
     fn ping(&mut self, now: Instant) -> u64 {
         self.pings += 1;
+        self.asked = now;
         self.pinged = Some((self.pings, now));
         self.unanswered.get_or_insert(Asked::new(now));
         // Whether or not the ping can be written now, another is not due.

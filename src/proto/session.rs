@@ -247,6 +247,9 @@ pub(crate) struct Session {
     /// to which it keeps as well, is no smaller.
     peer_window: u32,
     interval: Option<Duration>,
+    /// On a server: what it goes by if the client announces no interval, and how many
+    /// misses are death.
+    own_heartbeat: (Option<Duration>, u32),
     /// After how long without sending the peer pings.
     peer_interval: Option<Duration>,
     outbox: Outbox,
@@ -254,6 +257,8 @@ pub(crate) struct Session {
     acks: Acks,
     pulse: Pulse,
     welcome_due: bool,
+    /// Messages were moved into a batch that is not written yet.
+    carried: bool,
     ping_due: Option<u64>,
     pong_due: Option<u64>,
     /// Our CLOSE, to be written on this link and each later one until the peer's is here.
@@ -294,17 +299,10 @@ impl Session {
         misses: u32,
         now: Instant,
     ) -> Session {
-        // The client's interval is announced in milliseconds, of which there
-        // could be too few to serve, or so many as to overflow.
-        let interval = interval.map(|own| {
-            let chosen = hello.interval.unwrap_or(own);
-            chosen.clamp(crate::Heartbeat::SHORTEST, crate::Heartbeat::LONGEST)
-        });
-        let rhythm = interval.map(|interval| Rhythm::server(interval, misses));
-        let announced = rhythm.map(|rhythm| rhythm.ping_after);
         let mut session =
-            Session::new(Role::Server, hello.token, own, hello.limits, announced, rhythm, now);
-        session.peer_interval = hello.interval;
+            Session::new(Role::Server, hello.token, own, hello.limits, None, None, now);
+        session.own_heartbeat = (interval, misses);
+        session.keep_time(hello);
         session.epoch = epoch;
         session.created_from = hello.epoch;
         session.attempt = hello.attempt;
@@ -334,12 +332,14 @@ impl Session {
             announced: 0,
             peer_window: peer.window,
             interval,
+            own_heartbeat: (None, 0),
             peer_interval: None,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
             acks: Acks::new(own.window),
             pulse: Pulse::new(rhythm, now),
             welcome_due: false,
+            carried: false,
             ping_due: None,
             pong_due: None,
             closing: None,
@@ -560,7 +560,7 @@ impl Session {
         self.generation += 1;
         self.state = State::Up;
         self.welcome_due = self.role == Role::Server;
-        (self.ping_due, self.pong_due) = (None, None);
+        (self.carried, self.ping_due, self.pong_due) = (false, None, None);
         (self.progress, self.heard_frame) = (false, false);
         self.acks.replay();
         self.pulse.restart(now);
@@ -666,11 +666,26 @@ impl Session {
         }
         self.peer_window = self.peer_window.max(hello.limits.window);
         self.attempt = hello.attempt;
-        self.peer_interval = hello.interval;
+        self.keep_time(hello);
         self.start_link(now);
         self.progress = received > self.peer_has;
         self.peer_has = self.peer_has.max(received);
         Ok(replayed)
+    }
+
+    /// A server goes by the interval that the client says on each link.
+    fn keep_time(&mut self, hello: &Hello) {
+        let (own, misses) = self.own_heartbeat;
+        let rhythm = own.map(|own| {
+            // It is announced in milliseconds, of which there could be too few to
+            // serve, or so many as to overflow.
+            let chosen = hello.interval.unwrap_or(own);
+            let shortest = crate::Heartbeat::SHORTEST;
+            Rhythm::server(chosen.clamp(shortest, crate::Heartbeat::LONGEST), misses)
+        });
+        self.interval = rhythm.map(|rhythm| rhythm.ping_after);
+        self.peer_interval = hello.interval;
+        self.pulse.set_rhythm(rhythm);
     }
 
     /// What a client is told that comes back for a session which has ended.
@@ -717,6 +732,12 @@ impl Session {
     /// Bytes went out over the present link.
     pub(crate) fn sent(&mut self, now: Instant) {
         self.pulse.sent(now);
+        if std::mem::take(&mut self.carried)
+            && self.state == State::Up
+            && let Some(id) = self.pulse.sent_messages(now)
+        {
+            self.ping_due = Some(id);
+        }
     }
 
     /// A frame came over the link of that generation; an older one's is ignored.
@@ -834,6 +855,7 @@ impl Session {
         let carried = batch.len() > before;
         if carried {
             batch.ends_message();
+            self.carried = true;
         }
         let (cursor, stuck) = (self.outbox.cursor(), self.is_stuck());
         if (carried || self.acks.is_due(cursor, stuck, self.receive_window()))

@@ -787,6 +787,66 @@ fn bytes_that_wait_to_be_read_put_off_the_verdict() {
 }
 
 /// Its peer's pings may be behind a message that takes long to cross.
+/// Else a client that comes back with longer heartbeats is judged by the old ones.
+#[test]
+fn a_server_goes_by_the_interval_of_the_last_hello() {
+    let second = Duration::from_secs(1);
+    let now = Pair::new(WINDOW, WINDOW).now;
+    let (mut client, _) = client(WINDOW);
+    let first = Hello { interval: Some(second), ..client.hello() };
+    let mut server = Session::server(&first, 1, limits(WINDOW), Some(10 * second), 3, now);
+    for (attempt, interval) in (2..).zip([Some(240 * second), None, Some(2 * second)]) {
+        let hello = Hello { epoch: 1, attempt, interval, ..first };
+        server.resume(&hello, now).unwrap();
+        let pings = interval.unwrap_or(10 * second) * 5 / 4;
+        assert_eq!(welcome(&mut server).0.interval, Some(pings));
+        assert_eq!(server.deadline(), Some(now + pings));
+    }
+    // One without heartbeats has none, whatever is announced.
+    let mut server = Session::server(&first, 1, limits(WINDOW), None, 3, now);
+    server.resume(&Hello { epoch: 1, attempt: 2, ..first }, now).unwrap();
+    assert_eq!((welcome(&mut server).0.interval, server.deadline()), (None, None));
+}
+
+/// Where messages go both ways all the time, nobody is silent for an interval.
+#[test]
+fn the_round_trip_is_measured_once_an_interval_under_traffic_too() {
+    let interval = Duration::from_secs(10);
+    let (mut client, start) = client(WINDOW);
+    client.interval = Some(interval);
+    let hello = client.hello();
+    let mut server = Session::server(&hello, 1, limits(WINDOW), Some(interval), 3, start);
+    client.pulse.set_rhythm(Some(Rhythm::client(interval, 3)));
+    client.welcomed(&welcome(&mut server).0, start).unwrap();
+    let delay = Duration::from_millis(7);
+    let mut pings = [0, 0];
+    for second in 1..=100 {
+        let now = start + Duration::from_secs(second);
+        for (nth, back) in [(0, false), (1, true)] {
+            let (from, to) = match back {
+                false => (&mut client, &mut server),
+                true => (&mut server, &mut client),
+            };
+            assert_eq!(from.tick(now), Verdict::Alive, "no silence asks");
+            from.feed(b"message");
+            let mut frames = written(from);
+            from.sent(now);
+            frames.append(&mut written(from));
+            from.sent(now);
+            pings[nth] += frames.iter().filter(|frame| matches!(frame, Frame::Ping(_))).count();
+            to.heard(now + delay);
+            read(to, frames, now + delay);
+            take(to, now);
+            let answers = written(to);
+            to.sent(now + delay);
+            from.heard(now + delay);
+            read(from, answers, now + delay);
+        }
+    }
+    assert_eq!(pings, [10, 7], "the server's interval is longer");
+    assert_eq!([client.round_trip(), server.round_trip()], [Some(delay); 2]);
+}
+
 #[test]
 fn a_side_without_heartbeats_says_a_word_now_and_then_while_bytes_come() {
     const INTERVAL: Duration = Duration::from_secs(10);
