@@ -438,8 +438,9 @@ impl Dialler {
                     rejection => Cause::Rejected(rejection),
                 }
             }
+            // An echo: it takes the hello for text.
+            Ok(Some(Frame::Hello(_))) | Err(_) => Cause::NotLonglink,
             Ok(Some(_)) => Cause::Protocol("no answer to the hello"),
-            Err(_) => Cause::NotLonglink,
         };
         self.failed(greeting.attempt, cause)
     }

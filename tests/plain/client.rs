@@ -1,7 +1,7 @@
 //! `client --plain`, and the classic server.
 
-use std::io::Write;
-use std::net::{Shutdown, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use crate::classic::{A_WHILE, Classic, ClassicServer, HEARTBEAT};
@@ -281,17 +281,14 @@ fn lock_step_takes_a_pipe_to_a_server_that_reads_heaps() {
     assert_eq!(scene.client.out.text(), lines.concat());
 }
 
-/// What answers the hello of a client that was not told `--plain`.
-fn answered_with(answer: Option<&[u8]>, args: &[&str]) -> String {
+/// What a client that was not told `--plain` says when its hello is answered so.
+fn answered(answer: impl FnOnce(&mut TcpStream), args: &[&str]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let args = [&[&addr[..], "--retries", "1", "--connect-timeout", "300ms"], args].concat();
     let mut client = Process::start(CLIENT, &args, Stdout::Read);
     let (mut link, _) = listener.accept().unwrap();
-    match answer {
-        Some(answer) => link.write_all(answer).unwrap(),
-        None => link.shutdown(Shutdown::Both).unwrap(),
-    }
+    answer(&mut link);
     assert_eq!(client.ends(), 1);
     client.err.text()
 }
@@ -299,11 +296,19 @@ fn answered_with(answer: Option<&[u8]>, args: &[&str]) -> String {
 #[test]
 fn without_plain_a_server_of_lines_is_recognized() {
     const ADVICE: &str = "; if it is a server of plain lines, --plain speaks to it";
-    let silent = answered_with(Some(b""), &[]);
+    let silent = answered(|_| (), &[]);
     let why = "connected, but the hello was not answered within 300ms";
     assert!(silent.contains(&format!("{why}{ADVICE}")), "{silent}");
-    let closed = answered_with(None, &[]);
+    let closed = answered(|link| link.shutdown(Shutdown::Both).unwrap(), &[]);
     assert!(closed.contains(ADVICE), "{closed}");
+    let why = "the server does not speak longlink";
+    let echo = |link: &mut TcpStream| {
+        let mut hello = [0; 4096];
+        let size = link.read(&mut hello).unwrap();
+        link.write_all(&hello[..size]).unwrap();
+    };
+    let echoed = answered(echo, &[]);
+    assert!(echoed.contains(&format!("{why}{ADVICE}")), "{echoed}");
     for greeting in [
         "HTTP/1.1 400 Bad Request\r\n\r\n",
         "220 mail.example ESMTP\r\n",
@@ -314,8 +319,7 @@ fn without_plain_a_server_of_lines_is_recognized() {
         "hello\n",
     ] {
         // That is an error, and told to the quiet as well.
-        let said = answered_with(Some(greeting.as_bytes()), &["-q"]);
-        let why = "the server does not speak longlink";
+        let said = answered(|link| link.write_all(greeting.as_bytes()).unwrap(), &["-q"]);
         assert!(said.contains(&format!("{why}{ADVICE}")), "{greeting:?}: {said}");
     }
 }
