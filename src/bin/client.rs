@@ -111,7 +111,8 @@ impl Client {
     /// The exit code, and the reason for it.
     fn conclude(&self, end: End) -> u8 {
         self.watch.end();
-        let failed = self.input.was_refused() || self.unprinted.load(Ordering::SeqCst);
+        let unprinted = self.unprinted.load(Ordering::SeqCst);
+        let failed = self.input.was_refused() || unprinted || self.watch.has_unanswered();
         let good = if failed { code::FAILED } else { code::OK };
         let (sent, waiting) = self.waiting();
         let error = match end {

@@ -30,6 +30,8 @@ struct Seen {
     advised: bool,
     /// There was a link.
     connected: bool,
+    /// Lines of plain text were not answered, and may be lost.
+    unanswered: bool,
     gave_up: bool,
     link: Link,
     over: bool,
@@ -164,6 +166,7 @@ impl Watch {
             keyboard::wake();
         }
         seen.gave_up |= matches!(event, Event::GaveUp { .. });
+        seen.unanswered |= matches!(event, Event::Unanswered { .. });
         drop(seen);
         self.changed.notify_all();
     }
@@ -187,6 +190,11 @@ impl Watch {
     pub fn end(&self) {
         let mut seen = self.seen();
         (seen.link, seen.over) = (Link::Gone, true);
+    }
+
+    /// Whether it was logged that lines may be lost.
+    pub fn has_unanswered(&self) -> bool {
+        self.seen().unanswered
     }
 
     /// Whether it was logged that the connection gave up; waits a moment for

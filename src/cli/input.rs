@@ -63,6 +63,8 @@ impl Input {
     /// Why a connection has ended well.
     pub fn why_ended(&self) -> &'static str {
         match (self.is_leaving(), self.is_all_read()) {
+            // The other side may have ended in answer to that.
+            _ if self.ended_unread() => "ended: nothing reads the output any more",
             (true, _) => "ended: `exit`, and everything is acknowledged",
             (false, true) => "ended: the other side has ended, too",
             (false, false) => "ended by the other side",
@@ -262,4 +264,18 @@ pub(super) fn leave_unconnected() -> ! {
     let ending = Ending::begin();
     log::error!("left before there was a connection");
     ending.exit(code::FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An echo ends when we do.
+    #[test]
+    fn an_end_for_want_of_a_reader_is_not_the_other_sides() {
+        let input = Input::default();
+        assert_eq!(input.why_ended(), "ended by the other side");
+        input.unread.store(true, Ordering::SeqCst);
+        assert_eq!(input.why_ended(), "ended: nothing reads the output any more");
+    }
 }

@@ -66,8 +66,9 @@ pub const CLIENT: [Chapter; 5] = [
             ),
             (
                 "1",
-                "never connected, gave up, was rejected, a line was refused or not sent, or a \
-                 reply could not be printed; it says how many messages were not acknowledged",
+                "never connected, gave up, was rejected, a line was refused, not sent or, with \
+                 `--plain`, may be lost, or a reply could not be printed; it says how many \
+                 messages were not acknowledged",
             ),
             ("2", "wrong arguments"),
             ("130, 143", "Ctrl-C, SIGTERM"),
@@ -109,7 +110,11 @@ pub const SERVER: [Chapter; 6] = [
                 "the same again",
                 "half a second later or more: ends it although the account cannot be written",
             ),
-            ("end of input", "Ctrl-D with --chat: sessions are ended, which may take 5s"),
+            (
+                "end of input",
+                "Ctrl-D with --chat: sessions are ended. A client that lost its link is waited \
+                 for as long as --resume-within says, one that takes nothing for 10s",
+            ),
             ("SIGHUP", "as Ctrl-C, without an account; under nohup it goes on"),
         ],
     },

@@ -154,7 +154,8 @@ fn a_line_that_was_not_answered_is_announced_and_not_sent_again() {
     scene.client.end_input();
     assert_eq!(link.rest().replace("keepalive", ""), "");
     drop(link);
-    assert_eq!(scene.client.ends(), 0);
+    // Nobody knows whether it was delivered.
+    assert_eq!(scene.client.ends(), 1);
     assert_eq!(scene.client.err.count("not answered"), 1);
 }
 
@@ -209,7 +210,7 @@ fn a_line_cut_in_the_middle_is_sent_again() {
     }
     assert_eq!(link.rest(), "");
     drop(link);
-    assert_eq!(scene.client.ends(), 0);
+    assert_eq!(scene.client.ends(), i32::from(unknown > 0));
 }
 
 #[test]
