@@ -86,7 +86,7 @@ fn a_name_that_does_not_resolve_yet_is_tried_again() {
     let listener = Builder::default().bind("127.0.0.1:0").unwrap();
     let hosts = [Host::new("later", listener.local_addr().port())];
     let (names, _hold) = Names::new();
-    let client = connect(&names, &hosts, 100 * MILLI, RetryPolicy::fixed(MILLI, 1).unlimited());
+    let client = connect(&names, &hosts, 20_000 * MILLI, RetryPolicy::fixed(MILLI, 1).unlimited());
     finds(&client, listener);
     assert_eq!(names.asked(), [3, 0]);
 }
@@ -96,7 +96,7 @@ fn a_name_that_does_not_resolve_is_tried_as_often_as_the_policy_says() {
     for attempts in [1, 2] {
         let (names, _hold) = Names::new();
         let policy = RetryPolicy::fixed(MILLI, attempts);
-        let client = connect(&names, &[Host::new("later", 1)], 100 * MILLI, policy);
+        let client = connect(&names, &[Host::new("later", 1)], 20_000 * MILLI, policy);
         let error = client.recv_timeout(20_000 * MILLI).unwrap_err();
         let Error::GaveUp { cause: Cause::Resolve { host, .. }, .. } = error else {
             panic!("{error:?}");

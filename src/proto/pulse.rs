@@ -204,10 +204,11 @@ impl Pulse {
     }
 
     /// Messages were written. Where they go both ways, no silence ever asks for a ping; so
-    /// that the round trip is known there, too, one follows messages once an interval.
+    /// that the round trip is known there, too, one follows messages once an interval. By
+    /// its answer nobody is judged.
     pub(crate) fn sent_messages(&mut self, now: Instant) -> Option<u64> {
         let due = |rhythm: Rhythm| now >= self.asked + rhythm.ping_after;
-        self.rhythm.is_some_and(due).then(|| self.ping(now))
+        self.rhythm.is_some_and(due).then(|| self.number_ping(now))
     }
 
     /// The pong of the last ping gives the round-trip time.
@@ -300,12 +301,16 @@ impl Pulse {
     }
 
     fn ping(&mut self, now: Instant) -> u64 {
-        self.pings += 1;
-        self.asked = now;
-        self.pinged = Some((self.pings, now));
         self.unanswered.get_or_insert(Asked::new(now));
         // Whether or not the ping can be written now, another is not due.
         self.sent = now;
+        self.number_ping(now)
+    }
+
+    fn number_ping(&mut self, now: Instant) -> u64 {
+        self.pings += 1;
+        self.asked = now;
+        self.pinged = Some((self.pings, now));
         self.pings
     }
 
@@ -748,6 +753,20 @@ mod tests {
             let (asked, died) = (asked.expect("asked again"), died.expect("a silent peer is dead"));
             assert!(died >= asked + INTERVAL, "{misses}: asked at {asked:?}, judged at {died:?}");
         }
+    }
+
+    /// Else what its kernel has acknowledged would be looked at too late to be life.
+    #[test]
+    fn a_ping_that_follows_messages_judges_nobody() {
+        let (mut pulse, start) = client(3);
+        let at = start + INTERVAL * 3 / 2;
+        pulse.sent(at);
+        let before = (pulse.deadline(), pulse.dead_at());
+        assert_eq!(pulse.sent_messages(at), Some(1));
+        assert_eq!((pulse.deadline(), pulse.dead_at()), before);
+        assert_eq!(pulse.sent_messages(at + INTERVAL - SECOND_LOOK), None);
+        assert_eq!(pulse.pong(1, at + SECOND_LOOK), Some(SECOND_LOOK));
+        assert_eq!(Pulse::new(None, start).sent_messages(at), None);
     }
 
     #[test]
