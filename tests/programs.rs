@@ -602,7 +602,7 @@ fn both_sides_say_why_a_session_has_ended() {
     server.process.says("client-3: closed: it had finished, and has your last line");
 
     let mut by_ctrl_c = server.client(&[]);
-    by_ctrl_c.says("connected to");
+    server.process.says("client-4: connected");
     by_ctrl_c.signal("INT");
     assert_eq!(by_ctrl_c.ends(), 130);
     server.process.says("client-4: closed: it left");
@@ -615,6 +615,19 @@ fn both_sides_say_why_a_session_has_ended() {
     server.process.says("client-5: closed: your input has ended");
     assert_eq!(server.process.ends(), 0);
     assert_eq!(server.process.err.count(": closed"), 5);
+}
+
+/// From its first word on, whether or not the server has taken it in by then.
+#[test]
+fn a_client_that_is_interrupted_leaves_no_lost_session() {
+    let mut server = Server::start(&["--chat"]);
+    let mut client = server.client(&[]);
+    client.signal("INT");
+    assert_eq!(client.ends(), 130);
+    // Else it would wait for the client to come back.
+    server.process.end_input();
+    assert_eq!(server.process.ends(), 0);
+    assert_eq!(server.process.err.count("client-1: lost"), 0);
 }
 
 #[test]
