@@ -17,6 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use port::Reserved;
@@ -49,10 +50,21 @@ fn nonblocking_to_write() -> (PipeReader, Stdio, PipeWriter) {
 
 /// Waits until a pipe takes nothing more.
 fn until_full(writer: PipeWriter) {
-    wait::until("the pipe is full", || {
-        let mut fds = [PollFd::new(&writer, PollFlags::OUT)];
-        poll(&mut fds, Some(&Timespec::default())).unwrap() == 0
+    wait::until("the pipe is full", || is_full(&writer));
+}
+
+/// Waits until a pipe takes nothing more for a while.
+fn until_stuck(writer: &PipeWriter) {
+    let mut looks = 0;
+    wait::until("the pipe stays full", || {
+        looks = if is_full(writer) { looks + 1 } else { 0 };
+        looks == 100
     });
+}
+
+fn is_full(writer: &PipeWriter) -> bool {
+    let mut fds = [PollFd::new(writer, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec::default())).unwrap() == 0
 }
 
 /// Reads until this was read, and returns all of it.
@@ -404,13 +416,18 @@ fn what_was_read_is_delivered_although_the_reader_of_the_output_has_gone() {
     server.process.prints("client-1> for the server");
 }
 
-/// `seq 1000000 | client | head -1`
+/// `seq 1000000 | client | head -1`, when everything between them is full.
 #[test]
 fn no_more_is_read_once_a_reply_finds_no_reader() {
-    let server = Server::start_on(&Arc::new(Reserved::new()), &[], Stdout::Null);
+    // More than the client takes at once, and throws away in any case.
+    let args = ["--window", "256KiB"];
+    let server = Server::start_on(&Arc::new(Reserved::new()), &args, Stdout::Null);
+    let (stdin, input) = io::pipe().unwrap();
     let (mut reader, writer) = io::pipe().unwrap();
-    let mut client = client_on(&server, &[], [Stdio::piped(), writer.into(), Stdio::piped()]);
-    client.send_all(std::iter::repeat_with(much));
+    let mut client = client_on(&server, &[], [stdin.into(), writer.into(), Stdio::piped()]);
+    let mut more = input.try_clone().unwrap();
+    thread::spawn(move || while more.write_all(much().as_bytes()).is_ok() {});
+    until_stuck(&input);
     reader.read_exact(&mut [0; 7]).unwrap();
     drop(reader);
     assert_eq!(client.ends(), 0);
@@ -430,6 +447,7 @@ fn what_cannot_be_delivered_is_told_although_nothing_reads_the_output() {
     drop(reader);
     client.says("gave up, 1 message not acknowledged: ");
     assert_eq!(client.ends(), 1);
+    assert_eq!(client.err.count("1 message not acknowledged"), 1, "it is the connection that ends");
 }
 
 #[test]
