@@ -411,6 +411,7 @@ mod tests {
                     break;
                 }
                 links += 1;
+                assert!(links <= 5, "{uptime:?}: more than the policy has");
             }
             assert_eq!((links, budget.made()), (5, 5), "{uptime:?}");
         }

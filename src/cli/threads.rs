@@ -98,21 +98,26 @@ impl<S: FnMut(u64) -> io::Result<Worker>> Threads<'_, S> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::{Cause, Error, Rejection, RetryPolicy};
 
-    /// Threads that there are to be had.
+    /// Threads that there are to be had, and for which client one was asked for last.
     #[derive(Default)]
-    struct Supply(Mutex<u32>);
+    struct Supply {
+        left: Mutex<u32>,
+        asked: AtomicU64,
+    }
 
     impl Supply {
         fn add(&self) {
-            *self.0.lock().unwrap() += 1;
+            *self.left.lock().unwrap() += 1;
         }
 
         fn take(&self, number: u64) -> io::Result<Worker> {
-            let mut left = self.0.lock().unwrap();
+            self.asked.store(number, Ordering::SeqCst);
+            let mut left = self.left.lock().unwrap();
             *left = left.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
             Worker::start(number)
         }
@@ -139,15 +144,22 @@ mod tests {
         (0..2).for_each(|_| supply.add());
         let (accepting, hiring) = (listener.clone(), supply.clone());
         let accepting = thread::spawn(move || {
-            accept(&accepting, &Places::new(10), |number| hiring.take(number), echo);
+            let serve = |number, connection, place| {
+                let asked = hiring.asked.load(Ordering::SeqCst);
+                assert_eq!(asked, number + 1, "the next one has to be known before");
+                echo(number, connection, place)
+            };
+            accept(&accepting, &Places::new(10), |number| hiring.take(number), serve);
         });
         let addr = listener.local_addr();
         let once = Connection::builder().retry(RetryPolicy::never());
         let clients = [(); 2].map(|()| once.clone().connect(addr).unwrap());
         clients.iter().for_each(trip);
         for _ in 0..2 {
-            let Err(Error::GaveUp { cause, .. }) = once.clone().connect(addr) else { panic!() };
-            assert!(matches!(cause, Cause::Rejected(Rejection::Full)), "{cause:?}");
+            let refused = once.clone().connect(addr).unwrap_err();
+            let Error::GaveUp { cause: Cause::Rejected(Rejection::Full), .. } = refused else {
+                panic!("{refused:?}");
+            };
             clients.iter().for_each(trip);
         }
         let patient = RetryPolicy::fixed(Duration::from_millis(10), 10_000);

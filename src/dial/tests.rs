@@ -132,3 +132,16 @@ fn one_resolver_hangs_however_often_its_name_is_needed() {
     refused.join().unwrap();
     assert_eq!(names.asked(), [0, 1]);
 }
+
+#[test]
+fn a_name_that_is_being_resolved_when_a_link_is_lost_is_not_asked_for_once_more() {
+    let (names, _hold) = Names::new();
+    let (host, summons) = (Host::new("hangs", 1), Arc::new(Summons::new().unwrap()));
+    let mut resolver = Resolver::with(1, Arc::new(move |host| names.ask(host)));
+    let begun = sync::now();
+    for after in 0..3 {
+        let since = resolver.resolve(0, &host, begun + after * MILLI, &summons);
+        assert_eq!(since, Some(begun), "it is waited for");
+        resolver.forget();
+    }
+}

@@ -451,7 +451,7 @@ fn what_waits_for_the_window_does_not_count() {
     }
     pair.exchange();
     resume(&mut pair);
-    assert!(!pair.client.progress().waits);
+    assert!(!pair.client.progress().waits, "the window is full");
     assert!(take(&mut pair.server, pair.now).is_some());
     assert!(take(&mut pair.server, pair.now).is_some());
     pair.server.acks.hurry();
