@@ -681,7 +681,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The final ones, if not every message was acknowledged.
+    /// The final ones, if not every message was acknowledged; and [`Error::GaveUp`] if
+    /// all were, but the attempts are spent and the end could not be told.
     ///
     /// # Examples
     ///

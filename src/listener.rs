@@ -87,7 +87,8 @@ impl Listener {
     /// The next new connection. Blocks until there is one.
     ///
     /// A client that comes back to a session which is still known is not a
-    /// new connection: the one it had goes on.
+    /// new connection: the one it had goes on. A session that has ended before it was
+    /// accepted is not handed out; its client knows what was not acknowledged.
     ///
     /// # Errors
     ///
