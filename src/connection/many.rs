@@ -51,8 +51,8 @@ impl Connection {
     /// [`take_unacknowledged`](Connection::take_unacknowledged) has what of it was
     /// not acknowledged, and nothing of the rest.
     /// [`feed_some`](Connection::feed_some) tells how many were taken.
-    /// [`Error::WouldBlock`] in an [event callback](crate::Builder::on_event), where it
-    /// takes all or none.
+    /// In an [event callback](crate::Builder::on_event) it takes all or none, and returns
+    /// [`WouldBlock`](crate::Error::WouldBlock).
     ///
     /// # Examples
     ///
