@@ -93,7 +93,7 @@ fn a_question_is_answered_at_once() {
         within(Duration::ZERO, "everything", || {
             let client = Connection::connect(ADDR).unwrap();
             for n in 0..3u8 {
-                client.send(&[n]).unwrap();
+                client.send([n]).unwrap();
                 assert_eq!(client.recv().unwrap().as_deref(), Some(&[n][..]));
             }
             client.finish().unwrap();
@@ -112,7 +112,7 @@ fn a_stream_arrives_without_anybody_asking_for_it() {
             let sending = client.clone();
             let sending = thread::spawn(move || {
                 for n in 0..10u8 {
-                    sending.send(&[n]).unwrap();
+                    sending.send([n]).unwrap();
                     pause(20);
                 }
             });
@@ -166,7 +166,7 @@ fn a_sender_of_lines_goes_on_when_there_is_room() {
         let receiving = client.clone();
         let receiving = thread::spawn(move || assert_eq!(receiving.recv().unwrap(), None));
         within(ACK, "everything", || {
-            (0..LINES).for_each(|_| client.send(&[b'x'; 60]).unwrap());
+            (0..LINES).for_each(|_| client.send([b'x'; 60]).unwrap());
             client.sync(SECOND).unwrap();
             client.finish().unwrap();
             assert_eq!(server.join().unwrap(), LINES);
@@ -200,14 +200,14 @@ fn a_reader_that_leaves_passes_its_role_on() {
 fn a_reader_that_leaves_passes_its_role_on_to_a_sender() {
     explore(|| {
         let (client, server, _listener) = pair(settings().window(3));
-        client.send(&[0; 3]).unwrap();
+        client.send([0; 3]).unwrap();
         let receiving = client.clone();
         let receiving = thread::spawn(move || assert!(receiving.recv().unwrap().is_some()));
         let sending = client.clone();
-        let sending = thread::spawn(move || sending.send(&[1; 3]).unwrap());
+        let sending = thread::spawn(move || sending.send([1; 3]).unwrap());
         pause(100);
         within(Duration::ZERO, "recv", || {
-            server.send(&[2]).unwrap();
+            server.send([2]).unwrap();
             receiving.join().unwrap();
         });
         pause(100);
@@ -349,8 +349,8 @@ fn everybody_who_waits_for_acknowledgements_hears_of_them() {
             thread::spawn(move || {
                 for _ in 0..MESSAGES {
                     match below(2) {
-                        0 => client.feed(&[sender]).unwrap(),
-                        _ => client.send(&[sender]).unwrap(),
+                        0 => client.feed([sender]).unwrap(),
+                        _ => client.send([sender]).unwrap(),
                     }
                     pause(50);
                     // Some give up waiting meanwhile, and wait again.
@@ -381,7 +381,7 @@ fn a_late_writer_does_no_harm() {
             let adversary = cut_now_and_then(2);
             let sender = thread::spawn(move || {
                 for n in 0..3u8 {
-                    server.send(&[n; 600]).unwrap();
+                    server.send([n; 600]).unwrap();
                 }
                 server
             });
@@ -413,7 +413,7 @@ fn what_the_socket_does_not_take_follows_at_once() {
     explore(|| {
         let (client, server, _listener) = pair(settings());
         within(Duration::ZERO, "all", || {
-            client.send(&[7; 1000]).unwrap();
+            client.send([7; 1000]).unwrap();
             assert_eq!(server.recv().unwrap().as_deref(), Some(&[7; 1000][..]));
         });
     });
@@ -425,7 +425,7 @@ fn a_blocked_sender_goes_on_when_there_is_room() {
         let (client, server, _listener) = pair(settings().window(3));
         let sender = thread::spawn(move || {
             for n in 0..4u8 {
-                client.send(&[n; 3]).unwrap();
+                client.send([n; 3]).unwrap();
             }
             client.finish().unwrap();
             client
@@ -446,12 +446,12 @@ fn a_blocked_sender_goes_on_when_there_is_room() {
 fn end(ending: impl Fn(&Arc<Connection>, &Arc<Connection>)) {
     let (client, server, _listener) = pair(settings().window(3));
     // Fills both windows, so that later sends block.
-    client.send(&[0; 3]).unwrap();
-    server.send(&[0; 3]).unwrap();
+    client.send([0; 3]).unwrap();
+    server.send([0; 3]).unwrap();
     let mut waiting = Vec::new();
     for connection in [&client, &server] {
         let blocked = connection.clone();
-        waiting.push(thread::spawn(move || while blocked.send(&[1; 3]).is_ok() {}));
+        waiting.push(thread::spawn(move || while blocked.send([1; 3]).is_ok() {}));
         let blocked = connection.clone();
         waiting.push(thread::spawn(move || {
             let _ = blocked.sync(500 * SECOND);
@@ -608,7 +608,7 @@ fn a_server_that_is_gone_is_given_up_in_time() {
                 0 => client.recv().map(drop),
                 1 => client.send(b"never read").and_then(|()| client.sync(500 * SECOND)),
                 _ => loop {
-                    client.send(&[0; 100])?;
+                    client.send([0; 100])?;
                 },
             })
         });
@@ -642,7 +642,7 @@ fn silence_is_noticed_in_time_and_costs_nothing() {
         let start = now();
         swallow();
         for n in 0..2u8 {
-            client.send(&[n]).unwrap();
+            client.send([n]).unwrap();
             let reply = within(31 * SECOND, "an answer", || client.recv().unwrap());
             assert_eq!(reply.as_deref(), Some(&[n][..]));
         }
@@ -718,13 +718,13 @@ fn an_expiry_that_races_a_resume_is_one_or_the_other() {
             join(handlers);
         });
         let client = client.connect(ADDR).unwrap();
-        client.send(&[0]).unwrap();
+        client.send([0]).unwrap();
         assert_eq!(client.recv().unwrap().as_deref(), Some(&[0][..]));
         // Both at the second: the retry, and the end of the server's patience.
         cut_both();
         pause(50);
         cut_both();
-        client.send(&[1]).unwrap();
+        client.send([1]).unwrap();
         let mut replies = 0;
         while replies < 1 {
             let reply = within(5 * SECOND, "a reply", || client.recv().unwrap().unwrap());
@@ -746,7 +746,7 @@ fn use_in_callback(connection: &Connection, other: &WeakConnection) {
     for connection in [Some(&clone), other.as_ref()].into_iter().flatten() {
         match below(4) {
             0 => drop(connection.sync(SECOND)),
-            1 => drop(connection.send(&[EXTRA; 100])),
+            1 => drop(connection.send([EXTRA; 100])),
             2 => drop(connection.downgrade().upgrade()),
             _ => assert!(matches!(Connection::connect(ADDR), Err(Error::WouldBlock))),
         }
@@ -768,7 +768,7 @@ fn a_callback_uses_connections_that_are_cut_and_dropped() {
         }
         let adversary = cut_now_and_then(2);
         let sender = thread::spawn(move || {
-            (0..3u8).for_each(|n| client.send(&[n; 100]).unwrap());
+            (0..3u8).for_each(|n| client.send([n; 100]).unwrap());
             let weak = client.downgrade();
             drop(client);
             weak
