@@ -33,8 +33,8 @@ fn a_row_tells_of_what_is_under_way_and_goes() {
     window.ends_with(&["server> a reply"]);
     link.send(ack(2001, 1 << 20));
     link.send(frame(FIN, b""));
-    link.read_kind(CLOSE);
-    drop(link);
+    let last = link.read_kind(CLOSE);
+    link.send(frame(CLOSE, last));
     assert_eq!(window.closes(), 0);
     assert!(!window.rows().iter().any(|row| row.contains("sent 2000")), "{:#?}", window.rows());
     std::fs::remove_file(&path).unwrap();
@@ -52,8 +52,8 @@ fn without_a_terminal_nothing_is_told() {
     std::thread::park_timeout(std::time::Duration::from_millis(1600));
     link.send(ack(3, 1 << 20));
     link.send(frame(FIN, b""));
-    link.read_kind(CLOSE);
-    drop(link);
+    let last = link.read_kind(CLOSE);
+    link.send(frame(CLOSE, last));
     assert_eq!(client.ends(), 0);
     assert!(!client.err.text().contains("acknowledged"), "{}", client.err.text());
 }

@@ -2,7 +2,9 @@
 
 use super::speech::{self, Truths};
 use crate::proto::choices::Choices;
-use crate::proto::frame::{Decoder, Frame, HEADER, LARGE_BUFFER, MAX_CONTROL, Violation, kind};
+use crate::proto::frame::{
+    Decoder, Frame, HEADER, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER, Violation, kind,
+};
 
 pub(super) fn run(bytes: &[u8]) {
     let mut choices = Choices::of(bytes);
@@ -51,7 +53,8 @@ fn in_pieces(
         }
         let bound = match frames.len() {
             0 => 2 * MAX_CONTROL,
-            _ => LARGE_BUFFER + most.unwrap_or(0) as usize,
+            // A body has room for the beginning of what follows it.
+            _ => LARGE_BUFFER + SMALL_BUFFER + most.unwrap_or(0) as usize,
         };
         assert!(decoder.memory() <= bound, "{} bytes reserved", decoder.memory());
     }
