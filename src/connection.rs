@@ -1,5 +1,6 @@
 //! [`Connection`]: the handle that the user holds.
 
+mod callback;
 mod handles;
 mod many;
 
@@ -7,15 +8,16 @@ pub use many::Taken;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Builder, Callback, Heartbeat, Host, ToHosts};
+use crate::config::Builder;
 use crate::dial::Dialler;
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::foreign;
+use crate::heartbeat::Heartbeat;
+use crate::host::ToHosts;
 use crate::keeper::{Keeper, Trade};
 use crate::link::{Patience, Shared, State, Summons, Waiter};
 use crate::proto::handshake::{Limits, Token};
@@ -24,10 +26,9 @@ use crate::proto::session::Session;
 use crate::proto::talk::Talk;
 use crate::protocol::Protocol;
 use crate::retry::Budget;
-use crate::stream::Stream;
+use crate::stats::Stats;
 use crate::sync::{self, Arc};
 
-pub(crate) use handles::Lent;
 pub use handles::WeakConnection;
 
 /// A long-lived connection that carries messages both ways and survives the
@@ -110,8 +111,39 @@ impl Connection {
     pub fn builder() -> Builder {
         Builder::default()
     }
+}
 
-    pub(crate) fn open(builder: Builder, hosts: Vec<Host>) -> Result<Connection> {
+impl Builder {
+    /// Connects, and stays connected.
+    ///
+    /// Blocks until the first link is up, or the retry policy has spent its attempts.
+    /// See [`ToHosts`] for what an address can be; with several, each attempt
+    /// tries them in turn, the last good one first.
+    ///
+    /// A host that refuses, rejects us, or has a name that cannot be resolved (yet)
+    /// fails in this attempt, and is tried again in the next one. Only when the last
+    /// word of every host is final is there no next one: a
+    /// [rejection](crate::Rejection::is_retryable) of that kind, or, after a loss, a
+    /// limit that is [too small](crate::Cause::TooLarge). A host that cannot be reached
+    /// says nothing, so its last word stays what it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GaveUp`] with the cause of the last failure; [`Error::Config`] if the
+    /// address cannot be one; [`Error::Io`] if no thread could be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Error, RetryPolicy};
+    /// # let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    ///
+    /// let result = Connection::builder().retry(RetryPolicy::never()).connect(nobody);
+    /// assert!(matches!(result, Err(Error::GaveUp { .. })));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn connect(self, addr: impl ToHosts) -> Result<Connection> {
+        let hosts = addr.to_hosts()?;
         if hosts.is_empty() {
             return Err(Error::Config("there is no host to connect to".into()));
         }
@@ -119,9 +151,9 @@ impl Connection {
             return Err(Error::WouldBlock);
         }
         let now = sync::now();
-        let limits = Limits { window: builder.window, max_message: builder.largest_message() };
-        let Heartbeat { interval, misses } = builder.heartbeat;
-        let session: Talk = match builder.plain {
+        let limits = Limits { window: self.window, max_message: self.largest_message() };
+        let Heartbeat { interval, misses } = self.heartbeat;
+        let session: Talk = match self.plain {
             None => {
                 let token = Token(sync::random()?);
                 Session::client(token, limits, interval, misses, now).into()
@@ -130,10 +162,10 @@ impl Connection {
         };
         let summons = Arc::new(Summons::new()?);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let shared = Arc::new(Shared::new(&builder, session, nowhere, 0, summons.clone(), None));
-        let budget = Budget::new(builder.retry, now);
-        let timeout = builder.connect_timeout;
-        let dialler = Dialler::new(hosts, timeout, builder.heartbeat, budget);
+        let shared = Arc::new(Shared::new(self.terms(None), session, nowhere, 0, summons.clone()));
+        let budget = Budget::new(self.retry, now);
+        let timeout = self.connect_timeout;
+        let dialler = Dialler::new(hosts, timeout, self.heartbeat, budget);
         let mut keeper = Keeper::new(summons, Trade::Client(Box::new(dialler)));
         keeper.adopt(shared.clone());
         sync::spawn("longlink-keeper", move || keeper.run())?;
@@ -593,27 +625,6 @@ impl Connection {
         Incoming { connection: Some(self) }
     }
 
-    /// The connection as a stream of bytes: `Read`, `BufRead` and `Write`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::{Read, Write};
-    ///
-    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
-    /// # let client = longlink::Connection::connect(listener.local_addr())?;
-    /// # let server = listener.accept()?;
-    /// client.stream().write_all(b"a file")?;
-    /// client.finish()?;
-    /// let mut file = String::new();
-    /// server.stream().read_to_string(&mut file)?;
-    /// assert_eq!(file, "a file");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn stream(&self) -> Stream<'_> {
-        Stream::new(self)
-    }
-
     /// Says that the application is done with all messages that it was handed, as
     /// coming back for the next one does. Does not block.
     ///
@@ -841,7 +852,7 @@ impl Connection {
 
     /// Has the link checked now, for an application that knows more than the link
     /// shows: the network has changed, or came back. Does not block; what is found
-    /// comes as an [`Event`].
+    /// comes as an [`Event`](crate::Event).
     ///
     /// The peer is sent a ping, whether or not there are [heartbeats](Heartbeat). If
     /// within the [connect timeout](Builder::connect_timeout) not one byte of it has
@@ -889,7 +900,10 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn protocol(&self) -> Protocol {
-        self.shared.lock().session.protocol()
+        match self.shared.lock().session {
+            Talk::Framed(_) => Protocol::Framed,
+            Talk::Plain(_) => Protocol::Plain,
+        }
     }
 
     /// The largest message that both sides accept, in bytes. It can change
@@ -923,24 +937,6 @@ impl Connection {
     /// ```
     pub fn stats(&self) -> Stats {
         self.shared.lock().stats()
-    }
-
-    /// Calls `callback` for the events of this connection, instead of the one
-    /// given to [`Builder::on_event`], which says what it may do.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
-    /// # let client = longlink::Connection::connect(listener.local_addr())?;
-    /// # let server = listener.accept()?;
-    /// let number = 7;
-    /// server.on_event(move |_, event| eprintln!("client {number}: {event}"));
-    /// # Ok::<(), longlink::Error>(())
-    /// ```
-    pub fn on_event(&self, callback: impl Fn(&Connection, Event) + Send + Sync + 'static) {
-        let served = self.shared.lock().set_on_event(Callback::new(callback));
-        drop(served);
     }
 }
 
@@ -988,59 +984,4 @@ impl Iterator for Incoming<'_> {
             }
         }
     }
-}
-
-/// Counters and times of a [`Connection`], over all its links.
-///
-/// # Examples
-///
-/// ```
-/// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
-/// # let client = longlink::Connection::connect(listener.local_addr())?;
-/// # let server = listener.accept()?;
-/// let stats: longlink::Stats = client.stats();
-/// println!("{} regained, {} sent again", stats.reconnects, stats.replayed);
-/// match (stats.lost_since, stats.last_heard) {
-///     (Some(since), _) => println!("no link for {:?}", since.elapsed()),
-///     (None, Some(at)) => println!("the peer was heard {:?} ago", at.elapsed()),
-///     (None, None) => println!("not connected yet"),
-/// }
-/// # Ok::<(), longlink::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Messages that were sent, written or not.
-    pub messages_sent: u64,
-    /// Their bytes.
-    pub bytes_sent: u64,
-    /// Messages that were handed out.
-    pub messages_received: u64,
-    /// Their bytes.
-    pub bytes_received: u64,
-    /// Messages that were written again on a later link.
-    pub replayed: u64,
-    /// Messages over [plain text](Protocol::Plain) that were written to a link
-    /// which was lost, and not answered.
-    pub unanswered: u64,
-    /// Links regained.
-    pub reconnects: u64,
-    /// How often the peer no longer knew the session.
-    pub sessions_lost: u64,
-    /// From the last heartbeat's ping to its pong. With [heartbeats](Heartbeat::every)
-    /// it is measured about once an interval, however much is sent.
-    pub last_round_trip: Option<Duration>,
-    /// Messages sent and not acknowledged yet.
-    pub unacknowledged: u64,
-    /// Their bytes, without what the protocol adds; over [plain text](Protocol::Plain)
-    /// with their line ends.
-    pub unacknowledged_bytes: u64,
-    /// When the present link came up; `None` while there is none.
-    pub connected_since: Option<Instant>,
-    /// When the link was lost; `None` while there is one, and before the first.
-    pub lost_since: Option<Instant>,
-    /// When bytes were last read from the peer, over any link: a message, an
-    /// acknowledgement or a heartbeat. With [heartbeats](Heartbeat::every) a live
-    /// peer is heard at least once in an interval, or a little more.
-    pub last_heard: Option<Instant>,
 }

@@ -23,17 +23,18 @@ use std::time::{Duration, Instant};
 use self::resolver::Resolver;
 use self::route::{Next, Round, Route};
 
-use crate::config::{Heartbeat, Host};
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
 use crate::foreign;
+use crate::heartbeat::Heartbeat;
+use crate::host::Host;
 use crate::link::{Lost, Shared, State, Summons};
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Hello, Welcome};
 use crate::proto::pulse::Watch;
-use crate::proto::session::{Session, Unwelcome};
-use crate::proto::talk::{Opened, Talk};
+use crate::proto::session::{Opened, Session, Unwelcome};
+use crate::proto::talk::Talk;
 use crate::retry::{Attempt, Budget};
 use crate::sync::{self, Arc, MutexGuard};
 
@@ -397,7 +398,7 @@ impl Dialler {
         attempt: &Try,
         call: Call,
         decoder: Decoder,
-        opened: impl Into<Opened>,
+        opened: Opened,
     ) -> Step {
         self.route.welcomed(attempt.host);
         self.budget.welcomed(state.session.progress().moved);

@@ -26,16 +26,17 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::config::{Builder, Heartbeat};
+use crate::config::Builder;
 use crate::error::{Cause, Error, Rejection, Result};
 use crate::foreign;
+use crate::heartbeat::Heartbeat;
 use crate::link::{Lost, Shared, Summons};
 use crate::net::Socket;
 use crate::proto::frame::{Decoder, Frame, kind};
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
 use crate::proto::plain::{self, Exchange};
 use crate::proto::pulse::Watch;
-use crate::proto::session::{Admission, Session, Welcomed};
+use crate::proto::session::{Admission, Opened, Session};
 use crate::proto::talk::Talk;
 use crate::sync::{self, Arc, Condvar, Mutex};
 
@@ -527,14 +528,13 @@ impl Door {
     ) -> Arc<Shared> {
         self.next_id += 1;
         let shared = Arc::new(Shared::new(
-            &self.builder,
+            self.builder.terms(Some(self.builder.resume_within)),
             session,
             guest.addr,
             self.next_id,
             summons.clone(),
-            Some(self.builder.resume_within),
         ));
-        shared.install(shared.lock(), guest.socket, guest.decoder, guest.addr, Welcomed::Created);
+        shared.install(shared.lock(), guest.socket, guest.decoder, guest.addr, Opened::First);
         self.living.insert(self.next_id);
         self.lobby.push(shared.clone());
         shared
@@ -639,7 +639,7 @@ fn readmit(shared: &Arc<Shared>, mut guest: Guest, hello: &Hello, now: Instant) 
             let resumed = state.session.session().map(|session| session.resume(hello, now));
             match resumed? {
                 Ok(replayed) => {
-                    let welcomed = Welcomed::Resumed { replayed };
+                    let welcomed = Opened::Resumed { replayed };
                     shared.install(state, guest.socket, guest.decoder, guest.addr, welcomed);
                     return None;
                 }

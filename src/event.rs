@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::Host;
 use crate::error::{Cause, count, messages};
+use crate::host::Host;
 
 /// What happened to the link of a [`Connection`](crate::Connection).
 ///

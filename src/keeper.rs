@@ -13,7 +13,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::connection::Lent;
 use crate::dial::Dialler;
 use crate::door::Door;
 use crate::error::Cause;
@@ -256,8 +255,7 @@ impl Keeper {
         }
         if !events.is_empty() {
             if let Some(on_event) = on_event {
-                let connection = Lent::new(ward.shared.clone());
-                events.into_iter().for_each(|event| on_event.call(&connection, event));
+                events.into_iter().for_each(|event| on_event(&ward.shared, event));
             }
             ward.shared.reported();
         }
@@ -310,7 +308,9 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::config::{Builder, Heartbeat, ToHosts};
+    use crate::config::Builder;
+    use crate::heartbeat::Heartbeat;
+    use crate::host::ToHosts;
     use crate::proto::handshake::{Limits, Token};
     use crate::proto::session::Session;
     use crate::retry::{Budget, RetryPolicy};
@@ -323,7 +323,7 @@ mod tests {
         let session = Session::server(&hello, 1, limits, Some(interval), 3, now);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let summons = summons.clone();
-        Arc::new(Shared::new(&Builder::default(), session, nowhere, id, summons, None))
+        Arc::new(Shared::new(Builder::default().terms(None), session, nowhere, id, summons))
     }
 
     /// Of two links whose times come soon after each other, the second has answered a
@@ -369,8 +369,13 @@ mod tests {
             let token = Token(sync::random().unwrap());
             let session = Session::client(token, limits, interval, misses, now);
             let summons = Arc::new(Summons::new().unwrap());
-            let shared =
-                Arc::new(Shared::new(&Builder::default(), session, addr, 0, summons.clone(), None));
+            let shared = Arc::new(Shared::new(
+                Builder::default().terms(None),
+                session,
+                addr,
+                0,
+                summons.clone(),
+            ));
             let hosts = addr.to_hosts().unwrap();
             let timeout = Duration::from_secs(20);
             let dialler = Dialler::new(hosts, timeout, heartbeat, Budget::new(policy, now));

@@ -152,8 +152,10 @@ mod door;
 mod error;
 mod event;
 mod foreign;
+mod heartbeat;
 #[cfg(test)]
 mod herd;
+mod host;
 mod keeper;
 mod link;
 mod listener;
@@ -164,6 +166,7 @@ mod net;
 mod proto;
 mod protocol;
 mod retry;
+mod stats;
 mod stream;
 mod sync;
 #[cfg(all(test, not(shuttle)))]
@@ -176,13 +179,16 @@ pub use proto::fuzzing;
 
 pub use bytes::Bytes;
 
-pub use config::{Builder, Heartbeat, Host, ToHosts};
-pub use connection::{Connection, Incoming, Stats, Taken, WeakConnection};
+pub use config::Builder;
+pub use connection::{Connection, Incoming, Taken, WeakConnection};
 pub use error::{Cause, Error, Rejection, Result};
 pub use event::Event;
+pub use heartbeat::Heartbeat;
+pub use host::{Host, ToHosts};
 pub use listener::{Accepted, Listener};
 pub use protocol::{Plain, Protocol};
 pub use retry::RetryPolicy;
+pub use stats::Stats;
 pub use stream::Stream;
 
 /// What goes over the wire.

@@ -58,17 +58,6 @@ impl Listener {
         Builder::default().bind(addr)
     }
 
-    pub(crate) fn open(builder: Builder, addr: impl ToSocketAddrs) -> Result<Listener> {
-        let mut failure = None;
-        for addr in addr.to_socket_addrs()? {
-            match Socket::listen(addr) {
-                Ok(socket) => return Listener::start(builder, socket),
-                Err(e) => failure = Some(e),
-            }
-        }
-        Err(failure.map_or_else(|| Error::Config("no address to listen on".into()), Error::from))
-    }
-
     fn start(builder: Builder, socket: Socket) -> Result<Listener> {
         let addr = socket.local_addr()?;
         let lobby = Arc::new(Lobby::new());
@@ -225,6 +214,34 @@ impl Listener {
         let deadline = sync::after(timeout);
         self.close();
         self.lobby.wait_drained(deadline)
+    }
+}
+
+impl Builder {
+    /// Listens on an address; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if none of the addresses can be listened on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Connection;
+    ///
+    /// let listener = Connection::builder().max_clients(10).bind("127.0.0.1:0")?;
+    /// assert_ne!(listener.local_addr().port(), 0);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn bind(self, addr: impl ToSocketAddrs) -> Result<Listener> {
+        let mut failure = None;
+        for addr in addr.to_socket_addrs()? {
+            match Socket::listen(addr) {
+                Ok(socket) => return Listener::start(self, socket),
+                Err(e) => failure = Some(e),
+            }
+        }
+        Err(failure.map_or_else(|| Error::Config("no address to listen on".into()), Error::from))
     }
 }
 

@@ -47,9 +47,26 @@ pub struct Stream<'a> {
     rest: Bytes,
 }
 
-impl<'a> Stream<'a> {
-    pub(crate) fn new(connection: &'a Connection) -> Stream<'a> {
-        Stream { connection, rest: Bytes::new() }
+impl Connection {
+    /// The connection as a stream of bytes: `Read`, `BufRead` and `Write`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.stream().write_all(b"a file")?;
+    /// client.finish()?;
+    /// let mut file = String::new();
+    /// server.stream().read_to_string(&mut file)?;
+    /// assert_eq!(file, "a file");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stream(&self) -> Stream<'_> {
+        Stream { connection: self, rest: Bytes::new() }
     }
 }
 

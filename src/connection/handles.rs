@@ -1,7 +1,6 @@
 //! The handles of a connection: how many there are, and what the last one's drop does.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Weak;
 
 use super::Connection;
@@ -100,31 +99,6 @@ impl Clone for Connection {
     fn clone(&self) -> Connection {
         self.shared.add_handle();
         Connection::new(self.shared.clone())
-    }
-}
-
-/// What the callback looks at: it does not count as a handle, so that the last one
-/// of the application is the last, and a clone of it does.
-pub(crate) struct Lent(Connection);
-
-impl Lent {
-    pub(crate) fn new(shared: Arc<Shared>) -> Lent {
-        Lent(Connection::new(shared))
-    }
-}
-
-impl Deref for Lent {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.0
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // It is dropped like one.
-        self.0.shared.add_handle();
     }
 }
 

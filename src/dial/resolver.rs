@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Instant;
 
-use crate::config::Host;
+use crate::host::Host;
 use crate::link::Summons;
 use crate::sync::{self, Arc, Mutex};
 

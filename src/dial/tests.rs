@@ -59,7 +59,7 @@ fn connect(
     let session = Session::client(Token([0; 16]), limits, None, 3, now);
     let summons = Arc::new(Summons::new().unwrap());
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let shared = Shared::new(&Builder::default(), session, nowhere, 0, summons.clone(), None);
+    let shared = Shared::new(Builder::default().terms(None), session, nowhere, 0, summons.clone());
     let shared = Arc::new(shared);
     let (heartbeat, budget) = (Heartbeat::off(), Budget::new(retry, now));
     let mut dialler = Dialler::new(hosts.to_vec(), timeout, heartbeat, budget);

@@ -4,16 +4,14 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Ending, Link, Lost, Pen, Reader, Shared, State, Writer};
-use crate::config::OnEvent;
+use super::{Ending, Link, Lost, OnEvent, Pen, Reader, Shared, State, Writer};
 use crate::error::Cause;
 use crate::event::Event;
 use crate::net::{Interest, Socket};
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::Decoder;
 use crate::proto::pulse::Verdict;
-use crate::proto::session::Batch;
-use crate::proto::talk::Opened;
+use crate::proto::session::{Batch, Opened};
 use crate::sync::{self, Arc, MutexGuard};
 
 /// How often the keeper looks at a link on which the application is active.
@@ -227,11 +225,10 @@ impl Shared {
         socket: Socket,
         mut decoder: Decoder,
         peer: SocketAddr,
-        opened: impl Into<Opened>,
+        opened: Opened,
     ) {
         let now = sync::now();
         let after = state.lost.take().map_or(Duration::ZERO, |lost| now - lost.at);
-        let opened = opened.into();
         let event = match opened {
             Opened::First => Event::Connected { peer },
             Opened::Resumed { replayed } => Event::Resumed { replayed, after },
@@ -413,7 +410,7 @@ mod tests {
     use crate::proto::frame::Frame;
     use crate::proto::handshake::{Limits, Token};
     use crate::proto::plain::Exchange;
-    use crate::proto::session::{Session, Welcomed};
+    use crate::proto::session::Session;
     use crate::proto::talk::Talk;
 
     const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
@@ -430,9 +427,9 @@ mod tests {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, addr) = listener.accept().unwrap();
         let summons = Arc::new(Summons::new().unwrap());
-        let shared = Shared::new(&Builder::default(), session, addr, 1, summons, None);
+        let shared = Shared::new(Builder::default().terms(None), session, addr, 1, summons);
         let shared = Arc::new(shared);
-        shared.install(shared.lock(), socket, Decoder::new(), addr, Welcomed::Created);
+        shared.install(shared.lock(), socket, Decoder::new(), addr, Opened::First);
         (shared, peer)
     }
 

@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::net::{self, Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Limits, Token};
-use crate::proto::session::{Session, Welcomed};
+use crate::proto::session::{Opened, Session};
 use crate::sync::{self, Arc};
 use crate::tally::{self, Tally};
 
@@ -28,9 +28,9 @@ impl End {
     fn new(session: Session, socket: Socket) -> End {
         let summons = Arc::new(Summons::new().unwrap());
         let addr = socket.local_addr().unwrap();
-        let shared = Shared::new(&Builder::default(), session, addr, 1, summons.clone(), None);
+        let shared = Shared::new(Builder::default().terms(None), session, addr, 1, summons.clone());
         let shared = Arc::new(shared);
-        shared.install(shared.lock(), socket, Decoder::new(), addr, Welcomed::Created);
+        shared.install(shared.lock(), socket, Decoder::new(), addr, Opened::First);
         shared.visit(None);
         summons.answer();
         End { connection: Connection::new(shared.clone()), shared, summons }
@@ -57,7 +57,7 @@ fn ends() -> [End; 2] {
             other => assert_eq!(other, None),
         }
     };
-    assert_eq!(client.welcomed(&welcome, now), Ok(Welcomed::Created));
+    assert_eq!(client.welcomed(&welcome, now), Ok(Opened::First));
     [End::new(client, near), far]
 }
 

@@ -47,20 +47,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::config::{Builder, OnEvent};
-use crate::connection::Stats;
 use crate::error::{Cause, Error, Result};
 use crate::event::Event;
 use crate::foreign;
 use crate::net::Socket;
+use crate::proto::Violation;
 use crate::proto::closing::Closing;
-use crate::proto::frame::{Close, CloseCode, Decoder, Violation};
+use crate::proto::frame::{Close, CloseCode, Decoder};
 use crate::proto::inbox::Item;
 use crate::proto::plain::Unanswered;
 use crate::proto::session::{Batch, Progress, Seen};
 use crate::proto::spent::Spent;
 use crate::proto::talk::Talk;
 use crate::retry::Proof;
+use crate::stats::Stats;
 use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
 use crate::waker::Waker;
 
@@ -237,6 +237,21 @@ pub(crate) struct Shared {
     resume_within: Option<Duration>,
 }
 
+/// The callback for events, which is given what they happen to.
+pub(crate) type OnEvent = std::sync::Arc<dyn Fn(&Arc<Shared>, Event) + Send + Sync>;
+
+/// What the application chose for a connection.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    pub(crate) close_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    /// A server waits to be resumed for so long; a client dials instead.
+    pub(crate) resume_within: Option<Duration>,
+    /// Nothing bounds the time without a link.
+    pub(crate) endless: bool,
+    pub(crate) on_event: Option<OnEvent>,
+}
+
 /// How a keeper is called, and by whom.
 pub(crate) struct Summons {
     pub(crate) waker: Waker,
@@ -264,12 +279,11 @@ impl Summons {
 
 impl Shared {
     pub(crate) fn new(
-        builder: &Builder,
+        terms: Terms,
         session: impl Into<Talk>,
         peer: SocketAddr,
         id: u64,
         summons: Arc<Summons>,
-        resume_within: Option<Duration>,
     ) -> Shared {
         let state = State {
             session: session.into(),
@@ -284,10 +298,7 @@ impl Shared {
             abandoned: false,
             over: false,
             forsaken: false,
-            endless: match resume_within {
-                Some(within) => sync::after(within).is_none(),
-                None => builder.retry.is_unlimited(),
-            },
+            endless: terms.endless,
             receivers: Waiters::default(),
             others: Waiters::default(),
             news: false,
@@ -303,7 +314,7 @@ impl Shared {
             spent: Spent::default(),
             events: VecDeque::new(),
             reporting: false,
-            on_event: builder.on_event.clone(),
+            on_event: terms.on_event,
             reconnects: 0,
             sessions_lost: 0,
         };
@@ -314,9 +325,9 @@ impl Shared {
             id,
             handles: AtomicUsize::new(1),
             summons,
-            close_timeout: builder.close_timeout,
-            connect_timeout: builder.connect_timeout,
-            resume_within,
+            close_timeout: terms.close_timeout,
+            connect_timeout: terms.connect_timeout,
+            resume_within: terms.resume_within,
         }
     }
 

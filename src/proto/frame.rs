@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::Violation;
 use super::handshake::{Hello, Welcome};
 
 /// The length of a frame's header: its type and the length of its body.
@@ -23,10 +24,6 @@ pub(crate) mod kind {
     pub(crate) const PONG: u8 = 0x07;
     pub(crate) const CLOSE: u8 = 0x08;
 }
-
-/// The peer broke the protocol. Its link ends; nothing else does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Violation(pub(crate) &'static str);
 
 /// One unit of the wire. See the format in [`crate::wire`].
 #[derive(Debug, Clone, PartialEq, Eq)]

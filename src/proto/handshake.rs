@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut};
 
-use super::frame::Violation;
+use super::Violation;
 
 /// The version of the protocol that this crate speaks.
 pub(crate) const VERSION: u16 = 1;

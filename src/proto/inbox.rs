@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::frame::{Ack, HEADER, Run, Violation};
+use super::Violation;
+use super::frame::{Ack, HEADER, Run};
 use super::handshake::Limits;
 use super::outbox::{OVERHEAD, cost, frames_cost};
 #[cfg(test)]

@@ -21,3 +21,7 @@ pub(crate) mod spent;
 pub(crate) mod talk;
 #[cfg(test)]
 mod worked_example;
+
+/// The peer broke the protocol. Its link ends; nothing else does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Violation(pub(crate) &'static str);

@@ -11,7 +11,8 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::frame::{Ack, Frame, HEADER, Violation, frame_len, kind, put_header};
+use super::Violation;
+use super::frame::{Ack, Frame, HEADER, frame_len, kind, put_header};
 use super::spent::Spent;
 
 /// What a message counts for in a window besides its length, so that empty

@@ -43,13 +43,13 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::{CloseCode, Decoder, Violation};
+use super::Violation;
+use super::frame::{CloseCode, Decoder};
 use super::handshake::Limits;
 use super::inbox::Item;
 use super::outbox::Sink;
-use super::session::{Batch, Progress, Totals};
+use super::session::{Batch, Opened, Progress, Totals};
 use super::spent::Spent;
-use super::talk::Opened;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;
 use times::{Patience, Vigil};

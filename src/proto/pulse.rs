@@ -22,6 +22,10 @@
 
 use std::time::{Duration, Instant};
 
+/// Intervals between heartbeats are kept within these.
+pub(crate) const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A verdict is passed on a second look, this much later, since the bytes that
 /// would refute it may have been read and not yet been accounted for.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
@@ -190,7 +194,7 @@ impl Pulse {
     /// Whether bytes that came are to be answered by a word, although nothing asks for
     /// one: this side does not ping, and has said nothing for the `interval` of its peer.
     pub(crate) fn owes_word(&self, interval: Option<Duration>, now: Instant) -> bool {
-        let due = |interval: Duration| now >= self.sent + interval.max(crate::Heartbeat::SHORTEST);
+        let due = |interval: Duration| now >= self.sent + interval.max(SHORTEST_INTERVAL);
         self.rhythm.is_none() && interval.is_some_and(due)
     }
 

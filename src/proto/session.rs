@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 
-use super::frame::{Ack, Close, CloseCode, Frame, Violation};
+use super::Violation;
+use super::frame::{Ack, Close, CloseCode, Frame};
 use super::handshake::{Hello, Limits, Token, VERSION, Welcome};
 use super::inbox::{Acks, Inbox, Item, Slot};
 use super::outbox::{Outbox, Sink};
-use super::pulse::{Pulse, Rhythm, Verdict};
+use super::pulse::{LONGEST_INTERVAL, Pulse, Rhythm, SHORTEST_INTERVAL, Verdict};
 #[cfg(test)]
 use super::sim::{Fault, planted};
 use super::spent::Spent;
@@ -144,15 +145,17 @@ enum State {
     Parting,
 }
 
-/// What a client learns from a welcome.
+/// What a new link means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Welcomed {
-    /// The first session.
-    Created,
+pub(crate) enum Opened {
+    /// It is the first.
+    First,
     /// The session goes on; so many messages are written a second time.
     Resumed { replayed: u64 },
     /// The peer knows nothing of the old session; so many messages begin the new one.
     Restarted { unacknowledged: u64 },
+    /// Nothing connects it with the one before; so many messages wait for it.
+    Anew { waiting: u64 },
 }
 
 /// Why a welcome is no good.
@@ -588,7 +591,7 @@ impl Session {
         &mut self,
         welcome: &Welcome,
         now: Instant,
-    ) -> Result<Welcomed, Unwelcome> {
+    ) -> Result<Opened, Unwelcome> {
         if welcome.epoch == self.epoch {
             let replayed = self.outbox.resume(welcome.received)?;
             self.totals.replayed += replayed;
@@ -596,7 +599,7 @@ impl Session {
             self.start_link(now);
             self.progress = welcome.received > self.peer_has;
             self.peer_has = self.peer_has.max(welcome.received);
-            return Ok(Welcomed::Resumed { replayed });
+            return Ok(Opened::Resumed { replayed });
         }
         if welcome.received != 0 {
             return Err(Violation("a new session that has received something").into());
@@ -625,10 +628,10 @@ impl Session {
         self.start_link(now);
         let unacknowledged = self.unacknowledged();
         if first {
-            return Ok(Welcomed::Created);
+            return Ok(Opened::First);
         }
         self.totals.replayed += unacknowledged;
-        Ok(Welcomed::Restarted { unacknowledged })
+        Ok(Opened::Restarted { unacknowledged })
     }
 
     /// What a server makes of a hello with this session's token. Nothing changes yet.
@@ -680,8 +683,7 @@ impl Session {
             // It is announced in milliseconds, of which there could be too few to
             // serve, or so many as to overflow.
             let chosen = hello.interval.unwrap_or(own);
-            let shortest = crate::Heartbeat::SHORTEST;
-            Rhythm::server(chosen.clamp(shortest, crate::Heartbeat::LONGEST), misses)
+            Rhythm::server(chosen.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL), misses)
         });
         self.interval = rhythm.map(|rhythm| rhythm.ping_after);
         self.peer_interval = hello.interval;

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::frame::{CloseCode, Decoder, Violation};
+use super::Violation;
+use super::frame::{CloseCode, Decoder};
 use super::inbox::Item;
 use super::plain::{Exchange, Unanswered};
 use super::pulse::Verdict;
-use super::session::{Batch, Progress, Seen, Session, Totals, Welcomed};
+use super::session::{Batch, Progress, Seen, Session, Totals};
 use super::spent::Spent;
-use crate::Protocol;
 
 /// What a connection says and hears, over all its links.
 #[derive(Debug)]
@@ -38,34 +38,6 @@ impl From<Exchange> for Talk {
     }
 }
 
-/// What a new link means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opened {
-    First,
-    /// See [`Welcomed::Resumed`].
-    Resumed {
-        replayed: u64,
-    },
-    /// See [`Welcomed::Restarted`].
-    Restarted {
-        unacknowledged: u64,
-    },
-    /// Nothing connects it with the one before; so many messages wait for it.
-    Anew {
-        waiting: u64,
-    },
-}
-
-impl From<Welcomed> for Opened {
-    fn from(welcomed: Welcomed) -> Opened {
-        match welcomed {
-            Welcomed::Created => Opened::First,
-            Welcomed::Resumed { replayed } => Opened::Resumed { replayed },
-            Welcomed::Restarted { unacknowledged } => Opened::Restarted { unacknowledged },
-        }
-    }
-}
-
 /// The same question to either.
 macro_rules! ask {
     ($self:ident, $talk:ident => $answer:expr) => {
@@ -77,13 +49,6 @@ macro_rules! ask {
 }
 
 impl Talk {
-    pub(crate) fn protocol(&self) -> Protocol {
-        match self {
-            Talk::Framed(_) => Protocol::Framed,
-            Talk::Plain(_) => Protocol::Plain,
-        }
-    }
-
     /// The session, for its handshake: nothing else has one.
     pub(crate) fn session(&mut self) -> Option<&mut Session> {
         match self {

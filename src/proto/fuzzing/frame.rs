@@ -1,10 +1,9 @@
 //! The decoder beside a naive one.
 
 use super::speech::{self, Truths};
+use crate::proto::Violation;
 use crate::proto::choices::Choices;
-use crate::proto::frame::{
-    Decoder, Frame, HEADER, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER, Violation, kind,
-};
+use crate::proto::frame::{Decoder, Frame, HEADER, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER, kind};
 
 pub(super) fn run(bytes: &[u8]) {
     let mut choices = Choices::of(bytes);

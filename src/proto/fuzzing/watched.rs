@@ -13,7 +13,7 @@ use crate::proto::handshake::{Hello, Limits, Token, Welcome};
 use crate::proto::inbox::Item;
 use crate::proto::outbox::cost;
 use crate::proto::pulse::Verdict;
-use crate::proto::session::{Admission, Batch, Seen, Session, Unwelcome, Welcomed};
+use crate::proto::session::{Admission, Batch, Opened, Seen, Session, Unwelcome};
 
 #[derive(PartialEq, Eq)]
 enum Side {
@@ -442,7 +442,7 @@ impl Watched {
         if welcome.epoch == self.epoch {
             if self.said.can_resume(welcome.received) {
                 let replayed = self.said.resume(welcome.received);
-                assert_eq!(result, Ok(Welcomed::Resumed { replayed }));
+                assert_eq!(result, Ok(Opened::Resumed { replayed }));
                 let progress = welcome.received > self.said.peer_has;
                 self.said.peer_has = self.said.peer_has.max(welcome.received);
                 self.start_link(progress);
@@ -461,8 +461,8 @@ impl Watched {
             self.said.restart(self.is_complete());
             self.heard.restart();
             let unacknowledged = self.said.messages().count() as u64;
-            let restarted = Welcomed::Restarted { unacknowledged };
-            assert_eq!(result, Ok(if first { Welcomed::Created } else { restarted }));
+            let restarted = Opened::Restarted { unacknowledged };
+            assert_eq!(result, Ok(if first { Opened::First } else { restarted }));
             self.start_link(false);
             return true;
         }

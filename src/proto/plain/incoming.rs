@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::proto::frame::Violation;
+use crate::proto::Violation;
 use crate::proto::handshake::Limits;
 
 /// A heartbeat, at the start of a line and without a newline behind it.

@@ -65,7 +65,7 @@ impl Pair {
         let (mut client, now) = client(client_window);
         let mut server = found(&client.hello(), 1, server_window, now);
         let (welcome, rest) = welcome(&mut server);
-        assert_eq!(client.welcomed(&welcome, now), Ok(Welcomed::Created));
+        assert_eq!(client.welcomed(&welcome, now), Ok(Opened::First));
         read(&mut client, rest, now);
         Pair { client, server, now }
     }
@@ -192,7 +192,7 @@ fn however_they_are_sent_and_taken_all_messages_are_counted() {
     // The server has acknowledged nothing and is lost.
     client.link_lost();
     let (welcome, _) = welcome(&mut found(&client.hello(), 2, WINDOW, now));
-    assert_eq!(client.welcomed(&welcome, now), Ok(Welcomed::Restarted { unacknowledged: 3 }));
+    assert_eq!(client.welcomed(&welcome, now), Ok(Opened::Restarted { unacknowledged: 3 }));
     assert_eq!(client.totals().replayed, 3);
 }
 

@@ -10,7 +10,7 @@ use crate::proto::handshake::{Hello, Limits};
 use crate::proto::inbox::Item;
 use crate::proto::outbox::Sink;
 use crate::proto::pulse::Verdict;
-use crate::proto::session::{Admission, Batch, Seen, Session, Unwelcome, Welcomed};
+use crate::proto::session::{Admission, Batch, Opened, Seen, Session, Unwelcome};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -258,10 +258,10 @@ impl World {
                 link.client.decoder.allow_data(max);
                 self.client.phase = Phase::Up(id);
                 let lost = match welcomed {
-                    Welcomed::Restarted { unacknowledged } => Some(unacknowledged),
-                    Welcomed::Created | Welcomed::Resumed { .. } => None,
+                    Opened::Restarted { unacknowledged } => Some(unacknowledged),
+                    _ => None,
                 };
-                let resumed = matches!(welcomed, Welcomed::Resumed { .. });
+                let resumed = matches!(welcomed, Opened::Resumed { .. });
                 self.note("client is welcomed", life as u64, u64::from(resumed));
                 self.model.client_welcomed(life, lost, resumed, offered);
             }
