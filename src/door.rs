@@ -43,7 +43,7 @@ use crate::sync::{self, Arc, Condvar, Mutex};
 use lost::LostSessions;
 
 /// Peers that may be silent at once; the oldest makes room.
-pub(crate) const GUESTS: usize = 256;
+const GUESTS: usize = 256;
 
 /// After the first byte of a hello, the rest is due within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);

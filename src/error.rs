@@ -6,6 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::words::{count, messages};
+
 /// A `Result` with this crate's [`Error`].
 ///
 /// # Examples
@@ -163,16 +165,6 @@ impl fmt::Display for Error {
             }
         }
     }
-}
-
-/// `1 message`, `2 messages`.
-pub(crate) fn messages(number: u64) -> String {
-    count(number, "message")
-}
-
-/// `1 link`, `2 links`.
-pub(crate) fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 impl StdError for Error {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::error::{Cause, count, messages};
+use crate::error::Cause;
 use crate::host::Host;
+use crate::words::{count, humane, messages};
 
 /// What happened to the link of a [`Connection`](crate::Connection).
 ///
@@ -178,29 +179,6 @@ impl fmt::Display for Event {
     }
 }
 
-/// A time as one would say it: `0s`, `0.3ms`, `45ms`, `3.1s`, `2m 5s`, `1h 2m`.
-pub(crate) fn humane(time: Duration) -> String {
-    let tenths = |value: f64, unit: &str| {
-        let text = format!("{value:.1}");
-        format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
-    };
-    let seconds = time.as_secs_f64();
-    let two = |large: u64, unit: &str, small: u64, smaller: &str| match small {
-        0 => format!("{large}{unit}"),
-        _ => format!("{large}{unit} {small}{smaller}"),
-    };
-    let whole = seconds.round() as u64;
-    match time.as_micros() {
-        0 => "0s".to_string(),
-        1..100 => "0.1ms".to_string(),
-        100..9_950 => tenths(seconds * 1000.0, "ms"),
-        9_950..999_500 => format!("{:.0}ms", seconds * 1000.0),
-        999_500..59_950_000 => tenths(seconds, "s"),
-        _ if whole < 3600 => two(whole / 60, "m", whole % 60, "s"),
-        _ => two(whole / 3600, "h", whole % 3600 / 60, "m"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,29 +209,5 @@ mod tests {
         assert_eq!(retrying(Some(5), Duration::ZERO), "attempt 1 of 5 at once");
         assert_eq!(retrying(None, Duration::ZERO), "attempt 1 at once");
         assert_eq!(retrying(None, Duration::from_secs(3)), "attempt 1 in 3s");
-    }
-
-    #[test]
-    fn durations() {
-        let micros = [
-            (0, "0s"),
-            (7, "0.1ms"),
-            (260, "0.3ms"),
-            (4_000, "4ms"),
-            (9_960, "10ms"),
-            (45_400, "45ms"),
-            (999_400, "999ms"),
-            (999_600, "1s"),
-            (3_140_000, "3.1s"),
-            (59_949_999, "59.9s"),
-            (59_960_000, "1m"),
-            (125_000_000, "2m 5s"),
-            (3_599_600_000, "1h"),
-            (3_720_000_000, "1h 2m"),
-        ];
-        for (micros, text) in micros {
-            assert_eq!(humane(Duration::from_micros(micros)), text, "{micros}");
-        }
-        assert!(!humane(Duration::MAX).is_empty());
     }
 }

@@ -172,6 +172,7 @@ mod sync;
 #[cfg(all(test, not(shuttle)))]
 mod tally;
 mod waker;
+mod words;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -190,6 +191,8 @@ pub use protocol::{Plain, Protocol};
 pub use retry::RetryPolicy;
 pub use stats::Stats;
 pub use stream::Stream;
+#[doc(hidden)]
+pub use words::{count, humane, messages};
 
 /// What goes over the wire.
 pub mod wire {

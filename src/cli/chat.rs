@@ -17,7 +17,7 @@ use super::stdio::Reader;
 use super::terminal::Prompt;
 use super::who::{self, Row};
 use super::{log, manual, terminal, text};
-use crate::{Connection, Error, Event, sync};
+use crate::{Connection, Error, Event};
 
 /// How long all clients together may take to end by themselves, and to say the last of
 /// what they have to say.
@@ -278,7 +278,7 @@ impl Chat {
             address: connection.peer_addr(),
             stats: connection.stats(),
         };
-        who::table(&everybody.iter().map(row).collect::<Vec<_>>(), sync::now())
+        who::table(&everybody.iter().map(row).collect::<Vec<_>>(), super::now())
     }
 
     fn end(&self, number: u64, why: &'static str) -> Result<Arc<Connection>, String> {

@@ -2,17 +2,18 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::door::GUESTS;
-
 /// What a server holds besides its clients' sockets: the standard streams, the
 /// port, the spare, wake-up pipes.
 const OWN: u64 = 16;
+/// Peers that have not introduced themselves; see
+/// [`Builder::max_clients`](crate::Builder::max_clients).
+const SILENT: u64 = 256;
 
 /// Raises the limit of open descriptors, as far as it is allowed, to what so
 /// many clients need. If fewer can be served, returns how many, and the limit.
 pub fn allow(clients: u32) -> Option<(u64, u64)> {
     let needed = u64::from(clients) + OWN;
-    let wanted = needed + GUESTS as u64;
+    let wanted = needed + SILENT;
     let mut limit = getrlimit(Resource::Nofile);
     if let Some(current) = limit.current
         && current < wanted

@@ -8,9 +8,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::text;
-use crate::event::humane;
-use crate::{Connection, Error, sync};
+use super::{now, text};
+use crate::{Connection, Error};
 
 /// All clients of a server, those that have left included.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub struct Entry {
 impl Tally {
     /// Nobody was served yet.
     pub fn start() -> Arc<Tally> {
-        Arc::new(Tally { since: sync::now(), books: Mutex::default() })
+        Arc::new(Tally { since: now(), books: Mutex::default() })
     }
 
     /// A client comes.
@@ -52,7 +51,7 @@ impl Tally {
     /// The account so far, as one line.
     pub fn account(&self) -> String {
         let sums = self.sums();
-        Account { sums, time: sync::now().saturating_duration_since(self.since) }.to_string()
+        Account { sums, time: now().saturating_duration_since(self.since) }.to_string()
     }
 
     fn sums(&self) -> Sums {
@@ -111,7 +110,7 @@ struct Account {
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Account { sums, time } = self;
-        let time = humane(*time);
+        let time = text::humane(*time);
         let (clients, messages) = (text::count(sums.clients, "client"), text::messages);
         write!(f, "served {clients} in {time}: {} in, {} out", messages(sums.received), sums.sent)?;
         if sums.unacknowledged > 0 {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 
-use crate::event::humane;
-use crate::{Cause, Error, Host, error};
+use crate::{Cause, Error, Host};
+pub use crate::{count, humane, messages};
 
 /// How much of a line is shown to name it.
 const NAME: usize = 100;
@@ -26,16 +26,6 @@ pub fn size(bytes: u64) -> String {
     }
     let text = format!("{value:.1}");
     format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
-}
-
-/// `1 link`, `2 links`.
-pub fn count(number: u64, what: &str) -> String {
-    error::count(number, what)
-}
-
-/// `1 message`, `2 messages`.
-pub fn messages(number: u64) -> String {
-    error::messages(number)
 }
 
 /// Why a link was lost, without the number of the system's error.

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::roster::Standing;
+use super::text;
 use crate::Stats;
-use crate::event::humane;
 
 const HEADS: [&str; 6] = ["  client", "address", "state", "up", "heard", "unacknowledged"];
 
@@ -25,7 +25,8 @@ pub struct Row {
 
 impl Row {
     fn cells(&self, now: Instant) -> [String; 6] {
-        let ago = |at: Option<Instant>| at.map(|at| humane(now.saturating_duration_since(at)));
+        let ago =
+            |at: Option<Instant>| at.map(|at| text::humane(now.saturating_duration_since(at)));
         let mut state = match ago(self.stats.lost_since) {
             Some(time) => format!("lost {time} ago"),
             None => "connected".to_string(),
@@ -82,12 +83,12 @@ mod tests {
 
     #[test]
     fn nobody_is_said_in_words() {
-        assert_eq!(table(&[], crate::sync::now()), "nobody is connected\n");
+        assert_eq!(table(&[], crate::cli::now()), "nobody is connected\n");
     }
 
     #[test]
     fn columns_are_aligned() {
-        let then = crate::sync::now();
+        let then = crate::cli::now();
         let after = |seconds| Some(then + Duration::from_secs(seconds));
         let row = |number, address: &str, stats| Row {
             number,
