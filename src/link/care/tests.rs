@@ -1,0 +1,232 @@
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::config::Builder;
+use crate::connection::Connection;
+use crate::error::{Error, Result};
+use crate::link::Summons;
+use crate::net;
+use crate::proto::frame::Frame;
+use crate::proto::handshake::{Limits, Token};
+use crate::proto::plain::Exchange;
+use crate::proto::session::Session;
+use crate::proto::talk::Talk;
+
+const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
+
+/// A server's side of a link without heartbeats of its own, and the client's socket.
+fn linked() -> (Arc<Shared>, TcpStream) {
+    let now = sync::now();
+    let hello = Session::client(Token([0; 16]), LIMITS, None, 3, now).hello();
+    carry(Session::server(&hello, 1, LIMITS, None, 3, now))
+}
+
+fn carry(session: impl Into<Talk>) -> (Arc<Shared>, TcpStream) {
+    let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, addr) = listener.accept().unwrap();
+    let summons = Arc::new(Summons::new().unwrap());
+    let shared = Shared::new(Builder::default().terms(None), session, addr, 1, summons);
+    let shared = Arc::new(shared);
+    shared.install(shared.lock(), socket, Decoder::new(), addr, Opened::First);
+    (shared, peer)
+}
+
+/// Starts a thread that waits for a message, and lets the keeper find out.
+fn read_quietly(shared: &Arc<Shared>) -> JoinHandle<(Result<Option<Bytes>>, Connection)> {
+    let mut visit = shared.visit(None);
+    let reading = Connection::new(shared.clone());
+    let reader = std::thread::spawn(move || (reading.recv(), reading));
+    while shared.lock().link.as_ref().unwrap().reader.is_some() {
+        std::thread::yield_now();
+    }
+    while visit.watch.is_some() || visit.deadline.is_some() {
+        // The session itself has none.
+        assert!(visit.deadline.is_some(), "it is polled for until something comes");
+        net::poll(&mut [], visit.deadline);
+        visit = shared.visit(None);
+    }
+    reader
+}
+
+fn abort(shared: &Shared, reader: JoinHandle<(Result<Option<Bytes>>, Connection)>) {
+    let mut state = shared.lock();
+    state.abort();
+    shared.settle(state);
+    assert!(reader.join().unwrap().0.is_err());
+}
+
+/// Else a thousand idle clients are polled for at every turn.
+#[test]
+fn a_link_that_the_application_reads_is_not_polled() {
+    let (shared, _peer) = linked();
+    let reader = read_quietly(&shared);
+    abort(&shared, reader);
+}
+
+/// Else each heartbeat of ten thousand idle clients costs the keeper three turns.
+#[test]
+fn a_heartbeat_that_the_application_answers_does_not_call_the_keeper() {
+    let (shared, mut peer) = linked();
+    let reader = read_quietly(&shared);
+    shared.summons.answer();
+    let reads = || shared.lock().link.as_ref().unwrap().reads;
+    for id in 1..=3 {
+        let before = reads();
+        peer.write_all(&Frame::Ping(id).to_bytes()).unwrap();
+        // Answered, and back in the next read.
+        while reads() == before {
+            std::thread::yield_now();
+        }
+        assert_eq!(shared.summons.answer(), [0; 0], "ping {id}");
+    }
+    abort(&shared, reader);
+}
+
+#[test]
+fn the_keeper_learns_that_the_application_has_stopped_reading() {
+    let (shared, mut peer) = linked();
+    let reader = read_quietly(&shared);
+    shared.summons.answer();
+    peer.write_all(&Frame::Data(Bytes::from_static(b"hello")).to_bytes()).unwrap();
+    let (received, _connection) = reader.join().unwrap();
+    assert_eq!(received.unwrap().as_deref(), Some(&b"hello"[..]));
+    assert_eq!(shared.summons.answer(), [1]);
+    let mut visit = shared.visit(None);
+    while visit.watch.is_none() {
+        assert!(visit.deadline.is_some(), "nobody reads any more");
+        net::poll(&mut [], visit.deadline);
+        visit = shared.visit(None);
+    }
+}
+
+/// Else each echo of a stream is a system call of its own.
+#[test]
+fn what_was_fed_is_written_when_the_application_waits_or_a_batch_is_full() {
+    let (shared, mut peer) = linked();
+    let connection = Connection::new(shared.clone());
+    let unwritten = || shared.lock().session.has_output();
+    let data = |body: &'static [u8]| Frame::Data(Bytes::from_static(body)).to_bytes();
+    peer.write_all(&[data(b"one"), data(b"two")].concat()).unwrap();
+    connection.recv().unwrap();
+    connection.feed(b"reply").unwrap();
+    assert_eq!(connection.recv().unwrap().as_deref(), Some(&b"two"[..]));
+    assert!(unwritten());
+    assert!(matches!(connection.try_recv(), Err(Error::WouldBlock)));
+    assert!(!unwritten());
+    let fed = (1..50).find(|_| {
+        connection.feed([0; 100]).unwrap();
+        !unwritten()
+    });
+    assert!(fed.is_some_and(|messages| messages > 1), "{fed:?}");
+    connection.abort();
+}
+
+/// Else each write of a stream wakes the peer; or each of a few messages
+/// that come slowly wakes the keeper.
+#[test]
+fn the_third_in_a_row_is_left_to_the_keeper() {
+    type Send = fn(&Connection) -> Result<()>;
+    let ways: [Send; 2] = [
+        |connection| connection.send(b"message"),
+        |connection| connection.feed(b"message").and_then(|()| connection.flush()),
+    ];
+    for (way, send) in ways.into_iter().enumerate() {
+        let (shared, _peer) = linked();
+        let connection = Connection::new(shared.clone());
+        shared.visit(None);
+        let left = || {
+            shared.summons.answer();
+            send(&connection).unwrap();
+            let unwritten = shared.lock().session.has_output();
+            assert_eq!(!shared.summons.answer().is_empty(), unwritten, "way {way}");
+            unwritten
+        };
+        assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
+        shared.visit(None);
+        assert!(!shared.lock().session.has_output(), "way {way}");
+        assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
+        // Nothing was fed since.
+        shared.visit(None);
+        connection.flush().unwrap();
+        connection.flush().unwrap();
+        connection.flush().unwrap();
+        assert_eq!(shared.summons.answer(), [0; 0], "way {way}");
+        connection.abort();
+    }
+}
+
+/// What a keeper does until there is nothing to poll for.
+fn keep(shared: &Shared) {
+    let mut visit = shared.visit(None);
+    for _ in 0..1000 {
+        let Some((socket, interest)) = visit.watch else { return };
+        let mut fds = [net::poll_fd(&*socket, interest)];
+        net::poll(&mut fds, sync::after(Duration::from_secs(20)));
+        shared.serve(net::readiness(&fds[0]));
+        visit = shared.visit(None);
+    }
+    panic!("it spins");
+}
+
+/// How far the bytes have come that were written, once `enough` says so.
+fn reach(shared: &Shared, enough: impl Fn(Reach) -> bool) -> Reach {
+    loop {
+        if let (_, Some(reach)) = shared.measure(shared.lock())
+            && enough(reach)
+        {
+            return reach;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_kernel_tells_what_the_peers_kernel_has_acknowledged() {
+    let (shared, peer) = linked();
+    let connection = Connection::new(shared.clone());
+    let welcome = reach(&shared, |reach| reach.acknowledged == reach.written);
+    assert_eq!((welcome.written > 0, welcome.carried), (true, 0));
+    connection.send(b"hello").unwrap();
+    let hello = reach(&shared, |reach| reach.acknowledged == reach.written);
+    assert_eq!(hello.carried, hello.written);
+    drop(peer);
+    connection.abort();
+}
+
+fn reset(peer: TcpStream) {
+    socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// Else the keeper spins, since the socket is ready for ever.
+#[test]
+fn a_link_that_can_neither_be_read_nor_written_is_lost() {
+    let (shared, peer) = carry(Exchange::server(LIMITS, sync::now()));
+    let connection = Connection::new(shared.clone());
+    peer.shutdown(Shutdown::Write).unwrap();
+    reset(peer);
+    connection.send(b"reply").unwrap();
+    keep(&shared);
+    assert!(!connection.is_connected());
+}
+
+/// Else an echo waits for ever for room, since the end that would free it is
+/// behind lines for which there is no room either.
+#[test]
+fn a_link_that_cannot_be_written_and_is_full_both_ways_is_lost() {
+    let (shared, mut peer) = carry(Exchange::server(LIMITS, sync::now()));
+    let connection = Connection::new(shared.clone());
+    peer.write_all(&b"a line of text\n".repeat(10_000)).unwrap();
+    shared.serve(Interest { read: true, write: false });
+    reset(peer);
+    connection.send(b"a reply").unwrap();
+    assert!(connection.is_connected(), "there is more to read");
+    while connection.try_send(b"a reply").is_ok() {}
+    keep(&shared);
+    assert!(!connection.is_connected());
+}

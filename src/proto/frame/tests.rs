@@ -1,0 +1,252 @@
+use std::time::Duration;
+
+use super::*;
+use crate::proto::choices::rounds;
+use crate::proto::handshake::{Limits, Token};
+
+const MAX: u32 = 10_000;
+
+fn hello() -> Hello {
+    Hello {
+        version: 1,
+        token: Token(*b"0123456789abcdef"),
+        attempt: 2,
+        epoch: 3,
+        received: 4,
+        limits: Limits { window: 5, max_message: 6 },
+        interval: Some(Duration::from_millis(7)),
+        resume_only: true,
+    }
+}
+
+fn every_frame() -> Vec<Frame> {
+    let Hello { epoch, received, limits, interval, .. } = hello();
+    let close = |code| Frame::Close(Close { code, consumed: u64::MAX });
+    vec![
+        Frame::Hello(hello()),
+        Frame::Welcome(Welcome { epoch, received, limits, interval }),
+        Frame::Reject { code: 9, text: String::from("no, thanks") },
+        Frame::Data(Bytes::new()),
+        Frame::Data(Bytes::from_static(b"a message")),
+        Frame::Data(vec![1; SMALL_BUFFER / 2 - HEADER].into()),
+        Frame::Data(vec![2; SMALL_BUFFER].into()),
+        Frame::Data(vec![3; MAX as usize].into()),
+        Frame::Fin,
+        Frame::Ack(Ack { consumed: 10, window: 11 }),
+        Frame::Ping(12),
+        Frame::Pong(13),
+        close(CloseCode::Done),
+        close(CloseCode::Closed),
+        close(CloseCode::Aborted),
+    ]
+}
+
+fn decoder() -> Decoder {
+    let mut decoder = Decoder::new();
+    decoder.allow_data(MAX);
+    decoder
+}
+
+/// Feeds `bytes` in pieces of the lengths that `piece` says.
+fn decode(
+    decoder: &mut Decoder,
+    mut bytes: &[u8],
+    mut piece: impl FnMut() -> usize,
+) -> Result<Vec<Frame>, Violation> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let n = piece().min(bytes.len());
+        bytes = &bytes[decoder.push(&bytes[..n])..];
+        while let Some(frame) = decoder.next()? {
+            frames.extend(frame.apart());
+        }
+    }
+    Ok(frames)
+}
+
+fn header(kind: u8, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_header(&mut bytes, kind, len);
+    bytes
+}
+
+#[test]
+fn every_frame_survives_a_split_at_every_byte() {
+    for frame in every_frame() {
+        let bytes = frame.to_bytes();
+        // Of the largest, every place would take long.
+        for split in (1..bytes.len()).step_by(bytes.len().div_ceil(rounds(5000).max(10) as usize)) {
+            let mut first = true;
+            let piece = || if std::mem::take(&mut first) { split } else { usize::MAX };
+            let frames = decode(&mut decoder(), &bytes, piece).unwrap();
+            assert!(matches!(&frames[..], [only] if *only == frame), "split at {split}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_frames_arrives_in_any_pieces() {
+    for seed in 0..rounds(50) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut sent: Vec<_> = (0..rounds(5)).flat_map(|_| every_frame()).collect();
+        rng.shuffle(&mut sent);
+        let bytes: Vec<u8> = sent.iter().flat_map(|frame| frame.to_bytes()).collect();
+        let most = [2, 100, 5000, 200_000][rng.usize(..4)];
+        let frames = decode(&mut decoder(), &bytes, || rng.usize(1..most)).unwrap();
+        assert!(frames == sent, "seed {seed}");
+    }
+}
+
+#[test]
+fn messages_that_came_together_share_a_bounded_piece_of_memory() {
+    let mut decoder = decoder();
+    let bodies: Vec<Bytes> = (0..100).map(|n| vec![n; usize::from(n)].into()).collect();
+    let frames = bodies.iter().map(|body| Frame::Data(body.clone()).to_bytes());
+    let bytes: Vec<u8> = frames.flatten().chain(Frame::Fin.to_bytes()).collect();
+    decoder.want(bytes.len());
+    assert_eq!(decoder.push(&bytes), bytes.len());
+    let came: Vec<Frame> = std::iter::from_fn(|| decoder.next().unwrap()).collect();
+    let [Frame::Run(first), Frame::Run(second), Frame::Fin] = &came[..] else {
+        panic!("{came:?}");
+    };
+    for run in [first, second] {
+        assert!(run.len() <= RUN);
+        assert_eq!(run.clone().count() as u64, run.items());
+    }
+    assert_eq!(first.clone().chain(second.clone()).collect::<Vec<_>>(), bodies);
+}
+
+// Trap 16: garbage, huge lengths, unknown types.
+#[test]
+fn what_cannot_be_is_refused_by_its_header_alone() {
+    let refused = |decoder: &mut Decoder, kind, len| {
+        let result = decode(decoder, &header(kind, len), || usize::MAX);
+        assert!(decoder.body.is_none() && decoder.buffer.len() <= SMALL_BUFFER);
+        result.unwrap_err()
+    };
+    for kind in [0, 9, 0x47, 0xF7, 0xF9, 0xFF] {
+        assert_eq!(refused(&mut decoder(), kind, 0), Violation("a frame of unknown type"));
+    }
+    let controls = (kind::WELCOME..=kind::CLOSE).filter(|kind| *kind != kind::DATA);
+    for kind in controls.chain([kind::HELLO]) {
+        for len in [MAX_CONTROL + 1, u32::MAX as usize] {
+            let violation = refused(&mut decoder(), kind, len);
+            assert_eq!(violation, Violation("a control frame that is too long"));
+        }
+    }
+    for len in [MAX as usize + 1, u32::MAX as usize] {
+        let violation = refused(&mut decoder(), kind::DATA, len);
+        assert_eq!(violation, Violation("a message larger than was agreed"));
+    }
+    let violation = refused(&mut Decoder::new(), kind::DATA, 0);
+    assert_eq!(violation, Violation("data before the welcome"));
+}
+
+#[test]
+fn a_control_frame_may_be_as_long_as_is_said() {
+    let frame = Frame::Reject { code: 1, text: "x".repeat(MAX_CONTROL - 1) };
+    assert_eq!(decode(&mut decoder(), &frame.to_bytes(), || usize::MAX).unwrap(), [frame]);
+}
+
+#[test]
+fn a_wrong_length_is_refused() {
+    for frame in every_frame() {
+        let bytes = frame.to_bytes();
+        let (kind, body) = (bytes[0], &bytes[HEADER..]);
+        if matches!(frame, Frame::Data(_) | Frame::Reject { .. }) {
+            continue;
+        }
+        for len in [body.len() + 1, body.len().saturating_sub(1)] {
+            let mut wrong = header(kind, len);
+            wrong.extend(body.iter().chain(&[0]).take(len));
+            if len != body.len() {
+                decode(&mut decoder(), &wrong, || usize::MAX).unwrap_err();
+            }
+        }
+    }
+    decode(&mut decoder(), &header(kind::REJECT, 0), || usize::MAX).unwrap_err();
+}
+
+#[test]
+fn garbage_is_a_violation_or_waits_but_never_a_panic() {
+    for seed in 0..rounds(2000) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let kinds = [kind::HELLO, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let mut bytes = header(kinds[rng.usize(..kinds.len())], rng.usize(..64));
+        bytes.extend(std::iter::repeat_with(|| rng.u8(..)).take(200));
+        let _ = decode(&mut decoder(), &bytes, || rng.usize(1..50));
+    }
+}
+
+#[test]
+fn a_parked_peer_holds_a_small_buffer_and_is_told_by_its_first_byte() {
+    let mut decoder = decoder();
+    assert_eq!(decoder.first_byte(), None);
+    let hello = Frame::Hello(hello()).to_bytes();
+    assert_eq!(decode(&mut decoder, &hello[..7], || 1).unwrap(), []);
+    assert_eq!(decoder.first_byte(), Some(kind::HELLO));
+    assert_eq!(decoder.buffer.len(), SMALL_BUFFER);
+    assert_eq!(decode(&mut decoder, &hello[7..], || 1).unwrap().len(), 1);
+    assert_eq!(decoder.first_byte(), None);
+}
+
+#[test]
+fn reads_that_fill_the_buffer_make_it_larger() {
+    let mut decoder = decoder();
+    let frames = Frame::Data(vec![0; 10].into()).to_bytes().repeat(LARGE_BUFFER / 5);
+    decode(&mut decoder, &frames, || usize::MAX).unwrap();
+    assert_eq!(decoder.buffer.len(), LARGE_BUFFER);
+}
+
+#[test]
+fn of_large_bodies_only_the_beginning_is_copied() {
+    let mut decoder = decoder();
+    let large = Frame::Data(vec![1; LARGE_BODY].into()).to_bytes();
+    let small = Frame::Data(vec![2; LARGE_BUFFER / 4].into()).to_bytes();
+    for frame in [&small, &large] {
+        assert_eq!(decode(&mut decoder, frame, || usize::MAX).unwrap().len(), 1);
+    }
+    for _ in 0..3 {
+        assert_eq!(decoder.space().len(), SMALL_BUFFER);
+        assert_eq!(decode(&mut decoder, &large, || usize::MAX).unwrap().len(), 1);
+    }
+    assert_eq!(decode(&mut decoder, &small, || usize::MAX).unwrap().len(), 1);
+    assert!(decoder.space().len() > LARGE_BUFFER / 4, "the buffer is used as a whole again");
+}
+
+#[test]
+fn a_stream_of_large_bodies_takes_one_read_for_each() {
+    const BODIES: u8 = 10;
+    let mut decoder = decoder();
+    let sent: Vec<Frame> = (0..BODIES)
+        .map(|n| Frame::Data(vec![n; LARGE_BODY + usize::from(n)].into()))
+        .chain([Frame::Fin])
+        .collect();
+    let bytes: Vec<u8> = sent.iter().flat_map(Frame::to_bytes).collect();
+    let mut reads = 0;
+    let came = decode(&mut decoder, &bytes, || {
+        reads += 1;
+        usize::MAX
+    });
+    assert_eq!(came.unwrap(), sent);
+    assert_eq!(reads, 1 + BODIES);
+}
+
+#[test]
+fn the_buffer_of_an_idle_link_is_small_again() {
+    let mut decoder = decoder();
+    let data = Frame::Data(vec![0; LARGE_BODY / 2].into()).to_bytes();
+    assert_eq!(decode(&mut decoder, &data, || usize::MAX).unwrap().len(), 1);
+    assert!(decoder.memory() >= LARGE_BODY / 2);
+    // What is behind the heartbeat is not lost.
+    let behind = [&Frame::Ping(1).to_bytes()[..], &data[..100]].concat();
+    assert_eq!(decode(&mut decoder, &behind, || usize::MAX).unwrap(), [Frame::Ping(1)]);
+    assert_eq!(decode(&mut decoder, &data[100..], || usize::MAX).unwrap().len(), 1);
+    assert!(decoder.memory() >= LARGE_BODY / 2);
+    for frame in [Frame::Ping(2), Frame::Pong(3)] {
+        decode(&mut decoder, &data, || usize::MAX).unwrap();
+        assert_eq!(decode(&mut decoder, &frame.to_bytes(), || 1).unwrap(), [frame]);
+        assert_eq!(decoder.space().len(), SMALL_BUFFER);
+        assert_eq!(decoder.memory(), SMALL_BUFFER);
+    }
+}

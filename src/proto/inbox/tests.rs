@@ -1,0 +1,301 @@
+use super::*;
+use crate::proto::choices::rounds;
+use crate::proto::frame::{Decoder, Frame};
+
+const OWN: Limits = Limits { window: 1000, max_message: 200 };
+
+fn message(len: usize) -> Item {
+    Item::Message(vec![0; len].into())
+}
+
+fn take_all(inbox: &mut Inbox) -> usize {
+    std::iter::from_fn(|| inbox.take().filter(|item| *item != Item::End)).count()
+}
+
+#[test]
+fn only_what_was_handed_out_and_returned_from_is_consumed() {
+    let mut inbox = Inbox::new();
+    for len in [1, 2, 3] {
+        inbox.push(message(len), OWN).unwrap();
+    }
+    assert_eq!(inbox.consume(), None);
+    assert_eq!(inbox.take(), Some(message(1)));
+    assert_eq!(inbox.take(), Some(message(2)));
+    assert_eq!(inbox.consume(), Some((2, cost(1) + cost(2))));
+    assert_eq!(inbox.consume(), None);
+    assert_eq!((inbox.received(), inbox.take()), (3, Some(message(3))));
+    assert!(inbox.is_empty() && !inbox.is_at_end());
+}
+
+// Bad input: a peer that overruns the window is cut, and memory stays bounded.
+#[test]
+fn one_message_may_overshoot_the_window_and_no_more() {
+    let mut inbox = Inbox::new();
+    let most = (0..).take_while(|_| inbox.push(message(200), OWN).is_ok()).count();
+    assert_eq!(most, (1000 + cost(200)) / cost(200));
+    // What was handed out is not yet free.
+    assert_eq!(take_all(&mut inbox), most);
+    inbox.push(message(200), OWN).unwrap_err();
+    inbox.consume();
+    inbox.push(message(200), OWN).unwrap();
+    let mut inbox = Inbox::new();
+    let empty = (0..).take_while(|_| inbox.push(message(0), OWN).is_ok()).count();
+    assert_eq!(empty, (1000 + cost(200)) / cost(0), "empty messages count too");
+    // Not a byte more.
+    for (rest, fits) in [(1000 - 4 * cost(100), true), (1001 - 4 * cost(100), false)] {
+        let mut inbox = Inbox::new();
+        (0..4).for_each(|_| inbox.push(message(100), OWN).unwrap());
+        inbox.push(message(200 - OVERHEAD), OWN).unwrap();
+        assert_eq!(inbox.push(message(rest), OWN).is_ok(), fits);
+    }
+}
+
+fn run(lens: &[usize]) -> Run {
+    let mut decoder = Decoder::new();
+    decoder.allow_data(OWN.max_message);
+    for len in lens {
+        let frame = Frame::Data(vec![0; *len].into()).to_bytes();
+        assert_eq!(decoder.push(&frame), frame.len());
+    }
+    let Ok(Some(Frame::Run(run))) = decoder.next() else { panic!("no run of {lens:?}") };
+    assert_eq!(run.items(), lens.len() as u64);
+    run
+}
+
+#[test]
+fn a_run_counts_as_its_messages_do() {
+    let lens = [10, 0, 20];
+    let (mut together, mut apart) = (Inbox::new(), Inbox::new());
+    together.push_run(run(&lens), OWN).unwrap();
+    lens.iter().for_each(|len| apart.push(message(*len), OWN).unwrap());
+    for _ in 0..4 {
+        assert_eq!(together.received(), apart.received());
+        assert_eq!(together.room_for_new(OWN.window), apart.room_for_new(OWN.window));
+        assert_eq!(together.consume(), apart.consume());
+        assert_eq!(together.take(), apart.take());
+    }
+    // With a session that is lost in the middle, too.
+    for inbox in [&mut together, &mut apart] {
+        inbox.push_run(run(&lens), OWN).unwrap();
+        inbox.take();
+        inbox.restart();
+        assert_eq!((inbox.received(), inbox.consume()), (0, None));
+        inbox.push_run(run(&lens), OWN).unwrap();
+        assert_eq!((inbox.take(), inbox.take()), (Some(message(0)), Some(message(20))));
+        assert_eq!(inbox.consume(), Some((0, cost(0) + cost(20))));
+        assert_eq!(inbox.take(), Some(message(10)));
+        assert_eq!(inbox.consume(), Some((1, cost(10))));
+    }
+}
+
+#[test]
+fn many_are_taken_as_one_by_one() {
+    for seed in 0..rounds(200) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut both = [Inbox::new(), Inbox::new()];
+        for _ in 0..30 {
+            let (action, n) = (rng.u8(0..8), rng.usize(2..5));
+            let lens: Vec<usize> = (0..n).map(|_| rng.usize(0..3) * 10).collect();
+            for inbox in &mut both {
+                // Some of these are refused, by both.
+                match action {
+                    0..=2 => drop(inbox.push_run(run(&lens), OWN)),
+                    3..=4 => drop(inbox.push(message(lens[0]), OWN)),
+                    5 => inbox.restart(),
+                    6 => drop(inbox.consume()),
+                    _ => drop(inbox.push(Item::End, OWN)),
+                }
+            }
+            let [many, single] = &mut both;
+            let (mut taken, most) = (Vec::new(), n * usize::from(rng.bool()));
+            let bytes = many.take_many(most, &mut taken);
+            for message in &taken {
+                assert_eq!(single.take(), Some(Item::Message(message.clone())), "{seed}");
+            }
+            assert_eq!(bytes, taken.iter().map(Bytes::len).sum(), "{seed}");
+            let end = taken.len() == most || single.is_empty() || single.is_at_end();
+            assert!(end && taken.len() <= most, "{seed}");
+            assert_eq!(format!("{many:?}"), format!("{single:?}"), "{seed}");
+            if action == 6 && many.is_at_end() {
+                assert_eq!(many.take(), single.take(), "{seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_overshoots_the_window_is_not_taken_in_part() {
+    let mut inbox = Inbox::new();
+    while inbox.push(message(0), OWN).is_ok() {}
+    inbox.take();
+    inbox.consume();
+    let received = inbox.received();
+    inbox.push_run(run(&[0, 0]), OWN).unwrap_err();
+    assert_eq!(inbox.received(), received);
+    inbox.push(message(0), OWN).unwrap();
+}
+
+#[test]
+fn nothing_comes_after_the_end() {
+    let mut inbox = Inbox::new();
+    inbox.push(Item::End, OWN).unwrap();
+    assert!(inbox.is_at_end() && !inbox.is_over());
+    inbox.push(message(0), OWN).unwrap_err();
+    inbox.push(Item::End, OWN).unwrap_err();
+    assert_eq!(inbox.take(), Some(Item::End));
+    assert_eq!(inbox.consume(), Some((1, cost(0))));
+    assert_eq!(inbox.take(), Some(Item::End), "an end is the end");
+    assert_eq!(inbox.consume(), None);
+}
+
+// Trap 24.
+#[test]
+fn what_an_older_session_left_is_handed_out_and_acknowledges_nothing() {
+    let mut inbox = Inbox::new();
+    for item in [message(10), message(20), message(30), Item::End] {
+        inbox.push(item, OWN).unwrap();
+    }
+    inbox.take();
+    let room = inbox.room_for_new(OWN.window);
+    inbox.restart();
+    assert_eq!(inbox.consume(), None, "handed out by the old session");
+    assert_eq!((inbox.received(), inbox.room(OWN.window)), (0, room + cost(0) as u32));
+    inbox.push(message(40), OWN).unwrap();
+    assert_eq!((inbox.take(), inbox.take()), (Some(message(20)), Some(message(30))));
+    assert_eq!(inbox.consume(), Some((0, cost(20) + cost(30))), "room, but no count");
+    assert_eq!(inbox.room(OWN.window), OWN.window);
+    assert_eq!(inbox.take(), Some(message(40)));
+    assert_eq!(inbox.take(), None, "an end that nobody has seen is not final");
+    assert_eq!(inbox.consume(), Some((1, cost(40))));
+}
+
+#[test]
+fn lost_sessions_never_add_up_to_more_than_a_window() {
+    for seed in 0..rounds(200) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut inbox = Inbox::new();
+        for _ in 0..20 {
+            let room = inbox.room_for_new(OWN.window) as usize;
+            inbox.restart();
+            let mut outstanding = 0;
+            while outstanding < room && rng.u32(..20) > 0 {
+                let len = rng.usize(..=200);
+                inbox.push(message(len), OWN).unwrap();
+                outstanding += cost(len);
+            }
+            assert!(inbox.cost() <= 1000 + cost(200), "seed {seed}");
+            (0..rng.usize(..3)).for_each(|_| drop(inbox.take()));
+        }
+    }
+}
+
+#[test]
+fn after_the_end_a_new_session_has_nothing_to_add() {
+    let mut inbox = Inbox::new();
+    inbox.push(Item::End, OWN).unwrap();
+    inbox.take();
+    inbox.restart();
+    for n in 1..100 {
+        inbox.push(message(200), OWN).unwrap();
+        assert_eq!(inbox.consume(), Some((n, cost(200))));
+    }
+    assert_eq!(inbox.take(), Some(Item::End));
+}
+
+fn slot(consumed: u64, after: u64) -> Slot {
+    Slot { consumed, after, cost: 100 * consumed }
+}
+
+fn take(acks: &mut Acks, cursor: u64) -> Option<u64> {
+    acks.take(cursor, false, 1000).map(|ack| ack.consumed)
+}
+
+#[test]
+fn an_acknowledgement_waits_for_what_it_must_follow() {
+    let now = Instant::now();
+    let mut acks = Acks::new(1000);
+    acks.record(slot(1, 5), 100, now);
+    acks.hurry();
+    assert!(!acks.is_due(4, false, 1000) && take(&mut acks, 4).is_none());
+    assert!(acks.is_due(5, false, 1000));
+    assert_eq!(acks.covered(4), 0);
+    assert_eq!(take(&mut acks, 5), Some(1));
+    assert_eq!(take(&mut acks, 9), None, "written once");
+    assert_eq!((acks.covered(4), acks.covered(5)), (0, 1));
+    // On a new link it is written again, and waits again.
+    acks.replay();
+    assert!(!acks.is_due(4, false, 1000) && acks.is_due(5, false, 1000));
+    assert_eq!(take(&mut acks, 6), Some(1));
+}
+
+// It may be full, and is waited for, if any of it was lost.
+#[test]
+fn on_a_new_link_the_peer_is_sure_to_know_only_what_the_session_began_with() {
+    let mut acks = Acks::new(1000);
+    acks.record(slot(1, 5), 100, Instant::now());
+    assert_eq!((acks.told(), acks.window()), (0, 1000));
+    acks.take(5, false, 2000).unwrap();
+    assert_eq!((acks.told(), acks.window()), (100, 2000));
+    acks.replay();
+    assert_eq!((acks.told(), acks.window()), (0, 1000));
+}
+
+#[test]
+fn an_acknowledgement_is_due_by_its_size_or_its_age() {
+    let now = Instant::now();
+    let mut acks = Acks::new(1000);
+    assert_eq!(acks.deadline(), None);
+    acks.record(slot(1, 0), 249, now);
+    assert!(!acks.is_due(0, false, 1000) && acks.is_waiting());
+    let due = acks.deadline().unwrap();
+    acks.tick(due - Duration::from_millis(1));
+    assert!(!acks.is_due(0, false, 1000));
+    acks.tick(due);
+    assert!(acks.is_due(0, false, 1000) && !acks.is_waiting());
+    assert_eq!(acks.deadline(), None, "a deadline that stays would be spun on");
+    assert_eq!(take(&mut acks, 0), Some(1));
+    acks.record(slot(2, 0), 249, now);
+    assert!(!acks.is_due(0, false, 1000));
+    acks.record(slot(3, 0), 1, now);
+    assert!(acks.is_due(0, false, 1000));
+    assert_eq!(take(&mut acks, 0), Some(3));
+    assert_eq!(acks.deadline(), None);
+}
+
+/// Many are recorded and few kept, yet none is starved, and none overtakes.
+#[test]
+fn the_newest_that_may_be_written_is_never_far_behind() {
+    for seed in 0..rounds(500) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let now = Instant::now();
+        let mut acks = Acks::new(1000);
+        // All that were recorded: how much was consumed, and behind what.
+        let mut recorded = vec![(0, 0)];
+        let (mut consumed, mut end, mut cursor, mut told) = (0, 0, 0, 0);
+        for _ in 0..100 {
+            match rng.u32(..6) {
+                0 => end += rng.u64(..5),
+                1 => cursor = (cursor + rng.u64(..5)).min(end),
+                2 if rng.u32(..4) == 0 => {
+                    acks.replay();
+                    (cursor, told) = (rng.u64(..=cursor), 0);
+                }
+                3 => {
+                    if let Some(count) = take(&mut acks, cursor) {
+                        assert!(recorded.iter().any(|(c, a)| *c == count && *a <= cursor));
+                        assert!(count >= told, "seed {seed}: taken back");
+                        told = count;
+                    }
+                }
+                _ => {
+                    consumed += rng.u64(1..4);
+                    recorded.push((consumed, end));
+                    acks.record(slot(consumed, end), 1, now);
+                }
+            }
+            assert!(acks.slots.len() <= 3, "seed {seed}: they add up");
+        }
+        take(&mut acks, end);
+        assert_eq!(acks.covered(end), consumed, "seed {seed}");
+    }
+}

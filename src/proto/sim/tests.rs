@@ -1,0 +1,102 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::proto::choices::rounds;
+
+const SEEDS: u64 = rounds(10_000);
+
+#[test]
+fn nothing_is_lost_or_doubled_whatever_the_network_does() {
+    let origin = Instant::now();
+    let chosen = chosen();
+    let mut seen = HashMap::<&str, u64>::new();
+    for seed in chosen.clone().unwrap_or(0..SEEDS) {
+        let (trace, result) = simulate(seed, origin);
+        result.unwrap_or_else(|report| panic!("{report}"));
+        for note in trace {
+            *seen.entry(note.what).or_default() += 1;
+        }
+    }
+    if chosen.is_some() {
+        return;
+    }
+    // An adversary that leaves something out proves nothing about it.
+    for (what, least) in RARE.into_iter().filter(|_| !cfg!(miri)) {
+        let times = seen.get(what).copied().unwrap_or_default();
+        assert!(times >= least, "{what}: only {times} times");
+    }
+}
+
+fn chosen() -> Option<Range<u64>> {
+    let text = std::env::var("LONGLINK_SIM_SEED").ok()?;
+    let number = |text: &str| text.parse().expect("a number");
+    let (from, to) = text.split_once("..").unwrap_or((&text, ""));
+    let from = number(from);
+    Some(from..if to.is_empty() { from + 1 } else { number(to) })
+}
+
+const RARE: [(&str, u64); 12] = [
+    ("RESTART", 1000),
+    ("  takes over", 1000),
+    ("  stale hello", 100),
+    ("  stale bytes", 1000),
+    ("  welcome lost", 1000),
+    ("  judged dead", 100),
+    ("an epitaph", 100),
+    ("refused", 100),
+    ("too large", 100),
+    ("client leaves", 1000),
+    ("server leaves", 100),
+    ("server expires", 100),
+];
+
+fn simulate(seed: u64, origin: Instant) -> (Vec<Note>, Result<(), String>) {
+    let world = World::new(Choices::Seed(fastrand::Rng::with_seed(seed)), origin);
+    let (trace, result) = observe(world, World::run);
+    (trace, result.map_err(|report| format!("seed {seed}\n{report}")))
+}
+
+/// The report of the first seed that catches the fault.
+fn caught(fault: Fault) -> String {
+    let origin = Instant::now();
+    let caught =
+        (0..SEEDS / 10).find_map(|seed| planted::with(fault, || simulate(seed, origin)).1.err());
+    caught.unwrap_or_else(|| panic!("{fault:?} was not caught"))
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn an_acknowledgement_on_receipt_is_caught() {
+    let report = caught(Fault::AckOnReceipt);
+    assert!(report.contains("acknowledged, but") || report.contains("overtook"), "{report}");
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn an_acknowledgement_that_overtakes_is_caught() {
+    for fault in [Fault::AckOvertakes, Fault::AckOvertakesHeld] {
+        let report = caught(fault);
+        assert!(report.contains("overtook"), "{report}");
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn a_misplaced_replay_is_caught() {
+    caught(Fault::ReplayEarly);
+    caught(Fault::ReplayLate);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn a_counter_reset_at_resume_or_kept_at_a_restart_is_caught() {
+    caught(Fault::CounterReset);
+    caught(Fault::AcksSurviveRestart);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn a_stale_generation_that_is_heard_is_caught() {
+    let report = caught(Fault::StaleHeard);
+    assert!(report.contains("a stale link was heard"), "{report}");
+}

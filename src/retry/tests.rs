@@ -1,0 +1,220 @@
+use super::*;
+
+const MIDDLE: u32 = u32::MAX / 2;
+const SECOND: Duration = Duration::from_secs(1);
+const INTERVAL: Option<Duration> = Some(Duration::from_secs(10));
+
+/// Links on which something moved, or nothing had to, or something waits.
+const IDLE: Proof = Proof { moved: false, heard: true, waits: false, uptime: Duration::ZERO };
+const MOVED: Proof = Proof { moved: true, ..IDLE };
+const STUCK: Proof = Proof { waits: true, ..IDLE };
+
+fn proof(link: Proof, uptime: Duration) -> Proof {
+    Proof { uptime, ..link }
+}
+
+fn delays(policy: RetryPolicy, count: usize) -> Vec<Duration> {
+    let now = Instant::now();
+    let mut budget = Budget::new(policy.jitter(0.0), now);
+    std::iter::from_fn(|| budget.next(now, MIDDLE)).take(count).map(|a| a.after).collect()
+}
+
+#[test]
+fn fixed_is_at_once_and_then_evenly_spaced_and_bounded() {
+    let secs = |s| SECOND * s;
+    assert_eq!(delays(RetryPolicy::default(), 99), [secs(0), secs(3), secs(3), secs(3), secs(3)]);
+}
+
+#[test]
+fn exponential_doubles_up_to_its_maximum_without_overflow() {
+    let policy = RetryPolicy::exponential(SECOND, SECOND * 5).unlimited();
+    let delays = delays(policy, 200);
+    assert_eq!(delays[..6], [0, 1, 2, 4, 5, 5].map(|s| SECOND * s));
+    assert_eq!(delays[199], SECOND * 5);
+    let huge = RetryPolicy::exponential(Duration::MAX, Duration::MAX).unlimited();
+    assert_eq!(Budget::new(huge, Instant::now()).delay(40, u32::MAX), Duration::MAX);
+}
+
+#[test]
+fn jitter_stays_within_its_fraction_and_reaches_both_ends() {
+    let budget = Budget::new(RetryPolicy::fixed(SECOND * 10, 5), Instant::now());
+    assert_eq!(budget.delay(2, 0), SECOND * 8);
+    assert_eq!(budget.delay(2, u32::MAX), SECOND * 12);
+    for (fraction, least, most) in [(0.5, 5, 15), (7.0, 0, 20), (-1.0, 10, 10), (f64::NAN, 10, 10)]
+    {
+        let policy = RetryPolicy::fixed(SECOND * 10, 5).jitter(fraction);
+        let budget = Budget::new(policy, Instant::now());
+        let both = (budget.delay(2, 0), budget.delay(2, u32::MAX));
+        assert_eq!(both, (SECOND * least, SECOND * most), "{fraction}");
+    }
+}
+
+#[test]
+fn never_connects_once_and_does_not_come_back() {
+    let now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::never(), now);
+    assert_eq!(budget.first(), Attempt { number: 1, of: Some(1), after: Duration::ZERO });
+    assert_eq!(budget.next(now, 0), None);
+    budget.lost(proof(MOVED, SECOND), None);
+    assert_eq!(budget.next(now, 0), None);
+}
+
+#[test]
+fn twenty_quick_cuts_of_a_working_link_do_not_exhaust_the_budget() {
+    let mut now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    for _ in 0..20 {
+        let attempt = budget.next(now, MIDDLE).expect("the budget is full");
+        assert_eq!(attempt.after, Duration::ZERO);
+        now += Duration::from_millis(10);
+        budget.lost(proof(MOVED, Duration::from_millis(10)), INTERVAL);
+    }
+}
+
+// Trap 14.
+#[test]
+fn a_server_that_welcomes_and_drops_spends_the_budget() {
+    let now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    let mut attempts = 0;
+    while budget.next(now, MIDDLE).is_some() {
+        attempts += 1;
+        budget.lost(proof(IDLE, Duration::from_millis(10)), INTERVAL);
+    }
+    assert_eq!(attempts, 5);
+}
+
+#[test]
+fn uptime_with_a_frame_fills_the_budget_and_uptime_alone_does_not() {
+    let now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    for (heard, made) in [(false, 1), (true, 0)] {
+        budget.made = 1;
+        budget.lost(proof(Proof { heard, ..IDLE }, SECOND * 3), INTERVAL);
+        assert_eq!(budget.made(), made);
+    }
+}
+
+/// Makes an attempt, which is welcomed. Returns its number.
+fn link(budget: &mut Budget, moved: bool, now: Instant) -> Option<u32> {
+    let number = budget.next(now, MIDDLE)?.number;
+    budget.welcomed(moved);
+    Some(number)
+}
+
+#[test]
+fn links_that_last_while_nothing_gets_through_spend_the_budget() {
+    let now = Instant::now();
+    for uptime in [Duration::ZERO, SECOND * 60] {
+        let mut budget = Budget::new(RetryPolicy::default(), now);
+        budget.first();
+        budget.welcomed(false);
+        let mut links = 1;
+        loop {
+            budget.lost(proof(STUCK, uptime), INTERVAL);
+            assert_eq!(budget.stuck(), links);
+            if link(&mut budget, false, now).is_none() {
+                break;
+            }
+            links += 1;
+            assert!(links <= 5, "{uptime:?}: more than the policy has");
+        }
+        assert_eq!((links, budget.made()), (5, 5), "{uptime:?}");
+    }
+}
+
+#[test]
+fn a_day_of_idle_links_that_are_cut_does_not_exhaust_the_budget() {
+    let mut now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    for _ in 0..24 * 20 {
+        now += SECOND * 180;
+        budget.lost(proof(IDLE, SECOND * 180), INTERVAL);
+        assert_eq!(link(&mut budget, false, now), Some(1));
+    }
+}
+
+// A handler that takes ten minutes acknowledges nothing; that the message was
+// received is only said by the next welcome.
+#[test]
+fn a_message_that_waits_for_a_slow_handler_does_not_exhaust_the_budget() {
+    let mut now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    for _ in 0..200 {
+        now += SECOND * 60;
+        budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+        assert_eq!(link(&mut budget, true, now), Some(1), "as of a link that worked");
+        assert_eq!(budget.stuck(), 0);
+        // Its handshake counts as what has moved on it.
+        now += SECOND;
+        budget.lost(proof(Proof { waits: true, ..MOVED }, SECOND), INTERVAL);
+        assert_eq!(link(&mut budget, false, now), Some(1));
+    }
+}
+
+#[test]
+fn a_link_in_doubt_leaves_all_attempts_to_find_the_next() {
+    let now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    budget.made = 5;
+    budget.welcomed(false);
+    budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+    let numbers = std::iter::from_fn(|| budget.next(now, MIDDLE)).map(|a| a.number);
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_link_in_doubt_on_which_nothing_had_moved_counts_after_all() {
+    let now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    budget.made = 3;
+    budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+    assert_eq!(link(&mut budget, false, now), Some(1));
+    assert_eq!(budget.made(), 4);
+    // It is believed once, until something moves.
+    budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+    assert_eq!(link(&mut budget, false, now), Some(5));
+    budget.lost(proof(MOVED, SECOND), INTERVAL);
+    budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
+    assert_eq!(link(&mut budget, true, now), Some(1));
+}
+
+#[test]
+fn an_attempt_that_is_hurried_does_not_count_and_they_run_dry() {
+    let now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    assert!(budget.next(now, MIDDLE).is_some_and(|attempt| attempt.after.is_zero()));
+    for _ in 1..IMMEDIATE {
+        assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(2));
+        assert!(budget.hurry(now));
+    }
+    assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(2));
+    assert!(!budget.hurry(now));
+    assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(3));
+    assert!(budget.hurry(now + REGAIN));
+    assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(3));
+}
+
+// Trap 25: progress before each crash keeps the budget full, so only the
+// bucket slows the replay down.
+#[test]
+fn immediate_attempts_run_dry_and_come_back_one_a_second() {
+    let mut now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    let mut crash = |now| {
+        budget.lost(proof(MOVED, Duration::ZERO), None);
+        budget.next(now, MIDDLE).expect("the budget is full").after
+    };
+    for _ in 0..IMMEDIATE {
+        assert_eq!(crash(now), Duration::ZERO);
+    }
+    assert!(crash(now) > SECOND * 2);
+    now += SECOND;
+    assert_eq!(crash(now), Duration::ZERO);
+    assert!(crash(now) > SECOND * 2);
+    now += SECOND * 1000;
+    for _ in 0..IMMEDIATE {
+        assert_eq!(crash(now), Duration::ZERO);
+    }
+    assert!(crash(now) > SECOND * 2);
+}
