@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 
-use super::{Connection, offer};
+use super::Connection;
+use super::send::offer;
 use crate::error::Result;
 use crate::foreign;
 use crate::link::{Patience, State, Waiter};

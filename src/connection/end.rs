@@ -1,0 +1,160 @@
+//! Ending: in order, within a time, or at once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Connection;
+use crate::error::{Error, Result};
+use crate::link::{Patience, Waiter};
+use crate::sync;
+
+impl Connection {
+    /// Ends the connection in order: [finishes](Connection::finish), and blocks
+    /// until the peer's application has taken everything.
+    ///
+    /// It survives what the open connection would survive: an outage, for as long as
+    /// a client has attempts left, or a server [keeps the
+    /// session](crate::Builder::resume_within); and a slow path on which messages move.
+    /// While there is a link and nothing moves, since the peer's application takes
+    /// nothing, it waits for the [`close_timeout`](crate::Builder::close_timeout) (and up to
+    /// an eighth of it more), on as many links as it takes. So long it also waits for a
+    /// link if it would wait for ever, as with [unlimited](crate::RetryPolicy::unlimited)
+    /// attempts, and every message is acknowledged. The parting that follows takes at
+    /// most as long again.
+    /// [`close_within`](Connection::close_within) bounds the call whatever happens.
+    ///
+    /// What was handed out before is acknowledged, what was not is not: the
+    /// peer learns how far this side has read. If both sides close and neither
+    /// has read what the other sent, both therefore wait in vain, and err.
+    ///
+    /// Later sends fail with [`Error::Closed`]; what had arrived can still be
+    /// received. Further calls return the same result. When it returns, the peer
+    /// knows of the end or cannot be told, and the event callback has seen
+    /// everything, unless that took longer than the `close_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The final ones, if not every message was acknowledged; and [`Error::GaveUp`] if
+    /// all were, but the attempts are spent and the end could not be told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"the last word")?;
+    /// let handler = std::thread::spawn(move || -> longlink::Result<()> {
+    ///     for message in server.incoming() {
+    ///         message?;
+    ///     }
+    ///     server.close()
+    /// });
+    /// client.close()?; // the handler is done with the last word
+    /// # handler.join().unwrap()?;
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn close(&self) -> Result<()> {
+        self.end_in_order(None)
+    }
+
+    /// [`close`](Connection::close) that takes at most so long, whatever happens.
+    ///
+    /// May end late, see [Blocking](crate#blocking).
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Connection::close).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::Error;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"nobody takes this")?;
+    /// let closed = client.close_within(Duration::from_millis(20));
+    /// assert!(matches!(closed, Err(Error::Closed { .. })));
+    /// assert_eq!(client.take_unacknowledged(), ["nobody takes this"]);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn close_within(&self, time: Duration) -> Result<()> {
+        self.end_in_order(Some(time))
+    }
+
+    fn end_in_order(&self, within: Option<Duration>) -> Result<()> {
+        let until = within.map(sync::later);
+        let left = || until.map(|until| until.saturating_duration_since(sync::now()));
+        let patience = self.shared.close_timeout();
+        let mut state = self.shared.lock();
+        state.leave(true, patience);
+        self.shared.settle(state);
+        let time = left().map_or(Patience::Forever, Patience::For);
+        let ended =
+            self.shared.wait(Waiter::Other, time, |state| state.has_ended().then_some(Ok(())));
+        if let Err(Error::WouldBlock) = ended {
+            // In the callback, whose thread is the one that closes.
+            return ended;
+        }
+        if ended.is_err() {
+            let mut state = self.shared.lock();
+            state.stop_closing();
+            self.shared.settle(state);
+        }
+        // Our last word should arrive, but the verdict does not depend on it.
+        let time = left().map_or(patience, |left| left.min(patience));
+        let _ = self.shared.wait(Waiter::Other, Patience::For(time), |state| {
+            state.has_taken_leave().then_some(Ok(()))
+        });
+        let state = self.shared.lock();
+        match state.check() {
+            Err(e) if e.unacknowledged() == Some(0) && !matches!(e, Error::GaveUp { .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Ends the connection at once, whatever is unacknowledged. The peer is
+    /// told if it can be without waiting. Does not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Error;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.abort();
+    /// assert!(matches!(client.send(b"too late"), Err(Error::Closed { .. })));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn abort(&self) {
+        // What the socket takes at once is not held back.
+        let mut state = self.shared.settle_within(self.shared.lock());
+        state.abort();
+        self.shared.settle(state);
+    }
+
+    /// After an error that ended the connection: the messages that were not
+    /// acknowledged, in order. They may or may not have arrived. Empty before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"nobody received this")?;
+    /// client.abort();
+    /// assert_eq!(client.take_unacknowledged(), ["nobody received this"]);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn take_unacknowledged(&self) -> Vec<Bytes> {
+        let mut state = self.shared.lock();
+        if state.has_ended() { state.session.take_unacknowledged() } else { Vec::new() }
+    }
+}

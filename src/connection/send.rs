@@ -1,0 +1,363 @@
+//! Sending: messages are fed to the protocol while the window has room, and written.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Connection;
+use crate::error::{Error, Result};
+use crate::foreign;
+use crate::link::{Patience, State, Waiter};
+use crate::proto::talk::Talk;
+
+impl Connection {
+    /// Sends a message: feeds it, and has everything fed so far written: at once,
+    /// on this thread, but from the third message in a row on by the heartbeat
+    /// thread, which writes together what piles up while it wakes and writes. No
+    /// message waits for a clock or for another. A row ends when this connection
+    /// waits for the peer.
+    ///
+    /// Returns when the message is in the memory from which it is written, and
+    /// written again if need be; not when it has arrived. Blocks while the
+    /// window is full, also through a reconnection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] and [`Error::Finished`], which leave the connection
+    /// as it is, and the final ones. In all of them the message was not taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send("first")?; // or anything else that is bytes
+    /// client.send(b"")?; // an empty message is one, too
+    /// assert_eq!(server.recv()?.as_deref(), Some(&b"first"[..]));
+    /// assert_eq!(server.recv()?.as_deref(), Some(&b""[..]));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn send(&self, message: impl AsRef<[u8]>) -> Result<()> {
+        self.submit_slice(Patience::Forever, message.as_ref())
+    }
+
+    /// [`send`](Connection::send) of a message that is kept without being copied:
+    /// `Bytes`, or what becomes such by itself, as a `Vec<u8>` or a `String` does.
+    ///
+    /// It is dropped when nothing needs it any more, by any thread that uses the
+    /// connection or by the heartbeat thread. If it has an
+    /// [owner](Bytes::from_owner), the owner's drop may do what an
+    /// [event callback](crate::Builder::on_event) may.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Bytes;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// let image = Bytes::from(vec![0; 100_000]);
+    /// client.send_bytes(image.clone())?; // counts a reference, copies nothing
+    /// client.send_bytes(format!("{} bytes", image.len()))?;
+    /// assert_eq!(server.recv()?, Some(image));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn send_bytes(&self, message: impl Into<Bytes>) -> Result<()> {
+        self.submit_bytes(message.into())
+    }
+
+    /// [`send`](Connection::send) if it need not block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WouldBlock`] if the window is full; else as [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Error, Listener};
+    ///
+    /// let listener = Connection::builder().window(1024).bind("127.0.0.1:0")?;
+    /// let client = Connection::connect(listener.local_addr())?;
+    /// let reading = loop {
+    ///     // Nobody receives, so the window is full soon: drop what does not fit.
+    ///     match client.try_send(b"23.5") {
+    ///         Ok(()) => {}
+    ///         Err(Error::WouldBlock) => break "dropped",
+    ///         Err(e) => return Err(e),
+    ///     }
+    /// };
+    /// # assert_eq!(reading, "dropped");
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<()> {
+        self.submit_slice(Patience::None, message.as_ref())
+    }
+
+    /// [`send`](Connection::send) that blocks for at most `timeout`.
+    ///
+    /// May end late, see [Blocking](crate#blocking).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if the window stayed full; else as [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::{Connection, Error, Listener};
+    ///
+    /// let listener = Connection::builder().window(1).bind("127.0.0.1:0")?;
+    /// let client = Connection::connect(listener.local_addr())?;
+    /// client.send(b"1")?;
+    /// let result = client.send_timeout(b"2", Duration::from_millis(5));
+    /// assert!(matches!(result, Err(Error::TimedOut)));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn send_timeout(&self, message: impl AsRef<[u8]>, timeout: Duration) -> Result<()> {
+        self.submit_slice(Patience::For(timeout), message.as_ref())
+    }
+
+    /// Appends a message without writing it yet, so that many small ones go
+    /// out together with [`flush`](Connection::flush).
+    ///
+    /// A fed message is also written along with whatever is written next, and
+    /// before this connection waits for anything. Blocks while the window is
+    /// full.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// for n in 0..100_u32 {
+    ///     client.feed(n.to_be_bytes())?;
+    /// }
+    /// client.flush()?;
+    /// assert_eq!(server.incoming().take(100).count(), 100);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn feed(&self, message: impl AsRef<[u8]>) -> Result<()> {
+        self.append_slice(message.as_ref())
+    }
+
+    /// [`feed`](Connection::feed) of a message that is kept without being copied,
+    /// as [`send_bytes`](Connection::send_bytes) keeps it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Bytes;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.feed_bytes(Bytes::from_static(b"head"))?;
+    /// client.feed_bytes(vec![0; 10_000])?;
+    /// client.flush()?;
+    /// assert_eq!(server.recv()?.as_deref(), Some(&b"head"[..]));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn feed_bytes(&self, message: impl Into<Bytes>) -> Result<()> {
+        self.append_bytes(message.into())
+    }
+
+    /// Has what was fed written. Never blocks: what the socket does not take at
+    /// once, and what has no link at the moment, is written as soon as it can be.
+    ///
+    /// As with [`send`](Connection::send), the heartbeat thread may be left to
+    /// write it from the third flush in a row on, until this connection waits for
+    /// the peer. So a process that is about to exit calls [`close`](Connection::close).
+    ///
+    /// # Errors
+    ///
+    /// The final ones: the connection is over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.feed(b"two")?;
+    /// client.feed(b"together")?;
+    /// client.flush()?;
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn flush(&self) -> Result<()> {
+        let state = self.shared.lock();
+        let result = state.check();
+        self.shared.post(state);
+        result
+    }
+
+    /// Waits until everything sent so far is acknowledged: the peer's
+    /// application is done with it. At most for `timeout`.
+    ///
+    /// An acknowledgement comes behind all that the peer sent before it. If that is more
+    /// than the window holds, it comes only when messages are received meanwhile.
+    ///
+    /// May end late, see [Blocking](crate#blocking).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`], and the final ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"a payment")?;
+    /// let teller = std::thread::spawn(move || {
+    ///     let payment = server.recv();
+    ///     // ... book it, and then say so by asking for the next one:
+    ///     (payment, server.recv())
+    /// });
+    /// client.sync(Duration::from_secs(5))?; // it is booked
+    /// client.finish()?;
+    /// # assert!(teller.join().unwrap().1?.is_none());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn sync(&self, timeout: Duration) -> Result<()> {
+        let mut target = None;
+        self.shared.wait(Waiter::Other, Patience::For(timeout), |state| {
+            let target = *target.get_or_insert(state.session.totals().messages_sent);
+            match state.session.acknowledged() >= target {
+                true => Some(Ok(())),
+                false => state.check().err().map(Err),
+            }
+        })
+    }
+
+    /// Ends this direction: the peer's [`recv`](Connection::recv) returns
+    /// `Ok(None)` once it has received everything. Receiving goes on.
+    /// Does not block; a second time it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// The final ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.send(b"a question, and no other")?;
+    /// client.finish()?;
+    /// assert!(server.recv()?.is_some());
+    /// assert!(server.recv()?.is_none());
+    /// server.send(b"the answer")?;
+    /// assert!(client.recv()?.is_some());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn finish(&self) -> Result<()> {
+        let mut state = self.shared.lock();
+        let result = state.check();
+        if result.is_ok() {
+            state.session.finish();
+        }
+        self.shared.settle(state);
+        result
+    }
+
+    fn submit_slice(&self, patience: Patience, message: &[u8]) -> Result<()> {
+        self.submit(patience, message.len(), |session| session.feed(message))
+    }
+
+    fn submit_bytes(&self, message: Bytes) -> Result<()> {
+        let result = self.submit(Patience::Forever, message.len(), |session| {
+            session.feed_bytes(message.clone());
+        });
+        foreign::discard(message);
+        result
+    }
+
+    fn append_slice(&self, message: &[u8]) -> Result<()> {
+        self.append(|state| offer(state, message.len(), &mut |session| session.feed(message)))
+    }
+
+    fn append_bytes(&self, message: Bytes) -> Result<()> {
+        let mut feed = |session: &mut Talk| session.feed_bytes(message.clone());
+        let result = self.append(|state| offer(state, message.len(), &mut feed));
+        foreign::discard(message);
+        result
+    }
+
+    fn submit(
+        &self,
+        patience: Patience,
+        len: usize,
+        mut feed: impl FnMut(&mut Talk),
+    ) -> Result<()> {
+        let mut state = self.shared.lock();
+        if let Some(result) = offer(&mut state, len, &mut feed) {
+            match result {
+                Ok(()) => self.shared.post(state),
+                Err(_) => drop(state),
+            }
+            return result;
+        }
+        drop(state);
+        self.shared.wait(Waiter::Other, patience, |state| offer(state, len, &mut feed))
+    }
+
+    pub(super) fn append<T>(
+        &self,
+        mut feed: impl FnMut(&mut State) -> Option<Result<T>>,
+    ) -> Result<T> {
+        let mut state = self.shared.lock();
+        if let Some(result) = feed(&mut state) {
+            // A whole batch does not wait for more, so that the peer has work
+            // before the window is full.
+            if state.session.fills_batch() {
+                self.shared.settle(state);
+            }
+            return result;
+        }
+        drop(state);
+        self.shared.wait(Waiter::Other, Patience::Forever, feed)
+    }
+}
+
+/// Feeds a message if there is room; `None` if there is not.
+pub(super) fn offer(
+    state: &mut State,
+    len: usize,
+    feed: &mut impl FnMut(&mut Talk),
+) -> Option<Result<()>> {
+    if let Err(e) = state.check() {
+        return Some(Err(e));
+    }
+    if state.session.is_finished() {
+        return Some(Err(Error::Finished));
+    }
+    let limit = state.session.max_message();
+    if len > limit {
+        return Some(Err(Error::TooLarge { size: len, limit }));
+    }
+    state.session.has_room().then(|| {
+        feed(&mut state.session);
+        Ok(())
+    })
+}
