@@ -19,9 +19,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
+use crate::proto::batch::Batch;
 use crate::proto::frame::Space;
 use crate::proto::pulse::Watch;
-use crate::proto::session::Batch;
 use crate::sync::{after, now};
 #[cfg(test)]
 use crate::tally;

@@ -8,10 +8,11 @@ use super::{Ending, Link, Lost, OnEvent, Pen, Reader, Shared, State, Writer};
 use crate::error::Cause;
 use crate::event::Event;
 use crate::net::{Interest, Socket};
+use crate::proto::batch::Batch;
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::Decoder;
 use crate::proto::pulse::Verdict;
-use crate::proto::session::{Batch, Opened};
+use crate::proto::session::Opened;
 use crate::sync::{self, Arc, MutexGuard};
 
 /// How often the keeper looks at a link on which the application is active.

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::model::{Sleeper, below, come_back_late, network, switch, trace};
+use crate::proto::batch::Batch;
 use crate::proto::frame::Space;
 use crate::proto::pulse::Watch;
-use crate::proto::session::Batch;
 use crate::sync::{Arc, now};
 
 /// So many bytes are on their way in one direction.

@@ -3,6 +3,7 @@
 //!
 #![doc = include_str!("wire.md")]
 
+pub(crate) mod batch;
 #[cfg(any(test, fuzzing))]
 mod choices;
 pub(crate) mod closing;
@@ -14,6 +15,7 @@ pub(crate) mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod plain;
 pub(crate) mod pulse;
+pub(crate) mod report;
 pub(crate) mod session;
 #[cfg(any(test, fuzzing))]
 mod sim;

@@ -44,11 +44,13 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::Violation;
+use super::batch::Batch;
 use super::frame::{CloseCode, Decoder};
 use super::handshake::Limits;
 use super::inbox::Item;
 use super::outbox::Sink;
-use super::session::{Batch, Opened, Progress, Totals};
+use super::report::{Progress, Totals};
+use super::session::Opened;
 use super::spent::Spent;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Violation;
+use super::batch::Batch;
 use super::frame::{CloseCode, Decoder};
 use super::inbox::Item;
 use super::plain::{Exchange, Unanswered};
 use super::pulse::Verdict;
-use super::session::{Batch, Progress, Seen, Session, Totals};
+use super::report::{Progress, Seen, Totals};
+use super::session::Session;
 use super::spent::Spent;
 
 /// What a connection says and hears, over all its links.

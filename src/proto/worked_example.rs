@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::batch::Batch;
 use super::frame::{Decoder, Frame};
 use super::handshake::{Limits, Token};
 use super::inbox::Item;
 use super::pulse::Verdict;
-use super::session::{Batch, Session};
+use super::session::Session;
 
 const LIMITS: Limits = Limits { window: 1024 * 1024, max_message: 256 * 1024 };
 const INTERVAL: Duration = Duration::from_secs(10);

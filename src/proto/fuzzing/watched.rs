@@ -7,13 +7,15 @@ use bytes::{Buf, Bytes};
 
 use super::account::{Heard, Said, Told, frame_cost};
 use super::speech::Truths;
+use crate::proto::batch::Batch;
 use crate::proto::choices::Choices;
 use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
 use crate::proto::handshake::{Hello, Limits, Token, Welcome};
 use crate::proto::inbox::Item;
 use crate::proto::outbox::cost;
 use crate::proto::pulse::Verdict;
-use crate::proto::session::{Admission, Batch, Opened, Seen, Session, Unwelcome};
+use crate::proto::report::Seen;
+use crate::proto::session::{Admission, Opened, Session, Unwelcome};
 
 #[derive(PartialEq, Eq)]
 enum Side {

@@ -1,10 +1,13 @@
 //! Single situations; whatever takes a network is in [`super::super::sim`].
 
+use bytes::{Buf, Bytes};
+
 use super::*;
+use crate::proto::batch::BATCH_SLICES;
 use crate::proto::choices::rounds;
 use crate::proto::frame::Decoder;
 use crate::proto::inbox::ACK_DELAY;
-use crate::proto::outbox;
+use crate::proto::outbox::{self, Sink};
 
 const WINDOW: u32 = 10_000;
 
@@ -315,7 +318,7 @@ fn an_idle_link_gives_back_what_a_busy_one_has_reserved() {
         (0..100).for_each(|_| batch.push(Bytes::from_static(b"x")));
         batch.advance(100);
         match heartbeat {
-            Frame::Ping(id) => pair.client.ping_due = Some(id),
+            Frame::Ping(id) => pair.client.up.ping_due = Some(id),
             _ => read(&mut pair.client, vec![Frame::Ping(1)], pair.now),
         }
         pair.client.fill(&mut batch);

@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::link::{End, Link, Side};
 use super::{World, millis};
+use crate::proto::batch::Batch;
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kind};
 use crate::proto::handshake::{Hello, Limits};
 use crate::proto::inbox::Item;
 use crate::proto::outbox::Sink;
 use crate::proto::pulse::Verdict;
-use crate::proto::session::{Admission, Batch, Opened, Seen, Session, Unwelcome};
+use crate::proto::report::Seen;
+use crate::proto::session::{Admission, Opened, Session, Unwelcome};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {

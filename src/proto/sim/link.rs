@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use crate::proto::batch::Batch;
 use crate::proto::frame::{Decoder, Frame};
-use crate::proto::session::Batch;
 
 /// One direction: bytes in flight.
 #[derive(Debug, Default)]

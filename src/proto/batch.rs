@@ -1,0 +1,118 @@
+//! [`Batch`]: what a link writes next.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+
+use super::frame::Frame;
+use super::outbox::Sink;
+use super::spent::Spent;
+
+/// Bytes to be written, whole frames, in order. It serves one link for as long as
+/// that lives, and counts what went through it.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(super) slices: VecDeque<Bytes>,
+    len: usize,
+    /// Slices that were written.
+    spent: Spent,
+    /// Bytes that were written.
+    written: u64,
+    /// The position behind the last bytes that carry messages: all others are
+    /// acknowledgements, heartbeats and the like.
+    carried: u64,
+}
+
+/// A batch is closed at this many bytes, or slices. Large messages are worth
+/// gathering, too: of 64 KiB, four in one write go 1.2 times as fast as one by
+/// one, since the peer is woken less often.
+pub(super) const BATCH_BYTES: usize = if cfg!(any(test, fuzzing)) { 1024 } else { 256 * 1024 };
+pub(super) const BATCH_SLICES: usize = if cfg!(any(test, fuzzing)) { 3 } else { 60 };
+
+impl Sink for Batch {
+    fn push(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        self.slices.push_back(bytes);
+    }
+
+    fn is_full(&self) -> bool {
+        self.len >= BATCH_BYTES || self.slices.len() >= BATCH_SLICES
+    }
+}
+
+impl Batch {
+    pub(super) fn push_frame(&mut self, frame: &Frame) {
+        self.push(frame.to_bytes());
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The bytes, if they stand together.
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        (self.slices.len() == 1).then(|| &self.slices[0][..])
+    }
+
+    pub(crate) fn slices(&self) -> impl ExactSizeIterator<Item = &Bytes> {
+        self.slices.iter()
+    }
+
+    /// The link is idle: gives back what a busy time has reserved.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            self.slices = VecDeque::new();
+        }
+    }
+
+    /// How many bytes were written on this link.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Where on this link the last message ends that was moved into the batch.
+    pub(crate) fn carried(&self) -> u64 {
+        self.carried
+    }
+
+    /// What is in the batch so far ends with a message.
+    pub(super) fn ends_message(&mut self) {
+        self.carried = self.end();
+    }
+
+    /// Where on this link ends what is in the batch so far.
+    pub(super) fn end(&self) -> u64 {
+        self.written + self.len as u64
+    }
+
+    /// The first `n` bytes were written.
+    pub(crate) fn advance(&mut self, mut n: usize) {
+        self.len -= n;
+        self.written += n as u64;
+        while n > 0 {
+            let front = &mut self.slices[0];
+            if n < front.len() {
+                front.advance(n);
+                break;
+            }
+            n -= front.len();
+            self.spent.extend(self.slices.pop_front());
+        }
+    }
+
+    /// What is to be dropped where that does no harm.
+    pub(crate) fn spent(&mut self) -> &mut Spent {
+        &mut self.spent
+    }
+
+    /// Its link has gone, and nothing more of it will be written.
+    pub(crate) fn give_up(self) -> Spent {
+        let mut spent = self.spent;
+        spent.extend(self.slices);
+        spent
+    }
+}

@@ -1,0 +1,191 @@
+//! How links begin: hellos and welcomes, and what they mean for the session.
+
+use std::time::Instant;
+
+use super::Session;
+use crate::proto::Violation;
+use crate::proto::frame::{Close, CloseCode};
+use crate::proto::handshake::{Hello, Limits, VERSION, Welcome};
+use crate::proto::inbox::Slot;
+use crate::proto::pulse::{LONGEST_INTERVAL, Rhythm, SHORTEST_INTERVAL};
+
+/// What a new link means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// It is the first.
+    First,
+    /// The session goes on; so many messages are written a second time.
+    Resumed { replayed: u64 },
+    /// The peer knows nothing of the old session; so many messages begin the new one.
+    Restarted { unacknowledged: u64 },
+    /// Nothing connects it with the one before; so many messages wait for it.
+    Anew { waiting: u64 },
+}
+
+/// Why a welcome is no good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwelcome {
+    Violation(Violation),
+    /// A message that has to be sent again is larger than this peer accepts.
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
+}
+
+impl From<Violation> for Unwelcome {
+    fn from(violation: Violation) -> Unwelcome {
+        Unwelcome::Violation(violation)
+    }
+}
+
+/// What a server makes of a hello that names the token of a session it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It goes on from here; see [`Session::resume`].
+    Resume,
+    /// It is to be told that the session has ended; see [`Session::epitaph`].
+    Ended,
+    /// A delayed hello, older than one already seen.
+    Stale,
+    /// It claims to have received what was never sent, or less than it acknowledged.
+    Impossible,
+    /// It knows the session under another epoch: the client has been elsewhere
+    /// meanwhile, and starts anew.
+    Other,
+}
+
+impl Session {
+    /// The next hello of a client.
+    pub(crate) fn hello(&mut self) -> Hello {
+        self.attempt += 1;
+        self.announced = self.inbox.room_for_new(self.own.window);
+        Hello {
+            version: VERSION,
+            token: self.token,
+            attempt: self.attempt,
+            epoch: self.epoch,
+            received: self.inbox.received(),
+            limits: Limits { window: self.announced, ..self.own },
+            interval: self.interval,
+            // Nothing is left to say to a server that does not know us.
+            resume_only: self.epoch != 0 && self.is_closing(),
+        }
+    }
+
+    /// A client's hello was answered: a new link is up.
+    pub(crate) fn welcomed(
+        &mut self,
+        welcome: &Welcome,
+        now: Instant,
+    ) -> Result<Opened, Unwelcome> {
+        if welcome.epoch == self.epoch {
+            let replayed = self.outbox.resume(welcome.received)?;
+            self.totals.replayed += replayed;
+            self.peer_interval = welcome.interval;
+            self.start_link(now);
+            self.up.moved = welcome.received > self.peer_has;
+            self.peer_has = self.peer_has.max(welcome.received);
+            return Ok(Opened::Resumed { replayed });
+        }
+        if welcome.received != 0 {
+            return Err(Violation("a new session that has received something").into());
+        }
+        let limit = welcome.limits.max_message as usize;
+        let size = self.outbox.largest();
+        if size > limit {
+            return Err(Unwelcome::TooLarge { size, limit });
+        }
+        let first = self.epoch == 0;
+        self.epoch = welcome.epoch;
+        (self.peer, self.peer_window) = (welcome.limits, welcome.limits.window);
+        self.peer_interval = welcome.interval;
+        self.peer_has = 0;
+        let complete = self.is_complete();
+        self.outbox.restart();
+        if !complete {
+            self.outbox.finish_again();
+        }
+        self.inbox.restart();
+        self.acks.restart(self.announced);
+        if self.inbox.room(self.own.window) > self.announced {
+            // It has grown since the hello.
+            self.acks.record(Slot { consumed: 0, after: 0, cost: 0 }, 0, now);
+        }
+        self.start_link(now);
+        let unacknowledged = self.unacknowledged();
+        if first {
+            return Ok(Opened::First);
+        }
+        self.totals.replayed += unacknowledged;
+        Ok(Opened::Restarted { unacknowledged })
+    }
+
+    /// What a server makes of a hello with this session's token. Nothing changes yet.
+    pub(crate) fn judge(&self, hello: &Hello) -> Admission {
+        if hello.attempt <= self.attempt {
+            return Admission::Stale;
+        }
+        // Or its welcome was lost, and with it all that was sent behind it.
+        let repeated = hello.epoch == self.created_from && !self.ever_heard_frame;
+        if hello.epoch != self.epoch && !repeated {
+            Admission::Other
+        } else if self.outbox.can_resume(self.resume_point(hello)).is_err() {
+            Admission::Impossible
+        } else if self.closing.is_some() {
+            Admission::Ended
+        } else {
+            Admission::Resume
+        }
+    }
+
+    /// How much of what was sent the sender of a hello has.
+    fn resume_point(&self, hello: &Hello) -> u64 {
+        if hello.epoch == self.epoch { hello.received } else { 0 }
+    }
+
+    /// A hello takes the session over on a new link; one that was judged to
+    /// resume it always does. Returns how many messages are written a second time.
+    pub(crate) fn resume(&mut self, hello: &Hello, now: Instant) -> Result<u64, Violation> {
+        let received = self.resume_point(hello);
+        let replayed = self.outbox.resume(received)?;
+        self.totals.replayed += replayed;
+        if hello.epoch != self.epoch {
+            // To the client the session is new, and it has offered its room anew.
+            self.peer = hello.limits;
+        }
+        self.peer_window = self.peer_window.max(hello.limits.window);
+        self.attempt = hello.attempt;
+        self.keep_time(hello);
+        self.start_link(now);
+        self.up.moved = received > self.peer_has;
+        self.peer_has = self.peer_has.max(received);
+        Ok(replayed)
+    }
+
+    /// A server goes by the interval that the client says on each link.
+    pub(super) fn keep_time(&mut self, hello: &Hello) {
+        let (own, misses) = self.own_heartbeat;
+        let rhythm = own.map(|own| {
+            // It is announced in milliseconds, of which there could be too few to
+            // serve, or so many as to overflow.
+            let chosen = hello.interval.unwrap_or(own);
+            Rhythm::server(chosen.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL), misses)
+        });
+        self.interval = rhythm.map(|rhythm| rhythm.ping_after);
+        self.peer_interval = hello.interval;
+        self.pulse.set_rhythm(rhythm);
+    }
+
+    /// What a client is told that comes back for a session which has ended.
+    pub(crate) fn epitaph(&self, hello: &Hello) -> Close {
+        let received = self.resume_point(hello);
+        let code = self.closing.unwrap_or(CloseCode::Closed);
+        Close { code, consumed: self.acks.covered(received) }
+    }
+
+    /// A client that comes back learns that its session has ended.
+    pub(crate) fn read_epitaph(&mut self, close: Close) -> Result<(), Violation> {
+        self.on_close(close)
+    }
+}
