@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Ending, Link, Lost, OnEvent, Pen, Reader, Shared, State, Writer};
+use super::roles::{Link, Pen, Reader, Writer};
+use super::{Ending, Lost, OnEvent, Shared, State};
 use crate::error::Cause;
 use crate::event::Event;
 use crate::net::{Interest, Socket};

@@ -3,7 +3,8 @@
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use super::{Farewell, Reader, Shared, State};
+use super::roles::Reader;
+use super::{Shared, State};
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::net::Socket;
@@ -282,6 +283,15 @@ impl Shared {
         }
         calls.spent.for_each(foreign::discard);
     }
+}
+
+/// How a socket is parted with. Whoever is in a call on it returns.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Farewell {
+    StopReading,
+    StopWriting,
+    Shutdown,
+    Reset,
 }
 
 /// Who is to be woken, and what is to be done, once the lock is released.

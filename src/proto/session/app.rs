@@ -77,7 +77,7 @@ impl Session {
         Some(item)
     }
 
-    /// See [`Inbox::take_many`].
+    /// See [`take_many`](crate::proto::inbox::Inbox::take_many).
     pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) {
         let before = to.len();
         self.totals.bytes_received += self.inbox.take_many(most, to) as u64;

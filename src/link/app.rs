@@ -1,0 +1,193 @@
+//! The application's view of the state.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::wait::Farewell;
+use super::{Ending, LINGER, OnEvent, State};
+use crate::error::{Error, Result};
+use crate::proto::closing::Closing;
+use crate::proto::frame::CloseCode;
+use crate::proto::inbox::Item;
+use crate::stats::Stats;
+use crate::sync;
+
+impl State {
+    /// Fails if the connection is over.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        self.ending.as_ref().map_or(Ok(()), |ending| Err(self.error(ending)))
+    }
+
+    pub(super) fn error(&self, ending: &Ending) -> Error {
+        let unacknowledged = self.session.unacknowledged();
+        match ending {
+            Ending::GaveUp(cause) => Error::GaveUp { unacknowledged, cause: cause.clone() },
+            Ending::PeerClosed => Error::PeerClosed { unacknowledged },
+            Ending::Closed => Error::Closed { unacknowledged },
+        }
+    }
+
+    /// The application is done with what it was handed.
+    pub(crate) fn done(&mut self) {
+        self.session.consume(sync::now());
+    }
+
+    /// A close begins: no more sends, no more messages. `done`: the application is
+    /// done with those it was handed.
+    pub(crate) fn leave(&mut self, done: bool, patience: Duration) {
+        if self.ending.is_none() {
+            let now = sync::now();
+            self.session.leave(done, now);
+            self.closing.get_or_insert_with(|| Closing::new(patience, now));
+            self.call = true;
+        }
+    }
+
+    /// The close has taken its time.
+    pub(crate) fn stop_closing(&mut self) {
+        if self.ending.is_none() {
+            self.end(Ending::Closed);
+            self.parting_until = Some(sync::later(LINGER));
+        }
+    }
+
+    /// When a close ends that waits for a link, although nothing bounds that. Only the
+    /// end is not acknowledged: more would have to be delivered.
+    pub(super) fn closes_alone_at(&self) -> Option<Instant> {
+        let waits = self.endless && self.link.is_none() && self.ending.is_none();
+        let closing =
+            self.closing.as_ref().filter(|_| waits && self.session.unacknowledged() == 0)?;
+        closing.alone_until(self.lost.as_ref().map(|lost| lost.at))
+    }
+
+    /// The end, at once; the peer is told if that is possible without waiting.
+    pub(crate) fn abort(&mut self) {
+        if self.ending.is_none() {
+            self.session.close(CloseCode::Aborted);
+        }
+        self.end(Ending::Closed);
+        self.parting_until = Some(sync::later(LINGER));
+        self.free_reader();
+    }
+
+    /// Whoever reads is not to wait for the peer's answer.
+    pub(super) fn free_reader(&mut self) {
+        if let Some(link) = self.link.as_ref().filter(|link| link.reader.is_none()) {
+            self.retired.push((link.socket.clone(), Farewell::StopReading));
+        }
+    }
+
+    /// Nobody will ask for messages any more. A server remembers for a while
+    /// how the session ended, but not what was in it.
+    pub(crate) fn forsake(&mut self) {
+        self.forsaken = true;
+        if self.over {
+            self.session.discard();
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    pub(crate) fn has_link(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// The peer cannot be told any more, or need not be, and the application
+    /// has been told everything.
+    pub(crate) fn has_taken_leave(&self) -> bool {
+        // Only a framed peer answers an end. What ends plain text is its last byte.
+        let answered = self.link.is_none() || !self.session.is_resumable();
+        let told = self.over || (answered && self.session.has_told_end());
+        told && self.events.is_empty() && !self.reporting
+    }
+
+    /// Whether a client that comes back is to be told of the end, because
+    /// somebody chose it.
+    pub(crate) fn was_closed(&self) -> bool {
+        matches!(self.ending, Some(Ending::Closed | Ending::PeerClosed))
+    }
+
+    /// Whether there was ever a link.
+    pub(crate) fn has_connected(&self) -> bool {
+        self.session.generation() > 0
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.link.is_some() && self.ending.is_none()
+    }
+
+    /// The next message, or the end. `first`: the application has just come
+    /// for it, and is done with those before.
+    pub(crate) fn receive(&mut self, first: bool) -> Option<Result<Option<Bytes>>> {
+        if first {
+            self.session.consume(self.clock);
+        }
+        let paused = !self.session.may_read();
+        let item = self.session.take(self.clock);
+        // There is room again for what the keeper has left in the socket.
+        self.call |= paused && self.session.may_read();
+        match item {
+            Some(Item::Message(message)) => Some(Ok(Some(message))),
+            Some(Item::End) => Some(Ok(None)),
+            None => self.check().err().map(Err),
+        }
+    }
+
+    /// The same for several at once, without the end; 0 tells of that.
+    pub(crate) fn receive_many(
+        &mut self,
+        first: bool,
+        messages: &mut Vec<Bytes>,
+        most: usize,
+    ) -> Option<Result<usize>> {
+        let before = messages.len();
+        match self.receive(first)? {
+            Ok(Some(message)) => messages.push(message),
+            Ok(None) => return Some(Ok(0)),
+            Err(error) => return Some(Err(error)),
+        }
+        let paused = !self.session.may_read();
+        self.session.take_many(most.saturating_sub(1), messages);
+        self.call |= paused && self.session.may_read();
+        Some(Ok(messages.len() - before))
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Returns the callback that has served: what it holds may use the
+    /// connection when it is dropped, which is to be done without the lock.
+    pub(crate) fn set_on_event(&mut self, on_event: OnEvent) -> Option<OnEvent> {
+        match self.over {
+            // It might hold the connection, and nothing would let go of it.
+            true => Some(on_event),
+            false => self.on_event.replace(on_event),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let totals = self.session.totals();
+        Stats {
+            messages_sent: totals.messages_sent,
+            bytes_sent: totals.bytes_sent,
+            messages_received: totals.messages_received,
+            bytes_received: totals.bytes_received,
+            replayed: totals.replayed,
+            unanswered: totals.unanswered,
+            reconnects: self.reconnects,
+            sessions_lost: self.sessions_lost,
+            last_round_trip: self.session.round_trip(),
+            unacknowledged: self.session.unacknowledged(),
+            unacknowledged_bytes: self.session.unacknowledged_bytes(),
+            connected_since: self.link.as_ref().map(|link| link.since),
+            lost_since: self.lost.as_ref().map(|lost| lost.at),
+            last_heard: self.heard,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What follows from what: the end of a link or of the connection, its events, and the
+//! threads that have to go on.
+
+use std::io;
+
+use super::roles::Writer;
+use super::wait::{Calls, Farewell, Wake};
+use super::{Ending, Lost, State};
+use crate::error::Cause;
+use crate::event::Event;
+use crate::proto::Violation;
+use crate::proto::frame::{Close, CloseCode};
+use crate::proto::plain::Unanswered;
+use crate::proto::report::Progress;
+use crate::proto::spent::Spent;
+use crate::retry::Proof;
+use crate::sync::{self, Arc};
+
+impl State {
+    /// Draws conclusions that need no clock.
+    pub(super) fn conclude(&mut self) {
+        if let Some(link) = &self.link
+            && link.writer == Writer::Idle
+            && link.unwritten() == 0
+            && self.session.take_fin()
+        {
+            self.retired.push((link.socket.clone(), Farewell::StopWriting));
+            self.news = true;
+        }
+        if self.ending.is_none() {
+            let leaving = self.closing.is_some();
+            if self.session.is_complete() || (leaving && self.session.is_acknowledged()) {
+                self.end(Ending::Closed);
+            } else if self.session.was_closed_by_peer() {
+                self.end(Ending::PeerClosed);
+            }
+        }
+        if self.session.has_parted()
+            && let Some(link) = &self.link
+            && link.writer != Writer::Busy
+            && link.unwritten() == 0
+        {
+            self.lose(Cause::Eof);
+        }
+        if self.link.as_ref().is_some_and(|link| link.writer == Writer::Dead) && self.is_stuck() {
+            self.lose(Cause::Io(Arc::new(io::ErrorKind::BrokenPipe.into())));
+        }
+        if self.session.owes_ack() && !self.ticking {
+            self.start_ticking();
+        }
+    }
+
+    /// Of a link that cannot be written any more, the end will not be read:
+    /// it was, or it is behind what there is no room for as long as whoever
+    /// could make some waits for room to send.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.session.is_deaf() || !(self.session.may_read() || self.session.has_room())
+    }
+
+    /// The connection is over for the application. The first reason stays.
+    pub(crate) fn end(&mut self, ending: Ending) {
+        if self.ending.is_some() {
+            return;
+        }
+        let unacknowledged = self.session.unacknowledged();
+        match &ending {
+            Ending::GaveUp(_) => self.abandoned = true,
+            Ending::PeerClosed | Ending::Closed => {
+                self.session.close(CloseCode::Closed);
+                self.event(Event::Closed { unacknowledged });
+            }
+        }
+        self.ending = Some(ending);
+        self.news = true;
+        self.call = true;
+        if !self.session.has_answers() {
+            self.free_reader();
+        }
+    }
+
+    /// A client that came back is told that the session has ended. It may have
+    /// known, and waited only for this.
+    pub(crate) fn read_epitaph(&mut self, close: Close) -> Result<(), Violation> {
+        if let Some(session) = self.session.session() {
+            session.read_epitaph(close)?;
+        }
+        self.news = true;
+        self.call = true;
+        Ok(())
+    }
+
+    /// The link has died. Its roles die with it.
+    pub(crate) fn lose(&mut self, cause: Cause) {
+        let Some(link) = self.link.take() else { return };
+        let farewell = match cause {
+            // If the silence is ours alone, the end must not queue behind what
+            // cannot be sent; and the kernel would keep that for minutes.
+            Cause::Silent(_) => Farewell::Reset,
+            _ => Farewell::Shutdown,
+        };
+        self.retired.push((link.socket.clone(), farewell));
+        // What a thread has in hand is written by now, or will not be.
+        let unwritten = link.unwritten();
+        let now = sync::now();
+        self.session.link_lost(unwritten);
+        let uptime = now.saturating_duration_since(link.since);
+        let Progress { moved, heard, waits } = self.session.progress();
+        if let Some(closing) = &mut self.closing {
+            closing.link_lost(moved, now);
+        }
+        let proof = Proof { moved, heard, waits, uptime };
+        self.event(Event::Lost { cause: cause.clone() });
+        self.announce_unanswered();
+        self.spent.extend(link.pen.into_iter().flat_map(|pen| pen.batch.give_up()));
+        let has_received = self.session.has_received();
+        self.lost = Some(Lost { at: now, cause, has_received, proof });
+        self.ticking = false;
+        self.call = true;
+    }
+
+    /// The keeper hears of it if it has to look earlier than it was told. The
+    /// times of a framed session only move away.
+    pub(super) fn expect(&mut self) {
+        if !self.session.has_answers() {
+            let next = self.session.deadline();
+            self.call |= next.is_some_and(|next| self.expected.is_none_or(|at| next < at));
+        }
+    }
+
+    pub(super) fn announce_unanswered(&mut self) {
+        let unanswered = self.session.take_unanswered();
+        if unanswered.count() > 0 {
+            let Unanswered { lines: messages, forgotten } = unanswered;
+            self.event(Event::Unanswered { messages, forgotten });
+        }
+    }
+
+    pub(super) fn start_ticking(&mut self) {
+        if !std::mem::replace(&mut self.ticking, true) {
+            self.tick_at = None;
+            self.call = true;
+        }
+    }
+
+    /// Reports to the application; how the end is told to the peer is none of
+    /// its business any more.
+    pub(crate) fn event(&mut self, event: Event) {
+        if self.on_event.is_some() && self.ending.is_none() {
+            self.events.push_back(event);
+            self.call = true;
+        } else {
+            self.forget(event);
+        }
+    }
+
+    pub(super) fn forget(&mut self, event: Event) {
+        if let Event::Unanswered { messages, .. } = event {
+            self.spent.extend(messages);
+        }
+    }
+
+    /// Whether [`settle`](super::Shared::settle) has something to do: it need not be asked for
+    /// each message of a stream.
+    pub(super) fn has_consequences(&self) -> bool {
+        self.session.has_output() || self.has_other_consequences()
+    }
+
+    /// The same, but a few messages that were fed may wait.
+    #[inline]
+    pub(super) fn has_urgent_consequences(&self) -> bool {
+        self.session.has_urgent_output() || self.has_other_consequences()
+    }
+
+    /// Other than that there is something to write.
+    pub(super) fn has_other_consequences(&self) -> bool {
+        self.news
+            || self.call
+            || self.receivers.are_asleep()
+            || self.others.are_asleep()
+            || !self.retired.is_empty()
+            || !self.spent.is_empty()
+            || self.session.has_spent()
+            || self.closing.is_some()
+            || self.parting_until.is_some()
+            || self.session.is_closing()
+            || self.link.as_ref().is_some_and(|link| link.unwritten() > 0)
+            || (self.session.owes_ack() && !self.ticking)
+            || self.is_neglected()
+    }
+
+    /// Nobody reads, and the keeper does not know.
+    pub(super) fn is_neglected(&self) -> bool {
+        let mut link = self.link.iter().filter(|_| !self.ticking);
+        link.any(|link| link.reader.is_some() && !link.covered)
+    }
+
+    /// Whom the changes concern. A thread that is `leaving` passes the
+    /// reader's role on.
+    pub(super) fn calls(&mut self, leaving: bool) -> Calls {
+        let news = std::mem::take(&mut self.news);
+        let free = leaving && self.link.as_ref().is_some_and(|link| link.reader.is_some());
+        if leaving && self.is_neglected() {
+            self.start_ticking();
+        }
+        let receivers = match () {
+            _ if news && self.ending.is_some() => self.receivers.call_all(),
+            _ if free || self.session.has_item() => self.receivers.call_one(),
+            _ => Wake::None,
+        };
+        let others = match () {
+            _ if news => self.others.call_all(),
+            _ if free && receivers == Wake::None => self.others.call_one(),
+            _ => Wake::None,
+        };
+        let keeper = std::mem::take(&mut self.call) && !std::mem::replace(&mut self.called, true);
+        let (retired, spent) = (std::mem::take(&mut self.retired), self.take_spent());
+        Calls { receivers, others, keeper, retired, spent }
+    }
+
+    pub(super) fn take_spent(&mut self) -> Spent {
+        let mut spent = std::mem::take(&mut self.spent);
+        spent.extend(self.session.spent());
+        spent
+    }
+
+    /// All that the application gave and does not get back.
+    pub(super) fn take_remains(&mut self) -> Spent {
+        let pen = self.link.take().and_then(|link| link.pen);
+        self.spent.extend(pen.into_iter().flat_map(|pen| pen.batch.give_up()));
+        while let Some(event) = self.events.pop_front() {
+            self.forget(event);
+        }
+        self.session.discard();
+        self.take_spent()
+    }
+}

@@ -1,0 +1,259 @@
+//! The roles on a link: who reads, and who writes.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{State, Waiter};
+use crate::error::Cause;
+use crate::event::Event;
+use crate::net::Socket;
+use crate::proto::Violation;
+use crate::proto::batch::Batch;
+use crate::proto::frame::Decoder;
+use crate::proto::report::Seen;
+use crate::sync::{self, Arc};
+
+/// So many messages in a row are written by their senders.
+const SINGLES: u32 = 2;
+/// It does not pay for the keeper to be woken for less.
+const FEW: u32 = 8;
+
+/// One TCP connection, and the roles on it. They end with it.
+pub(super) struct Link {
+    pub(super) socket: Arc<Socket>,
+    pub(super) generation: u64,
+    pub(super) since: Instant,
+    /// Whoever takes it reads.
+    pub(super) reader: Option<Box<Reader>>,
+    pub(super) writer: Writer,
+    /// Whoever takes it writes.
+    pub(super) pen: Option<Box<Pen>>,
+    /// The keeper polls for input; else an application thread reads, or did
+    /// so lately.
+    pub(super) covered: bool,
+    /// Counts how often an application thread took the decoder.
+    pub(super) reads: u64,
+    pub(super) reads_at_tick: u64,
+    /// What `SO_RCVTIMEO` is set to.
+    pub(super) read_timeout: Option<Duration>,
+}
+
+/// The reader's role on a link. A thread takes it along into a system call, and
+/// to move one pointer costs less than to move what is in it and to count
+/// another user of the socket.
+pub(super) struct Reader {
+    pub(super) socket: Arc<Socket>,
+    pub(super) generation: u64,
+    pub(super) decoder: Decoder,
+}
+
+/// The writer's role, likewise.
+pub(super) struct Pen {
+    pub(super) socket: Arc<Socket>,
+    pub(super) generation: u64,
+    /// Partly written, if the writer is blocked.
+    pub(super) batch: Batch,
+}
+
+impl Link {
+    /// What is left of the last batch; nothing is known of one that a thread
+    /// has in hand.
+    pub(super) fn unwritten(&self) -> usize {
+        self.pen.as_ref().map_or(0, |pen| pen.batch.len())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writer {
+    Idle,
+    /// What was fed is left for the keeper, who was called.
+    Left,
+    /// A thread has the pen in hand.
+    Busy,
+    /// The keeper goes on when the socket has room.
+    Blocked,
+    /// A write failed. What the peer said before is still read, up to the
+    /// error or the end that follows.
+    Dead,
+}
+
+impl State {
+    pub(super) fn current(&mut self, generation: u64) -> Option<&mut Link> {
+        self.link.as_mut().filter(|link| link.generation == generation)
+    }
+
+    pub(super) fn take_reader(&mut self, waiter: Waiter) -> Option<Box<Reader>> {
+        let helps = waiter == Waiter::Receiver || self.session.has_answers();
+        let link = self.link.as_mut().filter(|_| helps && self.session.may_read())?;
+        let reader = link.reader.take()?;
+        link.covered = false;
+        link.reads += 1;
+        Some(reader)
+    }
+
+    pub(super) fn take_reader_if_covered(&mut self) -> Option<Box<Reader>> {
+        let link = self.link.as_mut().filter(|link| link.covered && self.session.may_read())?;
+        link.reader.take()
+    }
+
+    /// Whether the system has to be told.
+    pub(super) fn set_read_timeout(&mut self, timeout: Option<Duration>) -> bool {
+        self.link
+            .as_mut()
+            .is_some_and(|link| std::mem::replace(&mut link.read_timeout, timeout) != timeout)
+    }
+
+    pub(super) fn after_read(&mut self, mut reader: Box<Reader>, result: io::Result<usize>) {
+        let generation = reader.generation;
+        if self.current(generation).is_none() {
+            return;
+        }
+        match result {
+            Ok(0) => match self.session.end_of_stream(sync::now()) {
+                Ok(false) => self.announce_unanswered(),
+                Ok(true) => return self.lose(Cause::Eof),
+                Err(violation) => return self.lose(Cause::Protocol(violation.0)),
+            },
+            Ok(n) => {
+                let now = sync::now();
+                self.clock = now;
+                self.heard = Some(now);
+                reader.decoder.filled(n);
+                self.session.heard(now);
+                if let Err(cause) = self.decode(generation, &mut reader.decoder, now) {
+                    return self.lose(cause);
+                }
+                self.expect();
+            }
+            Err(e) => match e.kind() {
+                // Nothing there, the time is over, or a signal came (trap 18).
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
+                _ => return self.lose(Cause::Io(Arc::new(e))),
+            },
+        }
+        if let Some(link) = self.current(generation) {
+            link.reader = Some(reader);
+        }
+    }
+
+    pub(super) fn decode(
+        &mut self,
+        generation: u64,
+        decoder: &mut Decoder,
+        now: Instant,
+    ) -> Result<(), Cause> {
+        let violation = |v: Violation| Cause::Protocol(v.0);
+        while let Some(seen) = self.session.hear(generation, decoder, now).map_err(violation)? {
+            match seen {
+                // Receivers learn of messages by their own rule.
+                Seen::Nothing | Seen::Item => {}
+                // Whoever waits, and does not read, has said so.
+                Seen::Acknowledged => self.news |= self.others.are_asleep(),
+                Seen::Closed => self.news = true,
+                Seen::Pong(id, round_trip) => self.event(Event::Heartbeat { id, round_trip }),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_pen(&mut self) -> Option<Box<Pen>> {
+        let link = self.link.as_mut()?;
+        if !matches!(link.writer, Writer::Idle | Writer::Left) {
+            return None;
+        }
+        link.writer = Writer::Idle;
+        let pen = link.pen.as_mut()?;
+        if pen.batch.is_empty() {
+            self.session.fill(&mut pen.batch);
+            if pen.batch.is_empty() {
+                return None;
+            }
+        }
+        link.writer = Writer::Busy;
+        link.pen.take()
+    }
+
+    pub(super) fn after_write(&mut self, pen: Box<Pen>, result: io::Result<bool>) {
+        let reads = self.session.may_read();
+        let Some(link) = self.current(pen.generation) else {
+            return self.spent.extend(pen.batch.give_up());
+        };
+        link.pen = Some(pen);
+        match result {
+            Ok(true) => {
+                link.writer = Writer::Idle;
+                self.clock = sync::now();
+                self.news |= self.session.sent(self.clock);
+                self.expect();
+            }
+            Ok(false) => {
+                link.writer = Writer::Blocked;
+                self.call = true;
+            }
+            Err(e) => match e.kind() {
+                // What the peer said before it left can still be read, and the
+                // end behind it.
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset if reads => {
+                    link.writer = Writer::Dead;
+                    link.covered |= link.reader.is_some();
+                    self.call = true;
+                }
+                _ => {
+                    link.writer = Writer::Dead;
+                    self.lose(Cause::Io(Arc::new(e)));
+                }
+            },
+        }
+    }
+
+    /// What was fed is to be written: whether somebody else is bound to do so.
+    ///
+    /// A system call for each message, or for each flush of a few, costs more
+    /// than all the rest, and wakes the peer each time. So the third in a row is
+    /// left to the keeper, and so are those that follow while it wakes up and
+    /// writes. If it finds few, they come too slowly to be worth a wake-up. A row
+    /// ends when the application waits for the peer. No message waits for a clock
+    /// or for another message.
+    pub(super) fn gathers(&mut self) -> bool {
+        let Some(link) = &mut self.link else { return false };
+        match link.writer {
+            Writer::Dead => return false,
+            // It is in the callback for now.
+            _ if self.reporting => return false,
+            Writer::Busy | Writer::Blocked => {}
+            // Else nobody would take it back that something is left.
+            _ if !self.session.has_output() => return false,
+            // A whole batch is worth a system call wherever it is made.
+            _ if self.session.fills_batch() => return false,
+            Writer::Left => {}
+            Writer::Idle if self.written < SINGLES => {
+                self.written += 1;
+                return false;
+            }
+            Writer::Idle => {
+                link.writer = Writer::Left;
+                self.call = true;
+            }
+        }
+        self.gathered = self.gathered.saturating_add(1);
+        true
+    }
+
+    /// The keeper has written what there was.
+    pub(super) fn has_gathered(&mut self) {
+        let few = std::mem::take(&mut self.gathered) < FEW;
+        if few && self.link.as_ref().is_none_or(|link| link.writer == Writer::Idle) {
+            self.written = 0;
+        }
+    }
+
+    pub(super) fn leave_rest_to_keeper(&mut self) {
+        if let Some(link) = &mut self.link
+            && link.writer == Writer::Idle
+            && (link.unwritten() > 0 || self.session.has_output())
+        {
+            link.writer = Writer::Blocked;
+            self.call = true;
+        }
+    }
+}
