@@ -13,14 +13,15 @@ pub use receive::Incoming;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::client::Client;
 use crate::config::Builder;
 use crate::dial::Dialler;
+use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::heartbeat::Heartbeat;
 use crate::host::ToHosts;
-use crate::keeper::{Keeper, Trade};
-use crate::link::{Patience, Shared, Summons, Waiter};
+use crate::link::{Patience, Shared, Waiter};
 use crate::proto::handshake::{Limits, Token};
 use crate::proto::plain::Exchange;
 use crate::proto::session::Session;
@@ -161,15 +162,14 @@ impl Builder {
             }
             Some(plain) => Exchange::client(limits, plain.manners(interval), now).into(),
         };
-        let summons = Arc::new(Summons::new()?);
+        let driver = Arc::new(DriverHandle::new()?);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let shared = Arc::new(Shared::new(self.terms(None), session, nowhere, 0, summons.clone()));
+        let shared = Arc::new(Shared::new(self.terms(None), session, nowhere, 0, driver.clone()));
         let budget = Budget::new(self.retry, now);
         let timeout = self.connect_timeout;
         let dialler = Dialler::new(hosts, timeout, self.heartbeat, budget);
-        let mut keeper = Keeper::new(summons, Trade::Client(Box::new(dialler)));
-        keeper.adopt(shared.clone());
-        sync::spawn("longlink-keeper", move || keeper.run())?;
+        let client = Client::new(shared.clone(), driver, dialler);
+        sync::spawn("longlink-client", move || client.run())?;
         let connection = Connection::new(shared);
         connection.shared.wait(Waiter::Other, Patience::Forever, |state| {
             match state.has_connected() {

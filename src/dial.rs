@@ -23,12 +23,13 @@ use std::time::{Duration, Instant};
 use self::resolver::Resolver;
 use self::route::{Next, Round, Route};
 
+use crate::driver::DriverHandle;
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
 use crate::foreign;
 use crate::heartbeat::Heartbeat;
 use crate::host::Host;
-use crate::link::{Lost, Shared, State, Summons};
+use crate::link::{Lost, Shared, State};
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Hello, Welcome};
@@ -201,7 +202,7 @@ impl Dialler {
     pub(crate) fn advance(
         &mut self,
         shared: &Shared,
-        summons: &Arc<Summons>,
+        driver: &Arc<DriverHandle>,
         mut ready: Option<usize>,
     ) {
         loop {
@@ -210,7 +211,7 @@ impl Dialler {
             self.step = match (std::mem::replace(&mut self.step, Step::Idle), ready.take()) {
                 (Step::Waiting { .. }, _) if due => Step::Next(self.attempt(now)),
                 (Step::Next(attempt) | Step::Resolving { attempt, .. }, _) => {
-                    match self.next(shared, attempt, now, summons) {
+                    match self.next(shared, attempt, now, driver) {
                         waiting @ Step::Resolving { .. } => {
                             self.step = waiting;
                             return;
@@ -251,7 +252,7 @@ impl Dialler {
         shared: &Shared,
         mut attempt: Try,
         now: Instant,
-        summons: &Arc<Summons>,
+        driver: &Arc<DriverHandle>,
     ) -> Step {
         if !attempt.addrs.is_empty() {
             return Step::Connecting { attempt, race: Race { asked: VecDeque::new(), next: now } };
@@ -262,7 +263,7 @@ impl Dialler {
         let Dialler { hosts, resolver, timeout, .. } = self;
         let next = attempt
             .round
-            .next(now, *timeout, |host| resolver.resolve(host, &hosts[host], now, summons));
+            .next(now, *timeout, |host| resolver.resolve(host, &hosts[host], now, driver));
         match next {
             Next::Host(host) => {
                 attempt.host = host;
@@ -421,7 +422,7 @@ impl Dialler {
             Ok(Some(Frame::Welcome(welcome))) => return self.welcomed(shared, greeting, &welcome),
             Ok(Some(Frame::Close(close))) => {
                 let mut state = shared.lock();
-                match state.read_epitaph(close) {
+                match state.read_close_reply(close) {
                     Ok(()) => {
                         shared.settle(state);
                         return Step::Idle;

@@ -145,10 +145,11 @@
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+mod client;
 mod config;
 mod connection;
 mod dial;
-mod door;
+mod driver;
 mod error;
 mod event;
 mod foreign;
@@ -156,7 +157,6 @@ mod heartbeat;
 #[cfg(test)]
 mod herd;
 mod host;
-mod keeper;
 mod link;
 mod listener;
 #[cfg(shuttle)]
@@ -166,12 +166,12 @@ mod net;
 mod proto;
 mod protocol;
 mod retry;
+mod server;
 mod stats;
 mod stream;
 mod sync;
 #[cfg(all(test, not(shuttle)))]
 mod tally;
-mod waker;
 mod words;
 
 #[cfg(any(test, fuzzing))]

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use crate::config::Builder;
 use crate::connection::Connection;
-use crate::door::{Door, Lobby, Served};
+use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
-use crate::keeper::{Keeper, Trade};
-use crate::link::Summons;
 use crate::net::Socket;
+use crate::server::{AcceptQueue, Served, Server};
 use crate::sync::{self, Arc};
 
 /// Listens for connections.
@@ -34,8 +33,8 @@ use crate::sync::{self, Arc};
 /// # Ok::<(), longlink::Error>(())
 /// ```
 pub struct Listener {
-    lobby: Arc<Lobby>,
-    summons: Arc<Summons>,
+    queue: Arc<AcceptQueue>,
+    driver: Arc<DriverHandle>,
     addr: SocketAddr,
 }
 
@@ -60,17 +59,16 @@ impl Listener {
 
     fn start(builder: Builder, socket: Socket) -> Result<Listener> {
         let addr = socket.local_addr()?;
-        let lobby = Arc::new(Lobby::new());
-        let summons = Arc::new(Summons::new()?);
-        let door = Door::new(builder, socket, lobby.clone());
-        let keeper = Keeper::new(summons.clone(), Trade::Server(Box::new(door)));
-        let served = Served(lobby.clone());
-        sync::spawn("longlink-keeper", move || {
-            // Dropped behind the keeper and its sockets, also if it panics.
+        let queue = Arc::new(AcceptQueue::new());
+        let driver = Arc::new(DriverHandle::new()?);
+        let server = Server::new(builder, socket, queue.clone(), driver.clone());
+        let served = Served(queue.clone());
+        sync::spawn("longlink-server", move || {
+            // Dropped behind the server and its sockets, also if it panics.
             let _served = served;
-            keeper.run();
+            server.run();
         })?;
-        Ok(Listener { lobby, summons, addr })
+        Ok(Listener { queue, driver, addr })
     }
 
     /// The next new connection. Blocks until there is one.
@@ -93,7 +91,7 @@ impl Listener {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn accept(&self) -> Result<Connection> {
-        self.lobby.next().map(Connection::new)
+        self.queue.next().map(Connection::new)
     }
 
     /// The new connections, one after the other, until the listener is closed.
@@ -156,7 +154,7 @@ impl Listener {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn set_full(&self, full: bool) {
-        self.lobby.set_full(full);
+        self.queue.set_full(full);
     }
 
     /// Stops accepting: every blocked [`accept`](Listener::accept) returns.
@@ -174,8 +172,8 @@ impl Listener {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn close(&self) {
-        self.lobby.close();
-        self.summons.waker.wake();
+        self.queue.close();
+        self.driver.wake();
     }
 
     /// [Closes](Listener::close) the listener, and waits until every connection
@@ -213,7 +211,7 @@ impl Listener {
     pub fn drain(&self, timeout: Duration) -> Result<()> {
         let deadline = sync::after(timeout);
         self.close();
-        self.lobby.wait_drained(deadline)
+        self.queue.wait_drained(deadline)
     }
 }
 

@@ -10,9 +10,9 @@ pub(crate) struct Tally {
     pub(crate) other_calls: u64,
     /// How often a connection's state was locked.
     pub(crate) locks: u64,
-    /// Wake-ups of waiting threads, and of the keeper.
+    /// Wake-ups of waiting threads, and calls of the driver.
     pub(crate) notices: u64,
-    pub(crate) summons: u64,
+    pub(crate) calls: u64,
 }
 
 impl Tally {
@@ -23,7 +23,7 @@ impl Tally {
             other_calls: self.other_calls * n,
             locks: self.locks * n,
             notices: self.notices * n,
-            summons: self.summons * n,
+            calls: self.calls * n,
         }
     }
 }

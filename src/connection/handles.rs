@@ -89,7 +89,7 @@ impl Connection {
         let mut state = self.shared.lock();
         // After an abort that does nothing.
         state.leave(false, self.shared.close_timeout());
-        state.forsake();
+        state.drop_handles();
         self.shared.settle(state);
     }
 }

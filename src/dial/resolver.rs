@@ -4,8 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Instant;
 
+use crate::driver::DriverHandle;
 use crate::host::Host;
-use crate::link::Summons;
 use crate::sync::{self, Arc, Mutex};
 
 type Addrs = io::Result<Vec<SocketAddr>>;
@@ -45,7 +45,7 @@ impl Resolver {
         index: usize,
         host: &Host,
         now: Instant,
-        summons: &Arc<Summons>,
+        driver: &Arc<DriverHandle>,
     ) -> Option<Instant> {
         if host.name.parse::<IpAddr>().is_ok() {
             return None;
@@ -53,13 +53,13 @@ impl Resolver {
         if self.jobs[index].is_none() {
             let answer = Arc::new(Mutex::new(None));
             self.jobs[index] = Some(Job { since: now, answer: answer.clone() });
-            let (host, summons, ask) = (host.clone(), summons.clone(), self.ask.clone());
+            let (host, driver, ask) = (host.clone(), driver.clone(), self.ask.clone());
             let started = sync::spawn("longlink-resolver", {
                 let answer = answer.clone();
                 move || {
                     let addrs = ask(&host);
                     *answer.lock() = Some(addrs);
-                    summons.waker.wake();
+                    driver.wake();
                 }
             });
             if let Err(error) = started {

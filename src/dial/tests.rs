@@ -6,10 +6,10 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::*;
+use crate::client::Client;
 use crate::config::Builder;
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::keeper::{Keeper, Trade};
 use crate::listener::Listener;
 use crate::proto::handshake::{Limits, Token};
 use crate::retry::RetryPolicy;
@@ -57,17 +57,16 @@ fn connect(
     let now = sync::now();
     let limits = Limits { window: 10_000, max_message: 100 };
     let session = Session::client(Token([0; 16]), limits, None, 3, now);
-    let summons = Arc::new(Summons::new().unwrap());
+    let driver = Arc::new(DriverHandle::new().unwrap());
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let shared = Shared::new(Builder::default().terms(None), session, nowhere, 0, summons.clone());
+    let shared = Shared::new(Builder::default().terms(None), session, nowhere, 0, driver.clone());
     let shared = Arc::new(shared);
     let (heartbeat, budget) = (Heartbeat::off(), Budget::new(retry, now));
     let mut dialler = Dialler::new(hosts.to_vec(), timeout, heartbeat, budget);
     let names = names.clone();
     dialler.resolver = Resolver::with(hosts.len(), Arc::new(move |host| names.ask(host)));
-    let mut keeper = Keeper::new(summons, Trade::Client(Box::new(dialler)));
-    keeper.adopt(shared.clone());
-    sync::spawn("keeper", move || keeper.run()).unwrap();
+    let client = Client::new(shared.clone(), driver, dialler);
+    sync::spawn("client", move || client.run()).unwrap();
     Connection::new(shared)
 }
 
@@ -136,11 +135,11 @@ fn one_resolver_hangs_however_often_its_name_is_needed() {
 #[test]
 fn a_name_that_is_being_resolved_when_a_link_is_lost_is_not_asked_for_once_more() {
     let (names, _hold) = Names::new();
-    let (host, summons) = (Host::new("hangs", 1), Arc::new(Summons::new().unwrap()));
+    let (host, driver) = (Host::new("hangs", 1), Arc::new(DriverHandle::new().unwrap()));
     let mut resolver = Resolver::with(1, Arc::new(move |host| names.ask(host)));
     let begun = sync::now();
     for after in 0..3 {
-        let since = resolver.resolve(0, &host, begun + after * MILLI, &summons);
+        let since = resolver.resolve(0, &host, begun + after * MILLI, &driver);
         assert_eq!(since, Some(begun), "it is waited for");
         resolver.forget();
     }

@@ -82,8 +82,8 @@ impl State {
 
     /// Nobody will ask for messages any more. A server remembers for a while
     /// how the session ended, but not what was in it.
-    pub(crate) fn forsake(&mut self) {
-        self.forsaken = true;
+    pub(crate) fn drop_handles(&mut self) {
+        self.dropped = true;
         if self.over {
             self.session.discard();
         }

@@ -1,6 +1,7 @@
 //! The keeper's view: times, coverage, new links, the end.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -19,15 +20,13 @@ use crate::sync::{self, Arc, MutexGuard};
 /// How often the keeper looks at a link on which the application is active.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
-/// What the keeper learns on a visit.
+/// What a driver learns when it looks after a connection.
 #[derive(Default)]
-pub(crate) struct Visit {
+pub(crate) struct Checkup {
     /// When to look again.
     pub(crate) deadline: Option<Instant>,
     /// What to poll for.
     pub(crate) watch: Option<(Arc<Socket>, Interest)>,
-    pub(crate) events: VecDeque<Event>,
-    pub(crate) on_event: Option<OnEvent>,
     /// Why there is no link, if there should be one.
     pub(crate) lost: Option<Lost>,
     /// A check was asked for: an attempt that waits for its time need not.
@@ -50,10 +49,10 @@ pub(crate) struct Reach {
 
 /// The keeper's part.
 impl Shared {
-    /// Looks after the times, and says what to poll for. The keeper wanted to
-    /// be here when it was `due`; wherever it spent the time since, in its wait
-    /// or in a slow callback, nobody is judged before he was asked again.
-    pub(crate) fn visit(&self, due: Option<Instant>) -> Visit {
+    /// Looks after the times, reports the events, and says what to poll for. The driver
+    /// wanted to be here when it was `due`. It may have spent the time since in its wait
+    /// or in a slow callback, so a silent peer is asked again before it is judged.
+    pub(crate) fn check_up(self: &Arc<Self>, due: Option<Instant>) -> Checkup {
         let mut state = self.lock();
         // Whoever changes something from here on calls anew: the lock is
         // released in between.
@@ -82,32 +81,48 @@ impl Shared {
         let over = state.is_over(self.resume_within.is_some());
         if over && !std::mem::replace(&mut state.over, true) {
             state.news = true;
-            if state.forsaken {
-                state.forsake();
+            if state.dropped {
+                state.drop_handles();
             }
         }
         state.reporting = !state.events.is_empty();
         state.expected = state.session.deadline();
-        let visit = Visit {
-            deadline: state.deadline(self.resume_within),
+        let events = std::mem::take(&mut state.events);
+        // The last events are the last use of the callback, which may itself hold the
+        // connection.
+        let on_event = if over { state.on_event.take() } else { state.on_event.clone() };
+        let checkup = Checkup {
+            // A finished connection has none.
+            deadline: state.deadline(self.resume_within).filter(|_| !over),
             watch: state.watch(),
-            events: std::mem::take(&mut state.events),
-            // The last events are the last use of the callback, which may
-            // itself hold the connection.
-            on_event: if over { state.on_event.take() } else { state.on_event.clone() },
             lost: state.lost.clone().filter(|_| !over),
             hurry: checks,
             over,
         };
         self.settle(state);
-        visit
+        if !events.is_empty() {
+            self.report(events, on_event);
+        }
+        checkup
     }
 
-    /// The events of the last visit have been handed to the callback.
-    pub(crate) fn reported(&self) {
+    /// Hands events to the callback.
+    fn report(self: &Arc<Self>, events: VecDeque<Event>, on_event: Option<OnEvent>) {
+        if let Some(on_event) = on_event {
+            events.into_iter().for_each(|event| on_event(self, event));
+        }
         let mut state = self.lock();
         state.reporting = false;
         state.news = true;
+        self.settle(state);
+    }
+
+    /// Its driver has died.
+    pub(crate) fn lose_driver(&self) {
+        let mut state = self.lock();
+        let cause = Cause::Io(Arc::new(io::Error::other("the heartbeat thread panicked")));
+        state.lose(cause.clone());
+        state.give_up(0, cause);
         self.settle(state);
     }
 
@@ -185,7 +200,7 @@ impl Shared {
         (state, reach.map(|acknowledged| Reach { acknowledged, written, carried }))
     }
 
-    /// The socket is ready, as [`Visit::watch`] asked.
+    /// The socket is ready, as [`Checkup::watch`] asked.
     pub(crate) fn serve(&self, ready: Interest) {
         let mut state = self.lock();
         if ready.write {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Shared, Summons};
+use super::{DriverHandle, Shared};
 use crate::config::Builder;
 use crate::connection::Connection;
 use crate::net::{self, Interest, Socket};
@@ -21,19 +21,19 @@ const TRIPS: u64 = 100;
 struct End {
     connection: Connection,
     shared: Arc<Shared>,
-    summons: Arc<Summons>,
+    driver: Arc<DriverHandle>,
 }
 
 impl End {
     fn new(session: Session, socket: Socket) -> End {
-        let summons = Arc::new(Summons::new().unwrap());
+        let driver = Arc::new(DriverHandle::new().unwrap());
         let addr = socket.local_addr().unwrap();
-        let shared = Shared::new(Builder::default().terms(None), session, addr, 1, summons.clone());
+        let shared = Shared::new(Builder::default().terms(None), session, addr, 1, driver.clone());
         let shared = Arc::new(shared);
         shared.install(shared.lock(), socket, Decoder::new(), addr, Opened::First);
-        shared.visit(None);
-        summons.answer();
-        End { connection: Connection::new(shared.clone()), shared, summons }
+        shared.check_up(None);
+        driver.answer();
+        End { connection: Connection::new(shared.clone()), shared, driver }
     }
 }
 
@@ -67,8 +67,8 @@ fn tally(ends: &[End; 2], trip: impl Fn()) -> Tally {
     tally::take();
     (0..TRIPS).for_each(|_| trip());
     let tally = tally::take();
-    for End { summons, .. } in ends {
-        assert_eq!(summons.answer(), [0; 0], "the keeper has nothing to do with it");
+    for End { driver, .. } in ends {
+        assert_eq!(driver.answer(), [0; 0], "the keeper has nothing to do with it");
     }
     tally
 }

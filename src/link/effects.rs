@@ -80,9 +80,9 @@ impl State {
 
     /// A client that came back is told that the session has ended. It may have
     /// known, and waited only for this.
-    pub(crate) fn read_epitaph(&mut self, close: Close) -> Result<(), Violation> {
+    pub(crate) fn read_close_reply(&mut self, close: Close) -> Result<(), Violation> {
         if let Some(session) = self.session.session() {
-            session.read_epitaph(close)?;
+            session.read_close_reply(close)?;
         }
         self.news = true;
         self.call = true;

@@ -39,16 +39,16 @@ mod effects;
 mod roles;
 mod wait;
 
-pub(crate) use care::Visit;
+pub(crate) use care::Checkup;
 use roles::Link;
 use wait::{Farewell, Waiters};
 pub(crate) use wait::{Patience, Waiter};
 
 use std::collections::VecDeque;
-use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::driver::DriverHandle;
 use crate::error::Cause;
 use crate::event::Event;
 use crate::foreign;
@@ -58,7 +58,6 @@ use crate::proto::spent::Spent;
 use crate::proto::talk::Talk;
 use crate::retry::Proof;
 use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
-use crate::waker::Waker;
 
 /// How long an ended session goes on telling the peer so.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
@@ -106,7 +105,7 @@ pub(crate) struct State {
     /// Nothing will happen any more; the keeper has let go.
     over: bool,
     /// Nobody holds the connection any more.
-    forsaken: bool,
+    dropped: bool,
     /// Nothing bounds the time without a link.
     endless: bool,
     /// Threads that wait on [`Shared::readable`] and [`Shared::progress`].
@@ -152,7 +151,7 @@ pub(crate) struct Shared {
     /// How many handles the application holds, the first of which is made with
     /// the rest; and [`GONE`].
     handles: AtomicUsize,
-    summons: Arc<Summons>,
+    driver: Arc<DriverHandle>,
     close_timeout: Duration,
     /// So long may the answer to a check take.
     connect_timeout: Duration,
@@ -175,38 +174,13 @@ pub(crate) struct Terms {
     pub(crate) on_event: Option<OnEvent>,
 }
 
-/// How a keeper is called, and by whom.
-pub(crate) struct Summons {
-    pub(crate) waker: Waker,
-    calls: Mutex<Vec<u64>>,
-}
-
-impl Summons {
-    pub(crate) fn new() -> io::Result<Summons> {
-        Ok(Summons { waker: Waker::new()?, calls: Mutex::default() })
-    }
-
-    /// The ids that have called since last time.
-    pub(crate) fn answer(&self) -> Vec<u64> {
-        self.waker.answer();
-        std::mem::take(&mut *self.calls.lock())
-    }
-
-    fn call(&self, id: u64) {
-        #[cfg(all(test, not(shuttle)))]
-        crate::tally::count(|tally| tally.summons += 1);
-        self.calls.lock().push(id);
-        self.waker.wake();
-    }
-}
-
 impl Shared {
     pub(crate) fn new(
         terms: Terms,
         session: impl Into<Talk>,
         peer: SocketAddr,
         id: u64,
-        summons: Arc<Summons>,
+        driver: Arc<DriverHandle>,
     ) -> Shared {
         let state = State {
             session: session.into(),
@@ -220,7 +194,7 @@ impl Shared {
             parting_until: None,
             abandoned: false,
             over: false,
-            forsaken: false,
+            dropped: false,
             endless: terms.endless,
             receivers: Waiters::default(),
             others: Waiters::default(),
@@ -247,7 +221,7 @@ impl Shared {
             progress: Condvar::new(),
             id,
             handles: AtomicUsize::new(1),
-            summons,
+            driver,
             close_timeout: terms.close_timeout,
             connect_timeout: terms.connect_timeout,
             resume_within: terms.resume_within,

@@ -268,7 +268,7 @@ impl Shared {
             Wake::All => self.progress.notify_all(),
         }
         if calls.keeper {
-            self.summons.call(self.id);
+            self.driver.call(self.id);
         }
         for (socket, farewell) in calls.retired {
             match farewell {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::*;
 use crate::config::Builder;
 use crate::connection::Connection;
+use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
-use crate::link::Summons;
 use crate::net;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Limits, Token};
@@ -29,8 +29,8 @@ fn carry(session: impl Into<Talk>) -> (Arc<Shared>, TcpStream) {
     let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, addr) = listener.accept().unwrap();
-    let summons = Arc::new(Summons::new().unwrap());
-    let shared = Shared::new(Builder::default().terms(None), session, addr, 1, summons);
+    let driver = Arc::new(DriverHandle::new().unwrap());
+    let shared = Shared::new(Builder::default().terms(None), session, addr, 1, driver);
     let shared = Arc::new(shared);
     shared.install(shared.lock(), socket, Decoder::new(), addr, Opened::First);
     (shared, peer)
@@ -38,17 +38,17 @@ fn carry(session: impl Into<Talk>) -> (Arc<Shared>, TcpStream) {
 
 /// Starts a thread that waits for a message, and lets the keeper find out.
 fn read_quietly(shared: &Arc<Shared>) -> JoinHandle<(Result<Option<Bytes>>, Connection)> {
-    let mut visit = shared.visit(None);
+    let mut checkup = shared.check_up(None);
     let reading = Connection::new(shared.clone());
     let reader = std::thread::spawn(move || (reading.recv(), reading));
     while shared.lock().link.as_ref().unwrap().reader.is_some() {
         std::thread::yield_now();
     }
-    while visit.watch.is_some() || visit.deadline.is_some() {
+    while checkup.watch.is_some() || checkup.deadline.is_some() {
         // The session itself has none.
-        assert!(visit.deadline.is_some(), "it is polled for until something comes");
-        net::poll(&mut [], visit.deadline);
-        visit = shared.visit(None);
+        assert!(checkup.deadline.is_some(), "it is polled for until something comes");
+        net::poll(&mut [], checkup.deadline);
+        checkup = shared.check_up(None);
     }
     reader
 }
@@ -73,7 +73,7 @@ fn a_link_that_the_application_reads_is_not_polled() {
 fn a_heartbeat_that_the_application_answers_does_not_call_the_keeper() {
     let (shared, mut peer) = linked();
     let reader = read_quietly(&shared);
-    shared.summons.answer();
+    shared.driver.answer();
     let reads = || shared.lock().link.as_ref().unwrap().reads;
     for id in 1..=3 {
         let before = reads();
@@ -82,7 +82,7 @@ fn a_heartbeat_that_the_application_answers_does_not_call_the_keeper() {
         while reads() == before {
             std::thread::yield_now();
         }
-        assert_eq!(shared.summons.answer(), [0; 0], "ping {id}");
+        assert_eq!(shared.driver.answer(), [0; 0], "ping {id}");
     }
     abort(&shared, reader);
 }
@@ -91,16 +91,16 @@ fn a_heartbeat_that_the_application_answers_does_not_call_the_keeper() {
 fn the_keeper_learns_that_the_application_has_stopped_reading() {
     let (shared, mut peer) = linked();
     let reader = read_quietly(&shared);
-    shared.summons.answer();
+    shared.driver.answer();
     peer.write_all(&Frame::Data(Bytes::from_static(b"hello")).to_bytes()).unwrap();
     let (received, _connection) = reader.join().unwrap();
     assert_eq!(received.unwrap().as_deref(), Some(&b"hello"[..]));
-    assert_eq!(shared.summons.answer(), [1]);
-    let mut visit = shared.visit(None);
-    while visit.watch.is_none() {
-        assert!(visit.deadline.is_some(), "nobody reads any more");
-        net::poll(&mut [], visit.deadline);
-        visit = shared.visit(None);
+    assert_eq!(shared.driver.answer(), [1]);
+    let mut checkup = shared.check_up(None);
+    while checkup.watch.is_none() {
+        assert!(checkup.deadline.is_some(), "nobody reads any more");
+        net::poll(&mut [], checkup.deadline);
+        checkup = shared.check_up(None);
     }
 }
 
@@ -138,37 +138,37 @@ fn the_third_in_a_row_is_left_to_the_keeper() {
     for (way, send) in ways.into_iter().enumerate() {
         let (shared, _peer) = linked();
         let connection = Connection::new(shared.clone());
-        shared.visit(None);
+        shared.check_up(None);
         let left = || {
-            shared.summons.answer();
+            shared.driver.answer();
             send(&connection).unwrap();
             let unwritten = shared.lock().session.has_output();
-            assert_eq!(!shared.summons.answer().is_empty(), unwritten, "way {way}");
+            assert_eq!(!shared.driver.answer().is_empty(), unwritten, "way {way}");
             unwritten
         };
         assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
-        shared.visit(None);
+        shared.check_up(None);
         assert!(!shared.lock().session.has_output(), "way {way}");
         assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
         // Nothing was fed since.
-        shared.visit(None);
+        shared.check_up(None);
         connection.flush().unwrap();
         connection.flush().unwrap();
         connection.flush().unwrap();
-        assert_eq!(shared.summons.answer(), [0; 0], "way {way}");
+        assert_eq!(shared.driver.answer(), [0; 0], "way {way}");
         connection.abort();
     }
 }
 
-/// What a keeper does until there is nothing to poll for.
-fn keep(shared: &Shared) {
-    let mut visit = shared.visit(None);
+/// What a driver does until there is nothing to poll for.
+fn keep(shared: &Arc<Shared>) {
+    let mut checkup = shared.check_up(None);
     for _ in 0..1000 {
-        let Some((socket, interest)) = visit.watch else { return };
+        let Some((socket, interest)) = checkup.watch else { return };
         let mut fds = [net::poll_fd(&*socket, interest)];
         net::poll(&mut fds, sync::after(Duration::from_secs(20)));
         shared.serve(net::readiness(&fds[0]));
-        visit = shared.visit(None);
+        checkup = shared.check_up(None);
     }
     panic!("it spins");
 }

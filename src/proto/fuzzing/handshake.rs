@@ -106,10 +106,10 @@ impl Pair {
         match admission {
             Some(Admission::Resume) => {}
             Some(Admission::Ended) => {
-                let close = self.server.as_ref().expect("it ended").watched.epitaph(&hello);
+                let close = self.server.as_ref().expect("it ended").watched.close_reply(&hello);
                 if is_heard {
-                    let read = self.client.watched.read_epitaph(close);
-                    assert!(read || self.fooled, "a bad epitaph");
+                    let read = self.client.watched.read_close_reply(close);
+                    assert!(read || self.fooled, "a bad close_reply");
                 }
                 return;
             }
@@ -160,7 +160,7 @@ impl Pair {
         let hello = Hello { version: VERSION, ..speech::hello(&mut self.choices, &truths) };
         match server.watched.admit(&hello) {
             Admission::Stale | Admission::Impossible => {}
-            Admission::Ended => drop(server.watched.epitaph(&hello)),
+            Admission::Ended => drop(server.watched.close_reply(&hello)),
             Admission::Resume => self.fooled = true,
             Admission::Other => {
                 self.fooled = true;
@@ -177,7 +177,7 @@ impl Pair {
         let mut truths = client.truths();
         truths.others.extend(self.server.iter().flat_map(|end| end.watched.truths().others));
         self.fooled |= match self.choices.u8(..4) {
-            0 => client.read_epitaph(speech::close(&mut self.choices, &truths)),
+            0 => client.read_close_reply(speech::close(&mut self.choices, &truths)),
             _ => client.welcomed(&speech::welcome(&mut self.choices, &truths)),
         };
     }

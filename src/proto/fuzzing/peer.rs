@@ -150,7 +150,7 @@ impl Peer {
             Frame::Hello(hello) if self.serves && hello.version == VERSION => self.admit(&hello),
             Frame::Welcome(welcome) if !self.serves => self.watched.welcomed(&welcome),
             Frame::Close(close) if !self.serves => {
-                self.watched.read_epitaph(close);
+                self.watched.read_close_reply(close);
                 false
             }
             _ => false,
@@ -178,7 +178,7 @@ impl Peer {
                 true
             }
             Admission::Ended => {
-                self.watched.epitaph(hello);
+                self.watched.close_reply(hello);
                 false
             }
             Admission::Stale | Admission::Impossible => false,

@@ -474,9 +474,9 @@ impl Watched {
 
     /// The answer to a hello is that the session has ended. Returns whether
     /// that can be.
-    pub(super) fn read_epitaph(&mut self, close: Close) -> bool {
+    pub(super) fn read_close_reply(&mut self, close: Close) -> bool {
         let before = self.print();
-        if self.session.read_epitaph(close).is_ok() {
+        if self.session.read_close_reply(close).is_ok() {
             assert!(close.consumed <= self.said.sent, "{close:?}");
             self.closed(close);
             self.check();
@@ -538,8 +538,8 @@ impl Watched {
     }
 
     /// What is said to a hello that comes too late.
-    pub(super) fn epitaph(&self, hello: &Hello) -> Close {
-        let close = self.session.epitaph(hello);
+    pub(super) fn close_reply(&self, hello: &Hello) -> Close {
+        let close = self.session.close_reply(hello);
         assert!(close.consumed <= self.heard.consumed, "{close:?}");
         close
     }

@@ -44,7 +44,7 @@ impl From<Violation> for Unwelcome {
 pub(crate) enum Admission {
     /// It goes on from here; see [`Session::resume`].
     Resume,
-    /// It is to be told that the session has ended; see [`Session::epitaph`].
+    /// It is to be told that the session has ended; see [`Session::close_reply`].
     Ended,
     /// A delayed hello, older than one already seen.
     Stale,
@@ -178,14 +178,14 @@ impl Session {
     }
 
     /// What a client is told that comes back for a session which has ended.
-    pub(crate) fn epitaph(&self, hello: &Hello) -> Close {
+    pub(crate) fn close_reply(&self, hello: &Hello) -> Close {
         let received = self.resume_point(hello);
         let code = self.closing.unwrap_or(CloseCode::Closed);
         Close { code, consumed: self.acks.covered(received) }
     }
 
     /// A client that comes back learns that its session has ended.
-    pub(crate) fn read_epitaph(&mut self, close: Close) -> Result<(), Violation> {
+    pub(crate) fn read_close_reply(&mut self, close: Close) -> Result<(), Violation> {
         self.on_close(close)
     }
 }

@@ -394,8 +394,8 @@ fn taking_out_what_is_unacknowledged_changes_nothing_for_the_peer() {
     client.link_lost();
     let hello = client.hello();
     assert_eq!(server.judge(&hello), Admission::Ended);
-    assert_eq!(server.epitaph(&hello), close);
-    client.read_epitaph(close).unwrap();
+    assert_eq!(server.close_reply(&hello), close);
+    client.read_close_reply(close).unwrap();
     assert_eq!(client.take_unacknowledged(), [&b"question"[..]]);
 }
 

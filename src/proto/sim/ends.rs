@@ -270,10 +270,10 @@ impl World {
             Frame::Close(close) => {
                 let life = self.link(id).life.expect("a server answered");
                 self.model.client_dismissed(life, close.code);
-                let read = self.client.session.read_epitaph(close);
-                read.unwrap_or_else(|violation| panic!("a bad epitaph: {violation:?}"));
+                let read = self.client.session.read_close_reply(close);
+                read.unwrap_or_else(|violation| panic!("a bad close_reply: {violation:?}"));
                 self.model.client_acked(self.client.session.acknowledged());
-                self.client_ends("an epitaph");
+                self.client_ends("an close_reply");
             }
             Frame::Reject { code: ENDED, .. } => self.client_ends("refused"),
             frame => panic!("answered {frame:?}"),
@@ -408,11 +408,11 @@ impl World {
         }
         let server = self.hosts[host].server.as_mut().expect("found or made");
         if server.ended {
-            let epitaph = Frame::Close(server.session.epitaph(&hello)).to_bytes();
+            let close_reply = Frame::Close(server.session.close_reply(&hello)).to_bytes();
             let life = server.life;
             let link = self.link(id);
             link.life = Some(life);
-            link.server.batch.push(epitaph);
+            link.server.batch.push(close_reply);
             link.server.closing = true;
             return;
         }

@@ -42,7 +42,7 @@ const RARE: [(&str, u64); 12] = [
     ("  stale bytes", 1000),
     ("  welcome lost", 1000),
     ("  judged dead", 100),
-    ("an epitaph", 100),
+    ("an close_reply", 100),
     ("refused", 100),
     ("too large", 100),
     ("client leaves", 1000),

@@ -1,9 +1,15 @@
-//! Hellos at a door that nobody keeps: with real sockets, and no other thread.
+//! Hellos to an acceptor without its thread: with real sockets, and no other thread.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use super::super::queue::AcceptQueue;
 use super::*;
+use crate::config::Builder;
+use crate::driver::DriverHandle;
+use crate::error::Cause;
+use crate::proto::frame::Decoder;
+use crate::proto::handshake::{Hello, Limits, Token, VERSION};
 
 /// The client's side of a socket, whose hello was heard.
 struct Peer(TcpStream);
@@ -21,8 +27,7 @@ enum Answer {
 }
 
 struct Stage {
-    door: Door,
-    summons: Arc<Summons>,
+    acceptor: Acceptor,
     addr: SocketAddr,
 }
 
@@ -31,8 +36,9 @@ impl Stage {
         let socket = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = socket.local_addr().unwrap();
         let builder = Builder::default().max_clients(max_clients);
-        let door = Door::new(builder, socket, Arc::new(Lobby::new()));
-        Stage { door, summons: Arc::new(Summons::new().unwrap()), addr }
+        let driver = Arc::new(DriverHandle::new().unwrap());
+        let sessions = Sessions::new(builder, Arc::new(AcceptQueue::new()), driver);
+        Stage { acceptor: Acceptor::new(socket, true, sessions), addr }
     }
 
     /// A newcomer says these bytes. Returns what it hears, and the session that
@@ -40,7 +46,7 @@ impl Stage {
     fn hear(&mut self, bytes: &[u8]) -> (Answer, Peer, Option<Arc<Shared>>) {
         let mut peer = Peer(TcpStream::connect(self.addr).unwrap());
         peer.0.write_all(bytes).unwrap();
-        let created = self.door.serve(&[0], &self.summons).pop();
+        let created = self.acceptor.serve(&[0]).pop();
         (peer.answer(), peer, created)
     }
 
@@ -55,20 +61,20 @@ impl Stage {
         (peer, session.expect("it is new"), next)
     }
 
-    /// The link of a session ends, and the keeper finds out.
+    /// The link of a session ends, and the server finds out.
     fn lose(&mut self, session: &Arc<Shared>) {
         let mut state = session.lock();
         state.lose(Cause::Eof);
         session.settle(state);
-        self.visit(session);
+        self.tend(session);
     }
 
-    /// What the keeper does with a session that has called.
-    fn visit(&mut self, session: &Arc<Shared>) {
-        let visit = session.visit(None);
-        match visit.over {
-            true => self.door.bury(session),
-            false => self.door.note(session, visit.lost.as_ref()),
+    /// What the server does with a session that has called.
+    fn tend(&mut self, session: &Arc<Shared>) {
+        let checkup = session.check_up(None);
+        match checkup.over {
+            true => self.acceptor.sessions.remove(session),
+            false => self.acceptor.sessions.set_lost(session, checkup.lost.as_ref()),
         }
     }
 }
@@ -121,13 +127,13 @@ fn assert_undisturbed(session: &Arc<Shared>) {
     assert!(state.is_up() && state.session.generation() == 1);
 }
 
-type Spoil = fn(&mut Door);
+type Spoil = fn(&mut Sessions);
 
 const SPOILT: [(Spoil, Rejection); 4] = [
-    (|door| door.close(), Rejection::ShuttingDown),
-    (|door| door.lobby.set_full(true), Rejection::Full),
-    (|door| door.random = out_of_memory, Rejection::Full),
-    (|door| door.prepare = |_| out_of_memory(), Rejection::Full),
+    (|sessions| sessions.queue.close(), Rejection::ShuttingDown),
+    (|sessions| sessions.queue.set_full(true), Rejection::Full),
+    (|sessions| sessions.random = out_of_memory, Rejection::Full),
+    (|sessions| sessions.prepare = |_| out_of_memory(), Rejection::Full),
 ];
 
 #[test]
@@ -136,13 +142,13 @@ fn a_rejected_hello_ends_no_session_and_no_link() {
         let mut stage = Stage::new(10);
         let (_peer, session, next) = stage.join(&hello(1));
         // It was accepted: closing the listener does not end it.
-        stage.door.lobby.next().unwrap();
+        stage.acceptor.sessions.queue.next().unwrap();
         let elsewhere = Hello { epoch: next.epoch ^ 1, ..next };
         let resume_only = Hello { resume_only: true, ..elsewhere };
         let malformed = Hello { received: 1, ..next };
         assert_eq!(stage.greet(&resume_only), Answer::Reject(Rejection::Ended));
         assert_eq!(stage.greet(&malformed), Answer::Reject(Rejection::Protocol));
-        spoil(&mut stage.door);
+        spoil(&mut stage.acceptor.sessions);
         assert_eq!(stage.greet(&elsewhere), Answer::Reject(rejection));
         assert_eq!(stage.greet(&hello(2)), Answer::Reject(rejection));
         assert_undisturbed(&session);
@@ -154,14 +160,14 @@ fn nobody_makes_room_for_a_client_that_cannot_be_taken() {
     for (spoil, rejection) in SPOILT {
         let mut stage = Stage::new(1);
         let (_peer, session, next) = stage.join(&hello(1));
-        stage.door.lobby.next().unwrap();
+        stage.acceptor.sessions.queue.next().unwrap();
         stage.lose(&session);
-        let Stage { door, .. } = &mut stage;
-        let (random, prepare) = (door.random, door.prepare);
-        spoil(door);
+        let sessions = &mut stage.acceptor.sessions;
+        let (random, prepare) = (sessions.random, sessions.prepare);
+        spoil(sessions);
         assert_eq!(stage.greet(&hello(2)), Answer::Reject(rejection));
-        let Door { random: now_random, prepare: now_prepare, .. } = &mut stage.door;
-        (*now_random, *now_prepare) = (random, prepare);
+        let sessions = &mut stage.acceptor.sessions;
+        (sessions.random, sessions.prepare) = (random, prepare);
         assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
         assert!(session.lock().is_up());
     }
@@ -174,9 +180,9 @@ fn a_session_that_is_replaced_counts_as_room() {
     let (_other, replacing, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next });
     assert!(session.lock().has_ended() && !session.lock().has_link());
     assert!(replacing.lock().is_up());
-    // Its room was given away, whether the keeper has seen that or not.
+    // Its room was given away, whether the server has seen that or not.
     assert_eq!(stage.greet(&hello(2)), Answer::Reject(Rejection::Full));
-    stage.visit(&session);
+    stage.tend(&session);
     assert_eq!(stage.greet(&hello(2)), Answer::Reject(Rejection::Full));
     assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
 }
@@ -188,7 +194,7 @@ fn one_that_made_room_finds_none_when_it_comes_back_at_once() {
     stage.lose(&session);
     let (_other, other, _) = stage.join(&hello(2));
     assert_eq!(stage.greet(&next), Answer::Reject(Rejection::Full));
-    stage.visit(&session);
+    stage.tend(&session);
     assert_eq!(stage.greet(&next), Answer::Reject(Rejection::Full));
     assert_undisturbed(&other);
 }
@@ -201,7 +207,7 @@ fn an_ended_session_takes_no_room_and_can_be_replaced() {
     state.abort();
     state.lose(Cause::Eof);
     session.settle(state);
-    stage.visit(&session);
+    stage.tend(&session);
     assert_eq!(stage.greet(&next), Answer::Close);
     let (_again, again, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next });
     assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
@@ -241,6 +247,6 @@ fn a_client_that_says_hello_and_no_more_is_let_in() {
     let mut peer = Peer(TcpStream::connect(stage.addr).unwrap());
     peer.0.write_all(&Frame::Hello(hello(1)).to_bytes()).unwrap();
     peer.0.shutdown(Shutdown::Write).unwrap();
-    stage.door.serve(&[0], &stage.summons);
+    stage.acceptor.serve(&[0]);
     assert!(matches!(peer.answer(), Answer::Welcome { .. }));
 }

@@ -1,0 +1,147 @@
+//! What drives connections is a thread that waits in `poll`: how it is called, and how
+//! it learns that the machine has slept.
+
+use std::io;
+use std::time::Duration;
+
+use crate::net::{self, Alarm, Pipe};
+use crate::sync::{self, AtomicBool, Mutex, Ordering};
+
+/// Calls a driver thread, which waits in [`poll`](crate::net::poll) on the pipe. A call
+/// that is not answered yet costs no second system call.
+#[derive(Debug)]
+pub(crate) struct DriverHandle {
+    pipe: Pipe,
+    pending: AtomicBool,
+    calls: Mutex<Vec<u64>>,
+}
+
+impl DriverHandle {
+    pub(crate) fn new() -> io::Result<DriverHandle> {
+        let (pending, calls) = (AtomicBool::new(false), Mutex::default());
+        Ok(DriverHandle { pipe: Pipe::new()?, pending, calls })
+    }
+
+    /// The driver is to look at this connection.
+    pub(crate) fn call(&self, id: u64) {
+        #[cfg(all(test, not(shuttle)))]
+        crate::tally::count(|tally| tally.calls += 1);
+        self.calls.lock().push(id);
+        self.wake();
+    }
+
+    /// What the driver is to find must be there before.
+    pub(crate) fn wake(&self) {
+        self.wake_by(|| self.pipe.signal());
+    }
+
+    /// Other threads take a pending wake-up for done, so that it is tried until it is:
+    /// a system without memory has some again sooner or later.
+    fn wake_by(&self, mut signal: impl FnMut() -> io::Result<()>) {
+        if self.pending.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        while let Err(error) = signal() {
+            match error.kind() {
+                // Full: there is a signal that was not answered.
+                io::ErrorKind::WouldBlock => return,
+                io::ErrorKind::Interrupted => {}
+                _ => net::breathe(),
+            }
+        }
+    }
+
+    /// Whether a wake-up was not answered yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::SeqCst)
+    }
+
+    /// Answers what came so far, and returns the connections that have called. The driver
+    /// looks for what is new only then. What comes later wakes it again.
+    pub(crate) fn answer(&self) -> Vec<u64> {
+        self.pipe.drain();
+        self.pending.store(false, Ordering::SeqCst);
+        std::mem::take(&mut *self.calls.lock())
+    }
+
+    pub(crate) fn pipe(&self) -> &Pipe {
+        &self.pipe
+    }
+}
+
+/// The machine has slept if it did so for this long since the last question; two clocks
+/// are not read at quite the same time.
+const NAP: Duration = Duration::from_secs(1);
+
+/// All deadlines are times of a clock that stands still while the machine sleeps. When
+/// it wakes, links may have been dead for hours, and no deadline has come any nearer. So
+/// a driver learns of that by itself, and has its links checked.
+pub(crate) struct SleepWatch {
+    /// Rings when the machine wakes, where there is such a thing.
+    alarm: Option<Alarm>,
+    /// How long the machine had slept at the last question.
+    asleep: Duration,
+}
+
+impl SleepWatch {
+    pub(crate) fn new() -> SleepWatch {
+        SleepWatch { alarm: Alarm::new(), asleep: sync::asleep() }
+    }
+
+    pub(crate) fn alarm(&self) -> Option<&Alarm> {
+        self.alarm.as_ref()
+    }
+
+    /// Whether the machine has slept since this was last asked.
+    pub(crate) fn has_slept(&mut self) -> bool {
+        let asleep = sync::asleep();
+        let before = std::mem::replace(&mut self.asleep, asleep);
+        asleep.saturating_sub(before) >= NAP
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::net::Interest;
+
+    fn is_signalled(driver: &DriverHandle) -> bool {
+        let mut fds = [net::poll_fd(driver.pipe(), Interest { read: true, write: false })];
+        net::poll(&mut fds, Some(sync::now()));
+        net::readiness(&fds[0]).read
+    }
+
+    /// Else a client without heartbeats never hears of what it is to do.
+    #[test]
+    fn a_wake_up_is_not_lost_when_the_system_refuses_it() {
+        let driver = DriverHandle::new().unwrap();
+        let mut failures = [Errno::NOBUFS, Errno::INTR, Errno::NOMEM].into_iter();
+        driver.wake_by(|| match failures.next() {
+            Some(failure) => Err(failure.into()),
+            None => driver.pipe().signal(),
+        });
+        assert!(is_signalled(&driver) && failures.next().is_none());
+        assert!(driver.answer().is_empty());
+        assert!(!driver.is_pending() && !is_signalled(&driver));
+    }
+
+    #[test]
+    fn a_full_pipe_is_a_signal_that_was_not_answered() {
+        let driver = DriverHandle::new().unwrap();
+        while driver.pipe().signal().is_ok() {}
+        driver.wake();
+        assert!(driver.is_pending() && is_signalled(&driver));
+    }
+
+    #[test]
+    fn a_short_nap_is_none() {
+        let mut watch = SleepWatch::new();
+        assert!(!watch.has_slept());
+        sync::sleep(NAP / 2);
+        assert!(!watch.has_slept());
+        sync::sleep(Duration::from_secs(3 * 3600));
+        assert!(watch.has_slept() && !watch.has_slept());
+    }
+}

@@ -1,0 +1,200 @@
+//! The door of a listener: accepts peers, and hears their first words.
+//!
+//! A peer that has not introduced itself is *pending*: it waits in the driver's poll
+//! set, under a cap of its own, and costs no thread. Its hello, or its first line, goes
+//! to the [sessions](super::sessions).
+//!
+//! When the process runs out of descriptors, pending peers make room for newcomers, the
+//! oldest first. Without pending peers, newcomers are heard on a descriptor that is held
+//! back for that: a client that comes back is resumed, and one that wants a new session
+//! is rejected as by a full server. If even that descriptor is taken, newcomers wait in
+//! the listener's queue, which is looked at every [`PAUSE`]. Connected clients notice
+//! nothing of all that, and the log says it once a second.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::pending::PendingPeer;
+use super::sessions::Sessions;
+use crate::error::Rejection;
+use crate::foreign;
+use crate::link::Shared;
+use crate::net::Socket;
+use crate::proto::frame::{Frame, kind};
+use crate::proto::plain;
+use crate::sync::{self, Arc};
+
+/// Peers that may be silent at once; the oldest makes room.
+const PENDING: usize = 256;
+
+/// After the first byte of a hello, the rest is due within this.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So many are accepted before others get their turn.
+const ACCEPTS: usize = 64;
+
+/// After a failure that nothing can be done about, accepting goes on after this.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) struct Acceptor {
+    socket: Socket,
+    accept_plain: bool,
+    pub(super) sessions: Sessions,
+    /// By age.
+    pending: BTreeMap<usize, PendingPeer>,
+    next_index: usize,
+    /// Accepting goes on then.
+    paused: Option<Instant>,
+}
+
+impl Acceptor {
+    pub(super) fn new(socket: Socket, accept_plain: bool, sessions: Sessions) -> Acceptor {
+        let (pending, next_index) = (BTreeMap::new(), 1);
+        Acceptor { socket, accept_plain, sessions, pending, next_index, paused: None }
+    }
+
+    /// Names the sockets to poll, each with an index: 0 is the listener's own.
+    pub(super) fn watch<'a>(&'a self, mut add: impl FnMut(usize, &'a Socket)) {
+        if self.paused.is_none() {
+            add(0, &self.socket);
+        }
+        for (index, peer) in &self.pending {
+            add(*index, &peer.socket);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let pending = self.pending.values().filter_map(|peer| peer.due).min();
+        [pending, self.sessions.deadline(), self.paused].into_iter().flatten().min()
+    }
+
+    /// Serves the sockets that are ready. Returns the new sessions.
+    pub(super) fn serve(&mut self, ready: &[usize]) -> Vec<Arc<Shared>> {
+        let now = sync::now();
+        if self.paused.is_some_and(|until| now >= until) {
+            self.paused = None;
+        }
+        self.drop_late(now);
+        self.sessions.purge(now);
+        let mut created = Vec::new();
+        // Pending peers first: a newcomer may take the place of one that is silent.
+        for index in ready.iter().filter(|index| **index != 0) {
+            created.extend(self.hear(*index, now));
+        }
+        if ready.contains(&0) {
+            self.accept(now, &mut created);
+        }
+        created
+    }
+
+    fn drop_late(&mut self, now: Instant) {
+        self.pending.retain(|_, peer| {
+            let late = peer.due.is_some_and(|due| now >= due);
+            if late {
+                foreign::log!(info, "{}: dropped, its hello took too long", peer.addr);
+            }
+            !late
+        });
+    }
+
+    fn accept(&mut self, now: Instant, created: &mut Vec<Arc<Shared>>) {
+        for _ in 0..ACCEPTS {
+            match self.socket.accept() {
+                Ok((socket, addr)) => {
+                    if self.pending.len() >= PENDING
+                        && let Some((_, peer)) = self.pending.pop_first()
+                    {
+                        foreign::log!(
+                            debug,
+                            "{}: dropped for a newer peer before its hello",
+                            peer.addr
+                        );
+                    }
+                    // A peer that vanishes before its hello is noticed by the kernel,
+                    // and so is one that speaks plain text.
+                    let _ = socket.keep_alive();
+                    let peer = PendingPeer::new(socket, addr);
+                    let index = self.next_index;
+                    self.next_index += 1;
+                    self.pending.insert(index, peer);
+                    // Most have sent their hello by now.
+                    created.extend(self.hear(index, now));
+                }
+                Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
+                    Some(Errno::AGAIN) => break,
+                    // The peer has gone again, or a signal came.
+                    Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
+                    // The system says so although no peer waits, too.
+                    Some(Errno::MFILE | Errno::NFILE) if !self.socket.is_readable() => break,
+                    Some(Errno::MFILE | Errno::NFILE) if self.make_room() => {
+                        self.sessions.complain(now, "new and silent peers may be turned away", &e);
+                    }
+                    _ => {
+                        self.paused = Some(now + PAUSE);
+                        self.sessions.complain(now, "cannot accept, trying again", &e);
+                        break;
+                    }
+                },
+            }
+        }
+        // Peers that were turned away have left theirs.
+        self.sessions.has_spare();
+    }
+
+    /// Finds a descriptor for a newcomer.
+    fn make_room(&mut self) -> bool {
+        self.pending.pop_first().is_some() || self.sessions.spare.take().is_some()
+    }
+
+    /// A peer has something to say.
+    fn hear(&mut self, index: usize, now: Instant) -> Option<Arc<Shared>> {
+        let mut peer = self.pending.remove(&index)?;
+        match peer.socket.try_read(peer.decoder.space()) {
+            Ok(0) => return None,
+            Ok(n) => peer.decoder.filled(n),
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => return None,
+        }
+        match peer.decoder.first_byte() {
+            None | Some(kind::HELLO) => {}
+            Some(byte) if self.accept_plain && plain::begins_text(byte) => {
+                return self.sessions.create_plain(peer, now);
+            }
+            Some(_) => {
+                foreign::log!(info, "{}: dropped, it does not speak longlink", peer.addr);
+                return None;
+            }
+        }
+        match peer.decoder.next() {
+            Ok(Some(Frame::Hello(_))) if peer.has_more() => {
+                foreign::log!(
+                    info,
+                    "{}: dropped, it wrote more before the answer to its hello",
+                    peer.addr
+                );
+                None
+            }
+            Ok(Some(Frame::Hello(hello))) => self.sessions.admit(peer, &hello, now),
+            Ok(Some(_)) => None,
+            Ok(None) => {
+                if peer.decoder.first_byte().is_some() {
+                    peer.due.get_or_insert(now + HELLO_TIMEOUT);
+                }
+                self.pending.insert(index, peer);
+                None
+            }
+            Err(violation) => {
+                foreign::log!(info, "{}: dropped: {}", peer.addr, violation.0);
+                peer.reject(Rejection::Protocol);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;
