@@ -70,12 +70,12 @@ impl State {
         }
         self.end(Ending::Closed);
         self.parting_until = Some(sync::later(LINGER));
-        self.free_reader();
+        self.free_read_half();
     }
 
     /// Whoever reads is not to wait for the peer's answer.
-    pub(super) fn free_reader(&mut self) {
-        if let Some(link) = self.link.as_ref().filter(|link| link.reader.is_none()) {
+    pub(super) fn free_read_half(&mut self) {
+        if let Some(link) = self.link.as_ref().filter(|link| link.read_half.is_none()) {
             self.retired.push((link.socket.clone(), Farewell::StopReading));
         }
     }

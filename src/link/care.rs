@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::roles::{Link, Pen, Reader, Writer};
+use super::roles::{Link, ReadHalf, WriteHalf, Writer};
 use super::{Ending, Lost, OnEvent, Shared, State};
 use crate::error::Cause;
 use crate::event::Event;
@@ -186,13 +186,13 @@ impl Shared {
         &'a self,
         state: MutexGuard<'a, State>,
     ) -> (MutexGuard<'a, State>, Option<Reach>) {
-        let Some((link, pen)) =
-            state.link.as_ref().and_then(|link| Some((link, link.pen.as_ref()?)))
+        let Some((link, write_half)) =
+            state.link.as_ref().and_then(|link| Some((link, link.write_half.as_ref()?)))
         else {
             return (state, None);
         };
         let (socket, generation) = (link.socket.clone(), link.generation);
-        let (written, carried) = (pen.batch.written(), pen.batch.carried());
+        let (written, carried) = (write_half.batch.written(), write_half.batch.carried());
         drop(state);
         let acknowledged = socket.acknowledged(written);
         let mut state = self.lock();
@@ -209,12 +209,12 @@ impl Shared {
         if ready.read && state.session.is_deaf() {
             state = self.look_for_failure(state);
         } else if ready.read
-            && let Some(mut reader) = state.take_reader_if_covered()
+            && let Some(mut read_half) = state.take_read_half_if_covered()
         {
             drop(state);
-            let result = reader.socket.try_read(reader.decoder.space());
+            let result = read_half.socket.try_read(read_half.decoder.space());
             state = self.lock();
-            state.after_read(reader, result);
+            state.after_read(read_half, result);
         }
         self.settle(state);
     }
@@ -263,15 +263,15 @@ impl Shared {
         // At least its handshake, or its first words.
         state.heard = Some(now);
         let socket = Arc::new(socket);
-        let mut reader = Box::new(Reader { socket: socket.clone(), generation, decoder });
-        let pen = Pen { socket: socket.clone(), generation, batch: Batch::default() };
+        let mut read_half = Box::new(ReadHalf { socket: socket.clone(), generation, decoder });
+        let write_half = WriteHalf { socket: socket.clone(), generation, batch: Batch::default() };
         state.link = Some(Link {
             socket,
             generation,
             since: now,
-            reader: None,
+            read_half: None,
             writer: Writer::Idle,
-            pen: Some(Box::new(pen)),
+            write_half: Some(Box::new(write_half)),
             covered: true,
             reads: 0,
             reads_at_tick: 0,
@@ -281,8 +281,8 @@ impl Shared {
         // keeper finds out, and need not poll for it as well.
         state.start_ticking();
         // Bytes may have come along with the handshake.
-        match state.decode(generation, &mut reader.decoder, now) {
-            Ok(()) => state.link.as_mut().expect("just made").reader = Some(reader),
+        match state.decode(generation, &mut read_half.decoder, now) {
+            Ok(()) => state.link.as_mut().expect("just made").read_half = Some(read_half),
             Err(cause) => state.lose(cause),
         }
         state.news = true;
@@ -326,7 +326,7 @@ impl State {
             return;
         }
         // Quiet. If a thread waits in a read, it calls when it is done.
-        link.covered = link.reader.is_some();
+        link.covered = link.read_half.is_some();
         self.ticking = false;
     }
 

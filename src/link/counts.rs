@@ -103,7 +103,7 @@ fn a_thread_that_waits_reads_once_for_each_message() {
             tally::take()
         });
         for _ in 0..TRIPS {
-            while far.shared.lock().link.as_ref().unwrap().reader.is_some() {
+            while far.shared.lock().link.as_ref().unwrap().read_half.is_some() {
                 std::thread::yield_now();
             }
             near.connection.send(b"request").unwrap();

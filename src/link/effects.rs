@@ -74,7 +74,7 @@ impl State {
         self.news = true;
         self.call = true;
         if !self.session.has_answers() {
-            self.free_reader();
+            self.free_read_half();
         }
     }
 
@@ -111,7 +111,8 @@ impl State {
         let proof = Proof { moved, heard, waits, uptime };
         self.event(Event::Lost { cause: cause.clone() });
         self.announce_unanswered();
-        self.spent.extend(link.pen.into_iter().flat_map(|pen| pen.batch.give_up()));
+        self.spent
+            .extend(link.write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
         let has_received = self.session.has_received();
         self.lost = Some(Lost { at: now, cause, has_received, proof });
         self.ticking = false;
@@ -191,14 +192,14 @@ impl State {
     /// Nobody reads, and the keeper does not know.
     pub(super) fn is_neglected(&self) -> bool {
         let mut link = self.link.iter().filter(|_| !self.ticking);
-        link.any(|link| link.reader.is_some() && !link.covered)
+        link.any(|link| link.read_half.is_some() && !link.covered)
     }
 
     /// Whom the changes concern. A thread that is `leaving` passes the
     /// reader's role on.
     pub(super) fn calls(&mut self, leaving: bool) -> Calls {
         let news = std::mem::take(&mut self.news);
-        let free = leaving && self.link.as_ref().is_some_and(|link| link.reader.is_some());
+        let free = leaving && self.link.as_ref().is_some_and(|link| link.read_half.is_some());
         if leaving && self.is_neglected() {
             self.start_ticking();
         }
@@ -225,8 +226,8 @@ impl State {
 
     /// All that the application gave and does not get back.
     pub(super) fn take_remains(&mut self) -> Spent {
-        let pen = self.link.take().and_then(|link| link.pen);
-        self.spent.extend(pen.into_iter().flat_map(|pen| pen.batch.give_up()));
+        let write_half = self.link.take().and_then(|link| link.write_half);
+        self.spent.extend(write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
         while let Some(event) = self.events.pop_front() {
             self.forget(event);
         }

@@ -1,35 +1,49 @@
-//! The monitor: one session over successive sockets; who reads, who writes.
+//! The monitor: one session over successive sockets; which thread reads, and which writes.
 //!
-//! Everything that a connection's threads share is a [`State`] behind one
-//! mutex. No system call is made while it is locked. The rules:
+//! # A message's way
 //!
-//! * **One reader.** Whoever holds the link's [`Reader`](roles::Reader) reads. A thread that
-//!   waits for the peer (`recv`, `send` without room, `sync`, `close`) takes it
-//!   and blocks in the kernel, on its own thread, so that an answer costs no
-//!   hand-over. The others wait on a condition variable, and a reader that is
-//!   done passes the role on to one of them.
-//! * **One writer, who never blocks.** Whoever holds the link's [`Pen`](roles::Pen) writes,
-//!   and takes along what others append meanwhile. What the socket does not
-//!   take at once is left to the keeper, which waits for room with `poll`. So
-//!   there is no thread that could be stuck in a write, and none that a ping
-//!   would have to wait for.
-//! * **A stream is gathered.** A message goes out at once on its sender's
-//!   thread. But who sends, or flushes, again and again leaves that to the
-//!   keeper, which writes together what piles up while it wakes and writes; it
-//!   does so as long as that is more than a few at a time. See
-//!   [`State::gathers`].
-//! * **The keeper covers.** While no application thread has read for a tick,
-//!   the keeper polls the link. It is not told of every message: an
-//!   application that reads is looked at every [`care::TICK`], and only the first
-//!   message after a quiet time costs a wake-up. A heartbeat that a thread
-//!   answers, and waits on, costs none.
-//! * **Death is one call**, [`State::lose`]: it takes the [`Link`] out of the
-//!   state, with all its roles. A thread that comes back from a system call
-//!   first asks whether its generation is still there; if not, whatever it
-//!   brings is thrown away.
-//! * **Consequences in one place**: every change is followed by
-//!   [`Shared::settle`], which writes what is due, ends what is over, wakes who
-//!   has to go on, and calls the keeper.
+//! 1. `connection/send.rs`: `send` locks the [`State`], and feeds the protocol if the
+//!    window has room; else it waits.
+//! 2. `proto/session/app.rs`, `proto/outbox.rs`: the message is encoded, and kept until
+//!    it is acknowledged.
+//! 3. `link/wait.rs`: [`Shared::post`] takes the [`WriteHalf`](roles::WriteHalf), fills
+//!    its batch from the outbox (`proto/session.rs`), unlocks, and writes. In a row of
+//!    messages it leaves that to the driver.
+//! 4. At the peer a thread in `recv` holds the [`ReadHalf`](roles::ReadHalf); it reads
+//!    (`link/wait.rs`), and `link/roles.rs` hands the frames to the session, which puts
+//!    the message into `proto/inbox.rs`.
+//! 5. `connection/receive.rs`: `recv` takes it out. Coming back for the next one records
+//!    an acknowledgement, which goes out with the next batch, or a moment later.
+//! 6. Here again, `proto/session.rs` gives it to the outbox, which forgets the message,
+//!    and threads that wait for room or in `sync` are woken (`link/effects.rs`).
+//!
+//! # Rules
+//!
+//! What a connection's threads share is a [`State`] behind one mutex. No system call is
+//! made, and no code of the application runs, while it is locked.
+//!
+//! * **One reader.** The thread that holds the `ReadHalf` reads. A thread that waits for
+//!   the peer (`recv`, `send` without room, `sync`, `close`) takes it and blocks in the
+//!   kernel, on its own thread, so that an answer costs no hand-over. The other threads
+//!   wait on a condition variable, and a reader that is done passes the role on.
+//! * **One writer, which never blocks.** The thread that holds the `WriteHalf` writes,
+//!   and takes along what other threads append meanwhile. What the socket does not take
+//!   at once is left to the driver, which waits for room with `poll`. So no thread is
+//!   stuck in a write, and no ping waits for one.
+//! * **A stream is gathered.** A message goes out at once on its sender's thread. But a
+//!   thread that sends, or flushes, again and again leaves that to the driver, which
+//!   writes together what piles up meanwhile, as long as that is more than a few
+//!   messages at a time. See [`State::gathers`].
+//! * **The driver covers.** While no application thread has read for a tick, the driver
+//!   polls the link. It is not told of every message: it looks at an application that
+//!   reads every [`care::TICK`], and only the first message after a quiet time costs a
+//!   wake-up. A heartbeat that a waiting thread answers costs none.
+//! * **A link is lost in one place**, [`State::lose`]: it takes the [`Link`] out of the
+//!   state, with both halves. A thread that comes back from a system call first asks
+//!   whether its generation is still there; if not, what it brings is thrown away.
+//! * **Effects in one place**: every change is followed by [`Shared::settle`], which
+//!   writes what is due, ends what is over, wakes the threads that have to go on, and
+//!   calls the driver.
 
 mod app;
 mod care;

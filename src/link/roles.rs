@@ -24,10 +24,10 @@ pub(super) struct Link {
     pub(super) generation: u64,
     pub(super) since: Instant,
     /// Whoever takes it reads.
-    pub(super) reader: Option<Box<Reader>>,
+    pub(super) read_half: Option<Box<ReadHalf>>,
     pub(super) writer: Writer,
     /// Whoever takes it writes.
-    pub(super) pen: Option<Box<Pen>>,
+    pub(super) write_half: Option<Box<WriteHalf>>,
     /// The keeper polls for input; else an application thread reads, or did
     /// so lately.
     pub(super) covered: bool,
@@ -38,17 +38,17 @@ pub(super) struct Link {
     pub(super) read_timeout: Option<Duration>,
 }
 
-/// The reader's role on a link. A thread takes it along into a system call, and
+/// The right to read a link. A thread takes it along into a system call, and
 /// to move one pointer costs less than to move what is in it and to count
 /// another user of the socket.
-pub(super) struct Reader {
+pub(super) struct ReadHalf {
     pub(super) socket: Arc<Socket>,
     pub(super) generation: u64,
     pub(super) decoder: Decoder,
 }
 
-/// The writer's role, likewise.
-pub(super) struct Pen {
+/// The right to write it, likewise.
+pub(super) struct WriteHalf {
     pub(super) socket: Arc<Socket>,
     pub(super) generation: u64,
     /// Partly written, if the writer is blocked.
@@ -59,7 +59,7 @@ impl Link {
     /// What is left of the last batch; nothing is known of one that a thread
     /// has in hand.
     pub(super) fn unwritten(&self) -> usize {
-        self.pen.as_ref().map_or(0, |pen| pen.batch.len())
+        self.write_half.as_ref().map_or(0, |write_half| write_half.batch.len())
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) enum Writer {
     Idle,
     /// What was fed is left for the keeper, who was called.
     Left,
-    /// A thread has the pen in hand.
+    /// A thread has the write half in hand.
     Busy,
     /// The keeper goes on when the socket has room.
     Blocked,
@@ -82,18 +82,18 @@ impl State {
         self.link.as_mut().filter(|link| link.generation == generation)
     }
 
-    pub(super) fn take_reader(&mut self, waiter: Waiter) -> Option<Box<Reader>> {
+    pub(super) fn take_read_half(&mut self, waiter: Waiter) -> Option<Box<ReadHalf>> {
         let helps = waiter == Waiter::Receiver || self.session.has_answers();
         let link = self.link.as_mut().filter(|_| helps && self.session.may_read())?;
-        let reader = link.reader.take()?;
+        let read_half = link.read_half.take()?;
         link.covered = false;
         link.reads += 1;
-        Some(reader)
+        Some(read_half)
     }
 
-    pub(super) fn take_reader_if_covered(&mut self) -> Option<Box<Reader>> {
+    pub(super) fn take_read_half_if_covered(&mut self) -> Option<Box<ReadHalf>> {
         let link = self.link.as_mut().filter(|link| link.covered && self.session.may_read())?;
-        link.reader.take()
+        link.read_half.take()
     }
 
     /// Whether the system has to be told.
@@ -103,8 +103,8 @@ impl State {
             .is_some_and(|link| std::mem::replace(&mut link.read_timeout, timeout) != timeout)
     }
 
-    pub(super) fn after_read(&mut self, mut reader: Box<Reader>, result: io::Result<usize>) {
-        let generation = reader.generation;
+    pub(super) fn after_read(&mut self, mut read_half: Box<ReadHalf>, result: io::Result<usize>) {
+        let generation = read_half.generation;
         if self.current(generation).is_none() {
             return;
         }
@@ -118,9 +118,9 @@ impl State {
                 let now = sync::now();
                 self.clock = now;
                 self.heard = Some(now);
-                reader.decoder.filled(n);
+                read_half.decoder.filled(n);
                 self.session.heard(now);
-                if let Err(cause) = self.decode(generation, &mut reader.decoder, now) {
+                if let Err(cause) = self.decode(generation, &mut read_half.decoder, now) {
                     return self.lose(cause);
                 }
                 self.expect();
@@ -132,7 +132,7 @@ impl State {
             },
         }
         if let Some(link) = self.current(generation) {
-            link.reader = Some(reader);
+            link.read_half = Some(read_half);
         }
     }
 
@@ -156,29 +156,29 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn take_pen(&mut self) -> Option<Box<Pen>> {
+    pub(super) fn take_write_half(&mut self) -> Option<Box<WriteHalf>> {
         let link = self.link.as_mut()?;
         if !matches!(link.writer, Writer::Idle | Writer::Left) {
             return None;
         }
         link.writer = Writer::Idle;
-        let pen = link.pen.as_mut()?;
-        if pen.batch.is_empty() {
-            self.session.fill(&mut pen.batch);
-            if pen.batch.is_empty() {
+        let write_half = link.write_half.as_mut()?;
+        if write_half.batch.is_empty() {
+            self.session.fill(&mut write_half.batch);
+            if write_half.batch.is_empty() {
                 return None;
             }
         }
         link.writer = Writer::Busy;
-        link.pen.take()
+        link.write_half.take()
     }
 
-    pub(super) fn after_write(&mut self, pen: Box<Pen>, result: io::Result<bool>) {
+    pub(super) fn after_write(&mut self, write_half: Box<WriteHalf>, result: io::Result<bool>) {
         let reads = self.session.may_read();
-        let Some(link) = self.current(pen.generation) else {
-            return self.spent.extend(pen.batch.give_up());
+        let Some(link) = self.current(write_half.generation) else {
+            return self.spent.extend(write_half.batch.give_up());
         };
-        link.pen = Some(pen);
+        link.write_half = Some(write_half);
         match result {
             Ok(true) => {
                 link.writer = Writer::Idle;
@@ -195,7 +195,7 @@ impl State {
                 // end behind it.
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset if reads => {
                     link.writer = Writer::Dead;
-                    link.covered |= link.reader.is_some();
+                    link.covered |= link.read_half.is_some();
                     self.call = true;
                 }
                 _ => {

@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use super::roles::Reader;
+use super::roles::ReadHalf;
 use super::{Shared, State};
 use crate::error::{Error, Result};
 use crate::foreign;
@@ -128,11 +128,11 @@ impl Shared {
                 });
             }
             looked = true;
-            let reader = state.take_reader(waiter);
-            settled = reader.is_none();
-            state = match reader {
-                Some(reader) if no_time => self.read(state, reader, Some(Duration::ZERO)),
-                Some(reader) => self.read(state, reader, given.take().or(left)),
+            let read_half = state.take_read_half(waiter);
+            settled = read_half.is_none();
+            state = match read_half {
+                Some(read_half) if no_time => self.read(state, read_half, Some(Duration::ZERO)),
+                Some(read_half) => self.read(state, read_half, given.take().or(left)),
                 None if no_time => state,
                 None => self.sleep(state, waiter, deadline),
             };
@@ -170,7 +170,7 @@ impl Shared {
     fn read<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
-        mut reader: Box<Reader>,
+        mut read_half: Box<ReadHalf>,
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
         let blocking = timeout != Some(Duration::ZERO);
@@ -178,14 +178,14 @@ impl Shared {
         let timeout = timeout.map(|time| time.max(Duration::from_millis(1)));
         let set = blocking && state.set_read_timeout(timeout);
         drop(state);
-        let Reader { socket, decoder, .. } = &mut *reader;
+        let ReadHalf { socket, decoder, .. } = &mut *read_half;
         let set = if set { socket.set_read_timeout(timeout) } else { Ok(()) };
         let result = set.and_then(|()| match blocking {
             true => socket.read(decoder.space()),
             false => socket.try_read(decoder.space()),
         });
         let mut state = self.lock();
-        state.after_read(reader, result);
+        state.after_read(read_half, result);
         state
     }
 }
@@ -239,12 +239,12 @@ impl Shared {
             if written > 0 && !state.session.has_output() {
                 return state;
             }
-            let Some(mut pen) = state.take_pen() else { break };
+            let Some(mut write_half) = state.take_write_half() else { break };
             drop(state);
-            let result = pen.socket.write(&mut pen.batch);
-            pen.batch.spent().for_each(foreign::discard);
+            let result = write_half.socket.write(&mut write_half.batch);
+            write_half.batch.spent().for_each(foreign::discard);
             state = self.lock();
-            state.after_write(pen, result);
+            state.after_write(write_half, result);
             state.conclude();
         }
         state.leave_rest_to_keeper();

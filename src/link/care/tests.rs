@@ -40,8 +40,8 @@ fn carry(session: impl Into<Talk>) -> (Arc<Shared>, TcpStream) {
 fn read_quietly(shared: &Arc<Shared>) -> JoinHandle<(Result<Option<Bytes>>, Connection)> {
     let mut checkup = shared.check_up(None);
     let reading = Connection::new(shared.clone());
-    let reader = std::thread::spawn(move || (reading.recv(), reading));
-    while shared.lock().link.as_ref().unwrap().reader.is_some() {
+    let read_half = std::thread::spawn(move || (reading.recv(), reading));
+    while shared.lock().link.as_ref().unwrap().read_half.is_some() {
         std::thread::yield_now();
     }
     while checkup.watch.is_some() || checkup.deadline.is_some() {
@@ -50,29 +50,29 @@ fn read_quietly(shared: &Arc<Shared>) -> JoinHandle<(Result<Option<Bytes>>, Conn
         net::poll(&mut [], checkup.deadline);
         checkup = shared.check_up(None);
     }
-    reader
+    read_half
 }
 
-fn abort(shared: &Shared, reader: JoinHandle<(Result<Option<Bytes>>, Connection)>) {
+fn abort(shared: &Shared, read_half: JoinHandle<(Result<Option<Bytes>>, Connection)>) {
     let mut state = shared.lock();
     state.abort();
     shared.settle(state);
-    assert!(reader.join().unwrap().0.is_err());
+    assert!(read_half.join().unwrap().0.is_err());
 }
 
 /// Else a thousand idle clients are polled for at every turn.
 #[test]
 fn a_link_that_the_application_reads_is_not_polled() {
     let (shared, _peer) = linked();
-    let reader = read_quietly(&shared);
-    abort(&shared, reader);
+    let read_half = read_quietly(&shared);
+    abort(&shared, read_half);
 }
 
 /// Else each heartbeat of ten thousand idle clients costs the keeper three turns.
 #[test]
 fn a_heartbeat_that_the_application_answers_does_not_call_the_keeper() {
     let (shared, mut peer) = linked();
-    let reader = read_quietly(&shared);
+    let read_half = read_quietly(&shared);
     shared.driver.answer();
     let reads = || shared.lock().link.as_ref().unwrap().reads;
     for id in 1..=3 {
@@ -84,16 +84,16 @@ fn a_heartbeat_that_the_application_answers_does_not_call_the_keeper() {
         }
         assert_eq!(shared.driver.answer(), [0; 0], "ping {id}");
     }
-    abort(&shared, reader);
+    abort(&shared, read_half);
 }
 
 #[test]
 fn the_keeper_learns_that_the_application_has_stopped_reading() {
     let (shared, mut peer) = linked();
-    let reader = read_quietly(&shared);
+    let read_half = read_quietly(&shared);
     shared.driver.answer();
     peer.write_all(&Frame::Data(Bytes::from_static(b"hello")).to_bytes()).unwrap();
-    let (received, _connection) = reader.join().unwrap();
+    let (received, _connection) = read_half.join().unwrap();
     assert_eq!(received.unwrap().as_deref(), Some(&b"hello"[..]));
     assert_eq!(shared.driver.answer(), [1]);
     let mut checkup = shared.check_up(None);
