@@ -24,8 +24,8 @@ use crate::host::ToHosts;
 use crate::link::{Patience, Shared, Waiter};
 use crate::proto::handshake::{Limits, Token};
 use crate::proto::plain::Exchange;
+use crate::proto::protocol;
 use crate::proto::session::Session;
-use crate::proto::talk::Talk;
 use crate::protocol::Protocol;
 use crate::retry::Budget;
 use crate::stats::Stats;
@@ -155,7 +155,7 @@ impl Builder {
         let now = sync::now();
         let limits = Limits { window: self.window, max_message: self.largest_message() };
         let Heartbeat { interval, misses } = self.heartbeat;
-        let session: Talk = match self.plain {
+        let session: protocol::Protocol = match self.plain {
             None => {
                 let token = Token(sync::random()?);
                 Session::client(token, limits, interval, misses, now).into()
@@ -265,9 +265,9 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn protocol(&self) -> Protocol {
-        match self.shared.lock().session {
-            Talk::Framed(_) => Protocol::Framed,
-            Talk::Plain(_) => Protocol::Plain,
+        match self.shared.lock().protocol {
+            protocol::Protocol::Framed(_) => Protocol::Framed,
+            protocol::Protocol::Plain(_) => Protocol::Plain,
         }
     }
 
@@ -284,7 +284,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn max_message(&self) -> usize {
-        self.shared.lock().session.max_message()
+        self.shared.lock().protocol.max_message()
     }
 
     /// What has happened so far.

@@ -33,9 +33,9 @@ use crate::link::{Lost, Shared, State};
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Hello, Welcome};
+use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
 use crate::proto::session::{Opened, Session, Unwelcome};
-use crate::proto::talk::Talk;
 use crate::retry::{Attempt, Budget};
 use crate::sync::{self, Arc, MutexGuard};
 
@@ -368,7 +368,9 @@ impl Dialler {
         };
         let Some(hello) = hello else {
             let mut state = shared.lock();
-            let Talk::Plain(exchange) = &mut state.session else { unreachable!("it has no hello") };
+            let Protocol::Plain(exchange) = &mut state.protocol else {
+                unreachable!("it has no hello")
+            };
             let opened = exchange.connected(sync::now());
             return self.succeed(shared, state, &attempt, call, Decoder::new(), opened);
         };
@@ -381,7 +383,7 @@ impl Dialler {
     /// Says hello on a socket that is connected, if that is the way, or tells
     /// why it is not connected.
     fn greet(&self, shared: &Shared, call: &mut Call) -> io::Result<Option<Hello>> {
-        let hello = shared.lock().session.session().map(Session::hello);
+        let hello = shared.lock().protocol.framed().map(Session::hello);
         call.socket.connected()?;
         call.socket.prepare()?;
         let Heartbeat { interval, misses } = self.heartbeat;
@@ -402,7 +404,7 @@ impl Dialler {
         opened: Opened,
     ) -> Step {
         self.route.welcomed(attempt.host);
-        self.budget.welcomed(state.session.progress().moved);
+        self.budget.welcomed(state.protocol.progress().moved);
         shared.install(state, call.socket, decoder, call.addr, opened);
         Step::Idle
     }
@@ -460,7 +462,7 @@ impl Dialler {
             return self.failed(attempt, Cause::Io(Arc::new(e)));
         }
         let mut state = shared.lock();
-        let session = state.session.session().expect("it has said hello");
+        let session = state.protocol.framed().expect("it has said hello");
         let cause = match session.welcomed(welcome, sync::now()) {
             Ok(welcomed) => {
                 return self.succeed(shared, state, &attempt, call, decoder, welcomed);

@@ -49,7 +49,7 @@ fn wake(client: &mut Client) {
 }
 
 fn is_asking(client: &Client) -> bool {
-    client.shared.lock().session.counts_bytes()
+    client.shared.lock().protocol.counts_bytes()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_link_is_checked_when_the_machine_wakes() {
     sync::sleep(Duration::from_secs(3 * 3600));
     wake(&mut client);
     assert!(is_asking(&client));
-    turn_until(&mut client, |client| client.shared.lock().session.round_trip().is_some());
+    turn_until(&mut client, |client| client.shared.lock().protocol.round_trip().is_some());
     assert!(!is_asking(&client));
     wake(&mut client);
     assert!(!is_asking(&client), "once is enough");

@@ -155,6 +155,6 @@ impl Connection {
     /// ```
     pub fn take_unacknowledged(&self) -> Vec<Bytes> {
         let mut state = self.shared.lock();
-        if state.has_ended() { state.session.take_unacknowledged() } else { Vec::new() }
+        if state.has_ended() { state.protocol.take_unacknowledged() } else { Vec::new() }
     }
 }

@@ -122,9 +122,9 @@ impl Connection {
         let largest = messages.iter().map(|message| message.len()).max().unwrap_or(0);
         let before: usize = before.iter().map(|message| cost(message.len())).sum();
         self.append(|state| {
-            let fits = state.session.has_room_behind(before);
-            let fed = offer(state, largest, &mut |session| {
-                messages.iter().filter(|_| fits).for_each(|message| session.feed(message));
+            let fits = state.protocol.has_room_behind(before);
+            let fed = offer(state, largest, &mut |protocol| {
+                messages.iter().filter(|_| fits).for_each(|message| protocol.feed(message));
             });
             fed.filter(|fed| fits || fed.is_err())
         })
@@ -145,7 +145,7 @@ impl Connection {
         let Some((first, rest)) = messages.split_first() else { return Ok(0) };
         let size = largest.max(first.len());
         self.append(|state| {
-            let fed = offer(state, size, &mut |session| session.feed(first))?;
+            let fed = offer(state, size, &mut |protocol| protocol.feed(first))?;
             Some(fed.map(|()| 1 + feed_what_fits(state, rest)))
         })
     }
@@ -189,14 +189,14 @@ impl Connection {
 
 /// Feeds the messages that there is room for, and returns how many.
 fn feed_what_fits(state: &mut State, messages: &[&[u8]]) -> usize {
-    let session = &mut state.session;
-    let limit = session.max_message();
+    let protocol = &mut state.protocol;
+    let limit = protocol.max_message();
     let (mut fed, mut bytes) = (0, 0);
     for message in messages {
-        if message.len() > limit || bytes >= ENOUGH || !session.has_room() {
+        if message.len() > limit || bytes >= ENOUGH || !protocol.has_room() {
             break;
         }
-        session.feed(message);
+        protocol.feed(message);
         fed += 1;
         bytes += message.len();
     }

@@ -8,7 +8,7 @@ use super::Connection;
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::link::{Patience, State, Waiter};
-use crate::proto::talk::Talk;
+use crate::proto::protocol::Protocol;
 
 impl Connection {
     /// Sends a message: feeds it, and has everything fed so far written: at once,
@@ -241,8 +241,8 @@ impl Connection {
     pub fn sync(&self, timeout: Duration) -> Result<()> {
         let mut target = None;
         self.shared.wait(Waiter::Other, Patience::For(timeout), |state| {
-            let target = *target.get_or_insert(state.session.totals().messages_sent);
-            match state.session.acknowledged() >= target {
+            let target = *target.get_or_insert(state.protocol.totals().messages_sent);
+            match state.protocol.acknowledged() >= target {
                 true => Some(Ok(())),
                 false => state.check().err().map(Err),
             }
@@ -275,30 +275,30 @@ impl Connection {
         let mut state = self.shared.lock();
         let result = state.check();
         if result.is_ok() {
-            state.session.finish();
+            state.protocol.finish();
         }
         self.shared.settle(state);
         result
     }
 
     fn submit_slice(&self, patience: Patience, message: &[u8]) -> Result<()> {
-        self.submit(patience, message.len(), |session| session.feed(message))
+        self.submit(patience, message.len(), |protocol| protocol.feed(message))
     }
 
     fn submit_bytes(&self, message: Bytes) -> Result<()> {
-        let result = self.submit(Patience::Forever, message.len(), |session| {
-            session.feed_bytes(message.clone());
+        let result = self.submit(Patience::Forever, message.len(), |protocol| {
+            protocol.feed_bytes(message.clone());
         });
         foreign::discard(message);
         result
     }
 
     fn append_slice(&self, message: &[u8]) -> Result<()> {
-        self.append(|state| offer(state, message.len(), &mut |session| session.feed(message)))
+        self.append(|state| offer(state, message.len(), &mut |protocol| protocol.feed(message)))
     }
 
     fn append_bytes(&self, message: Bytes) -> Result<()> {
-        let mut feed = |session: &mut Talk| session.feed_bytes(message.clone());
+        let mut feed = |protocol: &mut Protocol| protocol.feed_bytes(message.clone());
         let result = self.append(|state| offer(state, message.len(), &mut feed));
         foreign::discard(message);
         result
@@ -308,7 +308,7 @@ impl Connection {
         &self,
         patience: Patience,
         len: usize,
-        mut feed: impl FnMut(&mut Talk),
+        mut feed: impl FnMut(&mut Protocol),
     ) -> Result<()> {
         let mut state = self.shared.lock();
         if let Some(result) = offer(&mut state, len, &mut feed) {
@@ -330,7 +330,7 @@ impl Connection {
         if let Some(result) = feed(&mut state) {
             // A whole batch does not wait for more, so that the peer has work
             // before the window is full.
-            if state.session.fills_batch() {
+            if state.protocol.fills_batch() {
                 self.shared.settle(state);
             }
             return result;
@@ -344,20 +344,20 @@ impl Connection {
 pub(super) fn offer(
     state: &mut State,
     len: usize,
-    feed: &mut impl FnMut(&mut Talk),
+    feed: &mut impl FnMut(&mut Protocol),
 ) -> Option<Result<()>> {
     if let Err(e) = state.check() {
         return Some(Err(e));
     }
-    if state.session.is_finished() {
+    if state.protocol.is_finished() {
         return Some(Err(Error::Finished));
     }
-    let limit = state.session.max_message();
+    let limit = state.protocol.max_message();
     if len > limit {
         return Some(Err(Error::TooLarge { size: len, limit }));
     }
-    state.session.has_room().then(|| {
-        feed(&mut state.session);
+    state.protocol.has_room().then(|| {
+        feed(&mut state.protocol);
         Ok(())
     })
 }

@@ -22,7 +22,7 @@ impl State {
     }
 
     pub(super) fn error(&self, ending: &Ending) -> Error {
-        let unacknowledged = self.session.unacknowledged();
+        let unacknowledged = self.protocol.unacknowledged();
         match ending {
             Ending::GaveUp(cause) => Error::GaveUp { unacknowledged, cause: cause.clone() },
             Ending::PeerClosed => Error::PeerClosed { unacknowledged },
@@ -32,7 +32,7 @@ impl State {
 
     /// The application is done with what it was handed.
     pub(crate) fn done(&mut self) {
-        self.session.consume(sync::now());
+        self.protocol.consume(sync::now());
     }
 
     /// A close begins: no more sends, no more messages. `done`: the application is
@@ -40,7 +40,7 @@ impl State {
     pub(crate) fn leave(&mut self, done: bool, patience: Duration) {
         if self.ending.is_none() {
             let now = sync::now();
-            self.session.leave(done, now);
+            self.protocol.leave(done, now);
             self.closing.get_or_insert_with(|| Closing::new(patience, now));
             self.call = true;
         }
@@ -59,14 +59,14 @@ impl State {
     pub(super) fn closes_alone_at(&self) -> Option<Instant> {
         let waits = self.endless && self.link.is_none() && self.ending.is_none();
         let closing =
-            self.closing.as_ref().filter(|_| waits && self.session.unacknowledged() == 0)?;
+            self.closing.as_ref().filter(|_| waits && self.protocol.unacknowledged() == 0)?;
         closing.alone_until(self.lost.as_ref().map(|lost| lost.at))
     }
 
     /// The end, at once; the peer is told if that is possible without waiting.
     pub(crate) fn abort(&mut self) {
         if self.ending.is_none() {
-            self.session.close(CloseCode::Aborted);
+            self.protocol.close(CloseCode::Aborted);
         }
         self.end(Ending::Closed);
         self.parting_until = Some(sync::later(LINGER));
@@ -85,7 +85,7 @@ impl State {
     pub(crate) fn drop_handles(&mut self) {
         self.dropped = true;
         if self.over {
-            self.session.discard();
+            self.protocol.discard();
         }
     }
 
@@ -101,8 +101,8 @@ impl State {
     /// has been told everything.
     pub(crate) fn has_taken_leave(&self) -> bool {
         // Only a framed peer answers an end. What ends plain text is its last byte.
-        let answered = self.link.is_none() || !self.session.is_resumable();
-        let told = self.over || (answered && self.session.has_told_end());
+        let answered = self.link.is_none() || !self.protocol.is_resumable();
+        let told = self.over || (answered && self.protocol.has_told_end());
         told && self.events.is_empty() && !self.reporting
     }
 
@@ -114,7 +114,7 @@ impl State {
 
     /// Whether there was ever a link.
     pub(crate) fn has_connected(&self) -> bool {
-        self.session.generation() > 0
+        self.protocol.generation() > 0
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -125,12 +125,12 @@ impl State {
     /// for it, and is done with those before.
     pub(crate) fn receive(&mut self, first: bool) -> Option<Result<Option<Bytes>>> {
         if first {
-            self.session.consume(self.clock);
+            self.protocol.consume(self.clock);
         }
-        let paused = !self.session.may_read();
-        let item = self.session.take(self.clock);
+        let paused = !self.protocol.may_read();
+        let item = self.protocol.take(self.clock);
         // There is room again for what the keeper has left in the socket.
-        self.call |= paused && self.session.may_read();
+        self.call |= paused && self.protocol.may_read();
         match item {
             Some(Item::Message(message)) => Some(Ok(Some(message))),
             Some(Item::End) => Some(Ok(None)),
@@ -151,9 +151,9 @@ impl State {
             Ok(None) => return Some(Ok(0)),
             Err(error) => return Some(Err(error)),
         }
-        let paused = !self.session.may_read();
-        self.session.take_many(most.saturating_sub(1), messages);
-        self.call |= paused && self.session.may_read();
+        let paused = !self.protocol.may_read();
+        self.protocol.take_many(most.saturating_sub(1), messages);
+        self.call |= paused && self.protocol.may_read();
         Some(Ok(messages.len() - before))
     }
 
@@ -172,7 +172,7 @@ impl State {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let totals = self.session.totals();
+        let totals = self.protocol.totals();
         Stats {
             messages_sent: totals.messages_sent,
             bytes_sent: totals.bytes_sent,
@@ -182,9 +182,9 @@ impl State {
             unanswered: totals.unanswered,
             reconnects: self.reconnects,
             sessions_lost: self.sessions_lost,
-            last_round_trip: self.session.round_trip(),
-            unacknowledged: self.session.unacknowledged(),
-            unacknowledged_bytes: self.session.unacknowledged_bytes(),
+            last_round_trip: self.protocol.round_trip(),
+            unacknowledged: self.protocol.unacknowledged(),
+            unacknowledged_bytes: self.protocol.unacknowledged_bytes(),
             connected_since: self.link.as_ref().map(|link| link.since),
             lost_since: self.lost.as_ref().map(|lost| lost.at),
             last_heard: self.heard,

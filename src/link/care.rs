@@ -59,13 +59,13 @@ impl Shared {
         (state.call, state.called) = (false, false);
         let now = sync::now();
         if let Some(due) = due {
-            state.check_due |= state.session.overslept(now.saturating_duration_since(due));
+            state.check_due |= state.protocol.overslept(now.saturating_duration_since(due));
         }
         let checks = std::mem::take(&mut state.check_due);
         if checks {
             state = self.check(state, now);
         }
-        state = match state.session.tick(now) {
+        state = match state.protocol.tick(now) {
             Verdict::Alive => state,
             verdict => self.look(state, verdict, now),
         };
@@ -86,7 +86,7 @@ impl Shared {
             }
         }
         state.reporting = !state.events.is_empty();
-        state.expected = state.session.deadline();
+        state.expected = state.protocol.deadline();
         let events = std::mem::take(&mut state.events);
         // The last events are the last use of the callback, which may itself hold the
         // connection.
@@ -130,7 +130,7 @@ impl Shared {
     fn check<'a>(&'a self, state: MutexGuard<'a, State>, now: Instant) -> MutexGuard<'a, State> {
         let (mut state, reach) = self.measure(state);
         let acknowledged = reach.map(|reach| reach.acknowledged);
-        state.session.check(self.connect_timeout, acknowledged, now);
+        state.protocol.check(self.connect_timeout, acknowledged, now);
         state
     }
 
@@ -142,11 +142,11 @@ impl Shared {
         verdict: Verdict,
         now: Instant,
     ) -> MutexGuard<'a, State> {
-        if state.session.counts_bytes() {
+        if state.protocol.counts_bytes() {
             let reach;
             (state, reach) = self.measure(state);
             if let Some(Reach { acknowledged, .. }) = reach {
-                state.session.reached(acknowledged, now);
+                state.protocol.reached(acknowledged, now);
             }
         }
         match verdict {
@@ -172,8 +172,8 @@ impl Shared {
             return state;
         }
         if queued {
-            state.session.has_queued();
-        } else if let Verdict::Dead(_) = state.session.tick(now) {
+            state.protocol.has_queued();
+        } else if let Verdict::Dead(_) = state.protocol.tick(now) {
             state.lose(Cause::Silent(silence));
         }
         state
@@ -206,7 +206,7 @@ impl Shared {
         if ready.write {
             state.unblock_writer();
         }
-        if ready.read && state.session.is_deaf() {
+        if ready.read && state.protocol.is_deaf() {
             state = self.look_for_failure(state);
         } else if ready.read
             && let Some(mut read_half) = state.take_read_half_if_covered()
@@ -257,8 +257,8 @@ impl Shared {
         };
         state.reconnects += u64::from(opened != Opened::First);
         state.event(event);
-        decoder.allow_data(state.session.own_max_message());
-        let generation = state.session.generation();
+        decoder.allow_data(state.protocol.own_max_message());
+        let generation = state.protocol.generation();
         state.peer = peer;
         // At least its handshake, or its first words.
         state.heard = Some(now);
@@ -304,7 +304,7 @@ impl State {
     /// The machine has slept. What was due while it did so is not held against the
     /// peer; whether that is still there is found out.
     pub(crate) fn wake_up(&mut self) {
-        self.session.woke();
+        self.protocol.woke();
         self.check_due = true;
     }
 
@@ -338,7 +338,7 @@ impl State {
     /// A close goes on as long as there is headway.
     fn look_at_closing(&mut self, reach: Option<Reach>, now: Instant) {
         let reached = reach.map(|reach| reach.acknowledged.min(reach.carried));
-        let headway = Headway { acknowledged: self.session.acknowledged(), reached };
+        let headway = Headway { acknowledged: self.protocol.acknowledged(), reached };
         let up = self.is_up();
         let closing = self.closing.as_mut().filter(|_| up);
         if closing.is_some_and(|closing| closing.look(headway, now)) {
@@ -364,7 +364,7 @@ impl State {
         }
         if let Some(within) = resume_within
             && let Some(lost) = &self.lost
-            && (!self.session.is_resumable()
+            && (!self.protocol.is_resumable()
                 || lost.at.checked_add(within).is_some_and(|at| now >= at))
         {
             let cause = lost.cause.clone();
@@ -377,19 +377,19 @@ impl State {
         self.abandoned = true;
         self.call = true;
         if self.ending.is_none() {
-            let unacknowledged = self.session.unacknowledged();
+            let unacknowledged = self.protocol.unacknowledged();
             self.event(Event::GaveUp { attempts, unacknowledged, cause: cause.clone() });
             self.end(Ending::GaveUp(cause));
         }
     }
 
     fn is_over(&self, server: bool) -> bool {
-        let told = server || self.abandoned || self.session.has_told_end();
+        let told = server || self.abandoned || self.protocol.has_told_end();
         self.ending.is_some() && self.link.is_none() && told
     }
 
     fn deadline(&self, resume_within: Option<Duration>) -> Option<Instant> {
-        let session = self.session.deadline();
+        let session = self.protocol.deadline();
         let tick = self.tick_at.filter(|_| self.ticking && self.link.is_some());
         let resume = self.lost.as_ref().zip(resume_within).filter(|_| self.ending.is_none());
         let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
@@ -401,10 +401,10 @@ impl State {
 
     fn watch(&self) -> Option<(Arc<Socket>, Interest)> {
         let link = self.link.as_ref()?;
-        let read = link.covered && self.session.may_read();
+        let read = link.covered && self.protocol.may_read();
         let interest = Interest { read, write: link.writer == Writer::Blocked };
         // One that is not read any more still tells that the peer has gone.
-        let polled = interest.read || interest.write || self.session.is_deaf();
+        let polled = interest.read || interest.write || self.protocol.is_deaf();
         polled.then(|| (link.socket.clone(), interest))
     }
 }

@@ -22,20 +22,20 @@ impl State {
         if let Some(link) = &self.link
             && link.writer == Writer::Idle
             && link.unwritten() == 0
-            && self.session.take_fin()
+            && self.protocol.take_fin()
         {
             self.retired.push((link.socket.clone(), Farewell::StopWriting));
             self.news = true;
         }
         if self.ending.is_none() {
             let leaving = self.closing.is_some();
-            if self.session.is_complete() || (leaving && self.session.is_acknowledged()) {
+            if self.protocol.is_complete() || (leaving && self.protocol.is_acknowledged()) {
                 self.end(Ending::Closed);
-            } else if self.session.was_closed_by_peer() {
+            } else if self.protocol.was_closed_by_peer() {
                 self.end(Ending::PeerClosed);
             }
         }
-        if self.session.has_parted()
+        if self.protocol.has_parted()
             && let Some(link) = &self.link
             && link.writer != Writer::Busy
             && link.unwritten() == 0
@@ -45,7 +45,7 @@ impl State {
         if self.link.as_ref().is_some_and(|link| link.writer == Writer::Dead) && self.is_stuck() {
             self.lose(Cause::Io(Arc::new(io::ErrorKind::BrokenPipe.into())));
         }
-        if self.session.owes_ack() && !self.ticking {
+        if self.protocol.owes_ack() && !self.ticking {
             self.start_ticking();
         }
     }
@@ -54,7 +54,7 @@ impl State {
     /// it was, or it is behind what there is no room for as long as whoever
     /// could make some waits for room to send.
     pub(super) fn is_stuck(&self) -> bool {
-        self.session.is_deaf() || !(self.session.may_read() || self.session.has_room())
+        self.protocol.is_deaf() || !(self.protocol.may_read() || self.protocol.has_room())
     }
 
     /// The connection is over for the application. The first reason stays.
@@ -62,18 +62,18 @@ impl State {
         if self.ending.is_some() {
             return;
         }
-        let unacknowledged = self.session.unacknowledged();
+        let unacknowledged = self.protocol.unacknowledged();
         match &ending {
             Ending::GaveUp(_) => self.abandoned = true,
             Ending::PeerClosed | Ending::Closed => {
-                self.session.close(CloseCode::Closed);
+                self.protocol.close(CloseCode::Closed);
                 self.event(Event::Closed { unacknowledged });
             }
         }
         self.ending = Some(ending);
         self.news = true;
         self.call = true;
-        if !self.session.has_answers() {
+        if !self.protocol.has_answers() {
             self.free_read_half();
         }
     }
@@ -81,7 +81,7 @@ impl State {
     /// A client that came back is told that the session has ended. It may have
     /// known, and waited only for this.
     pub(crate) fn read_close_reply(&mut self, close: Close) -> Result<(), Violation> {
-        if let Some(session) = self.session.session() {
+        if let Some(session) = self.protocol.framed() {
             session.read_close_reply(close)?;
         }
         self.news = true;
@@ -102,9 +102,9 @@ impl State {
         // What a thread has in hand is written by now, or will not be.
         let unwritten = link.unwritten();
         let now = sync::now();
-        self.session.link_lost(unwritten);
+        self.protocol.link_lost(unwritten);
         let uptime = now.saturating_duration_since(link.since);
-        let Progress { moved, heard, waits } = self.session.progress();
+        let Progress { moved, heard, waits } = self.protocol.progress();
         if let Some(closing) = &mut self.closing {
             closing.link_lost(moved, now);
         }
@@ -113,7 +113,7 @@ impl State {
         self.announce_unanswered();
         self.spent
             .extend(link.write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
-        let has_received = self.session.has_received();
+        let has_received = self.protocol.has_received();
         self.lost = Some(Lost { at: now, cause, has_received, proof });
         self.ticking = false;
         self.call = true;
@@ -122,14 +122,14 @@ impl State {
     /// The keeper hears of it if it has to look earlier than it was told. The
     /// times of a framed session only move away.
     pub(super) fn expect(&mut self) {
-        if !self.session.has_answers() {
-            let next = self.session.deadline();
+        if !self.protocol.has_answers() {
+            let next = self.protocol.deadline();
             self.call |= next.is_some_and(|next| self.expected.is_none_or(|at| next < at));
         }
     }
 
     pub(super) fn announce_unanswered(&mut self) {
-        let unanswered = self.session.take_unanswered();
+        let unanswered = self.protocol.take_unanswered();
         if unanswered.count() > 0 {
             let Unanswered { lines: messages, forgotten } = unanswered;
             self.event(Event::Unanswered { messages, forgotten });
@@ -163,13 +163,13 @@ impl State {
     /// Whether [`settle`](super::Shared::settle) has something to do: it need not be asked for
     /// each message of a stream.
     pub(super) fn has_consequences(&self) -> bool {
-        self.session.has_output() || self.has_other_consequences()
+        self.protocol.has_output() || self.has_other_consequences()
     }
 
     /// The same, but a few messages that were fed may wait.
     #[inline]
     pub(super) fn has_urgent_consequences(&self) -> bool {
-        self.session.has_urgent_output() || self.has_other_consequences()
+        self.protocol.has_urgent_output() || self.has_other_consequences()
     }
 
     /// Other than that there is something to write.
@@ -180,12 +180,12 @@ impl State {
             || self.others.are_asleep()
             || !self.retired.is_empty()
             || !self.spent.is_empty()
-            || self.session.has_spent()
+            || self.protocol.has_spent()
             || self.closing.is_some()
             || self.parting_until.is_some()
-            || self.session.is_closing()
+            || self.protocol.is_closing()
             || self.link.as_ref().is_some_and(|link| link.unwritten() > 0)
-            || (self.session.owes_ack() && !self.ticking)
+            || (self.protocol.owes_ack() && !self.ticking)
             || self.is_neglected()
     }
 
@@ -205,7 +205,7 @@ impl State {
         }
         let receivers = match () {
             _ if news && self.ending.is_some() => self.receivers.call_all(),
-            _ if free || self.session.has_item() => self.receivers.call_one(),
+            _ if free || self.protocol.has_item() => self.receivers.call_one(),
             _ => Wake::None,
         };
         let others = match () {
@@ -220,7 +220,7 @@ impl State {
 
     pub(super) fn take_spent(&mut self) -> Spent {
         let mut spent = std::mem::take(&mut self.spent);
-        spent.extend(self.session.spent());
+        spent.extend(self.protocol.spent());
         spent
     }
 
@@ -231,7 +231,7 @@ impl State {
         while let Some(event) = self.events.pop_front() {
             self.forget(event);
         }
-        self.session.discard();
+        self.protocol.discard();
         self.take_spent()
     }
 }

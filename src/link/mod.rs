@@ -68,8 +68,8 @@ use crate::event::Event;
 use crate::foreign;
 use crate::net::Socket;
 use crate::proto::closing::Closing;
+use crate::proto::protocol::Protocol;
 use crate::proto::spent::Spent;
-use crate::proto::talk::Talk;
 use crate::retry::Proof;
 use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
 
@@ -99,7 +99,7 @@ pub(crate) struct Lost {
 
 /// What the threads of a connection share.
 pub(crate) struct State {
-    pub(crate) session: Talk,
+    pub(crate) protocol: Protocol,
     link: Option<Link>,
     peer: SocketAddr,
     /// When something was last read or written: late enough to count an
@@ -191,13 +191,13 @@ pub(crate) struct Terms {
 impl Shared {
     pub(crate) fn new(
         terms: Terms,
-        session: impl Into<Talk>,
+        protocol: impl Into<Protocol>,
         peer: SocketAddr,
         id: u64,
         driver: Arc<DriverHandle>,
     ) -> Shared {
         let state = State {
-            session: session.into(),
+            protocol: protocol.into(),
             link: None,
             peer,
             clock: sync::now(),

@@ -83,8 +83,8 @@ impl State {
     }
 
     pub(super) fn take_read_half(&mut self, waiter: Waiter) -> Option<Box<ReadHalf>> {
-        let helps = waiter == Waiter::Receiver || self.session.has_answers();
-        let link = self.link.as_mut().filter(|_| helps && self.session.may_read())?;
+        let helps = waiter == Waiter::Receiver || self.protocol.has_answers();
+        let link = self.link.as_mut().filter(|_| helps && self.protocol.may_read())?;
         let read_half = link.read_half.take()?;
         link.covered = false;
         link.reads += 1;
@@ -92,7 +92,7 @@ impl State {
     }
 
     pub(super) fn take_read_half_if_covered(&mut self) -> Option<Box<ReadHalf>> {
-        let link = self.link.as_mut().filter(|link| link.covered && self.session.may_read())?;
+        let link = self.link.as_mut().filter(|link| link.covered && self.protocol.may_read())?;
         link.read_half.take()
     }
 
@@ -109,7 +109,7 @@ impl State {
             return;
         }
         match result {
-            Ok(0) => match self.session.end_of_stream(sync::now()) {
+            Ok(0) => match self.protocol.end_of_stream(sync::now()) {
                 Ok(false) => self.announce_unanswered(),
                 Ok(true) => return self.lose(Cause::Eof),
                 Err(violation) => return self.lose(Cause::Protocol(violation.0)),
@@ -119,7 +119,7 @@ impl State {
                 self.clock = now;
                 self.heard = Some(now);
                 read_half.decoder.filled(n);
-                self.session.heard(now);
+                self.protocol.heard(now);
                 if let Err(cause) = self.decode(generation, &mut read_half.decoder, now) {
                     return self.lose(cause);
                 }
@@ -143,7 +143,7 @@ impl State {
         now: Instant,
     ) -> Result<(), Cause> {
         let violation = |v: Violation| Cause::Protocol(v.0);
-        while let Some(seen) = self.session.hear(generation, decoder, now).map_err(violation)? {
+        while let Some(seen) = self.protocol.hear(generation, decoder, now).map_err(violation)? {
             match seen {
                 // Receivers learn of messages by their own rule.
                 Seen::Nothing | Seen::Item => {}
@@ -164,7 +164,7 @@ impl State {
         link.writer = Writer::Idle;
         let write_half = link.write_half.as_mut()?;
         if write_half.batch.is_empty() {
-            self.session.fill(&mut write_half.batch);
+            self.protocol.fill(&mut write_half.batch);
             if write_half.batch.is_empty() {
                 return None;
             }
@@ -174,7 +174,7 @@ impl State {
     }
 
     pub(super) fn after_write(&mut self, write_half: Box<WriteHalf>, result: io::Result<bool>) {
-        let reads = self.session.may_read();
+        let reads = self.protocol.may_read();
         let Some(link) = self.current(write_half.generation) else {
             return self.spent.extend(write_half.batch.give_up());
         };
@@ -183,7 +183,7 @@ impl State {
             Ok(true) => {
                 link.writer = Writer::Idle;
                 self.clock = sync::now();
-                self.news |= self.session.sent(self.clock);
+                self.news |= self.protocol.sent(self.clock);
                 self.expect();
             }
             Ok(false) => {
@@ -222,9 +222,9 @@ impl State {
             _ if self.reporting => return false,
             Writer::Busy | Writer::Blocked => {}
             // Else nobody would take it back that something is left.
-            _ if !self.session.has_output() => return false,
+            _ if !self.protocol.has_output() => return false,
             // A whole batch is worth a system call wherever it is made.
-            _ if self.session.fills_batch() => return false,
+            _ if self.protocol.fills_batch() => return false,
             Writer::Left => {}
             Writer::Idle if self.written < SINGLES => {
                 self.written += 1;
@@ -250,7 +250,7 @@ impl State {
     pub(super) fn leave_rest_to_keeper(&mut self) {
         if let Some(link) = &mut self.link
             && link.writer == Writer::Idle
-            && (link.unwritten() > 0 || self.session.has_output())
+            && (link.unwritten() > 0 || self.protocol.has_output())
         {
             link.writer = Writer::Blocked;
             self.call = true;

@@ -236,7 +236,7 @@ impl Shared {
     fn flush<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.conclude();
         for written in 0..BATCHES {
-            if written > 0 && !state.session.has_output() {
+            if written > 0 && !state.protocol.has_output() {
                 return state;
             }
             let Some(mut write_half) = state.take_write_half() else { break };

@@ -14,13 +14,13 @@ pub(crate) mod handshake;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod plain;
+pub(crate) mod protocol;
 pub(crate) mod pulse;
 pub(crate) mod report;
 pub(crate) mod session;
 #[cfg(any(test, fuzzing))]
 mod sim;
 pub(crate) mod spent;
-pub(crate) mod talk;
 #[cfg(test)]
 mod worked_example;
 

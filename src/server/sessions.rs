@@ -21,9 +21,9 @@ use crate::link::{Lost, Shared};
 use crate::net::Socket;
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
 use crate::proto::plain::Exchange;
+use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
 use crate::proto::session::{Admission, Opened, Session};
-use crate::proto::talk::Talk;
 use crate::sync::{self, Arc};
 
 const UNEQUIPPED: &str = "cannot take a client in, it is told to try again";
@@ -218,7 +218,7 @@ impl Sessions {
     }
 
     /// A peer becomes a client.
-    fn enter(&mut self, peer: PendingPeer, session: impl Into<Talk>) -> Arc<Shared> {
+    fn enter(&mut self, peer: PendingPeer, session: impl Into<Protocol>) -> Arc<Shared> {
         self.next_id += 1;
         let shared = Arc::new(Shared::new(
             self.builder.terms(Some(self.builder.resume_within)),
@@ -292,7 +292,7 @@ impl Sessions {
         if never_accepted && shared.remove_handle() {
             state.drop_handles();
         }
-        let token = state.session.session().map(|session| session.token());
+        let token = state.protocol.framed().map(|session| session.token());
         let was_closed = state.was_closed();
         shared.settle(state);
         // Only a framed session can be come back to.
@@ -320,7 +320,7 @@ fn readmit(
         // Given up, and not removed yet.
         return Some(peer);
     }
-    let Some(session) = state.session.session() else { return Some(peer) };
+    let Some(session) = state.protocol.framed() else { return Some(peer) };
     let refusal = match session.judge(hello) {
         Admission::Stale => Rejection::Stale,
         Admission::Impossible => Rejection::Protocol,
@@ -334,7 +334,7 @@ fn readmit(
         }
         Admission::Resume => {
             state.lose(Cause::Replaced);
-            let resumed = state.session.session().map(|session| session.resume(hello, now));
+            let resumed = state.protocol.framed().map(|session| session.resume(hello, now));
             match resumed? {
                 Ok(replayed) => {
                     let welcomed = Opened::Resumed { replayed };

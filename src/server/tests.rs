@@ -28,8 +28,8 @@ fn second(ahead: Option<Instant>) -> (Option<Instant>, Option<Instant>) {
     }
     let before = server.entries[&2].deadline;
     let mut state = server.entries[&2].shared.lock();
-    state.session.heard(far());
-    state.session.sent(far());
+    state.protocol.heard(far());
+    state.protocol.sent(far());
     drop(state);
     net::poll(&mut [], server.deadline());
     server.on_time();

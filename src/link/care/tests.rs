@@ -13,8 +13,8 @@ use crate::net;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Limits, Token};
 use crate::proto::plain::Exchange;
+use crate::proto::protocol::Protocol;
 use crate::proto::session::Session;
-use crate::proto::talk::Talk;
 
 const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
 
@@ -25,12 +25,12 @@ fn linked() -> (Arc<Shared>, TcpStream) {
     carry(Session::server(&hello, 1, LIMITS, None, 3, now))
 }
 
-fn carry(session: impl Into<Talk>) -> (Arc<Shared>, TcpStream) {
+fn carry(protocol: impl Into<Protocol>) -> (Arc<Shared>, TcpStream) {
     let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, addr) = listener.accept().unwrap();
     let driver = Arc::new(DriverHandle::new().unwrap());
-    let shared = Shared::new(Builder::default().terms(None), session, addr, 1, driver);
+    let shared = Shared::new(Builder::default().terms(None), protocol, addr, 1, driver);
     let shared = Arc::new(shared);
     shared.install(shared.lock(), socket, Decoder::new(), addr, Opened::First);
     (shared, peer)
@@ -109,7 +109,7 @@ fn the_keeper_learns_that_the_application_has_stopped_reading() {
 fn what_was_fed_is_written_when_the_application_waits_or_a_batch_is_full() {
     let (shared, mut peer) = linked();
     let connection = Connection::new(shared.clone());
-    let unwritten = || shared.lock().session.has_output();
+    let unwritten = || shared.lock().protocol.has_output();
     let data = |body: &'static [u8]| Frame::Data(Bytes::from_static(body)).to_bytes();
     peer.write_all(&[data(b"one"), data(b"two")].concat()).unwrap();
     connection.recv().unwrap();
@@ -142,13 +142,13 @@ fn the_third_in_a_row_is_left_to_the_keeper() {
         let left = || {
             shared.driver.answer();
             send(&connection).unwrap();
-            let unwritten = shared.lock().session.has_output();
+            let unwritten = shared.lock().protocol.has_output();
             assert_eq!(!shared.driver.answer().is_empty(), unwritten, "way {way}");
             unwritten
         };
         assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
         shared.check_up(None);
-        assert!(!shared.lock().session.has_output(), "way {way}");
+        assert!(!shared.lock().protocol.has_output(), "way {way}");
         assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
         // Nothing was fed since.
         shared.check_up(None);

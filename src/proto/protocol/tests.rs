@@ -15,14 +15,14 @@ fn what_follows_a_close_is_not_decoded() {
     for behind in garbage {
         let now = sync::now();
         let hello = Session::client(Token([0; 16]), limits, None, 3, now).hello();
-        let mut talk = Talk::from(Session::server(&hello, 1, limits, None, 3, now));
+        let mut protocol = Protocol::from(Session::server(&hello, 1, limits, None, 3, now));
         let mut decoder = Decoder::new();
         decoder.allow_data(limits.max_message);
         let close = Frame::Close(Close { code: CloseCode::Aborted, consumed: 0 });
         decoder.push(&[&close.to_bytes()[..], &behind].concat());
-        assert_eq!(talk.hear(1, &mut decoder, now), Ok(Some(Seen::Closed)));
+        assert_eq!(protocol.hear(1, &mut decoder, now), Ok(Some(Seen::Closed)));
         for _ in 0..100 {
-            assert_eq!(talk.hear(1, &mut decoder, now), Ok(None));
+            assert_eq!(protocol.hear(1, &mut decoder, now), Ok(None));
             decoder.push(&behind);
         }
         assert!(decoder.memory() <= 2 * SMALL_BUFFER, "{} bytes", decoder.memory());

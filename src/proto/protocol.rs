@@ -1,7 +1,7 @@
 //! The seam between the two protocols and all that carries them.
 //!
 //! The monitor ([`crate::link`]) knows links, threads and times, and asks a
-//! [`Talk`] what is to be said, what was heard, and when it is over. Which of
+//! [`Protocol`] what is to be said, what was heard, and when it is over. Which of
 //! the two protocols answers is decided here and nowhere else. Only who makes
 //! links knows which one it makes: the dialler, since a framed session begins
 //! with a handshake, and the door, where the first byte tells.
@@ -23,266 +23,266 @@ use super::spent::Spent;
 /// What a connection says and hears, over all its links.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each connection, in an Arc")]
-pub(crate) enum Talk {
+pub(crate) enum Protocol {
     Framed(Session),
     Plain(Exchange),
 }
 
-impl From<Session> for Talk {
-    fn from(session: Session) -> Talk {
-        Talk::Framed(session)
+impl From<Session> for Protocol {
+    fn from(session: Session) -> Protocol {
+        Protocol::Framed(session)
     }
 }
 
-impl From<Exchange> for Talk {
-    fn from(exchange: Exchange) -> Talk {
-        Talk::Plain(exchange)
+impl From<Exchange> for Protocol {
+    fn from(exchange: Exchange) -> Protocol {
+        Protocol::Plain(exchange)
     }
 }
 
 /// The same question to either.
 macro_rules! ask {
-    ($self:ident, $talk:ident => $answer:expr) => {
+    ($self:ident, $protocol:ident => $answer:expr) => {
         match $self {
-            Talk::Framed($talk) => $answer,
-            Talk::Plain($talk) => $answer,
+            Protocol::Framed($protocol) => $answer,
+            Protocol::Plain($protocol) => $answer,
         }
     };
 }
 
-impl Talk {
+impl Protocol {
     /// The session, for its handshake: nothing else has one.
-    pub(crate) fn session(&mut self) -> Option<&mut Session> {
+    pub(crate) fn framed(&mut self) -> Option<&mut Session> {
         match self {
-            Talk::Framed(session) => Some(session),
-            Talk::Plain(_) => None,
+            Protocol::Framed(session) => Some(session),
+            Protocol::Plain(_) => None,
         }
     }
 }
 
 /// The application's side.
-impl Talk {
+impl Protocol {
     pub(crate) fn max_message(&self) -> usize {
-        ask!(self, talk => talk.max_message())
+        ask!(self, protocol => protocol.max_message())
     }
 
     /// Whether another message may be fed.
     pub(crate) fn has_room(&self) -> bool {
-        ask!(self, talk => talk.has_room())
+        ask!(self, protocol => protocol.has_room())
     }
 
     /// Whether one may be fed behind others that cost so much.
     pub(crate) fn has_room_behind(&self, cost: usize) -> bool {
-        ask!(self, talk => talk.has_room_behind(cost))
+        ask!(self, protocol => protocol.has_room_behind(cost))
     }
 
     pub(crate) fn feed(&mut self, message: &[u8]) {
-        ask!(self, talk => talk.feed(message));
+        ask!(self, protocol => protocol.feed(message));
     }
 
     pub(crate) fn feed_bytes(&mut self, message: Bytes) {
-        ask!(self, talk => talk.feed_bytes(message));
+        ask!(self, protocol => protocol.feed_bytes(message));
     }
 
     pub(crate) fn finish(&mut self) {
-        ask!(self, talk => talk.finish());
+        ask!(self, protocol => protocol.finish());
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        ask!(self, talk => talk.is_finished())
+        ask!(self, protocol => protocol.is_finished())
     }
 
     /// The application is done with the messages before.
     pub(crate) fn consume(&mut self, now: Instant) {
         match self {
-            Talk::Framed(session) => session.consume(now),
+            Protocol::Framed(session) => session.consume(now),
             // There is nobody to tell.
-            Talk::Plain(_) => {}
+            Protocol::Plain(_) => {}
         }
     }
 
     /// The next message, or the end.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Item> {
         match self {
-            Talk::Framed(session) => session.take(now),
-            Talk::Plain(exchange) => exchange.take(),
+            Protocol::Framed(session) => session.take(now),
+            Protocol::Plain(exchange) => exchange.take(),
         }
     }
 
     /// Appends messages to `to`, at most so many, and never the end.
     pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) {
-        ask!(self, talk => talk.take_many(most, to));
+        ask!(self, protocol => protocol.take_many(most, to));
     }
 
     /// Whether there is something to take.
     pub(crate) fn has_item(&self) -> bool {
-        ask!(self, talk => talk.has_item())
+        ask!(self, protocol => protocol.has_item())
     }
 
     /// The application sends no more and takes no more; see [`Session::leave`].
     pub(crate) fn leave(&mut self, done: bool, now: Instant) {
         match self {
-            Talk::Framed(session) => session.leave(done, now),
-            Talk::Plain(exchange) => exchange.leave(),
+            Protocol::Framed(session) => session.leave(done, now),
+            Protocol::Plain(exchange) => exchange.leave(),
         }
     }
 
     /// It is to end, whatever is unacknowledged.
     pub(crate) fn close(&mut self, code: CloseCode) {
-        ask!(self, talk => talk.close(code));
+        ask!(self, protocol => protocol.close(code));
     }
 
     /// Both directions have ended, and everything was taken.
     pub(crate) fn is_complete(&self) -> bool {
-        ask!(self, talk => talk.is_complete())
+        ask!(self, protocol => protocol.is_complete())
     }
 
     /// Whether the peer has everything that was sent, as far as can be known.
     pub(crate) fn is_acknowledged(&self) -> bool {
-        ask!(self, talk => talk.is_acknowledged())
+        ask!(self, protocol => protocol.is_acknowledged())
     }
 
     pub(crate) fn unacknowledged(&self) -> u64 {
-        ask!(self, talk => talk.unacknowledged())
+        ask!(self, protocol => protocol.unacknowledged())
     }
 
     /// Their bytes.
     pub(crate) fn unacknowledged_bytes(&self) -> u64 {
-        ask!(self, talk => talk.unacknowledged_bytes())
+        ask!(self, protocol => protocol.unacknowledged_bytes())
     }
 
     pub(crate) fn acknowledged(&self) -> u64 {
-        ask!(self, talk => talk.acknowledged())
+        ask!(self, protocol => protocol.acknowledged())
     }
 
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
-        ask!(self, talk => talk.take_unacknowledged())
+        ask!(self, protocol => protocol.take_unacknowledged())
     }
 
     /// Messages of unknown fate, once: neither sent again nor acknowledged.
     pub(crate) fn take_unanswered(&mut self) -> Unanswered {
         match self {
             // Every message of a session is one or the other.
-            Talk::Framed(_) => Unanswered::default(),
-            Talk::Plain(exchange) => exchange.take_unanswered(),
+            Protocol::Framed(_) => Unanswered::default(),
+            Protocol::Plain(exchange) => exchange.take_unanswered(),
         }
     }
 
     /// Whether it may end by what is left of it.
     pub(crate) fn is_closing(&self) -> bool {
-        ask!(self, talk => talk.is_closing())
+        ask!(self, protocol => protocol.is_closing())
     }
 
     /// Whether the peer has ended it.
     pub(crate) fn was_closed_by_peer(&self) -> bool {
         match self {
-            Talk::Framed(session) => session.peer_closed().is_some(),
+            Protocol::Framed(session) => session.peer_closed().is_some(),
             // An end of the stream ends one direction, or is a lost link.
-            Talk::Plain(_) => false,
+            Protocol::Plain(_) => false,
         }
     }
 
     /// Whether nothing is left to tell the peer, it being over.
     pub(crate) fn has_told_end(&self) -> bool {
         match self {
-            Talk::Framed(session) => session.peer_closed().is_some(),
-            Talk::Plain(exchange) => exchange.has_told_end(),
+            Protocol::Framed(session) => session.peer_closed().is_some(),
+            Protocol::Plain(exchange) => exchange.has_told_end(),
         }
     }
 
     /// The link has served.
     pub(crate) fn has_parted(&self) -> bool {
-        ask!(self, talk => talk.has_parted())
+        ask!(self, protocol => protocol.has_parted())
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        ask!(self, talk => talk.totals())
+        ask!(self, protocol => protocol.totals())
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         match self {
-            Talk::Framed(session) => session.round_trip(),
-            Talk::Plain(_) => None,
+            Protocol::Framed(session) => session.round_trip(),
+            Protocol::Plain(_) => None,
         }
     }
 
     /// Whether a client can come back to it.
     pub(crate) fn is_resumable(&self) -> bool {
-        matches!(self, Talk::Framed(_))
+        matches!(self, Protocol::Framed(_))
     }
 
     /// Whether the peer ever said something that counts.
     pub(crate) fn has_received(&self) -> bool {
         match self {
-            Talk::Framed(session) => session.has_received(),
+            Protocol::Framed(session) => session.has_received(),
             // It does not outlive its link, and nobody asks.
-            Talk::Plain(_) => false,
+            Protocol::Plain(_) => false,
         }
     }
 
     /// Frees the messages.
     pub(crate) fn discard(&mut self) {
-        ask!(self, talk => talk.discard());
+        ask!(self, protocol => protocol.discard());
     }
 
     /// What is to be dropped where that does no harm.
     pub(crate) fn spent(&mut self) -> &mut Spent {
-        ask!(self, talk => talk.spent())
+        ask!(self, protocol => protocol.spent())
     }
 
     #[inline]
     pub(crate) fn has_spent(&self) -> bool {
-        ask!(self, talk => talk.has_spent())
+        ask!(self, protocol => protocol.has_spent())
     }
 }
 
 /// The link's side.
-impl Talk {
+impl Protocol {
     pub(crate) fn generation(&self) -> u64 {
-        ask!(self, talk => talk.generation())
+        ask!(self, protocol => protocol.generation())
     }
 
     /// The link is gone, and with it so many bytes of the last batch. Of what a
     /// thread is just writing nothing is known, and it does not count.
     pub(crate) fn link_lost(&mut self, unwritten: usize) {
         match self {
-            Talk::Framed(session) => session.link_lost(),
-            Talk::Plain(exchange) => exchange.link_lost(unwritten),
+            Protocol::Framed(session) => session.link_lost(),
+            Protocol::Plain(exchange) => exchange.link_lost(unwritten),
         }
     }
 
     /// What the present link has done, or the last one, as long as nobody has taken
     /// what was unanswered on it.
     pub(crate) fn progress(&self) -> Progress {
-        ask!(self, talk => talk.progress())
+        ask!(self, protocol => protocol.progress())
     }
 
     /// Whether the link is to be read at present.
     pub(crate) fn may_read(&self) -> bool {
         match self {
             // The peer keeps to a window.
-            Talk::Framed(_) => true,
-            Talk::Plain(exchange) => exchange.may_read(),
+            Protocol::Framed(_) => true,
+            Protocol::Plain(exchange) => exchange.may_read(),
         }
     }
 
     /// Whether the peer says what it is done with, and when it is over: what
     /// senders and closers wait for comes by reading.
     pub(crate) fn has_answers(&self) -> bool {
-        matches!(self, Talk::Framed(_))
+        matches!(self, Protocol::Framed(_))
     }
 
     /// Whether nothing more can be read from a link that is still written to.
     pub(crate) fn is_deaf(&self) -> bool {
         match self {
-            Talk::Framed(_) => false,
-            Talk::Plain(exchange) => exchange.is_deaf(),
+            Protocol::Framed(_) => false,
+            Protocol::Plain(exchange) => exchange.is_deaf(),
         }
     }
 
     /// Bytes came over the present link.
     pub(crate) fn heard(&mut self, now: Instant) {
-        ask!(self, talk => talk.heard(now));
+        ask!(self, protocol => protocol.heard(now));
     }
 
     /// Takes the next thing that came over the link of that generation; `None`
@@ -295,15 +295,15 @@ impl Talk {
     ) -> Result<Option<Seen>, Violation> {
         match self {
             // Whatever follows a CLOSE is not even looked at.
-            Talk::Framed(session) if session.peer_closed().is_some() => {
+            Protocol::Framed(session) if session.peer_closed().is_some() => {
                 decoder.discard();
                 Ok(None)
             }
-            Talk::Framed(session) => match decoder.next()? {
+            Protocol::Framed(session) => match decoder.next()? {
                 Some(frame) => session.on_frame(generation, frame, now).map(Some),
                 None => Ok(None),
             },
-            Talk::Plain(exchange) => {
+            Protocol::Plain(exchange) => {
                 Ok(exchange.hear(generation, decoder, now)?.then_some(Seen::Item))
             }
         }
@@ -312,26 +312,26 @@ impl Talk {
     /// The peer's stream has ended. Returns whether the link is lost by that.
     pub(crate) fn end_of_stream(&mut self, now: Instant) -> Result<bool, Violation> {
         match self {
-            Talk::Framed(_) => Ok(true),
-            Talk::Plain(exchange) => exchange.end(now),
+            Protocol::Framed(_) => Ok(true),
+            Protocol::Plain(exchange) => exchange.end(now),
         }
     }
 
     /// Moves what is to be written next into `batch`.
     pub(crate) fn fill(&mut self, batch: &mut Batch) {
-        ask!(self, talk => talk.fill(batch));
+        ask!(self, protocol => protocol.fill(batch));
     }
 
-    /// Whether [`fill`](Talk::fill) has something that should not wait.
+    /// Whether [`fill`](Protocol::fill) has something that should not wait.
     pub(crate) fn has_output(&self) -> bool {
-        ask!(self, talk => talk.has_output())
+        ask!(self, protocol => protocol.has_output())
     }
 
     /// The same, but messages may wait until they fill a batch.
     pub(crate) fn has_urgent_output(&self) -> bool {
         match self {
-            Talk::Framed(session) => session.has_urgent_output(),
-            Talk::Plain(exchange) => exchange.has_output(),
+            Protocol::Framed(session) => session.has_urgent_output(),
+            Protocol::Plain(exchange) => exchange.has_output(),
         }
     }
 
@@ -339,90 +339,90 @@ impl Talk {
     #[inline]
     pub(crate) fn fills_batch(&self) -> bool {
         match self {
-            Talk::Framed(session) => session.fills_batch(),
-            Talk::Plain(exchange) => exchange.has_output(),
+            Protocol::Framed(session) => session.fills_batch(),
+            Protocol::Plain(exchange) => exchange.has_output(),
         }
     }
 
     /// The last batch went out over the present link. Returns whether somebody
     /// may have waited for that.
     pub(crate) fn sent(&mut self, now: Instant) -> bool {
-        ask!(self, talk => talk.sent(now));
-        matches!(self, Talk::Plain(_))
+        ask!(self, protocol => protocol.sent(now));
+        matches!(self, Protocol::Plain(_))
     }
 
     /// Whether the stream is to be ended now; once for each link.
     pub(crate) fn take_fin(&mut self) -> bool {
         match self {
             // It has a frame for that.
-            Talk::Framed(_) => false,
-            Talk::Plain(exchange) => exchange.take_fin(),
+            Protocol::Framed(_) => false,
+            Protocol::Plain(exchange) => exchange.take_fin(),
         }
     }
 
     /// Looks after the times.
     pub(crate) fn tick(&mut self, now: Instant) -> Verdict {
         match self {
-            Talk::Framed(session) => session.tick(now),
-            Talk::Plain(exchange) => exchange.tick(now).map_or(Verdict::Alive, Verdict::Dead),
+            Protocol::Framed(session) => session.tick(now),
+            Protocol::Plain(exchange) => exchange.tick(now).map_or(Verdict::Alive, Verdict::Dead),
         }
     }
 
     /// Asks the peer whether it lives, if there is a way to ask. If nothing was heard
-    /// `within` this time, nor acknowledged by its kernel, [`tick`](Talk::tick) calls
+    /// `within` this time, nor acknowledged by its kernel, [`tick`](Protocol::tick) calls
     /// it dead. `acknowledged` is how many bytes of the link are so far, if that is known.
     pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
-        ask!(self, talk => talk.check(within, acknowledged, now));
+        ask!(self, protocol => protocol.check(within, acknowledged, now));
     }
 
-    /// Whether [`reached`](Talk::reached) wants to be told.
+    /// Whether [`reached`](Protocol::reached) wants to be told.
     pub(crate) fn counts_bytes(&self) -> bool {
         match self {
-            Talk::Framed(session) => session.counts_bytes(),
-            Talk::Plain(exchange) => exchange.is_checking(),
+            Protocol::Framed(session) => session.counts_bytes(),
+            Protocol::Plain(exchange) => exchange.is_checking(),
         }
     }
 
     /// The peer's kernel has acknowledged the bytes before this position.
     pub(crate) fn reached(&mut self, acknowledged: u64, now: Instant) {
         match self {
-            Talk::Framed(session) => session.reached(acknowledged, now),
-            Talk::Plain(exchange) => exchange.reached(acknowledged),
+            Protocol::Framed(session) => session.reached(acknowledged, now),
+            Protocol::Plain(exchange) => exchange.reached(acknowledged),
         }
     }
 
     /// The machine has slept, and the clock stood still: a check follows.
     pub(crate) fn woke(&mut self) {
-        ask!(self, talk => talk.woke());
+        ask!(self, protocol => protocol.woke());
     }
 
-    /// When [`tick`](Talk::tick) has something to do.
+    /// When [`tick`](Protocol::tick) has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        ask!(self, talk => talk.deadline())
+        ask!(self, protocol => protocol.deadline())
     }
 
     /// Whether an acknowledgement waits for its time to come.
     pub(crate) fn owes_ack(&self) -> bool {
         match self {
-            Talk::Framed(session) => session.owes_ack(),
-            Talk::Plain(_) => false,
+            Protocol::Framed(session) => session.owes_ack(),
+            Protocol::Plain(_) => false,
         }
     }
 
     /// Whoever looks after the times came `late`. Returns whether a
-    /// [`check`](Talk::check) is to begin anew.
+    /// [`check`](Protocol::check) is to begin anew.
     pub(crate) fn overslept(&mut self, late: Duration) -> bool {
-        ask!(self, talk => talk.overslept(late))
+        ask!(self, protocol => protocol.overslept(late))
     }
 
     /// Bytes of the peer wait to be read.
     pub(crate) fn has_queued(&mut self) {
-        ask!(self, talk => talk.has_queued());
+        ask!(self, protocol => protocol.has_queued());
     }
 
     /// The largest message that may come in.
     pub(crate) fn own_max_message(&self) -> u32 {
-        ask!(self, talk => talk.own_max_message())
+        ask!(self, protocol => protocol.own_max_message())
     }
 }
 
