@@ -23,7 +23,7 @@ use crate::heartbeat::Heartbeat;
 use crate::host::ToHosts;
 use crate::link::{Patience, Shared, Waiter};
 use crate::proto::handshake::{Limits, Token};
-use crate::proto::plain::Exchange;
+use crate::proto::plain::PlainSession;
 use crate::proto::protocol;
 use crate::proto::session::Session;
 use crate::protocol::Protocol;
@@ -160,7 +160,7 @@ impl Builder {
                 let token = Token(sync::random()?);
                 Session::client(token, limits, interval, misses, now).into()
             }
-            Some(plain) => Exchange::client(limits, plain.manners(interval), now).into(),
+            Some(plain) => PlainSession::client(limits, plain.settings(interval), now).into(),
         };
         let driver = Arc::new(DriverHandle::new()?);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

@@ -368,10 +368,10 @@ impl Dialler {
         };
         let Some(hello) = hello else {
             let mut state = shared.lock();
-            let Protocol::Plain(exchange) = &mut state.protocol else {
+            let Protocol::Plain(session) = &mut state.protocol else {
                 unreachable!("it has no hello")
             };
-            let opened = exchange.connected(sync::now());
+            let opened = session.connected(sync::now());
             return self.succeed(shared, state, &attempt, call, Decoder::new(), opened);
         };
         // If it has no welcome for us, the others are asked again.

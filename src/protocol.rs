@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::proto::plain::Manners;
+use crate::proto::plain::Settings;
 
 /// What a [`Connection`](crate::Connection) speaks.
 ///
@@ -131,8 +131,8 @@ impl Plain {
         Plain { lock_step, ..self }
     }
 
-    pub(crate) fn manners(self, interval: Option<Duration>) -> Manners {
+    pub(crate) fn settings(self, interval: Option<Duration>) -> Settings {
         let Plain { reply_timeout, lock_step } = self;
-        Manners { interval, reply_timeout, lock_step }
+        Settings { interval, reply_timeout, lock_step }
     }
 }

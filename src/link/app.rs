@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::wait::Farewell;
+use super::wait::ShutdownKind;
 use super::{Ending, LINGER, OnEvent, State};
 use crate::error::{Error, Result};
 use crate::proto::closing::Closing;
@@ -76,7 +76,7 @@ impl State {
     /// Whoever reads is not to wait for the peer's answer.
     pub(super) fn free_read_half(&mut self) {
         if let Some(link) = self.link.as_ref().filter(|link| link.read_half.is_none()) {
-            self.retired.push((link.socket.clone(), Farewell::StopReading));
+            self.retired.push((link.socket.clone(), ShutdownKind::StopReading));
         }
     }
 

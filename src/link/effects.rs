@@ -4,7 +4,7 @@
 use std::io;
 
 use super::roles::Writer;
-use super::wait::{Calls, Farewell, Wake};
+use super::wait::{Calls, ShutdownKind, Wake};
 use super::{Ending, Lost, State};
 use crate::error::Cause;
 use crate::event::Event;
@@ -24,7 +24,7 @@ impl State {
             && link.unwritten() == 0
             && self.protocol.take_fin()
         {
-            self.retired.push((link.socket.clone(), Farewell::StopWriting));
+            self.retired.push((link.socket.clone(), ShutdownKind::StopWriting));
             self.news = true;
         }
         if self.ending.is_none() {
@@ -92,13 +92,13 @@ impl State {
     /// The link has died. Its roles die with it.
     pub(crate) fn lose(&mut self, cause: Cause) {
         let Some(link) = self.link.take() else { return };
-        let farewell = match cause {
+        let kind = match cause {
             // If the silence is ours alone, the end must not queue behind what
             // cannot be sent; and the kernel would keep that for minutes.
-            Cause::Silent(_) => Farewell::Reset,
-            _ => Farewell::Shutdown,
+            Cause::Silent(_) => ShutdownKind::Reset,
+            _ => ShutdownKind::Shutdown,
         };
-        self.retired.push((link.socket.clone(), farewell));
+        self.retired.push((link.socket.clone(), kind));
         // What a thread has in hand is written by now, or will not be.
         let unwritten = link.unwritten();
         let now = sync::now();

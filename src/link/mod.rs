@@ -55,8 +55,8 @@ mod wait;
 
 pub(crate) use care::Checkup;
 use roles::Link;
-use wait::{Farewell, Waiters};
 pub(crate) use wait::{Patience, Waiter};
+use wait::{ShutdownKind, Waiters};
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -143,7 +143,7 @@ pub(crate) struct State {
     /// When the keeper looks after the peer's silence next, as it was told.
     expected: Option<Instant>,
     /// Sockets to part with once the lock is released.
-    retired: Vec<(Arc<Socket>, Farewell)>,
+    retired: Vec<(Arc<Socket>, ShutdownKind)>,
     /// What is to be dropped then, besides what the session has of that kind.
     spent: Spent,
     events: VecDeque<Event>,

@@ -270,12 +270,12 @@ impl Shared {
         if calls.keeper {
             self.driver.call(self.id);
         }
-        for (socket, farewell) in calls.retired {
-            match farewell {
-                Farewell::StopReading => socket.shutdown(Shutdown::Read),
-                Farewell::StopWriting => socket.shutdown(Shutdown::Write),
-                Farewell::Shutdown => socket.shutdown(Shutdown::Both),
-                Farewell::Reset => {
+        for (socket, kind) in calls.retired {
+            match kind {
+                ShutdownKind::StopReading => socket.shutdown(Shutdown::Read),
+                ShutdownKind::StopWriting => socket.shutdown(Shutdown::Write),
+                ShutdownKind::Shutdown => socket.shutdown(Shutdown::Both),
+                ShutdownKind::Reset => {
                     socket.reset_on_close();
                     socket.shutdown(Shutdown::Both);
                 }
@@ -287,7 +287,7 @@ impl Shared {
 
 /// How a socket is parted with. Whoever is in a call on it returns.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Farewell {
+pub(super) enum ShutdownKind {
     StopReading,
     StopWriting,
     Shutdown,
@@ -299,7 +299,7 @@ pub(super) struct Calls {
     pub(super) receivers: Wake,
     pub(super) others: Wake,
     pub(super) keeper: bool,
-    pub(super) retired: Vec<(Arc<Socket>, Farewell)>,
+    pub(super) retired: Vec<(Arc<Socket>, ShutdownKind)>,
     pub(super) spent: Spent,
 }
 

@@ -54,7 +54,7 @@ use super::session::Opened;
 use super::spent::Spent;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;
-use times::{Patience, Vigil};
+use times::{HeartbeatInference, Patience};
 
 /// Whether text can begin with this byte: a letter of any alphabet, a space, an
 /// end of line. Control characters begin other protocols.
@@ -64,7 +64,7 @@ pub(crate) fn begins_text(byte: u8) -> bool {
 
 /// How a client behaves towards its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Manners {
+pub(crate) struct Settings {
     /// Between heartbeats; `None` sends none.
     pub(crate) interval: Option<Duration>,
     /// No reply within this is a lost link.
@@ -77,7 +77,7 @@ pub(crate) struct Manners {
 #[derive(Debug)]
 enum Role {
     Client(Patience),
-    Server(Vigil),
+    Server(HeartbeatInference),
 }
 
 /// Lines that were written to a link which is gone, and not answered.
@@ -96,7 +96,7 @@ impl Unanswered {
 
 /// Lines both ways: what outlives the links that carry them.
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct PlainSession {
     role: Role,
     limits: Limits,
     up: bool,
@@ -121,29 +121,29 @@ pub(crate) struct Exchange {
     totals: Totals,
 }
 
-impl Exchange {
+impl PlainSession {
     /// A client's, before its first link.
-    pub(crate) fn client(limits: Limits, manners: Manners, now: Instant) -> Exchange {
-        let role = Role::Client(Patience::new(manners, now));
-        Exchange::new(
+    pub(crate) fn client(limits: Limits, settings: Settings, now: Instant) -> PlainSession {
+        let role = Role::Client(Patience::new(settings, now));
+        PlainSession::new(
             role,
             limits,
             Incoming::of_client(limits),
-            Outgoing::of_client(limits, manners),
+            Outgoing::of_client(limits, settings),
         )
     }
 
     /// A server's, on its only link.
-    pub(crate) fn server(limits: Limits, now: Instant) -> Exchange {
-        let role = Role::Server(Vigil::new(now));
+    pub(crate) fn server(limits: Limits, now: Instant) -> PlainSession {
+        let role = Role::Server(HeartbeatInference::new(now));
         let (incoming, outgoing) = (Incoming::of_server(limits), Outgoing::of_server(limits));
-        let mut exchange = Exchange::new(role, limits, incoming, outgoing);
-        exchange.start_link(now);
-        exchange
+        let mut session = PlainSession::new(role, limits, incoming, outgoing);
+        session.start_link(now);
+        session
     }
 
-    fn new(role: Role, limits: Limits, incoming: Incoming, outgoing: Outgoing) -> Exchange {
-        Exchange {
+    fn new(role: Role, limits: Limits, incoming: Incoming, outgoing: Outgoing) -> PlainSession {
+        PlainSession {
             role,
             limits,
             up: false,
@@ -166,7 +166,7 @@ impl Exchange {
 }
 
 /// The application's side.
-impl Exchange {
+impl PlainSession {
     pub(crate) fn max_message(&self) -> usize {
         self.limits.max_message as usize
     }
@@ -310,7 +310,7 @@ impl Exchange {
 }
 
 /// The link's side.
-impl Exchange {
+impl PlainSession {
     fn start_link(&mut self, now: Instant) {
         self.generation += 1;
         self.up = true;
@@ -334,7 +334,7 @@ impl Exchange {
         self.generation
     }
 
-    /// The link is gone. So many bytes of what [`fill`](Exchange::fill) has
+    /// The link is gone. So many bytes of what [`fill`](PlainSession::fill) has
     /// given out last were not written.
     pub(crate) fn link_lost(&mut self, unwritten: usize) {
         self.up = false;
@@ -372,7 +372,7 @@ impl Exchange {
     pub(crate) fn heard(&mut self, now: Instant) {
         match &mut self.role {
             Role::Client(patience) => patience.heard(),
-            Role::Server(vigil) => vigil.heard(now),
+            Role::Server(inference) => inference.heard(now),
         }
     }
 
@@ -391,10 +391,10 @@ impl Exchange {
         if self.leaving {
             return Ok(true);
         }
-        let Exchange { role, incoming, outgoing, progress, .. } = self;
+        let PlainSession { role, incoming, outgoing, progress, .. } = self;
         incoming.push(bytes, &mut |found| note(role, outgoing, progress, found, now))?;
-        if let Role::Server(vigil) = role {
-            vigil.may_be_heartbeat(incoming.may_be_heartbeat(), now);
+        if let Role::Server(inference) = role {
+            inference.may_be_heartbeat(incoming.may_be_heartbeat(), now);
         }
         Ok(true)
     }
@@ -402,7 +402,7 @@ impl Exchange {
     /// The peer's end of the stream. Returns whether the link has no use any
     /// more: a server that ends before we did has gone, and is looked for.
     pub(crate) fn end(&mut self, now: Instant) -> Result<bool, Violation> {
-        let Exchange { role, incoming, outgoing, progress, .. } = self;
+        let PlainSession { role, incoming, outgoing, progress, .. } = self;
         if !self.leaving {
             incoming.end(&mut |found| note(role, outgoing, progress, found, now))?;
         }
@@ -437,12 +437,12 @@ impl Exchange {
         may_write && (self.beat_due || self.outgoing.has_output())
     }
 
-    /// What [`fill`](Exchange::fill) gave out was written.
+    /// What [`fill`](PlainSession::fill) gave out was written.
     pub(crate) fn sent(&mut self, now: Instant) {
         let lines = self.outgoing.written();
         match &mut self.role {
             Role::Client(patience) => patience.sent(self.outgoing.waits_for_reply(), now),
-            Role::Server(vigil) if lines > 0 => vigil.replied(lines, now),
+            Role::Server(inference) if lines > 0 => inference.replied(lines, now),
             Role::Server(_) => {}
         }
     }
@@ -467,7 +467,7 @@ impl Exchange {
                 self.beat_due |= idle && patience.beat(now);
                 patience.judge(now)
             }
-            Role::Server(vigil) => vigil.judge(now),
+            Role::Server(inference) => inference.judge(now),
         }
     }
 
@@ -481,17 +481,17 @@ impl Exchange {
                 let beat = patience.beat_at().filter(|_| idle);
                 beat.into_iter().chain(patience.dead_at()).min()
             }
-            Role::Server(vigil) => vigil.dead_at(),
+            Role::Server(inference) => inference.dead_at(),
         }
     }
 
     /// Whoever looks after the times came `late`: the peer is given that much more.
-    /// Returns whether a [`check`](Exchange::check) is to begin anew.
+    /// Returns whether a [`check`](PlainSession::check) is to begin anew.
     pub(crate) fn overslept(&mut self, late: Duration) -> bool {
         match &mut self.role {
             Role::Client(patience) => patience.overslept(late),
-            Role::Server(vigil) => {
-                vigil.overslept(late);
+            Role::Server(inference) => {
+                inference.overslept(late);
                 false
             }
         }
@@ -531,7 +531,7 @@ impl Exchange {
     pub(crate) fn has_queued(&mut self) {
         match &mut self.role {
             Role::Client(patience) => patience.excuse(),
-            Role::Server(vigil) => vigil.excuse(),
+            Role::Server(inference) => inference.excuse(),
         }
     }
 
@@ -554,9 +554,9 @@ fn note(role: &mut Role, outgoing: &mut Outgoing, progress: &mut bool, found: Fo
             outgoing.answered();
             patience.answered(outgoing.waits_for_reply(), now);
         }
-        Role::Server(vigil) => {
+        Role::Server(inference) => {
             *progress |= found == Found::Line;
-            vigil.found(found, now);
+            inference.found(found, now);
         }
     }
 }

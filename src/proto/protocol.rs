@@ -14,7 +14,7 @@ use super::Violation;
 use super::batch::Batch;
 use super::frame::{CloseCode, Decoder};
 use super::inbox::Item;
-use super::plain::{Exchange, Unanswered};
+use super::plain::{PlainSession, Unanswered};
 use super::pulse::Verdict;
 use super::report::{Progress, Seen, Totals};
 use super::session::Session;
@@ -25,7 +25,7 @@ use super::spent::Spent;
 #[expect(clippy::large_enum_variant, reason = "there is one for each connection, in an Arc")]
 pub(crate) enum Protocol {
     Framed(Session),
-    Plain(Exchange),
+    Plain(PlainSession),
 }
 
 impl From<Session> for Protocol {
@@ -34,9 +34,9 @@ impl From<Session> for Protocol {
     }
 }
 
-impl From<Exchange> for Protocol {
-    fn from(exchange: Exchange) -> Protocol {
-        Protocol::Plain(exchange)
+impl From<PlainSession> for Protocol {
+    fn from(session: PlainSession) -> Protocol {
+        Protocol::Plain(session)
     }
 }
 
@@ -105,7 +105,7 @@ impl Protocol {
     pub(crate) fn take(&mut self, now: Instant) -> Option<Item> {
         match self {
             Protocol::Framed(session) => session.take(now),
-            Protocol::Plain(exchange) => exchange.take(),
+            Protocol::Plain(session) => session.take(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Protocol {
     pub(crate) fn leave(&mut self, done: bool, now: Instant) {
         match self {
             Protocol::Framed(session) => session.leave(done, now),
-            Protocol::Plain(exchange) => exchange.leave(),
+            Protocol::Plain(session) => session.leave(),
         }
     }
 
@@ -164,7 +164,7 @@ impl Protocol {
         match self {
             // Every message of a session is one or the other.
             Protocol::Framed(_) => Unanswered::default(),
-            Protocol::Plain(exchange) => exchange.take_unanswered(),
+            Protocol::Plain(session) => session.take_unanswered(),
         }
     }
 
@@ -186,7 +186,7 @@ impl Protocol {
     pub(crate) fn has_told_end(&self) -> bool {
         match self {
             Protocol::Framed(session) => session.peer_closed().is_some(),
-            Protocol::Plain(exchange) => exchange.has_told_end(),
+            Protocol::Plain(session) => session.has_told_end(),
         }
     }
 
@@ -247,7 +247,7 @@ impl Protocol {
     pub(crate) fn link_lost(&mut self, unwritten: usize) {
         match self {
             Protocol::Framed(session) => session.link_lost(),
-            Protocol::Plain(exchange) => exchange.link_lost(unwritten),
+            Protocol::Plain(session) => session.link_lost(unwritten),
         }
     }
 
@@ -262,7 +262,7 @@ impl Protocol {
         match self {
             // The peer keeps to a window.
             Protocol::Framed(_) => true,
-            Protocol::Plain(exchange) => exchange.may_read(),
+            Protocol::Plain(session) => session.may_read(),
         }
     }
 
@@ -276,7 +276,7 @@ impl Protocol {
     pub(crate) fn is_deaf(&self) -> bool {
         match self {
             Protocol::Framed(_) => false,
-            Protocol::Plain(exchange) => exchange.is_deaf(),
+            Protocol::Plain(session) => session.is_deaf(),
         }
     }
 
@@ -303,8 +303,8 @@ impl Protocol {
                 Some(frame) => session.on_frame(generation, frame, now).map(Some),
                 None => Ok(None),
             },
-            Protocol::Plain(exchange) => {
-                Ok(exchange.hear(generation, decoder, now)?.then_some(Seen::Item))
+            Protocol::Plain(session) => {
+                Ok(session.hear(generation, decoder, now)?.then_some(Seen::Item))
             }
         }
     }
@@ -313,7 +313,7 @@ impl Protocol {
     pub(crate) fn end_of_stream(&mut self, now: Instant) -> Result<bool, Violation> {
         match self {
             Protocol::Framed(_) => Ok(true),
-            Protocol::Plain(exchange) => exchange.end(now),
+            Protocol::Plain(session) => session.end(now),
         }
     }
 
@@ -331,7 +331,7 @@ impl Protocol {
     pub(crate) fn has_urgent_output(&self) -> bool {
         match self {
             Protocol::Framed(session) => session.has_urgent_output(),
-            Protocol::Plain(exchange) => exchange.has_output(),
+            Protocol::Plain(session) => session.has_output(),
         }
     }
 
@@ -340,7 +340,7 @@ impl Protocol {
     pub(crate) fn fills_batch(&self) -> bool {
         match self {
             Protocol::Framed(session) => session.fills_batch(),
-            Protocol::Plain(exchange) => exchange.has_output(),
+            Protocol::Plain(session) => session.has_output(),
         }
     }
 
@@ -356,7 +356,7 @@ impl Protocol {
         match self {
             // It has a frame for that.
             Protocol::Framed(_) => false,
-            Protocol::Plain(exchange) => exchange.take_fin(),
+            Protocol::Plain(session) => session.take_fin(),
         }
     }
 
@@ -364,7 +364,7 @@ impl Protocol {
     pub(crate) fn tick(&mut self, now: Instant) -> Verdict {
         match self {
             Protocol::Framed(session) => session.tick(now),
-            Protocol::Plain(exchange) => exchange.tick(now).map_or(Verdict::Alive, Verdict::Dead),
+            Protocol::Plain(session) => session.tick(now).map_or(Verdict::Alive, Verdict::Dead),
         }
     }
 
@@ -379,7 +379,7 @@ impl Protocol {
     pub(crate) fn counts_bytes(&self) -> bool {
         match self {
             Protocol::Framed(session) => session.counts_bytes(),
-            Protocol::Plain(exchange) => exchange.is_checking(),
+            Protocol::Plain(session) => session.is_checking(),
         }
     }
 
@@ -387,7 +387,7 @@ impl Protocol {
     pub(crate) fn reached(&mut self, acknowledged: u64, now: Instant) {
         match self {
             Protocol::Framed(session) => session.reached(acknowledged, now),
-            Protocol::Plain(exchange) => exchange.reached(acknowledged),
+            Protocol::Plain(session) => session.reached(acknowledged),
         }
     }
 

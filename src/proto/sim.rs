@@ -394,7 +394,7 @@ impl World {
             return assert!(alone, "the client did not part");
         }
         let Some(server) = &self.hosts[self.client.host].server else {
-            return assert!(self.plan.restart > 0.0, "no tombstone");
+            return assert!(self.plan.restart > 0.0, "nothing is remembered");
         };
         // The last word may have been cut off.
         let cuts = self.plan.cut + self.plan.unwelcome + self.plan.hop;

@@ -20,7 +20,7 @@ use crate::heartbeat::Heartbeat;
 use crate::link::{Lost, Shared};
 use crate::net::Socket;
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
-use crate::proto::plain::Exchange;
+use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
 use crate::proto::session::{Admission, Opened, Session};
@@ -176,7 +176,7 @@ impl Sessions {
         }
         let builder = &self.builder;
         let limits = Limits { window: builder.window, max_message: builder.largest_message() };
-        Some(self.enter(peer, Exchange::server(limits, now)))
+        Some(self.enter(peer, PlainSession::server(limits, now)))
     }
 
     /// Whether there can be a new session now, if there is room for it.

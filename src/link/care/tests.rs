@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::net;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Limits, Token};
-use crate::proto::plain::Exchange;
+use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
 use crate::proto::session::Session;
 
@@ -206,7 +206,7 @@ fn reset(peer: TcpStream) {
 /// Else the keeper spins, since the socket is ready for ever.
 #[test]
 fn a_link_that_can_neither_be_read_nor_written_is_lost() {
-    let (shared, peer) = carry(Exchange::server(LIMITS, sync::now()));
+    let (shared, peer) = carry(PlainSession::server(LIMITS, sync::now()));
     let connection = Connection::new(shared.clone());
     peer.shutdown(Shutdown::Write).unwrap();
     reset(peer);
@@ -219,7 +219,7 @@ fn a_link_that_can_neither_be_read_nor_written_is_lost() {
 /// behind lines for which there is no room either.
 #[test]
 fn a_link_that_cannot_be_written_and_is_full_both_ways_is_lost() {
-    let (shared, mut peer) = carry(Exchange::server(LIMITS, sync::now()));
+    let (shared, mut peer) = carry(PlainSession::server(LIMITS, sync::now()));
     let connection = Connection::new(shared.clone());
     peer.write_all(&b"a line of text\n".repeat(10_000)).unwrap();
     shared.serve(Interest { read: true, write: false });

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Manners, Unanswered};
+use super::{Settings, Unanswered};
 use crate::proto::handshake::Limits;
 use crate::proto::outbox::{OVERHEAD, Sink, cost};
 use crate::proto::spent::Spent;
@@ -31,8 +31,8 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn of_client(limits: Limits, manners: Manners) -> Outgoing {
-        Outgoing { client: true, lock_step: manners.lock_step, ..Outgoing::of_server(limits) }
+    pub(super) fn of_client(limits: Limits, settings: Settings) -> Outgoing {
+        Outgoing { client: true, lock_step: settings.lock_step, ..Outgoing::of_server(limits) }
     }
 
     pub(super) fn of_server(limits: Limits) -> Outgoing {

@@ -7,12 +7,12 @@ use crate::proto::fuzzing::plain::{in_pieces, naive};
 const LIMITS: Limits = Limits { window: 1000, max_message: 200 };
 const SECOND: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(10);
-const MANNERS: Manners =
-    Manners { interval: Some(INTERVAL), reply_timeout: None, lock_step: false };
+const MANNERS: Settings =
+    Settings { interval: Some(INTERVAL), reply_timeout: None, lock_step: false };
 
-/// An exchange on a link, and the bytes that it writes there.
+/// A session on a link, and the bytes that it writes there.
 struct Side {
-    exchange: Exchange,
+    session: PlainSession,
     decoder: Decoder,
     batch: Batch,
     origin: Instant,
@@ -23,21 +23,21 @@ struct Side {
 }
 
 impl Side {
-    fn client(manners: Manners) -> Side {
+    fn client(settings: Settings) -> Side {
         let now = Instant::now();
-        let mut side = Side::new(Exchange::client(LIMITS, manners, now), now);
-        assert_eq!(side.exchange.connected(now), Opened::First);
+        let mut side = Side::new(PlainSession::client(LIMITS, settings, now), now);
+        assert_eq!(side.session.connected(now), Opened::First);
         side
     }
 
     fn server() -> Side {
         let now = Instant::now();
-        Side::new(Exchange::server(LIMITS, now), now)
+        Side::new(PlainSession::server(LIMITS, now), now)
     }
 
-    fn new(exchange: Exchange, now: Instant) -> Side {
+    fn new(session: PlainSession, now: Instant) -> Side {
         let (decoder, batch) = (Decoder::new(), Batch::default());
-        Side { exchange, decoder, batch, origin: now, now, room: usize::MAX, written: Vec::new() }
+        Side { session, decoder, batch, origin: now, now, room: usize::MAX, written: Vec::new() }
     }
 
     fn at(&self) -> Duration {
@@ -45,7 +45,7 @@ impl Side {
     }
 
     fn feed(&mut self, line: &str) -> &mut Side {
-        self.exchange.feed(line.as_bytes());
+        self.session.feed(line.as_bytes());
         self
     }
 
@@ -54,7 +54,7 @@ impl Side {
         let before = self.written.len();
         loop {
             if self.batch.is_empty() {
-                self.exchange.fill(&mut self.batch);
+                self.session.fill(&mut self.batch);
             }
             if self.batch.is_empty() {
                 break;
@@ -67,7 +67,7 @@ impl Side {
             if !self.batch.is_empty() {
                 break;
             }
-            self.exchange.sent(self.now);
+            self.session.sent(self.now);
         }
         self.written[before..].to_vec()
     }
@@ -76,9 +76,9 @@ impl Side {
         let mut bytes = bytes.as_ref();
         while !bytes.is_empty() {
             bytes = &bytes[self.decoder.push(bytes)..];
-            self.exchange.heard(self.now);
-            let generation = self.exchange.generation();
-            while self.exchange.hear(generation, &mut self.decoder, self.now)? {}
+            self.session.heard(self.now);
+            let generation = self.session.generation();
+            while self.session.hear(generation, &mut self.decoder, self.now)? {}
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl Side {
     }
 
     fn takes(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| match self.exchange.take() {
+        std::iter::from_fn(|| match self.session.take() {
             Some(Item::Message(line)) => Some(String::from_utf8(line.to_vec()).unwrap()),
             Some(Item::End) | None => None,
         })
@@ -99,11 +99,10 @@ impl Side {
     /// when the peer was judged dead.
     fn run(&mut self, until: Duration) -> (Vec<(u64, String)>, Option<u64>) {
         let mut writes = Vec::new();
-        while let Some(next) = self.exchange.deadline().filter(|next| *next <= self.origin + until)
-        {
+        while let Some(next) = self.session.deadline().filter(|next| *next <= self.origin + until) {
             assert!(next > self.now || self.at().is_zero(), "a deadline in the past");
             self.now = next;
-            if self.exchange.tick(self.now).is_some() {
+            if self.session.tick(self.now).is_some() {
                 return (writes, Some(self.at().as_secs()));
             }
             let bytes = self.write();
@@ -123,9 +122,9 @@ impl Side {
     /// The link is cut with what it has not written. Returns what is unknown.
     fn cut(&mut self) -> Vec<String> {
         let rest = std::mem::take(&mut self.batch).len();
-        self.exchange.link_lost(rest);
+        self.session.link_lost(rest);
         self.decoder = Decoder::new();
-        let Unanswered { lines, forgotten } = self.exchange.take_unanswered();
+        let Unanswered { lines, forgotten } = self.session.take_unanswered();
         assert_eq!(forgotten, 0);
         lines.iter().map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
     }
@@ -133,7 +132,7 @@ impl Side {
     fn connect(&mut self, room: usize) -> u64 {
         self.room = room;
         self.written.clear();
-        match self.exchange.connected(self.now) {
+        match self.session.connected(self.now) {
             Opened::Anew { waiting } => waiting,
             other => panic!("{other:?}"),
         }
@@ -219,7 +218,7 @@ fn a_line_has_a_limit() {
     let endless = [b'x'; 64];
     let most = (0..1000).take_while(|_| server.hear(endless).is_ok()).count();
     assert_eq!(most, 200 / 64);
-    assert!(server.exchange.memory() < 4096);
+    assert!(server.session.memory() < 4096);
 }
 
 /// The shortest lines cost no more memory than their bytes.
@@ -227,20 +226,20 @@ fn a_line_has_a_limit() {
 fn what_is_not_taken_is_not_read() {
     let mut server = Side::server();
     for _ in 0..10 {
-        assert!(server.exchange.may_read());
+        assert!(server.session.may_read());
         server.says(&"\n".repeat(100));
     }
-    assert!(!server.exchange.may_read());
-    assert!(server.exchange.memory() <= 2048, "{}", server.exchange.memory());
+    assert!(!server.session.may_read());
+    assert!(server.session.memory() <= 2048, "{}", server.session.memory());
     assert_eq!(server.takes().len(), 1000);
-    assert!(server.exchange.may_read());
+    assert!(server.session.may_read());
     // A line as long as the window is read to its end.
     let limits = Limits { window: 10, max_message: 10 };
-    let mut exchange = Exchange::server(limits, server.now);
+    let mut session = PlainSession::server(limits, server.now);
     let mut decoder = Decoder::new();
     decoder.push(b"123456789");
-    assert_eq!(exchange.hear(1, &mut decoder, server.now), Ok(true));
-    assert!(exchange.may_read());
+    assert_eq!(session.hear(1, &mut decoder, server.now), Ok(true));
+    assert!(session.may_read());
 }
 
 #[test]
@@ -248,16 +247,16 @@ fn a_last_line_needs_no_newline() {
     let mut server = Side::server();
     server.says("one\ntwo");
     assert_eq!(server.takes(), ["one\n"]);
-    assert_eq!(server.exchange.end(server.now), Ok(false));
+    assert_eq!(server.session.end(server.now), Ok(false));
     assert_eq!(server.takes(), ["two"]);
-    assert_eq!(server.exchange.take(), Some(Item::End));
+    assert_eq!(server.session.take(), Some(Item::End));
     // Its replies still go out, and the end of them.
-    assert!(server.exchange.is_deaf() && !server.exchange.is_complete());
-    server.feed("two").exchange.finish();
-    assert!(!server.exchange.take_fin(), "before the last line");
+    assert!(server.session.is_deaf() && !server.session.is_complete());
+    server.feed("two").session.finish();
+    assert!(!server.session.take_fin(), "before the last line");
     assert_eq!(server.write(), b"two\n");
-    assert!(server.exchange.take_fin() && !server.exchange.take_fin());
-    assert!(server.exchange.is_complete());
+    assert!(server.session.take_fin() && !server.session.take_fin());
+    assert!(server.session.is_complete());
 }
 
 /// What becomes of three lines when the link is cut after so many bytes.
@@ -278,7 +277,7 @@ fn a_line_that_is_cut_is_sent_again_and_one_that_may_be_there_is_announced() {
             (0..answered).for_each(|_| client.says("reply\n"));
             let unknown = client.cut();
             assert_eq!(unknown, lines[answered..whole], "cut at {room}");
-            assert_eq!(client.exchange.totals().unanswered, (whole - answered) as u64);
+            assert_eq!(client.session.totals().unanswered, (whole - answered) as u64);
             assert_eq!(client.connect(usize::MAX), (3 - whole) as u64);
             client.write();
             assert_eq!(client.written, lines[whole..].concat().into_bytes(), "cut at {room}");
@@ -298,7 +297,7 @@ fn whole_lines(written: &[u8]) -> Vec<String> {
 fn cuts_neither_lose_nor_double_a_line() {
     for seed in 0..rounds(2000) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut client = Side::client(Manners { lock_step: rng.bool(), ..MANNERS });
+        let mut client = Side::client(Settings { lock_step: rng.bool(), ..MANNERS });
         let (mut fed, mut answered, mut whole) = (0, 0, Vec::new());
         client.room = 0;
         for _ in 0..60 {
@@ -325,9 +324,9 @@ fn cuts_neither_lose_nor_double_a_line() {
                 }
                 _ => {}
             }
-            let exchange = &client.exchange;
-            let bytes = exchange.outgoing.kept().concat().len();
-            assert_eq!(exchange.unacknowledged_bytes(), bytes as u64, "seed {seed}");
+            let session = &client.session;
+            let bytes = session.outgoing.kept().concat().len();
+            assert_eq!(session.unacknowledged_bytes(), bytes as u64, "seed {seed}");
         }
         whole.extend(whole_lines(&client.written));
         client.cut();
@@ -343,7 +342,7 @@ fn cuts_neither_lose_nor_double_a_line() {
         }
         let expected: Vec<String> = (0..fed).map(|n| format!("{n:03}\n")).collect();
         assert_eq!(whole, expected, "seed {seed}");
-        assert!(client.exchange.is_acknowledged());
+        assert!(client.session.is_acknowledged());
     }
 }
 
@@ -352,30 +351,30 @@ fn cuts_neither_lose_nor_double_a_line() {
 fn what_was_being_written_is_announced() {
     let mut client = Side::client(MANNERS);
     client.feed("in its hands\n");
-    client.exchange.fill(&mut client.batch);
+    client.session.fill(&mut client.batch);
     client.feed("waiting\n");
-    client.exchange.link_lost(0);
-    assert_eq!(client.exchange.take_unanswered().lines, ["in its hands\n"]);
-    assert_eq!(client.exchange.unacknowledged(), 1);
+    client.session.link_lost(0);
+    assert_eq!(client.session.take_unanswered().lines, ["in its hands\n"]);
+    assert_eq!(client.session.unacknowledged(), 1);
 }
 
 #[test]
 fn the_oldest_unanswered_lines_are_forgotten_and_never_block() {
     let mut client = Side::client(MANNERS);
     for n in 0..1000 {
-        assert!(client.exchange.has_room(), "line {n}");
+        assert!(client.session.has_room(), "line {n}");
         client.feed(&format!("{n}\n")).write();
     }
     // Replies are for the oldest, remembered or not.
     client.says("reply\n");
-    client.exchange.link_lost(0);
-    let Unanswered { lines, forgotten } = client.exchange.take_unanswered();
+    client.session.link_lost(0);
+    let Unanswered { lines, forgotten } = client.session.take_unanswered();
     assert_eq!((lines.len(), lines.len() as u64 + forgotten), (1000 / (4 + 64), 999));
     assert_eq!(lines.last().map(|line| &line[..]), Some(&b"999\n"[..]));
     // What cannot be written does block.
     client.connect(0);
     let fed = (0..1000).take_while(|_| {
-        client.exchange.has_room() && {
+        client.session.has_room() && {
             client.feed("x\n");
             true
         }
@@ -385,7 +384,7 @@ fn the_oldest_unanswered_lines_are_forgotten_and_never_block() {
 
 #[test]
 fn in_lock_step_a_line_waits_for_the_reply_to_the_last() {
-    let mut client = Side::client(Manners { lock_step: true, ..MANNERS });
+    let mut client = Side::client(Settings { lock_step: true, ..MANNERS });
     client.feed("one\n").feed("two\n").feed("three\n");
     assert_eq!(client.write(), b"one\n");
     assert_eq!(client.write(), b"");
@@ -409,7 +408,7 @@ fn an_idle_client_that_is_served_beats_every_interval() {
     client.feed("again\n").write();
     client.says("reply\n");
     assert_eq!(client.run(54 * SECOND).0, [beat(45)]);
-    let mut silent = Side::client(Manners { interval: None, ..MANNERS });
+    let mut silent = Side::client(Settings { interval: None, ..MANNERS });
     silent.says("hello\n");
     assert_eq!(silent.run(1000 * SECOND), (vec![], None));
 }
@@ -421,7 +420,7 @@ fn no_heartbeat_while_a_line_waits_for_its_reply() {
     client.feed("one\n").feed("two\n").write();
     client.wait(1000 * SECOND);
     // Nor if somebody looks who was not asked to.
-    assert_eq!(client.exchange.tick(client.now), None);
+    assert_eq!(client.session.tick(client.now), None);
     assert_eq!(client.write(), b"");
     client.says("1\n");
     client.wait(1000 * SECOND);
@@ -430,7 +429,7 @@ fn no_heartbeat_while_a_line_waits_for_its_reply() {
     // Nor while one waits to be written: a heartbeat goes alone.
     client.room = 0;
     client.now += INTERVAL;
-    client.exchange.tick(client.now);
+    client.session.tick(client.now);
     client.feed("three\n");
     client.room = usize::MAX;
     assert_eq!(client.write(), b"three\n");
@@ -444,19 +443,19 @@ fn a_client_is_checked_by_a_heartbeat() {
     const WITHIN: Duration = Duration::from_secs(5);
     let answers: [fn(&mut Side); 3] = [
         |client| client.says("a line\n"),
-        |client| client.exchange.reached(101),
-        |client| client.exchange.has_queued(),
+        |client| client.session.reached(101),
+        |client| client.session.has_queued(),
     ];
     for answered in [None, Some(0), Some(1), Some(2)] {
         let mut client = Side::client(MANNERS);
         client.says("hello\n");
         client.wait(SECOND);
-        client.exchange.check(WITHIN, Some(100), client.now);
+        client.session.check(WITHIN, Some(100), client.now);
         // Another would not be told from it.
-        client.exchange.check(WITHIN, Some(100), client.now + SECOND);
+        client.session.check(WITHIN, Some(100), client.now + SECOND);
         assert_eq!(client.write(), MARK);
-        client.exchange.reached(100);
-        assert!(client.exchange.is_checking());
+        client.session.reached(100);
+        assert!(client.session.is_checking());
         if let Some(answer) = answered {
             answers[answer](&mut client);
         }
@@ -468,26 +467,26 @@ fn a_client_is_checked_by_a_heartbeat() {
 #[test]
 fn a_check_sends_no_heartbeat_that_might_be_taken_for_text() {
     let asks = |client: &mut Side| {
-        client.exchange.check(SECOND, Some(100), client.now);
-        let asks = client.exchange.is_checking();
+        client.session.check(SECOND, Some(100), client.now);
+        let asks = client.session.is_checking();
         assert_eq!(client.write() == MARK, asks);
         asks
     };
     let mut client = Side::client(MANNERS);
     client.wait(SECOND);
     assert!(asks(&mut client), "one may be sent before the server is heard");
-    client.exchange.reached(101);
+    client.session.reached(101);
     client.wait(SECOND);
     assert!(!asks(&mut client), "not two");
     client.says("hello\n");
     assert!(!asks(&mut client), "it may be read together with another");
-    client.exchange.woke();
+    client.session.woke();
     assert!(asks(&mut client), "unless the machine has slept");
-    client.exchange.reached(101);
+    client.session.reached(101);
     client.feed("a line\n").write();
     client.wait(SECOND);
     assert!(!asks(&mut client), "a line waits for its reply");
-    let mut silent = Side::client(Manners { interval: None, ..MANNERS });
+    let mut silent = Side::client(Settings { interval: None, ..MANNERS });
     silent.says("hello\n");
     silent.wait(SECOND);
     assert!(!asks(&mut silent), "it sends no heartbeats");
@@ -516,13 +515,13 @@ fn one_heartbeat_at_most_before_the_server_says_something() {
 fn a_client_beats_no_more_when_it_has_finished() {
     let mut client = Side::client(MANNERS);
     client.says("welcome\n");
-    client.exchange.finish();
-    assert!(client.exchange.take_fin());
+    client.session.finish();
+    assert!(client.session.take_fin());
     client.wait(1000 * SECOND);
     // The end is one only now.
-    assert_eq!(client.exchange.end(client.now), Ok(false));
+    assert_eq!(client.session.end(client.now), Ok(false));
     client.takes();
-    assert!(client.exchange.is_complete());
+    assert!(client.session.is_complete());
 }
 
 #[test]
@@ -530,10 +529,10 @@ fn an_end_before_ours_is_a_lost_link() {
     let mut client = Side::client(MANNERS);
     client.feed("hello\n").write();
     client.says("rep");
-    assert_eq!(client.exchange.end(client.now), Ok(true));
+    assert_eq!(client.session.end(client.now), Ok(true));
     assert_eq!(client.cut(), [""; 0], "it was answered");
     assert_eq!(client.takes(), ["rep"]);
-    assert!(!client.exchange.has_item());
+    assert!(!client.session.has_item());
     // What a broken link leaves unfinished is no message.
     client.connect(usize::MAX);
     client.says("rep");
@@ -544,21 +543,21 @@ fn an_end_before_ours_is_a_lost_link() {
     // With lines still to be written, there is no end either.
     client.room = 3;
     client.feed("hello\n").write();
-    client.exchange.finish();
-    assert!(!client.exchange.take_fin());
-    assert_eq!(client.exchange.end(client.now), Ok(true));
+    client.session.finish();
+    assert!(!client.session.take_fin());
+    assert_eq!(client.session.end(client.now), Ok(true));
     client.cut();
     client.connect(usize::MAX);
     assert_eq!(client.write(), b"hello\n");
-    assert!(client.exchange.take_fin());
-    assert_eq!(client.exchange.end(client.now), Ok(false));
-    assert_eq!(client.exchange.take_unanswered().lines, ["hello\n"]);
+    assert!(client.session.take_fin());
+    assert_eq!(client.session.end(client.now), Ok(false));
+    assert_eq!(client.session.take_unanswered().lines, ["hello\n"]);
 }
 
 #[test]
 fn no_reply_in_time_is_death() {
-    let manners = Manners { reply_timeout: Some(7 * SECOND), ..MANNERS };
-    let mut client = Side::client(manners);
+    let settings = Settings { reply_timeout: Some(7 * SECOND), ..MANNERS };
+    let mut client = Side::client(settings);
     client.wait(5 * SECOND);
     client.feed("one\n").write();
     client.wait(6 * SECOND);
@@ -572,10 +571,10 @@ fn no_reply_in_time_is_death() {
     // Bytes that wait to be read are life, until they are read; so is a judge who overslept.
     client.feed("three\n").write();
     let written = client.at();
-    client.exchange.has_queued();
+    client.session.has_queued();
     client.wait(100 * SECOND);
     client.says("3");
-    client.exchange.overslept(100 * SECOND);
+    client.session.overslept(100 * SECOND);
     assert_eq!(client.run(written + 1000 * SECOND).1, Some((written + 107 * SECOND).as_secs()));
 }
 
@@ -682,10 +681,10 @@ fn a_client_that_waits_for_its_reply_is_not_reclaimed() {
 fn queued_bytes_and_a_judge_who_overslept_put_a_verdict_off() {
     let mut server = Side::server();
     server.says("keepalive");
-    server.exchange.has_queued();
-    assert_eq!(server.exchange.deadline(), None);
+    server.session.has_queued();
+    assert_eq!(server.session.deadline(), None);
     server.says("keepalive");
-    server.exchange.overslept(100 * SECOND);
+    server.session.overslept(100 * SECOND);
     assert_eq!(server.run(1000 * SECOND).1, Some(130));
 }
 
@@ -693,10 +692,10 @@ fn queued_bytes_and_a_judge_who_overslept_put_a_verdict_off() {
 fn a_late_thread_changes_nothing_on_the_next_link() {
     let mut client = Side::client(MANNERS);
     client.decoder.push(b"hi\n");
-    client.exchange.link_lost(0);
-    client.exchange.connected(client.now);
-    assert_eq!(client.exchange.hear(1, &mut client.decoder, client.now), Ok(false));
-    assert!(!client.exchange.has_item());
+    client.session.link_lost(0);
+    client.session.connected(client.now);
+    assert_eq!(client.session.hear(1, &mut client.decoder, client.now), Ok(false));
+    assert!(!client.session.has_item());
 }
 
 #[test]
@@ -714,18 +713,18 @@ fn other_protocols_are_told_by_their_first_byte() {
 #[test]
 fn an_abort_writes_nothing_more() {
     let mut server = Side::server();
-    server.feed("hello").exchange.close(CloseCode::Aborted);
-    assert!(server.exchange.has_parted() && !server.exchange.has_output());
+    server.feed("hello").session.close(CloseCode::Aborted);
+    assert!(server.session.has_parted() && !server.session.has_output());
     assert_eq!(server.write(), b"");
     // Closed in order, the link stays until the peer has ended it as well.
     let mut server = Side::server();
-    server.feed("hello").exchange.leave();
-    assert!(!server.exchange.is_acknowledged());
+    server.feed("hello").session.leave();
+    assert!(!server.session.is_acknowledged());
     server.write();
-    assert!(server.exchange.take_fin() && server.exchange.is_acknowledged());
-    server.exchange.close(CloseCode::Closed);
-    assert!(!server.exchange.has_parted() && server.exchange.may_read());
+    assert!(server.session.take_fin() && server.session.is_acknowledged());
+    server.session.close(CloseCode::Closed);
+    assert!(!server.session.has_parted() && server.session.may_read());
     server.says("too late\n");
-    assert_eq!(server.exchange.end(server.now), Ok(false));
-    assert!(server.exchange.has_parted() && server.takes().is_empty());
+    assert_eq!(server.session.end(server.now), Ok(false));
+    assert!(server.session.has_parted() && server.takes().is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Manners;
+use super::Settings;
 use super::incoming::Found;
 
 /// A peer that has sent heartbeats is believed in for at least this long.
@@ -19,7 +19,7 @@ const GLUED: Duration = Duration::from_millis(100);
 /// can it say that it waits.
 #[derive(Debug)]
 pub(super) struct Patience {
-    manners: Manners,
+    settings: Settings,
     /// The last write, or the last reply: who has one to read may be about to write.
     active: Instant,
     /// A heartbeat was sent on this link, and a line has come over it.
@@ -47,9 +47,9 @@ impl Check {
 }
 
 impl Patience {
-    pub(super) fn new(manners: Manners, now: Instant) -> Patience {
+    pub(super) fn new(settings: Settings, now: Instant) -> Patience {
         Patience {
-            manners,
+            settings,
             active: now,
             has_beaten: false,
             is_served: false,
@@ -60,7 +60,7 @@ impl Patience {
     }
 
     pub(super) fn restart(&mut self, now: Instant) {
-        *self = Patience::new(self.manners, now);
+        *self = Patience::new(self.settings, now);
     }
 
     pub(super) fn heard(&mut self) {
@@ -99,7 +99,7 @@ impl Patience {
 
     /// Between heartbeats, if another may be sent.
     fn interval(&self) -> Option<Duration> {
-        self.manners.interval.filter(|_| self.is_served || !self.has_beaten)
+        self.settings.interval.filter(|_| self.is_served || !self.has_beaten)
     }
 
     /// Whether a heartbeat is to be sent out of turn, no line waiting.
@@ -135,7 +135,7 @@ impl Patience {
     }
 
     pub(super) fn dead_at(&self) -> Option<Instant> {
-        let timeout = self.manners.reply_timeout.filter(|_| !self.excused);
+        let timeout = self.settings.reply_timeout.filter(|_| !self.excused);
         let reply = self.waiting.zip(timeout).and_then(|(since, time)| since.checked_add(time));
         self.check.as_ref().and_then(Check::due).into_iter().chain(reply).min()
     }
@@ -160,7 +160,7 @@ impl Patience {
 /// if all of them were answered, unless it has shown since its last line that it
 /// does not wait. And ours sends a single one before it is served.
 #[derive(Debug)]
-pub(super) struct Vigil {
+pub(super) struct HeartbeatInference {
     since: Instant,
     /// The last byte of the peer, or the last line to it.
     active: Instant,
@@ -180,9 +180,9 @@ pub(super) struct Vigil {
     excused: bool,
 }
 
-impl Vigil {
-    pub(super) fn new(now: Instant) -> Vigil {
-        Vigil {
+impl HeartbeatInference {
+    pub(super) fn new(now: Instant) -> HeartbeatInference {
+        HeartbeatInference {
             since: now,
             active: now,
             heartbeat: None,

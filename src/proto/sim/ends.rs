@@ -51,7 +51,7 @@ pub(super) struct Server {
     pub(super) life: usize,
     pub(super) link: Option<u64>,
     pub(super) lost: Option<Instant>,
-    /// It is a tombstone.
+    /// It has ended, and is remembered.
     pub(super) ended: bool,
     pub(super) closing: Option<Closing>,
     pub(super) took: bool,
@@ -324,7 +324,7 @@ impl World {
         self.note("server loses", id, host as u64);
         self.note(why, 0, 0);
         if heard_close {
-            self.bury(host);
+            self.remove(host);
         }
     }
 
@@ -338,11 +338,11 @@ impl World {
         self.model.server_leaves(server.life);
         self.expired = true;
         self.note("server expires", host as u64, 0);
-        self.bury(host);
+        self.remove(host);
     }
 
     /// The session is over; what arrived is still handed out.
-    pub(super) fn bury(&mut self, host: usize) {
+    pub(super) fn remove(&mut self, host: usize) {
         let Some(mut server) = self.hosts[host].server.take_if(|s| !s.ended) else { return };
         if server.closing.is_none() {
             while let Some(item) = self.server_takes(&mut server)
@@ -398,11 +398,11 @@ impl World {
                 return self.refuse(id, STALE);
             }
             Some(Admission::Impossible) => panic!("an honest hello is impossible"),
-            Some(Admission::Ended) => self.bury(host),
+            Some(Admission::Ended) => self.remove(host),
             Some(Admission::Resume) => {}
             Some(Admission::Other) | None if hello.resume_only => return self.refuse(id, ENDED),
             Some(Admission::Other) | None => {
-                self.bury(host);
+                self.remove(host);
                 self.found(host, &hello);
             }
         }
@@ -550,7 +550,7 @@ impl World {
         }
         match side {
             Side::Client if done && parted => self.client_ends("parted"),
-            Side::Server if done && parted => self.bury(host),
+            Side::Server if done && parted => self.remove(host),
             _ => {}
         }
     }
