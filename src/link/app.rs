@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::life::Telling;
 use super::wait::ShutdownKind;
 use super::{Ending, LINGER, OnEvent, State};
 use crate::error::{Error, Result};
@@ -18,7 +19,7 @@ impl State {
     /// Fails if the connection is over.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
-        self.ending.as_ref().map_or(Ok(()), |ending| Err(self.error(ending)))
+        self.life.ending().map_or(Ok(()), |ending| Err(self.error(ending)))
     }
 
     pub(super) fn error(&self, ending: &Ending) -> Error {
@@ -38,38 +39,37 @@ impl State {
     /// A close begins: no more sends, no more messages. `done`: the application is
     /// done with those it was handed.
     pub(crate) fn leave(&mut self, done: bool, patience: Duration) {
-        if self.ending.is_none() {
+        if !self.life.has_ended() {
             let now = sync::now();
             self.protocol.leave(done, now);
-            self.closing.get_or_insert_with(|| Closing::new(patience, now));
+            self.life.close(Closing::new(patience, now));
             self.call = true;
         }
     }
 
     /// The close has taken its time.
     pub(crate) fn stop_closing(&mut self) {
-        if self.ending.is_none() {
+        if !self.life.has_ended() {
             self.end(Ending::Closed);
-            self.parting_until = Some(sync::later(LINGER));
+            self.life.tell(Telling::Until(sync::later(LINGER)));
         }
     }
 
     /// When a close ends that waits for a link, although nothing bounds that. Only the
     /// end is not acknowledged: more would have to be delivered.
     pub(super) fn closes_alone_at(&self) -> Option<Instant> {
-        let waits = self.endless && self.link.is_none() && self.ending.is_none();
-        let closing =
-            self.closing.as_ref().filter(|_| waits && self.protocol.unacknowledged() == 0)?;
+        let alone = self.endless && self.link.is_none() && self.protocol.unacknowledged() == 0;
+        let closing = self.life.closing().filter(|_| alone)?;
         closing.alone_until(self.lost.as_ref().map(|lost| lost.at))
     }
 
     /// The end, at once; the peer is told if that is possible without waiting.
     pub(crate) fn abort(&mut self) {
-        if self.ending.is_none() {
+        if !self.life.has_ended() {
             self.protocol.close(CloseCode::Aborted);
         }
         self.end(Ending::Closed);
-        self.parting_until = Some(sync::later(LINGER));
+        self.life.tell(Telling::Until(sync::later(LINGER)));
         self.free_read_half();
     }
 
@@ -84,13 +84,13 @@ impl State {
     /// how the session ended, but not what was in it.
     pub(crate) fn drop_handles(&mut self) {
         self.dropped = true;
-        if self.over {
+        if self.life.is_over() {
             self.protocol.discard();
         }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.ending.is_some()
+        self.life.has_ended()
     }
 
     pub(crate) fn has_link(&self) -> bool {
@@ -102,14 +102,14 @@ impl State {
     pub(crate) fn has_taken_leave(&self) -> bool {
         // Only a framed peer answers an end. What ends plain text is its last byte.
         let answered = self.link.is_none() || !self.protocol.is_resumable();
-        let told = self.over || (answered && self.protocol.has_told_end());
+        let told = self.life.is_over() || (answered && self.protocol.has_told_end());
         told && self.events.is_empty() && !self.reporting
     }
 
     /// Whether a client that comes back is to be told of the end, because
     /// somebody chose it.
     pub(crate) fn was_closed(&self) -> bool {
-        matches!(self.ending, Some(Ending::Closed | Ending::PeerClosed))
+        matches!(self.life.ending(), Some(Ending::Closed | Ending::PeerClosed))
     }
 
     /// Whether there was ever a link.
@@ -118,7 +118,7 @@ impl State {
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        self.link.is_some() && self.ending.is_none()
+        self.link.is_some() && !self.life.has_ended()
     }
 
     /// The next message, or the end. `first`: the application has just come
@@ -164,7 +164,7 @@ impl State {
     /// Returns the callback that has served: what it holds may use the
     /// connection when it is dropped, which is to be done without the lock.
     pub(crate) fn set_on_event(&mut self, on_event: OnEvent) -> Option<OnEvent> {
-        match self.over {
+        match self.life.is_over() {
             // It might hold the connection, and nothing would let go of it.
             true => Some(on_event),
             false => self.on_event.replace(on_event),

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::life::Telling;
 use super::roles::{Link, ReadHalf, WriteHalf, Writer};
 use super::{Ending, Lost, OnEvent, Shared, State};
 use crate::error::Cause;
@@ -79,7 +80,7 @@ impl Shared {
         state = self.settle_within(state);
         state.has_gathered();
         let over = state.is_over(self.resume_within.is_some());
-        if over && !std::mem::replace(&mut state.over, true) {
+        if over && state.life.finish() {
             state.news = true;
             if state.dropped {
                 state.drop_handles();
@@ -295,7 +296,7 @@ impl State {
     /// Soon it is known whether the link still carries anything. Without one, an
     /// attempt to find one is made now.
     pub(crate) fn request_check(&mut self) {
-        if self.ending.is_none() {
+        if !self.life.has_ended() {
             self.check_due = true;
             self.call = true;
         }
@@ -331,7 +332,7 @@ impl State {
     }
 
     fn is_closing_due(&self, now: Instant) -> bool {
-        let closing = self.closing.as_ref().filter(|_| self.is_up());
+        let closing = self.life.closing().filter(|_| self.link.is_some());
         closing.is_some_and(|closing| closing.is_due(now))
     }
 
@@ -339,8 +340,8 @@ impl State {
     fn look_at_closing(&mut self, reach: Option<Reach>, now: Instant) {
         let reached = reach.map(|reach| reach.acknowledged.min(reach.carried));
         let headway = Headway { acknowledged: self.protocol.acknowledged(), reached };
-        let up = self.is_up();
-        let closing = self.closing.as_mut().filter(|_| up);
+        let up = self.link.is_some();
+        let closing = self.life.closing_mut().filter(|_| up);
         if closing.is_some_and(|closing| closing.look(headway, now)) {
             self.stop_closing();
         }
@@ -352,10 +353,11 @@ impl State {
         close_timeout: Duration,
         resume_within: Option<Duration>,
     ) {
-        if self.ending.is_some() {
-            let until = *self.parting_until.get_or_insert_with(|| sync::later(close_timeout));
+        if self.life.tells() {
+            let until = self.life.told_until().unwrap_or_else(|| sync::later(close_timeout));
+            self.life.tell(Telling::Until(until));
             if now >= until {
-                self.abandoned = true;
+                self.life.tell(Telling::Done);
                 self.lose(Cause::Eof);
             }
         }
@@ -374,28 +376,27 @@ impl State {
 
     /// No link can be had any more.
     pub(crate) fn give_up(&mut self, attempts: u32, cause: Cause) {
-        self.abandoned = true;
         self.call = true;
-        if self.ending.is_none() {
+        if !self.life.has_ended() {
             let unacknowledged = self.protocol.unacknowledged();
             self.event(Event::GaveUp { attempts, unacknowledged, cause: cause.clone() });
             self.end(Ending::GaveUp(cause));
         }
+        self.life.tell(Telling::Done);
     }
 
     fn is_over(&self, server: bool) -> bool {
-        let told = server || self.abandoned || self.protocol.has_told_end();
-        self.ending.is_some() && self.link.is_none() && told
+        let told = server || !self.life.tells() || self.protocol.has_told_end();
+        self.life.has_ended() && self.link.is_none() && told
     }
 
     fn deadline(&self, resume_within: Option<Duration>) -> Option<Instant> {
         let session = self.protocol.deadline();
         let tick = self.tick_at.filter(|_| self.ticking && self.link.is_some());
-        let resume = self.lost.as_ref().zip(resume_within).filter(|_| self.ending.is_none());
+        let resume = self.lost.as_ref().zip(resume_within).filter(|_| !self.life.has_ended());
         let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
-        let closing = self.closing.as_ref().filter(|_| self.ending.is_none());
-        let closing = closing.and_then(Closing::deadline);
-        let ends = [closing, self.closes_alone_at(), self.parting_until];
+        let closing = self.life.closing().and_then(Closing::deadline);
+        let ends = [closing, self.closes_alone_at(), self.life.told_until()];
         [session, tick, resume].into_iter().chain(ends).flatten().min()
     }
 

@@ -27,8 +27,8 @@ impl State {
             self.retired.push((link.socket.clone(), ShutdownKind::StopWriting));
             self.news = true;
         }
-        if self.ending.is_none() {
-            let leaving = self.closing.is_some();
+        if !self.life.has_ended() {
+            let leaving = self.life.closing().is_some();
             if self.protocol.is_complete() || (leaving && self.protocol.is_acknowledged()) {
                 self.end(Ending::Closed);
             } else if self.protocol.was_closed_by_peer() {
@@ -59,18 +59,15 @@ impl State {
 
     /// The connection is over for the application. The first reason stays.
     pub(crate) fn end(&mut self, ending: Ending) {
-        if self.ending.is_some() {
+        if self.life.has_ended() {
             return;
         }
         let unacknowledged = self.protocol.unacknowledged();
-        match &ending {
-            Ending::GaveUp(_) => self.abandoned = true,
-            Ending::PeerClosed | Ending::Closed => {
-                self.protocol.close(CloseCode::Closed);
-                self.event(Event::Closed { unacknowledged });
-            }
+        if !matches!(ending, Ending::GaveUp(_)) {
+            self.protocol.close(CloseCode::Closed);
+            self.event(Event::Closed { unacknowledged });
         }
-        self.ending = Some(ending);
+        self.life.end(ending);
         self.news = true;
         self.call = true;
         if !self.protocol.has_answers() {
@@ -105,7 +102,7 @@ impl State {
         self.protocol.link_lost(unwritten);
         let uptime = now.saturating_duration_since(link.since);
         let Progress { moved, heard, waits } = self.protocol.progress();
-        if let Some(closing) = &mut self.closing {
+        if let Some(closing) = self.life.closing_mut() {
             closing.link_lost(moved, now);
         }
         let proof = Proof { moved, heard, waits, uptime };
@@ -146,7 +143,7 @@ impl State {
     /// Reports to the application; how the end is told to the peer is none of
     /// its business any more.
     pub(crate) fn event(&mut self, event: Event) {
-        if self.on_event.is_some() && self.ending.is_none() {
+        if self.on_event.is_some() && !self.life.has_ended() {
             self.events.push_back(event);
             self.call = true;
         } else {
@@ -181,8 +178,7 @@ impl State {
             || !self.retired.is_empty()
             || !self.spent.is_empty()
             || self.protocol.has_spent()
-            || self.closing.is_some()
-            || self.parting_until.is_some()
+            || !self.life.is_open()
             || self.protocol.is_closing()
             || self.link.as_ref().is_some_and(|link| link.unwritten() > 0)
             || (self.protocol.owes_ack() && !self.ticking)
@@ -204,7 +200,7 @@ impl State {
             self.start_ticking();
         }
         let receivers = match () {
-            _ if news && self.ending.is_some() => self.receivers.call_all(),
+            _ if news && self.life.has_ended() => self.receivers.call_all(),
             _ if free || self.protocol.has_item() => self.receivers.call_one(),
             _ => Wake::None,
         };

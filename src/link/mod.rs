@@ -50,10 +50,13 @@ mod care;
 #[cfg(all(test, not(shuttle)))]
 mod counts;
 mod effects;
+mod life;
 mod roles;
 mod wait;
 
 pub(crate) use care::Checkup;
+pub(crate) use life::Ending;
+use life::Life;
 use roles::Link;
 pub(crate) use wait::{Patience, Waiter};
 use wait::{ShutdownKind, Waiters};
@@ -67,7 +70,6 @@ use crate::error::Cause;
 use crate::event::Event;
 use crate::foreign;
 use crate::net::Socket;
-use crate::proto::closing::Closing;
 use crate::proto::protocol::Protocol;
 use crate::proto::spent::Spent;
 use crate::retry::Proof;
@@ -78,14 +80,6 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// In the count of handles: the last one was dropped.
 const GONE: usize = 1 << (usize::BITS - 1);
-
-/// How a connection ended.
-#[derive(Debug, Clone)]
-pub(crate) enum Ending {
-    GaveUp(Cause),
-    PeerClosed,
-    Closed,
-}
 
 /// The loss of a link, for whoever is to find the next one.
 #[derive(Debug, Clone)]
@@ -109,16 +103,8 @@ pub(crate) struct State {
     heard: Option<Instant>,
     /// The last loss, until a new link is up.
     lost: Option<Lost>,
-    /// `close` or drop is under way.
-    closing: Option<Closing>,
-    ending: Option<Ending>,
-    /// It has ended, and the peer is told so until then.
-    parting_until: Option<Instant>,
-    /// The peer need not be told any more that the session has ended.
-    abandoned: bool,
-    /// Nothing will happen any more; the keeper has let go.
-    over: bool,
-    /// Nobody holds the connection any more.
+    life: Life,
+    /// The last handle was dropped.
     dropped: bool,
     /// Nothing bounds the time without a link.
     endless: bool,
@@ -203,11 +189,7 @@ impl Shared {
             clock: sync::now(),
             heard: None,
             lost: None,
-            closing: None,
-            ending: None,
-            parting_until: None,
-            abandoned: false,
-            over: false,
+            life: Life::Open,
             dropped: false,
             endless: terms.endless,
             receivers: Waiters::default(),
