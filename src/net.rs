@@ -2,24 +2,26 @@
 //! nothing toggles a socket's mode once it carries frames (another thread may
 //! be in a call on it).
 
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+mod poll;
 
+pub(crate) use poll::{Alarm, Interest, Pipe, breathe, poll, poll_fd, readiness};
+
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Buf;
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
 use nix::{getsockopt_impl, libc, sockopt_impl, sys::socket::getsockopt};
 #[cfg(target_os = "linux")]
 use nix::{setsockopt_impl, sys::socket::setsockopt};
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 
-use crate::proto::batch::Batch;
 use crate::proto::frame::Space;
 use crate::proto::pulse::Watch;
 use crate::sync::{after, now};
@@ -58,10 +60,6 @@ const FLAGS: SendFlags = SendFlags::DONTWAIT;
 /// XNU): there no socket blocks at all, and a thread that waits to read does that in
 /// poll(2), which is a call more. With `--cfg like_macos` so it is everywhere, for tests.
 const NONBLOCKING: bool = cfg!(any(target_vendor = "apple", like_macos));
-
-/// What the system has refused for want of memory is tried again after 20 ms.
-const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A TCP socket.
 #[derive(Debug)]
@@ -285,18 +283,22 @@ impl Socket {
         self.inner.set_read_timeout(timeout)
     }
 
-    /// Writes as much of the batch as the socket takes at once, without
-    /// blocking and without SIGPIPE. Returns whether all of it was written.
-    pub(crate) fn write(&self, batch: &mut Batch) -> io::Result<bool> {
-        while !batch.is_empty() {
+    /// Writes as many of the bytes as the socket takes at once, without blocking and
+    /// without SIGPIPE. Returns whether all of them were written.
+    pub(crate) fn write(&self, bytes: &mut impl Buf) -> io::Result<bool> {
+        while bytes.has_remaining() {
             #[cfg(test)]
             tally::count(|tally| tally.writes += 1);
-            let sent = match batch.single() {
-                Some(bytes) => rustix::net::send(self, bytes, FLAGS),
-                None => self.write_slices(batch),
+            let mut slices = [IoSlice::new(&[]); 64];
+            let count = bytes.chunks_vectored(&mut slices);
+            let sent = match &slices[..count] {
+                [bytes] => rustix::net::send(self, bytes, FLAGS),
+                slices => {
+                    rustix::net::sendmsg(self, slices, &mut SendAncillaryBuffer::default(), FLAGS)
+                }
             };
             match sent {
-                Ok(n) => batch.advance(n),
+                Ok(n) => bytes.advance(n),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(false),
                 // macOS says so while the peer is just leaving; see uv__try_write in
@@ -306,16 +308,6 @@ impl Socket {
             }
         }
         Ok(true)
-    }
-
-    fn write_slices(&self, batch: &Batch) -> rustix::io::Result<usize> {
-        let mut slices = [IoSlice::new(&[]); 64];
-        let count = slices.len().min(batch.slices().len());
-        for (slice, bytes) in slices.iter_mut().zip(batch.slices()) {
-            *slice = IoSlice::new(bytes);
-        }
-        let mut nothing = SendAncillaryBuffer::default();
-        rustix::net::sendmsg(self, &slices[..count], &mut nothing, FLAGS)
     }
 
     /// Writes a few bytes if there is room; a handshake's are few enough.
@@ -384,152 +376,6 @@ fn unacknowledged(socket: &Socket) -> Option<u64> {
 
 #[cfg(target_vendor = "apple")]
 sockopt_impl!(SoNwrite, GetOnly, libc::SOL_SOCKET, libc::SO_NWRITE, libc::c_int);
-
-/// Carries a signal to a thread that sits in [`poll`]. Both ends are closed together,
-/// so that writing cannot raise SIGPIPE: sockets of the standard library's pairs have
-/// no SO_NOSIGPIPE on macOS.
-#[derive(Debug)]
-pub(crate) struct Pipe {
-    ours: UnixStream,
-    theirs: UnixStream,
-}
-
-impl Pipe {
-    pub(crate) fn new() -> io::Result<Pipe> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        theirs.set_nonblocking(true)?;
-        Ok(Pipe { ours, theirs })
-    }
-
-    /// Does not block: a full pipe refuses it.
-    pub(crate) fn signal(&self) -> io::Result<()> {
-        #[cfg(test)]
-        tally::count(|tally| tally.other_calls += 1);
-        (&self.theirs).write(&[0]).map(drop)
-    }
-
-    pub(crate) fn drain(&self) {
-        while matches!((&self.ours).read(&mut [0; 64]), Ok(64)) {}
-    }
-}
-
-impl AsFd for Pipe {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ours.as_fd()
-    }
-}
-
-/// Becomes readable when the machine has slept, or its clock was set: a timer that
-/// never expires and is cancelled by that (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2);
-/// `timekeeping_resume` of the kernel). One on CLOCK_BOOTTIME would have to be set to
-/// each next deadline, and would ring when that has come, not at once.
-#[derive(Debug)]
-pub(crate) struct Alarm(OwnedFd);
-
-impl Alarm {
-    /// `None` if there is no such thing: then it is noticed late.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn new() -> Option<Alarm> {
-        use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let timer = rustix::time::timerfd_create(TimerfdClockId::Realtime, flags).ok()?;
-        let never = Timespec { tv_sec: i64::from(u32::MAX), tv_nsec: 0 };
-        let time = Itimerspec { it_interval: Timespec::default(), it_value: never };
-        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-        rustix::time::timerfd_settime(&timer, flags, &time).ok()?;
-        Some(Alarm(timer))
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn new() -> Option<Alarm> {
-        None
-    }
-
-    /// It rings no more until the next time.
-    pub(crate) fn answer(&self) {
-        // It says ECANCELED.
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
-    }
-}
-
-impl AsFd for Alarm {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// What to wait for on a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Interest {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-}
-
-/// A socket to wait for.
-pub(crate) fn poll_fd(fd: &impl AsFd, interest: Interest) -> PollFd<'_> {
-    let mut flags = PollFlags::empty();
-    flags.set(PollFlags::IN, interest.read);
-    flags.set(PollFlags::OUT, interest.write);
-    PollFd::new(fd, flags)
-}
-
-/// What a socket is ready for: an error or a hang-up counts for both.
-pub(crate) fn readiness(fd: &PollFd<'_>) -> Interest {
-    let failed = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-    let is = |flag: PollFlags| fd.revents().intersects(flag | failed);
-    Interest { read: is(PollFlags::IN), write: is(PollFlags::OUT) }
-}
-
-/// Waits until something is ready, or the deadline has come. May return early.
-pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
-    let timeout = deadline.map(|deadline| {
-        let left = deadline.saturating_duration_since(now());
-        Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
-    });
-    poll_by(fds, timeout, &mut |fds, timeout| rustix::event::poll(fds, timeout));
-}
-
-/// The system's call.
-type Poll<'a> = dyn FnMut(&mut [PollFd<'_>], Option<&Timespec>) -> rustix::io::Result<usize> + 'a;
-
-fn poll_by(fds: &mut [PollFd<'_>], timeout: Option<Timespec>, poll: &mut Poll<'_>) {
-    match poll(fds, timeout.as_ref()) {
-        Ok(_) => {}
-        // Nothing is ready, and the caller looks at the time.
-        Err(Errno::INTR) => fds.iter_mut().for_each(PollFd::clear_revents),
-        // No memory, or more sockets than may be open by now.
-        Err(_) => {
-            let most = poll_in_pieces(fds, poll);
-            let ready = fds.iter().any(|fd| !fd.revents().is_empty());
-            if !ready {
-                // Those in front are waited for, and the others looked at so often.
-                let pause = timeout.filter(|time| *time < BREATH).unwrap_or(BREATH);
-                let _ = poll(&mut fds[..most], Some(&pause));
-            }
-        }
-    }
-}
-
-/// Looks at as many at once as the system lets, and returns how many that are.
-fn poll_in_pieces(fds: &mut [PollFd<'_>], poll: &mut Poll<'_>) -> usize {
-    fds.iter_mut().for_each(PollFd::clear_revents);
-    let (mut most, mut looked) = (fds.len(), 0);
-    while most > 0 && looked < fds.len() {
-        let end = fds.len().min(looked + most);
-        match poll(&mut fds[looked..end], Some(&NO_TIME)) {
-            Ok(_) => looked = end,
-            Err(Errno::INTR) => {}
-            Err(_) => most = (end - looked) / 2,
-        }
-    }
-    most
-}
-
-/// Waits a little for the system to have memory again.
-pub(crate) fn breathe() {
-    let _ = rustix::event::poll(&mut [], Some(&BREATH));
-}
 
 #[cfg(test)]
 mod tests;

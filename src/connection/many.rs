@@ -9,7 +9,7 @@ use super::send::offer;
 use crate::error::Result;
 use crate::foreign;
 use crate::link::{Patience, State, Waiter};
-use crate::proto::outbox::cost;
+use crate::proto::cost::cost;
 
 /// So many messages are fed without another thread's turn. Their bytes are asked
 /// for before, since that may run code of the caller.

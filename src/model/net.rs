@@ -7,10 +7,10 @@ use std::marker::PhantomData;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
 use rustix::io::Errno;
 
 use crate::model::{Sleeper, below, come_back_late, network, switch, trace};
-use crate::proto::batch::Batch;
 use crate::proto::frame::Space;
 use crate::proto::pulse::Watch;
 use crate::sync::{Arc, now};
@@ -333,15 +333,16 @@ impl Socket {
         Ok(())
     }
 
-    pub(crate) fn write(&self, batch: &mut Batch) -> io::Result<bool> {
+    pub(crate) fn write(&self, bytes: &mut impl Buf) -> io::Result<bool> {
         let before = network(|network| std::mem::replace(&mut network.end(self.0).writing, true));
         assert!(!before, "two threads write one socket");
         switch();
         let result = loop {
-            let first = batch.single().or_else(|| batch.slices().next().map(|slice| &slice[..]));
-            let Some(first) = first else { break Ok(true) };
-            match self.put(first) {
-                Ok(n) => batch.advance(n),
+            if !bytes.has_remaining() {
+                break Ok(true);
+            }
+            match self.put(bytes.chunk()) {
+                Ok(n) => bytes.advance(n),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Ok(false),
                 Err(e) => break Err(e),
             }

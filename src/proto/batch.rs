@@ -1,12 +1,19 @@
 //! [`Batch`]: what a link writes next.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
 use super::frame::Frame;
-use super::outbox::Sink;
 use super::spent::Spent;
+
+/// Where frames go that are to be written.
+pub(crate) trait Sink {
+    fn push(&mut self, bytes: Bytes);
+    /// Whether the batch is large enough.
+    fn is_full(&self) -> bool;
+}
 
 /// Bytes to be written, whole frames, in order. It serves one link for as long as
 /// that lives, and counts what went through it.
@@ -53,15 +60,6 @@ impl Batch {
         self.len
     }
 
-    /// The bytes, if they stand together.
-    pub(crate) fn single(&self) -> Option<&[u8]> {
-        (self.slices.len() == 1).then(|| &self.slices[0][..])
-    }
-
-    pub(crate) fn slices(&self) -> impl ExactSizeIterator<Item = &Bytes> {
-        self.slices.iter()
-    }
-
     /// The link is idle: gives back what a busy time has reserved.
     pub(super) fn rest(&mut self) {
         if self.is_empty() {
@@ -89,8 +87,38 @@ impl Batch {
         self.written + self.len as u64
     }
 
+    /// What is to be dropped where that does no harm.
+    pub(crate) fn spent(&mut self) -> &mut Spent {
+        &mut self.spent
+    }
+
+    /// Its link has gone, and nothing more of it will be written.
+    pub(crate) fn give_up(self) -> Spent {
+        let mut spent = self.spent;
+        spent.extend(self.slices);
+        spent
+    }
+}
+
+/// What is written next.
+impl Buf for Batch {
+    fn remaining(&self) -> usize {
+        self.len
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.slices.front().map_or(&[], |slice| slice)
+    }
+
+    fn chunks_vectored<'a>(&'a self, to: &mut [IoSlice<'a>]) -> usize {
+        for (to, slice) in to.iter_mut().zip(&self.slices) {
+            *to = IoSlice::new(slice);
+        }
+        to.len().min(self.slices.len())
+    }
+
     /// The first `n` bytes were written.
-    pub(crate) fn advance(&mut self, mut n: usize) {
+    fn advance(&mut self, mut n: usize) {
         self.len -= n;
         self.written += n as u64;
         while n > 0 {
@@ -102,17 +130,5 @@ impl Batch {
             n -= front.len();
             self.spent.extend(self.slices.pop_front());
         }
-    }
-
-    /// What is to be dropped where that does no harm.
-    pub(crate) fn spent(&mut self) -> &mut Spent {
-        &mut self.spent
-    }
-
-    /// Its link has gone, and nothing more of it will be written.
-    pub(crate) fn give_up(self) -> Spent {
-        let mut spent = self.spent;
-        spent.extend(self.slices);
-        spent
     }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Violation;
+use super::cost::{OVERHEAD, cost, frames_cost};
 use super::frame::{Ack, HEADER, Run};
 use super::handshake::Limits;
-use super::outbox::{OVERHEAD, cost, frames_cost};
 #[cfg(test)]
 use super::sim::{Fault, planted};
 

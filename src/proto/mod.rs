@@ -7,6 +7,7 @@ pub(crate) mod batch;
 #[cfg(any(test, fuzzing))]
 mod choices;
 pub(crate) mod closing;
+pub(crate) mod cost;
 pub(crate) mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

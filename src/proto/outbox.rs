@@ -7,27 +7,18 @@
 //! sealed into a segment that whoever writes can hold on to while others
 //! append.
 
+mod segment;
+
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use self::segment::Segment;
 use super::Violation;
+use super::batch::Sink;
+use super::cost::{OVERHEAD, cost, frames_cost};
 use super::frame::{Ack, Frame, HEADER, frame_len, kind, put_header};
 use super::spent::Spent;
-
-/// What a message counts for in a window besides its length, so that empty
-/// messages count too.
-pub(crate) const OVERHEAD: usize = 64;
-
-/// What a message of `len` bytes counts for in a window.
-pub(crate) fn cost(len: usize) -> usize {
-    len + OVERHEAD
-}
-
-/// What `items` frames count for that take so many bytes, headers included.
-pub(crate) fn frames_cost(bytes: usize, items: u64) -> usize {
-    bytes + items as usize * (OVERHEAD - HEADER)
-}
 
 /// The tail is sealed at this size, so that its buffer can be reused. In tests
 /// it is small, so that less takes a test beyond it.
@@ -40,68 +31,6 @@ const SMALL_TAIL: usize = 1024;
 const SPARE: usize = 16 * TAIL;
 /// An owned body of at least this size is kept as it is instead of being copied.
 const KEEP: usize = TAIL / 16;
-
-/// Frames that stand together in memory.
-#[derive(Debug, Clone)]
-struct Segment {
-    /// Whole frames; of an owned body, its header.
-    frames: Bytes,
-    /// An owned body, the only one in its segment; empty otherwise.
-    body: Bytes,
-    items: u64,
-}
-
-impl Segment {
-    fn len(&self) -> usize {
-        self.frames.len() + self.body.len()
-    }
-
-    fn cost(&self) -> usize {
-        frames_cost(self.len(), self.items)
-    }
-
-    /// The number of bytes that the first `items` frames take.
-    fn prefix(&self, items: u64) -> usize {
-        if items == self.items {
-            return self.len();
-        }
-        let mut rest = &self.frames[..];
-        for _ in 0..items {
-            rest.advance(frame_len(rest));
-        }
-        self.frames.len() - rest.len()
-    }
-
-    /// Keeps the frames that begin within `room`; the last may overshoot it.
-    /// Many at once, since the way to them is walked each time.
-    fn clip(&mut self, room: usize) {
-        if self.items == 1 || self.cost() <= room {
-            return;
-        }
-        let (mut bytes, mut items) = (0, 0);
-        while frames_cost(bytes, items) < room {
-            bytes += frame_len(&self.frames[bytes..]);
-            items += 1;
-        }
-        self.frames.truncate(bytes);
-        self.items = items;
-    }
-
-    fn skip(&mut self, items: u64) {
-        if items > 0 {
-            let bytes = self.prefix(items);
-            self.frames.advance(bytes);
-            self.items -= items;
-        }
-    }
-}
-
-/// Where frames go that are to be written.
-pub(crate) trait Sink {
-    fn push(&mut self, bytes: Bytes);
-    /// Whether the batch is large enough.
-    fn is_full(&self) -> bool;
-}
 
 /// The sequenced frames of one direction: messages, and at last a FIN.
 ///

@@ -37,7 +37,7 @@ fn documented() -> Vec<(char, Vec<u8>)> {
 fn spoken(who: char, session: &mut Session) -> (char, Vec<u8>) {
     let mut batch = Batch::default();
     session.fill(&mut batch);
-    (who, batch.slices().flatten().copied().collect())
+    (who, batch.slices.iter().flatten().copied().collect())
 }
 
 fn hears(session: &mut Session, decoder: &mut Decoder, bytes: &[u8], now: Instant) {

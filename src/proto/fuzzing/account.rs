@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::proto::cost::cost;
 use crate::proto::frame::{Ack, Frame};
 use crate::proto::inbox::Item;
-use crate::proto::outbox::cost;
 
 /// What the session said, by its application: everything that is not acknowledged.
 #[derive(Debug, Default)]

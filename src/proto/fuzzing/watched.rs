@@ -9,10 +9,10 @@ use super::account::{Heard, Said, Told, frame_cost};
 use super::speech::Truths;
 use crate::proto::batch::Batch;
 use crate::proto::choices::Choices;
+use crate::proto::cost::cost;
 use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
 use crate::proto::handshake::{Hello, Limits, Token, Welcome};
 use crate::proto::inbox::Item;
-use crate::proto::outbox::cost;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Seen;
 use crate::proto::session::{Admission, Opened, Session, Unwelcome};
@@ -373,7 +373,7 @@ impl Watched {
         assert!(!promised || !batch.is_empty(), "promised output");
         assert!(batch.is_empty() || self.is_up() && !self.silent, "written after the end");
         let mut frames = Vec::new();
-        for mut slice in batch.slices().cloned() {
+        for mut slice in batch.slices.iter().cloned() {
             while !slice.is_empty() {
                 slice.advance(self.reader.push(&slice));
                 while let Some(frame) = self.reader.next().expect("it keeps to the rules") {

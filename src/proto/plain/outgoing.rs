@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{Settings, Unanswered};
+use crate::proto::batch::Sink;
+use crate::proto::cost::{OVERHEAD, cost};
 use crate::proto::handshake::Limits;
-use crate::proto::outbox::{OVERHEAD, Sink, cost};
 use crate::proto::spent::Spent;
 
 /// Lines in order: written and not answered (on a client, which hears of

@@ -1,13 +1,16 @@
 #![expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
 
+use bytes::Buf;
+
 use super::*;
 use crate::proto::choices::rounds;
 use crate::proto::fuzzing::plain::{in_pieces, naive};
+use crate::proto::inbox::Item;
 
 const LIMITS: Limits = Limits { window: 1000, max_message: 200 };
 const SECOND: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(10);
-const MANNERS: Settings =
+const SETTINGS: Settings =
     Settings { interval: Some(INTERVAL), reply_timeout: None, lock_step: false };
 
 /// A session on a link, and the bytes that it writes there.
@@ -59,7 +62,8 @@ impl Side {
             if self.batch.is_empty() {
                 break;
             }
-            let bytes: Vec<u8> = self.batch.slices().flat_map(|slice| slice.to_vec()).collect();
+            let bytes: Vec<u8> =
+                self.batch.slices.iter().flat_map(|slice| slice.to_vec()).collect();
             let taken = bytes.len().min(self.room);
             self.written.extend_from_slice(&bytes[..taken]);
             self.batch.advance(taken);
@@ -177,7 +181,7 @@ fn heartbeats_are_found_in_any_pieces() {
 
 #[test]
 fn a_client_takes_what_looks_like_a_heartbeat_for_text() {
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     client.says("keepalivekeepalive");
     client.says("x\n");
     assert_eq!(client.takes(), ["keepalivekeepalivex\n"]);
@@ -196,7 +200,7 @@ fn telnet_is_answered_in_kind() {
     assert_eq!(server.takes(), ["hello\n", "keepalive\r\n", "x\r\n"]);
     server.feed("one\n").feed("two\r\n").feed("three").feed("");
     assert_eq!(server.write(), b"one\ntwo\r\nthree\n\n");
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     client.says("hello\r\n");
     assert_eq!(client.takes(), ["hello\r\n"]);
     client.feed("one\n");
@@ -266,7 +270,7 @@ fn a_line_that_is_cut_is_sent_again_and_one_that_may_be_there_is_announced() {
     let all = lines.concat();
     for room in 0..=all.len() {
         for replies in 0..=2 {
-            let mut client = Side::client(MANNERS);
+            let mut client = Side::client(SETTINGS);
             client.room = room;
             for line in lines {
                 client.feed(line);
@@ -297,7 +301,7 @@ fn whole_lines(written: &[u8]) -> Vec<String> {
 fn cuts_neither_lose_nor_double_a_line() {
     for seed in 0..rounds(2000) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut client = Side::client(Settings { lock_step: rng.bool(), ..MANNERS });
+        let mut client = Side::client(Settings { lock_step: rng.bool(), ..SETTINGS });
         let (mut fed, mut answered, mut whole) = (0, 0, Vec::new());
         client.room = 0;
         for _ in 0..60 {
@@ -349,7 +353,7 @@ fn cuts_neither_lose_nor_double_a_line() {
 /// Of what a thread was just writing nothing is known, wherever it was.
 #[test]
 fn what_was_being_written_is_announced() {
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     client.feed("in its hands\n");
     client.session.fill(&mut client.batch);
     client.feed("waiting\n");
@@ -360,7 +364,7 @@ fn what_was_being_written_is_announced() {
 
 #[test]
 fn the_oldest_unanswered_lines_are_forgotten_and_never_block() {
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     for n in 0..1000 {
         assert!(client.session.has_room(), "line {n}");
         client.feed(&format!("{n}\n")).write();
@@ -384,7 +388,7 @@ fn the_oldest_unanswered_lines_are_forgotten_and_never_block() {
 
 #[test]
 fn in_lock_step_a_line_waits_for_the_reply_to_the_last() {
-    let mut client = Side::client(Settings { lock_step: true, ..MANNERS });
+    let mut client = Side::client(Settings { lock_step: true, ..SETTINGS });
     client.feed("one\n").feed("two\n").feed("three\n");
     assert_eq!(client.write(), b"one\n");
     assert_eq!(client.write(), b"");
@@ -398,7 +402,7 @@ fn in_lock_step_a_line_waits_for_the_reply_to_the_last() {
 
 #[test]
 fn an_idle_client_that_is_served_beats_every_interval() {
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     client.feed("hello\n").write();
     client.says("reply\n");
     let beat = |at| (at, "keepalive".to_string());
@@ -408,7 +412,7 @@ fn an_idle_client_that_is_served_beats_every_interval() {
     client.feed("again\n").write();
     client.says("reply\n");
     assert_eq!(client.run(54 * SECOND).0, [beat(45)]);
-    let mut silent = Side::client(Settings { interval: None, ..MANNERS });
+    let mut silent = Side::client(Settings { interval: None, ..SETTINGS });
     silent.says("hello\n");
     assert_eq!(silent.run(1000 * SECOND), (vec![], None));
 }
@@ -416,7 +420,7 @@ fn an_idle_client_that_is_served_beats_every_interval() {
 /// The classic server reads a heap of heartbeats as a message.
 #[test]
 fn no_heartbeat_while_a_line_waits_for_its_reply() {
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     client.feed("one\n").feed("two\n").write();
     client.wait(1000 * SECOND);
     // Nor if somebody looks who was not asked to.
@@ -447,7 +451,7 @@ fn a_client_is_checked_by_a_heartbeat() {
         |client| client.session.has_queued(),
     ];
     for answered in [None, Some(0), Some(1), Some(2)] {
-        let mut client = Side::client(MANNERS);
+        let mut client = Side::client(SETTINGS);
         client.says("hello\n");
         client.wait(SECOND);
         client.session.check(WITHIN, Some(100), client.now);
@@ -472,7 +476,7 @@ fn a_check_sends_no_heartbeat_that_might_be_taken_for_text() {
         assert_eq!(client.write() == MARK, asks);
         asks
     };
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     client.wait(SECOND);
     assert!(asks(&mut client), "one may be sent before the server is heard");
     client.session.reached(101);
@@ -486,7 +490,7 @@ fn a_check_sends_no_heartbeat_that_might_be_taken_for_text() {
     client.feed("a line\n").write();
     client.wait(SECOND);
     assert!(!asks(&mut client), "a line waits for its reply");
-    let mut silent = Side::client(Settings { interval: None, ..MANNERS });
+    let mut silent = Side::client(Settings { interval: None, ..SETTINGS });
     silent.says("hello\n");
     silent.wait(SECOND);
     assert!(!asks(&mut silent), "it sends no heartbeats");
@@ -500,7 +504,7 @@ fn a_check_sends_no_heartbeat_that_might_be_taken_for_text() {
 /// all the same.
 #[test]
 fn one_heartbeat_at_most_before_the_server_says_something() {
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     for _ in 0..3 {
         let (writes, _) = client.run(client.at() + 100 * INTERVAL);
         assert_eq!(writes.len(), 1, "{writes:?}");
@@ -513,7 +517,7 @@ fn one_heartbeat_at_most_before_the_server_says_something() {
 
 #[test]
 fn a_client_beats_no_more_when_it_has_finished() {
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     client.says("welcome\n");
     client.session.finish();
     assert!(client.session.take_fin());
@@ -526,7 +530,7 @@ fn a_client_beats_no_more_when_it_has_finished() {
 
 #[test]
 fn an_end_before_ours_is_a_lost_link() {
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     client.feed("hello\n").write();
     client.says("rep");
     assert_eq!(client.session.end(client.now), Ok(true));
@@ -556,7 +560,7 @@ fn an_end_before_ours_is_a_lost_link() {
 
 #[test]
 fn no_reply_in_time_is_death() {
-    let settings = Settings { reply_timeout: Some(7 * SECOND), ..MANNERS };
+    let settings = Settings { reply_timeout: Some(7 * SECOND), ..SETTINGS };
     let mut client = Side::client(settings);
     client.wait(5 * SECOND);
     client.feed("one\n").write();
@@ -690,7 +694,7 @@ fn queued_bytes_and_a_judge_who_overslept_put_a_verdict_off() {
 
 #[test]
 fn a_late_thread_changes_nothing_on_the_next_link() {
-    let mut client = Side::client(MANNERS);
+    let mut client = Side::client(SETTINGS);
     client.decoder.push(b"hi\n");
     client.session.link_lost(0);
     client.session.connected(client.now);

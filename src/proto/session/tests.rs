@@ -3,11 +3,11 @@
 use bytes::{Buf, Bytes};
 
 use super::*;
-use crate::proto::batch::BATCH_SLICES;
+use crate::proto::batch::{BATCH_SLICES, Sink};
 use crate::proto::choices::rounds;
+use crate::proto::cost::OVERHEAD;
 use crate::proto::frame::Decoder;
 use crate::proto::inbox::ACK_DELAY;
-use crate::proto::outbox::{self, Sink};
 
 const WINDOW: u32 = 10_000;
 
@@ -40,7 +40,7 @@ fn written(session: &mut Session) -> Vec<Frame> {
     while session.has_output() {
         let mut batch = Batch::default();
         session.fill(&mut batch);
-        for mut slice in batch.slices().cloned() {
+        for mut slice in batch.slices.iter().cloned() {
             while !slice.is_empty() {
                 slice.advance(decoder.push(&slice));
                 frames
@@ -207,15 +207,15 @@ fn a_batch_is_full_of_bytes_or_of_pieces_and_lets_go_of_what_is_written() {
     batch.push(vec![0; 1].into());
     assert!(batch.is_full(), "of bytes");
     batch.advance(BATCH_BYTES - 1);
-    assert_eq!((batch.len(), batch.slices().len()), (1, 1));
+    assert_eq!((batch.len(), batch.slices.len()), (1, 1));
     for pieces in 1..BATCH_SLICES {
-        assert_eq!(batch.slices().len(), pieces);
+        assert_eq!(batch.slices.len(), pieces);
         assert!(!batch.is_full());
         batch.push(vec![0; 1].into());
     }
     assert!(batch.is_full(), "of pieces");
     batch.advance(BATCH_SLICES);
-    assert!(batch.is_empty() && batch.slices().len() == 0);
+    assert!(batch.is_empty() && batch.slices.len() == 0);
 }
 
 #[test]
@@ -229,7 +229,8 @@ fn a_reply_and_its_acknowledgement_are_written_in_one_piece() {
         server.consume(now);
         let mut batch = Batch::default();
         server.fill(&mut batch);
-        let single = batch.single().expect("one plain write");
+        let single = batch.chunk();
+        assert_eq!(single.len(), batch.len(), "one plain write");
         assert_eq!(single.len(), Frame::Data(vec![2; size].into()).to_bytes().len() + Ack::FRAME);
     }
     server.close(CloseCode::Aborted);
@@ -249,7 +250,7 @@ fn the_peer_has_work_before_the_window_is_full() {
             }
         }
     }
-    let cost = 100 + outbox::OVERHEAD;
+    let cost = 100 + OVERHEAD;
     let Pair { mut client, .. } = Pair::new(WINDOW, 4 * cost as u32);
     client.feed(&[0; 100]);
     assert!(client.fills_batch(), "a quarter of the window is enough");
@@ -322,7 +323,7 @@ fn an_idle_link_gives_back_what_a_busy_one_has_reserved() {
             _ => read(&mut pair.client, vec![Frame::Ping(1)], pair.now),
         }
         pair.client.fill(&mut batch);
-        assert!(batch.single().is_some() && batch.slices.capacity() < 100, "{heartbeat:?}");
+        assert!(batch.slices.len() == 1 && batch.slices.capacity() < 100, "{heartbeat:?}");
     }
 }
 
@@ -560,7 +561,7 @@ fn a_window_that_has_shrunk_lets_no_acknowledgement_overtake() {
 // It would wait for room for good, and the server for the client's.
 #[test]
 fn an_acknowledgement_goes_ahead_exactly_if_the_peer_may_need_it_to_go_on() {
-    let cost = 100 + outbox::OVERHEAD;
+    let cost = 100 + OVERHEAD;
     let (mut client, mut b, now) = narrowed(3 * cost as u32);
     for _ in 0..2 {
         client.feed(&[0; 100]);

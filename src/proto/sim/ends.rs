@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use super::link::{End, Link, Side};
 use super::{World, millis};
 use crate::proto::batch::Batch;
+use crate::proto::batch::Sink;
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kind};
 use crate::proto::handshake::{Hello, Limits};
 use crate::proto::inbox::Item;
-use crate::proto::outbox::Sink;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Seen;
 use crate::proto::session::{Admission, Opened, Session, Unwelcome};
@@ -649,7 +649,7 @@ fn ack(frame: &Frame) -> Option<Ack> {
 
 /// The acknowledgement in what is to be written; there is never more than one.
 fn written_ack(batch: &Batch) -> Option<Ack> {
-    let bytes: Vec<u8> = batch.slices().flatten().copied().collect();
+    let bytes: Vec<u8> = batch.slices.iter().flatten().copied().collect();
     let mut rest = &bytes[..];
     while let Some((&[kind, ..], _)) = rest.split_first_chunk::<HEADER>() {
         let (frame, behind) = rest.split_at(frame_len(rest));

@@ -1,5 +1,6 @@
 //! A link of the simulation: two pipes of bytes, and what each end holds.
 
+use bytes::Buf;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ impl Pipe {
         let room = CAPACITY - self.bytes.len();
         let n = batch.len().min(most).min(room);
         let mut rest = n;
-        for slice in batch.slices() {
+        for slice in &batch.slices {
             let piece = &slice[..slice.len().min(rest)];
             if !self.cut && self.eof.is_none() {
                 self.bytes.extend(piece);

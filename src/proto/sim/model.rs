@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::proto::cost::cost;
 use crate::proto::frame::{Ack, CloseCode};
 use crate::proto::inbox::Item;
-use crate::proto::outbox::cost;
 
 /// The messages that one application sent.
 #[derive(Debug, Default)]
