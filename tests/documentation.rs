@@ -1,19 +1,28 @@
 //! What rustdoc does not check: that each public item has an example, that the crate page and the
 //! README say the same, and that links lead somewhere where each of them is read.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 /// Files in which public items are.
-const FACES: [&str; 9] = [
+const FACES: [&str; 17] = [
     "config",
     "connection",
+    "connection/callback",
+    "connection/end",
+    "connection/handles",
     "connection/many",
+    "connection/receive",
+    "connection/send",
     "error",
     "event",
+    "heartbeat",
+    "host",
     "listener",
     "protocol",
     "retry",
+    "stats",
     "stream",
 ];
 
@@ -162,4 +171,58 @@ fn links_lead_somewhere() {
             assert!(there, "src/{face}.rs: {link}");
         }
     }
+}
+
+/// The numbers of the traps that a line of a comment names.
+fn traps(line: &str) -> Vec<usize> {
+    let line = line.trim_start();
+    let lower = line.to_lowercase();
+    if !line.starts_with("//") {
+        return Vec::new();
+    }
+    let Some((_, numbers)) = lower.split_once("trap ").or_else(|| lower.split_once("traps "))
+    else {
+        return Vec::new();
+    };
+    let numbers = numbers.split([':', '.', ')']).next().unwrap_or_default();
+    let words = numbers.split([' ', ',']).filter(|word| !word.is_empty());
+    let words = words.take_while(|word| *word == "and" || word.parse::<usize>().is_ok());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Under each trap's number, its tests; and each test that says it is one stands there.
+#[test]
+fn the_list_of_traps_is_that_of_their_tests() {
+    let list = read("tests/traps/README.md");
+    let (mut listed, mut trap, mut file) = (BTreeSet::new(), 0, String::new());
+    for line in list.lines() {
+        if let Some((number, _)) = line.split_once(". ")
+            && let Ok(number) = number.parse::<usize>()
+        {
+            trap = number;
+        } else if let Some((_, rest)) = line.split_once("- `") {
+            file = rest.split('`').next().unwrap().to_string();
+        } else if let Some(name) = line.trim().strip_prefix('`') {
+            listed.insert((trap, file.clone(), name.trim_end_matches('`').to_string()));
+        }
+    }
+    assert!(listed.len() > 80, "{}", listed.len());
+    let mut cited = BTreeSet::new();
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traps")).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let folder =
+        names.filter(|name| name.ends_with(".rs")).map(|name| format!("tests/traps/{name}"));
+    let others = listed.iter().map(|(_, file, _)| file.clone());
+    for file in folder.chain(others).collect::<BTreeSet<_>>() {
+        let mut of_next = Vec::new();
+        for line in read(&file).lines() {
+            of_next.extend(traps(line).into_iter().filter(|_| !line.starts_with("//!")));
+            if let Some(name) = line.trim_start().strip_prefix("fn ") {
+                let name = name.split('(').next().unwrap().to_string();
+                cited.extend(of_next.drain(..).map(|trap| (trap, file.clone(), name.clone())));
+            }
+        }
+    }
+    let missing: Vec<_> = cited.symmetric_difference(&listed).collect();
+    assert!(missing.is_empty(), "only in one of both: {missing:#?}");
 }

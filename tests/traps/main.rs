@@ -1,8 +1,8 @@
 //! The traps: what goes wrong with long connections, one test for each way.
 //!
-//! The numbers are those of the design's list. Traps 4, 5 and 13 are also
-//! played with real processes in `programs.rs`; the rules of the protocol alone
-//! are played with in the core's simulation.
+//! `README.md` lists them, and the tests of each. Traps 4, 5 and 13 are also played
+//! with real processes in `programs.rs`; the rules of the protocol alone are played
+//! with in the core's simulation.
 
 #[path = "../support/port.rs"]
 mod port;

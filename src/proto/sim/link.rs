@@ -1,8 +1,9 @@
 //! A link of the simulation: two pipes of bytes, and what each end holds.
 
-use bytes::Buf;
 use std::collections::VecDeque;
 use std::time::Instant;
+
+use bytes::Buf;
 
 use crate::proto::batch::Batch;
 use crate::proto::frame::{Decoder, Frame};
