@@ -1,7 +1,7 @@
 //! Finding a server again: names, addresses, hellos; one attempt after the
 //! other, as far as the retry policy goes.
 //!
-//! The dialler is a state machine that the keeper drives between its other
+//! The dialler is a state machine that the driver drives between its other
 //! work. It blocks nowhere: names are resolved on threads of their own, connects
 //! and welcomes are polled for. So `close` is prompt in all of it. Which host is
 //! next, and when there is no point in asking any, is decided in [`route`].

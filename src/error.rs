@@ -23,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// The first group leaves the connection as it was, and the call may be made
 /// again; the second says that the connection is over, and every later call
-/// says the same. Nobody has to read the text to tell them apart:
+/// says the same. No program has to read the text to tell them apart:
 /// [`Error::is_final`] does.
 ///
 /// # Examples

@@ -1,4 +1,4 @@
-//! What happens to the link, for whoever wants to watch it.
+//! What happens to a connection's links, as its application is told.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -45,7 +45,7 @@
 //! | [`recv`](Connection::recv), [`recv_many`](Connection::recv_many) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
 //! | [`sync`](Connection::sync) | the peer has not acknowledged everything | its argument |
 //! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) while a live peer takes nothing; the retry policy, or the [time to resume](Builder::resume_within), in an outage; [`close_within`](Connection::close_within) in any case |
-//! | [`accept`](Listener::accept) | nobody comes | [`Listener::close`] |
+//! | [`accept`](Listener::accept) | no new client comes | [`Listener::close`] |
 //! | [`drain`](Listener::drain) | connections that were accepted are open | its argument |
 //!
 //! In an [event callback](Builder::on_event) none of them blocks:
@@ -109,7 +109,7 @@
 //! | it is started again meanwhile | [`Event::SessionLost`]: what was not acknowledged is sent again, and may be processed twice |
 //! | the server's machine loses power | as a cable that is out, and then as a server that was started again |
 //! | the client process is stopped (`SIGSTOP`) for longer than 40 s | the server loses the link, and keeps the session for [`resume_within`](Builder::resume_within); a client continued in time resumes |
-//! | an application never receives | its peer's window fills, and [`send`](Connection::send) blocks there; heartbeats go on, and nobody is taken for dead |
+//! | an application never receives | its peer's window fills, and [`send`](Connection::send) blocks there; heartbeats go on, and neither side is taken for dead |
 //! | both applications only send | both block once both windows are full, see [Blocking](#blocking) |
 //! | the peer closes before it has read everything | what had arrived is handed out; then [`Error::PeerClosed`] |
 //! | a handler panics | its connection is aborted as the panic unwinds: the peer gets [`Error::PeerClosed`] with the message that was being processed among the unacknowledged |

@@ -16,7 +16,7 @@ use crate::sync::{self, Arc};
 ///
 /// One thread of the library's own serves all the connections of a listener:
 /// it accepts, greets, resumes lost sessions, sends heartbeats and reclaims
-/// what nobody came back for. A slow or hostile peer delays nobody.
+/// sessions whose time is over. A slow or hostile peer delays no other.
 ///
 /// Dropping a listener is [`close`](Listener::close).
 ///

@@ -323,7 +323,7 @@ impl Socket {
     /// When it is closed, what it has not sent is thrown away, and the peer
     /// hears of it at once.
     pub(crate) fn reset_on_close(&self) {
-        // An error means that there is nobody left to hear of it.
+        // An error means that no peer is left to hear of it.
         let _ = self.inner.set_linger(Some(Duration::ZERO));
     }
 
@@ -332,7 +332,7 @@ impl Socket {
         self.inner.take_error().unwrap_or_else(Some)
     }
 
-    /// Ends a link: whoever waits to read from it returns. Never the listener: Linux
+    /// Ends a link: a thread that waits to read from it returns. Never the listener: Linux
     /// would wake its accept, and macOS says ENOTCONN.
     pub(crate) fn shutdown(&self, how: Shutdown) {
         #[cfg(target_os = "linux")]

@@ -18,12 +18,12 @@ pub(crate) fn after(time: Duration) -> Option<Instant> {
     now().checked_add(time)
 }
 
-/// The moment `time` from now, or one that nobody will live to see.
+/// The moment `time` from now, or one that will not come.
 pub(crate) fn later(time: Duration) -> Instant {
     add(now(), time)
 }
 
-/// The moment `time` after another, or one that nobody will live to see.
+/// The moment `time` after another, or one that will not come.
 pub(crate) fn add(moment: Instant, time: Duration) -> Instant {
     moment.checked_add(time).unwrap_or(moment + Duration::from_secs(1 << 31))
 }

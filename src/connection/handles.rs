@@ -84,7 +84,7 @@ impl Connection {
         WeakConnection { shared: Arc::downgrade(&self.shared) }
     }
 
-    /// Nobody holds the connection any more: it closes in the background.
+    /// The last handle was dropped: it closes in the background.
     fn drop_last(&self) {
         let mut state = self.shared.lock();
         // After an abort that does nothing.

@@ -83,7 +83,7 @@ impl Connection {
     /// is room at once, at most 64. Returns how many were taken; the rest is the
     /// caller's. No other thread's message comes between them.
     ///
-    /// For a caller who has to know, when the connection ends, what was taken
+    /// For a caller that has to know, when the connection ends, what was taken
     /// until then; [`feed_many`](Connection::feed_many) takes all. It does not
     /// write them yet, and blocks while there is no room for the first. An empty
     /// list is taken at once.

@@ -86,7 +86,7 @@ impl Connection {
     /// let listener = Connection::builder().window(1024).bind("127.0.0.1:0")?;
     /// let client = Connection::connect(listener.local_addr())?;
     /// let reading = loop {
-    ///     // Nobody receives, so the window is full soon: drop what does not fit.
+    ///     // No message is received, so the window is full soon: drop what does not fit.
     ///     match client.try_send(b"23.5") {
     ///         Ok(()) => {}
     ///         Err(Error::WouldBlock) => break "dropped",

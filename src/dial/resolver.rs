@@ -38,7 +38,7 @@ impl Resolver {
     }
 
     /// Begins to resolve the name of a host, unless that is under way. Returns since
-    /// when it is; `None` once there is an answer, or if none is needed. The keeper
+    /// when it is; `None` once there is an answer, or if none is needed. The driver
     /// is woken when the answer is there.
     pub(super) fn resolve(
         &mut self,

@@ -73,15 +73,15 @@ impl State {
         self.free_read_half();
     }
 
-    /// Whoever reads is not to wait for the peer's answer.
+    /// A thread that reads does not wait for the peer's answer.
     pub(super) fn free_read_half(&mut self) {
         if let Some(link) = self.link.as_ref().filter(|link| link.read_half.is_none()) {
             self.retired.push((link.socket.clone(), ShutdownKind::StopReading));
         }
     }
 
-    /// Nobody will ask for messages any more. A server remembers for a while
-    /// how the session ended, but not what was in it.
+    /// The last handle was dropped, and no message will be asked for. A server
+    /// remembers for a while how the session ended, but not what was in it.
     pub(crate) fn drop_handles(&mut self) {
         self.dropped = true;
         if self.life.is_over() {
@@ -106,8 +106,8 @@ impl State {
         told && self.events.is_empty() && !self.reporting
     }
 
-    /// Whether a client that comes back is to be told of the end, because
-    /// somebody chose it.
+    /// Whether a client that comes back is to be told of the end, because one of the
+    /// applications chose it.
     pub(crate) fn was_closed(&self) -> bool {
         matches!(self.life.ending(), Some(Ending::Closed | Ending::PeerClosed))
     }
@@ -129,7 +129,7 @@ impl State {
         }
         let paused = !self.protocol.may_read();
         let item = self.protocol.take(self.clock);
-        // There is room again for what the keeper has left in the socket.
+        // There is room again for what the driver has left in the socket.
         self.call |= paused && self.protocol.may_read();
         match item {
             Some(Item::Message(message)) => Some(Ok(Some(message))),

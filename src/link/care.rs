@@ -1,4 +1,4 @@
-//! The keeper's view: times, coverage, new links, the end.
+//! What a driver does for a connection: times, coverage, new links, the end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +18,7 @@ use crate::proto::pulse::Verdict;
 use crate::proto::session::Opened;
 use crate::sync::{self, Arc, MutexGuard};
 
-/// How often the keeper looks at a link on which the application is active.
+/// How often the driver looks at a link on which the application is active.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 /// What a driver learns when it looks after a connection.
@@ -48,14 +48,13 @@ pub(crate) struct Reach {
     pub(crate) carried: u64,
 }
 
-/// The keeper's part.
 impl Shared {
     /// Looks after the times, reports the events, and says what to poll for. The driver
     /// wanted to be here when it was `due`. It may have spent the time since in its wait
     /// or in a slow callback, so a silent peer is asked again before it is judged.
     pub(crate) fn check_up(self: &Arc<Self>, due: Option<Instant>) -> Checkup {
         let mut state = self.lock();
-        // Whoever changes something from here on calls anew: the lock is
+        // A thread that changes something from here on calls anew: the lock is
         // released in between.
         (state.call, state.called) = (false, false);
         let now = sync::now();
@@ -279,7 +278,7 @@ impl Shared {
             read_timeout: None,
         });
         // An application that waits for the first message has not said so: the
-        // keeper finds out, and need not poll for it as well.
+        // driver finds out, and need not poll for it as well.
         state.start_ticking();
         // Bytes may have come along with the handshake.
         match state.decode(generation, &mut read_half.decoder, now) {
@@ -315,7 +314,7 @@ impl State {
         }
     }
 
-    /// Decides who reads until the next look.
+    /// Decides which thread reads until the next look.
     fn tick(&mut self, now: Instant) {
         let Some(link) = self.link.as_mut().filter(|_| self.ticking) else { return };
         let at = *self.tick_at.get_or_insert(now + TICK);

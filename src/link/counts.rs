@@ -1,6 +1,6 @@
 //! What a message costs: system calls, locks and wake-ups, over real sockets.
 //!
-//! One thread has both ends, and nobody keeps them, so that the counts are exact.
+//! One thread has both ends, and no driver looks after them, so that the counts are exact.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::tally::{self, Tally};
 const LIMITS: Limits = Limits { window: 100_000, max_message: 10_000 };
 const TRIPS: u64 = 100;
 
-/// One end. The keeper has looked after it once, and is not there any more.
+/// One end. The driver has looked after it once, and is not there any more.
 struct End {
     connection: Connection,
     shared: Arc<Shared>,
@@ -68,7 +68,7 @@ fn tally(ends: &[End; 2], trip: impl Fn()) -> Tally {
     (0..TRIPS).for_each(|_| trip());
     let tally = tally::take();
     for End { driver, .. } in ends {
-        assert_eq!(driver.answer(), [0; 0], "the keeper has nothing to do with it");
+        assert_eq!(driver.answer(), [0; 0], "the driver has nothing to do with it");
     }
     tally
 }
@@ -90,7 +90,7 @@ fn a_message_takes_a_write_a_read_and_two_locks_on_either_side() {
     }
 }
 
-/// Else each message costs whoever waits for it a call that finds nothing.
+/// Else each message costs its receiver a call that finds nothing.
 #[test]
 fn a_thread_that_waits_reads_once_for_each_message() {
     let [near, far] = ends();

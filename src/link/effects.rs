@@ -50,9 +50,9 @@ impl State {
         }
     }
 
-    /// Of a link that cannot be written any more, the end will not be read:
-    /// it was, or it is behind what there is no room for as long as whoever
-    /// could make some waits for room to send.
+    /// Of a link that cannot be written any more, the end will not be read: it was, or
+    /// it is behind messages for which there is no room while their receiver waits for
+    /// room to send.
     pub(super) fn is_stuck(&self) -> bool {
         self.protocol.is_deaf() || !(self.protocol.may_read() || self.protocol.has_room())
     }
@@ -116,7 +116,7 @@ impl State {
         self.call = true;
     }
 
-    /// The keeper hears of it if it has to look earlier than it was told. The
+    /// The driver hears of it if it has to look earlier than it was told. The
     /// times of a framed session only move away.
     pub(super) fn expect(&mut self) {
         if !self.protocol.has_answers() {
@@ -185,14 +185,14 @@ impl State {
             || self.is_neglected()
     }
 
-    /// Nobody reads, and the keeper does not know.
+    /// No thread reads, and the driver does not know.
     pub(super) fn is_neglected(&self) -> bool {
         let mut link = self.link.iter().filter(|_| !self.ticking);
         link.any(|link| link.read_half.is_some() && !link.covered)
     }
 
-    /// Whom the changes concern. A thread that is `leaving` passes the
-    /// reader's role on.
+    /// The threads that the changes concern. One that is `leaving` passes the reader's
+    /// role on.
     pub(super) fn calls(&mut self, leaving: bool) -> Calls {
         let news = std::mem::take(&mut self.news);
         let free = leaving && self.link.as_ref().is_some_and(|link| link.read_half.is_some());
@@ -209,9 +209,9 @@ impl State {
             _ if free && receivers == Wake::None => self.others.call_one(),
             _ => Wake::None,
         };
-        let keeper = std::mem::take(&mut self.call) && !std::mem::replace(&mut self.called, true);
+        let driver = std::mem::take(&mut self.call) && !std::mem::replace(&mut self.called, true);
         let (retired, spent) = (std::mem::take(&mut self.retired), self.take_spent());
-        Calls { receivers, others, keeper, retired, spent }
+        Calls { receivers, others, driver, retired, spent }
     }
 
     pub(super) fn take_spent(&mut self) -> Spent {

@@ -81,7 +81,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// In the count of handles: the last one was dropped.
 const GONE: usize = 1 << (usize::BITS - 1);
 
-/// The loss of a link, for whoever is to find the next one.
+/// The loss of a link, as the dialler is told.
 #[derive(Debug, Clone)]
 pub(crate) struct Lost {
     pub(crate) at: Instant,
@@ -115,25 +115,25 @@ pub(crate) struct State {
     news: bool,
     /// The link is to be checked, or looked for at once.
     check_due: bool,
-    /// The keeper has to look.
+    /// The driver has to look.
     call: bool,
     /// It was told so.
     called: bool,
     /// Messages, or flushes of several, that were written by their senders since
-    /// the last pause; since the keeper last looked, those that were left to others.
+    /// the last pause; since the driver last looked, those that were left to others.
     written: u32,
     gathered: u32,
-    /// The keeper looks once a tick, next at `tick_at`.
+    /// The driver looks once a tick, next at `tick_at`.
     ticking: bool,
     tick_at: Option<Instant>,
-    /// When the keeper looks after the peer's silence next, as it was told.
+    /// When the driver looks after the peer's silence next, as it was told.
     expected: Option<Instant>,
     /// Sockets to part with once the lock is released.
     retired: Vec<(Arc<Socket>, ShutdownKind)>,
     /// What is to be dropped then, besides what the session has of that kind.
     spent: Spent,
     events: VecDeque<Event>,
-    /// The keeper is calling the callback.
+    /// The driver is calling the callback.
     reporting: bool,
     on_event: Option<OnEvent>,
     reconnects: u64,

@@ -1,4 +1,4 @@
-//! The roles on a link: who reads, and who writes.
+//! The roles on a link: which thread reads, and which writes.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::sync::{self, Arc};
 
 /// So many messages in a row are written by their senders.
 const SINGLES: u32 = 2;
-/// It does not pay for the keeper to be woken for less.
+/// It does not pay for the driver to be woken for less.
 const FEW: u32 = 8;
 
 /// One TCP connection, and the roles on it. They end with it.
@@ -23,12 +23,12 @@ pub(super) struct Link {
     pub(super) socket: Arc<Socket>,
     pub(super) generation: u64,
     pub(super) since: Instant,
-    /// Whoever takes it reads.
+    /// The thread that takes it reads.
     pub(super) read_half: Option<Box<ReadHalf>>,
     pub(super) writer: Writer,
-    /// Whoever takes it writes.
+    /// The thread that takes it writes.
     pub(super) write_half: Option<Box<WriteHalf>>,
-    /// The keeper polls for input; else an application thread reads, or did
+    /// The driver polls for input; else an application thread reads, or did
     /// so lately.
     pub(super) covered: bool,
     /// Counts how often an application thread took the decoder.
@@ -66,11 +66,11 @@ impl Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writer {
     Idle,
-    /// What was fed is left for the keeper, who was called.
+    /// What was fed is left to the driver, which was called.
     Left,
     /// A thread has the write half in hand.
     Busy,
-    /// The keeper goes on when the socket has room.
+    /// The driver goes on when the socket has room.
     Blocked,
     /// A write failed. What the peer said before is still read, up to the
     /// error or the end that follows.
@@ -147,7 +147,7 @@ impl State {
             match seen {
                 // Receivers learn of messages by their own rule.
                 Seen::Nothing | Seen::Item => {}
-                // Whoever waits, and does not read, has said so.
+                // Threads that wait, and do not read, are counted.
                 Seen::Acknowledged => self.news |= self.others.are_asleep(),
                 Seen::Closed => self.news = true,
                 Seen::Pong(id, round_trip) => self.event(Event::Heartbeat { id, round_trip }),
@@ -206,11 +206,11 @@ impl State {
         }
     }
 
-    /// What was fed is to be written: whether somebody else is bound to do so.
+    /// What was fed is to be written: whether another thread is bound to do so.
     ///
     /// A system call for each message, or for each flush of a few, costs more
     /// than all the rest, and wakes the peer each time. So the third in a row is
-    /// left to the keeper, and so are those that follow while it wakes up and
+    /// left to the driver, and so are those that follow while it wakes up and
     /// writes. If it finds few, they come too slowly to be worth a wake-up. A row
     /// ends when the application waits for the peer. No message waits for a clock
     /// or for another message.
@@ -221,7 +221,7 @@ impl State {
             // It is in the callback for now.
             _ if self.reporting => return false,
             Writer::Busy | Writer::Blocked => {}
-            // Else nobody would take it back that something is left.
+            // Else no thread would take it back that something is left.
             _ if !self.protocol.has_output() => return false,
             // A whole batch is worth a system call wherever it is made.
             _ if self.protocol.fills_batch() => return false,
@@ -239,7 +239,7 @@ impl State {
         true
     }
 
-    /// The keeper has written what there was.
+    /// The driver has written what there was.
     pub(super) fn has_gathered(&mut self) {
         let few = std::mem::take(&mut self.gathered) < FEW;
         if few && self.link.as_ref().is_none_or(|link| link.writer == Writer::Idle) {
@@ -247,7 +247,7 @@ impl State {
         }
     }
 
-    pub(super) fn leave_rest_to_keeper(&mut self) {
+    pub(super) fn leave_rest_to_driver(&mut self) {
         if let Some(link) = &mut self.link
             && link.writer == Writer::Idle
             && (link.unwritten() > 0 || self.protocol.has_output())

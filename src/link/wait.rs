@@ -11,7 +11,7 @@ use crate::net::Socket;
 use crate::proto::spent::Spent;
 use crate::sync::{self, Arc, MutexGuard};
 
-/// How many batches a thread writes before it leaves the rest to the keeper:
+/// How many batches a thread writes before it leaves the rest to the driver:
 /// its own, and one that others appended meanwhile.
 const BATCHES: usize = 2;
 
@@ -77,8 +77,8 @@ pub(crate) enum Patience {
 
 /// Waiting and reading.
 impl Shared {
-    /// Waits until `ready` has a result, reading the link meanwhile if nobody
-    /// else does.
+    /// Waits until `ready` has a result, reading the link meanwhile if no other
+    /// thread does.
     pub(crate) fn wait<T>(
         &self,
         waiter: Waiter,
@@ -87,7 +87,7 @@ impl Shared {
     ) -> Result<T> {
         let mut state = self.lock();
         if let Some(result) = ready(&mut state) {
-            // Who receives what is there has not begun to wait: what was fed
+            // A receiver that finds a message has not begun to wait: what was fed
             // may become more before it is written.
             if waiter == Waiter::Other || state.has_urgent_consequences() {
                 self.settle(state);
@@ -247,7 +247,7 @@ impl Shared {
             state.after_write(write_half, result);
             state.conclude();
         }
-        state.leave_rest_to_keeper();
+        state.leave_rest_to_driver();
         state
     }
 
@@ -267,7 +267,7 @@ impl Shared {
             Wake::One => self.progress.notify_one(),
             Wake::All => self.progress.notify_all(),
         }
-        if calls.keeper {
+        if calls.driver {
             self.driver.call(self.id);
         }
         for (socket, kind) in calls.retired {
@@ -285,7 +285,7 @@ impl Shared {
     }
 }
 
-/// How a socket is parted with. Whoever is in a call on it returns.
+/// How a socket is shut down. A thread that is in a call on it returns.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ShutdownKind {
     StopReading,
@@ -294,11 +294,11 @@ pub(super) enum ShutdownKind {
     Reset,
 }
 
-/// Who is to be woken, and what is to be done, once the lock is released.
+/// Which threads are to be woken, and what is to be done, once the lock is released.
 pub(super) struct Calls {
     pub(super) receivers: Wake,
     pub(super) others: Wake,
-    pub(super) keeper: bool,
+    pub(super) driver: bool,
     pub(super) retired: Vec<(Arc<Socket>, ShutdownKind)>,
     pub(super) spent: Spent,
 }
@@ -314,7 +314,7 @@ impl Calls {
     fn is_empty(&self) -> bool {
         self.receivers == Wake::None
             && self.others == Wake::None
-            && !self.keeper
+            && !self.driver
             && self.retired.is_empty()
             && self.spent.is_empty()
     }
@@ -327,7 +327,7 @@ mod tests {
     /// Else four threads that send make a system call for each message, to wake
     /// those that are awake and wait for their turn on the core.
     #[test]
-    fn who_was_called_and_has_not_come_is_not_called_again() {
+    fn a_thread_that_was_called_and_has_not_come_is_not_called_again() {
         let mut waiters = Waiters::default();
         assert_eq!([waiters.call_one(), waiters.call_all()], [Wake::None; 2]);
         (0..3).for_each(|_| waiters.sleep());

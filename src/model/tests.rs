@@ -11,7 +11,7 @@ use crate::{
 
 const ADDR: &str = "127.0.0.1:6666";
 const SECOND: Duration = Duration::from_secs(1);
-/// An acknowledgement may wait so long, and once more for the keeper's tick.
+/// An acknowledgement may wait so long, and once more for the driver's tick.
 const ACK: Duration = Duration::from_millis(100);
 
 std::thread_local! {
@@ -35,7 +35,7 @@ fn settings() -> Builder {
         .heartbeat(Heartbeat::every(100 * SECOND))
         .retry(RetryPolicy::fixed(SECOND, 1000).jitter(0.0))
         .close_timeout(50 * SECOND);
-    // For an event the keeper is called, who has to be called without one, too.
+    // For an event the driver is called, who has to be called without one, too.
     if below(2) == 0 { builder.on_event(watch) } else { builder }
 }
 
@@ -333,7 +333,7 @@ fn cuts_lose_and_double_nothing_when_windows_are_full() {
     });
 }
 
-/// Whoever reads them: a receiver, the keeper, or one of those who wait.
+/// Whoever reads them: a receiver, the driver, or one of those who wait.
 #[test]
 fn everybody_who_waits_for_acknowledgements_hears_of_them() {
     const MESSAGES: u32 = 2;

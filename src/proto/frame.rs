@@ -45,7 +45,7 @@ pub(crate) enum Frame {
 }
 
 /// The messages of DATA frames that came together, in order, in memory that
-/// they share. It is one thing until somebody asks for them, since to handle
+/// they share. It is one thing until they are asked for, since to handle
 /// each by itself costs as much as to receive it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -54,7 +54,7 @@ pub(crate) struct Run {
     items: u64,
 }
 
-/// What a run shares is at most this large: whoever keeps a message pins no more.
+/// What a run shares is at most this large: a message that is kept pins no more.
 const RUN: usize = 4 * 1024;
 
 impl Run {
@@ -246,7 +246,7 @@ impl Frame {
 /// [`filled`](Decoder::filled), and then takes frames with
 /// [`next`](Decoder::next) until there are no more. Small bodies are copied
 /// out of the buffer, so that a message which is kept pins little more memory
-/// than its own; a large body is read straight to where it stays, which nobody
+/// than its own; a large body is read straight to where it stays, which nothing
 /// has to clear first. The buffer starts small, and grows with the frames that
 /// come and with reads that fill it. A PING or a PONG makes it small again: they
 /// come over idle links, so that a busy one never pays for it.

@@ -13,7 +13,7 @@ pub(crate) const VERSION: u16 = 1;
 const MAGIC: [u8; 4] = *b"LLNK";
 
 /// The name of a session, drawn by the client from the system's randomness.
-/// Who knows it can take the session over, so only a part of it is ever printed.
+/// A peer that knows it can take the session over, so only a part of it is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Token(pub(crate) [u8; 16]);
 
@@ -27,7 +27,7 @@ impl fmt::Debug for Token {
 /// What one side accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// The cost of messages that may be unacknowledged; see [`super::outbox::cost`].
+    /// The cost of messages that may be unacknowledged; see [`cost`](super::cost::cost).
     pub(crate) window: u32,
     /// The length of the largest message.
     pub(crate) max_message: u32,

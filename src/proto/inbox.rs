@@ -122,7 +122,7 @@ impl Inbox {
         self.arrived += cost as u64;
         self.held += cost;
         if self.over {
-            // Nobody will ask for it any more: a session that took the place
+            // It will not be asked for any more: a session that took the place
             // of a finished one has nothing to add.
             self.handed += items;
             self.released += cost;
@@ -202,7 +202,7 @@ impl Inbox {
     }
 
     /// A new session took the place of the old one. What is here is still
-    /// handed out, but acknowledges nothing; an end that nobody has seen is
+    /// handed out, but acknowledges nothing; an end that was not seen is
     /// not final, since the new session has one of its own.
     pub(crate) fn restart(&mut self) {
         if self.queue.back().is_some_and(Queued::is_end) {
@@ -268,7 +268,7 @@ impl Inbox {
         self.queue.capacity() == 0
     }
 
-    /// Forgets what nobody will ask for any more.
+    /// Forgets what will not be asked for any more.
     pub(crate) fn discard(&mut self) {
         self.queue = VecDeque::new();
         (self.stale, self.stale_cost) = (0, 0);

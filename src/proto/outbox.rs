@@ -4,7 +4,7 @@
 //! Messages are kept as the frames in which they go over the wire, so the
 //! bytes that are written and the bytes that are kept for a replay are one
 //! copy. Frames are appended to a growing tail; to be written, the tail is
-//! sealed into a segment that whoever writes can hold on to while others
+//! sealed into a segment that the writer can hold on to while other threads
 //! append.
 
 mod segment;
@@ -148,7 +148,7 @@ impl Outbox {
         };
     }
 
-    /// Keeps the buffer of a segment that nobody needs any more; `cost` is what
+    /// Keeps the buffer of a segment that is not needed any more; `cost` is what
     /// everything was a moment ago.
     fn spare(&mut self, segment: Segment, cost: usize) {
         if !segment.body.is_empty() {

@@ -19,7 +19,7 @@
 //! | of the line | what becomes of it |
 //! | --- | --- |
 //! | nothing, or not all of it, was handed to the system | it is sent on the next link, from its beginning |
-//! | all of it was, or it was in the middle of being so, and no reply has come | nobody knows: it is announced, and not sent again |
+//! | all of it was, or it was in the middle of being so, and no reply has come | unknown: it is announced, and not sent again |
 //! | it was answered | it is done with |
 //!
 //! Each line that comes answers the oldest line that waits. That is exact for
@@ -340,7 +340,7 @@ impl PlainSession {
         }
     }
 
-    /// Whoever looks after the times came `late`: the peer is given that much more.
+    /// The driver came `late`: the peer is given that much more.
     /// Returns whether a [`check`](PlainSession::check) is to begin anew.
     pub(crate) fn overslept(&mut self, late: Duration) -> bool {
         match &mut self.role {

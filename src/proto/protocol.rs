@@ -2,9 +2,9 @@
 //!
 //! The monitor ([`crate::link`]) knows links, threads and times, and asks a
 //! [`Protocol`] what is to be said, what was heard, and when it is over. Which of
-//! the two protocols answers is decided here and nowhere else. Only who makes
-//! links knows which one it makes: the dialler, since a framed session begins
-//! with a handshake, and the door, where the first byte tells.
+//! the two protocols answers is decided here and nowhere else. Only those that make
+//! links know which one they make: the dialler, since a framed session begins with a
+//! handshake, and the acceptor, which sees the first byte.
 
 use std::time::{Duration, Instant};
 
@@ -96,7 +96,7 @@ impl Protocol {
     pub(crate) fn consume(&mut self, now: Instant) {
         match self {
             Protocol::Framed(session) => session.consume(now),
-            // There is nobody to tell.
+            // The peer takes no acknowledgement.
             Protocol::Plain(_) => {}
         }
     }
@@ -215,7 +215,7 @@ impl Protocol {
     pub(crate) fn has_received(&self) -> bool {
         match self {
             Protocol::Framed(session) => session.has_received(),
-            // It does not outlive its link, and nobody asks.
+            // It does not outlive its link, and is not asked.
             Protocol::Plain(_) => false,
         }
     }
@@ -251,7 +251,7 @@ impl Protocol {
         }
     }
 
-    /// What the present link has done, or the last one, as long as nobody has taken
+    /// What the present link has done, or the last one, as long as the driver has not taken
     /// what was unanswered on it.
     pub(crate) fn progress(&self) -> Progress {
         ask!(self, protocol => protocol.progress())
@@ -335,7 +335,7 @@ impl Protocol {
         }
     }
 
-    /// Whether what may be written is worth a system call by whoever fed it.
+    /// Whether what may be written is worth a system call by the thread that fed it.
     #[inline]
     pub(crate) fn fills_batch(&self) -> bool {
         match self {
@@ -344,7 +344,7 @@ impl Protocol {
         }
     }
 
-    /// The last batch went out over the present link. Returns whether somebody
+    /// The last batch went out over the present link. Returns whether a thread
     /// may have waited for that.
     pub(crate) fn sent(&mut self, now: Instant) -> bool {
         ask!(self, protocol => protocol.sent(now));
@@ -409,7 +409,7 @@ impl Protocol {
         }
     }
 
-    /// Whoever looks after the times came `late`. Returns whether a
+    /// The driver came `late`. Returns whether a
     /// [`check`](Protocol::check) is to begin anew.
     pub(crate) fn overslept(&mut self, late: Duration) -> bool {
         ask!(self, protocol => protocol.overslept(late))

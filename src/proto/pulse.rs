@@ -54,7 +54,7 @@ impl Rhythm {
 
     /// A server keeps to the client's interval. It pings a little later, so
     /// that an idle link carries one pair per interval, and judges later, so
-    /// that the client, who can reconnect, is the first to notice.
+    /// that the client, which can reconnect, is the first to notice.
     pub(crate) fn server(interval: Duration, misses: u32) -> Rhythm {
         Rhythm { ping_after: interval * 5 / 4, dead_after: interval * (misses + 1) }
     }
@@ -209,7 +209,7 @@ impl Pulse {
 
     /// Messages were written. Where they go both ways, no silence ever asks for a ping; so
     /// that the round trip is known there, too, one follows messages once an interval. By
-    /// its answer nobody is judged.
+    /// its answer the peer is not judged.
     pub(crate) fn sent_messages(&mut self, now: Instant) -> Option<u64> {
         let due = |rhythm: Rhythm| now >= self.asked + rhythm.ping_after;
         self.rhythm.is_some_and(due).then(|| self.number_ping(now))
@@ -265,7 +265,7 @@ impl Pulse {
         Some(self.ping(now))
     }
 
-    /// Whoever looks after the times slept `late` beyond the time he wanted to (a
+    /// The driver slept `late` beyond the time that it wanted to (a
     /// stopped process): the peer had no fair chance to be heard, and is asked again
     /// before it is judged. Returns whether there was a check, which is to begin anew.
     pub(crate) fn overslept(&mut self, late: Duration) -> bool {

@@ -15,7 +15,7 @@ pub(crate) struct Progress {
     pub(crate) waits: bool,
 }
 
-/// What a frame brought, as far as somebody may be waiting for it.
+/// What a frame brought, as far as a thread may be waiting for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
     Nothing,

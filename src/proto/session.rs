@@ -357,7 +357,7 @@ impl Session {
         self.own.window.min(self.peer.window) as usize
     }
 
-    /// What the peer may have outstanding, as far as it has been told, who keeps
+    /// What the peer may have outstanding, as far as it has been told, which keeps
     /// it as well.
     fn receive_window(&self) -> u32 {
         self.acks.window().min(self.peer_window)

@@ -226,10 +226,10 @@ impl World {
         self.check_end();
     }
 
-    fn keepers(&mut self) {
-        self.client_keeper();
+    fn drivers(&mut self) {
+        self.client_driver();
         for host in 0..self.hosts.len() {
-            self.server_keeper(host);
+            self.server_driver(host);
         }
         self.links.retain(|link| !link.is_over());
     }
@@ -239,7 +239,7 @@ impl World {
     fn storm(&mut self) {
         let leap = self.chance(self.plan.leap);
         self.now += millis(if leap { self.rng.u64(..4000) } else { self.rng.u64(..8) });
-        self.keepers();
+        self.drivers();
         let host = self.rng.usize(..self.hosts.len());
         if self.chance(self.plan.cut) {
             self.cut();
@@ -357,7 +357,7 @@ impl World {
         let limit = self.now + Duration::from_secs(90);
         while !self.is_settled() {
             let before = self.trace.len();
-            self.keepers();
+            self.drivers();
             self.client_feeds();
             while self.client_takes().is_some() && !self.model.is_client_drained() {}
             for host in 0..self.hosts.len() {

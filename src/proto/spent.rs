@@ -1,4 +1,4 @@
-//! What the application gave, and nobody needs any more.
+//! What the application gave, and is not needed any more.
 //!
 //! To drop a message may run code of the application's: that of its owner, see
 //! [`Bytes::from_owner`]. So the core, which is worked with under a lock, drops

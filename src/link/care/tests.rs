@@ -36,7 +36,7 @@ fn carry(protocol: impl Into<Protocol>) -> (Arc<Shared>, TcpStream) {
     (shared, peer)
 }
 
-/// Starts a thread that waits for a message, and lets the keeper find out.
+/// Starts a thread that waits for a message, and lets the driver find out.
 fn read_quietly(shared: &Arc<Shared>) -> JoinHandle<(Result<Option<Bytes>>, Connection)> {
     let mut checkup = shared.check_up(None);
     let reading = Connection::new(shared.clone());
@@ -68,7 +68,7 @@ fn a_link_that_the_application_reads_is_not_polled() {
     abort(&shared, read_half);
 }
 
-/// Else each heartbeat of ten thousand idle clients costs the keeper three turns.
+/// Else each heartbeat of ten thousand idle clients costs the driver three turns.
 #[test]
 fn a_heartbeat_that_the_application_answers_does_not_call_the_keeper() {
     let (shared, mut peer) = linked();
@@ -127,7 +127,7 @@ fn what_was_fed_is_written_when_the_application_waits_or_a_batch_is_full() {
 }
 
 /// Else each write of a stream wakes the peer; or each of a few messages
-/// that come slowly wakes the keeper.
+/// that come slowly wakes the driver.
 #[test]
 fn the_third_in_a_row_is_left_to_the_keeper() {
     type Send = fn(&Connection) -> Result<()>;
@@ -203,7 +203,7 @@ fn reset(peer: TcpStream) {
     socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Else the keeper spins, since the socket is ready for ever.
+/// Else the driver spins, since the socket is ready for ever.
 #[test]
 fn a_link_that_can_neither_be_read_nor_written_is_lost() {
     let (shared, peer) = carry(PlainSession::server(LIMITS, sync::now()));

@@ -199,7 +199,7 @@ fn settings(choices: &mut Choices) -> (Limits, Option<Duration>, u32) {
     (Limits { window, max_message }, interval, choices.u32(1..4))
 }
 
-/// The application and the keeper.
+/// The application and the driver.
 impl Watched {
     /// Sends a message, as far as it may; its first bytes are its number.
     pub(super) fn feed(&mut self, choices: &mut Choices) -> Option<Bytes> {
@@ -281,7 +281,7 @@ impl Watched {
         assert!(left.iter().eq(self.said.messages()), "given back: {left:?}");
     }
 
-    /// Time passes, and the keeper looks.
+    /// Time passes, and the driver looks.
     pub(super) fn wait(&mut self, time: Duration) {
         self.now += time;
         for round in 0.. {

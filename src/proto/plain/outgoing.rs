@@ -120,7 +120,7 @@ impl Outgoing {
 
     /// The link is gone; so many bytes of the lines in the writer's hands were
     /// not written. A line of which any byte is among them waits again. Returns
-    /// the others: nobody knows what became of them.
+    /// the others: what became of them is unknown.
     pub(super) fn cut(&mut self, mut unwritten: usize) -> Unanswered {
         let mut known = self.handed;
         while unwritten > 0 && known > self.written {

@@ -20,7 +20,7 @@ const GLUED: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Patience {
     settings: Settings,
-    /// The last write, or the last reply: who has one to read may be about to write.
+    /// The last write, or the last reply: a peer that has one to read may be about to write.
     active: Instant,
     /// A heartbeat was sent on this link, and a line has come over it.
     has_beaten: bool,

@@ -144,7 +144,7 @@ impl Session {
     }
 
     /// The messages that are not acknowledged, once. The session is ending; what
-    /// it still has to tell the peer does not depend on who has them.
+    /// it still has to tell the peer does not depend on them.
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
         if self.totals.taken > 0 {
             return Vec::new();
@@ -181,7 +181,7 @@ impl Session {
         self.inbox.received() > 0
     }
 
-    /// Frees the messages: nobody will ask for them any more.
+    /// Frees the messages, which will not be asked for any more.
     pub(crate) fn discard(&mut self) {
         self.inbox.discard();
         self.outbox.discard();

@@ -215,7 +215,7 @@ fn a_batch_is_full_of_bytes_or_of_pieces_and_lets_go_of_what_is_written() {
     }
     assert!(batch.is_full(), "of pieces");
     batch.advance(BATCH_SLICES);
-    assert!(batch.is_empty() && batch.slices.len() == 0);
+    assert!(batch.is_empty() && batch.slices.is_empty());
 }
 
 #[test]

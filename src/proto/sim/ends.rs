@@ -1,4 +1,4 @@
-//! The two ends, as the link and the keeper will drive them.
+//! The two ends, as the link and the driver will drive them.
 
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ enum CloseEnd {
     Impatient,
 }
 
-/// As a keeper looks after a close.
+/// As a driver looks after a close.
 fn close(closing: &mut Closing, session: &mut Session, now: Instant) -> Option<CloseEnd> {
     let headway = Headway { acknowledged: session.acknowledged(), reached: None };
     let end = if session.is_acknowledged() {
@@ -133,9 +133,9 @@ fn close(closing: &mut Closing, session: &mut Session, now: Instant) -> Option<C
     Some(end)
 }
 
-/// The client's link and keeper.
+/// The client's link and driver.
 impl World {
-    pub(super) fn client_keeper(&mut self) {
+    pub(super) fn client_driver(&mut self) {
         let now = self.now;
         match self.client.phase {
             Phase::Idle(at) if now >= at => self.connect(),
@@ -281,9 +281,9 @@ impl World {
     }
 }
 
-/// The servers' links and keeper.
+/// The servers' links and driver.
 impl World {
-    pub(super) fn server_keeper(&mut self, host: usize) {
+    pub(super) fn server_driver(&mut self, host: usize) {
         let now = self.now;
         let Some(server) = &self.hosts[host].server else { return };
         if server.ended {

@@ -14,7 +14,7 @@ impl World {
     fn obey(&mut self) {
         while !self.rng.are_over() {
             self.now += millis(2);
-            self.keepers();
+            self.drivers();
             let host = self.rng.usize(..self.hosts.len());
             match self.rng.u8(..16) {
                 0 | 1 => self.act(0, host),
