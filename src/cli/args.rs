@@ -80,7 +80,7 @@ enum Backoff {
     version,
     max_term_width = manual::WIDTH,
     after_help = "--help tells more: examples, exit codes, the environment.",
-    after_long_help = manual::chapters(&CLIENT)
+    after_long_help = CLIENT.trim_end()
 )]
 pub struct ClientArgs {
     /// Where to connect to: a name or an address, or several
@@ -151,7 +151,7 @@ impl ClientArgs {
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, Stop> {
         let args = ClientArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
-        if let Some(text) = args.shared.packaging.print(ClientArgs::command(), &CLIENT) {
+        if let Some(text) = args.shared.packaging.print(ClientArgs::command(), CLIENT) {
             return Err(Stop::Print(text));
         }
         values::no_port_apart(&args.hosts).map_err(Stop::Usage)?;
@@ -216,7 +216,7 @@ impl ClientArgs {
     version,
     max_term_width = manual::WIDTH,
     after_help = "--help tells more: examples, the operator's commands, exit codes, the environment.",
-    after_long_help = manual::chapters(&SERVER)
+    after_long_help = SERVER.trim_end()
 )]
 pub struct ServerArgs {
     /// The address to listen on, or a name of this machine
@@ -272,7 +272,7 @@ impl ServerArgs {
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, Stop> {
         let args = ServerArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
-        if let Some(text) = args.shared.packaging.print(ServerArgs::command(), &SERVER) {
+        if let Some(text) = args.shared.packaging.print(ServerArgs::command(), SERVER) {
             return Err(Stop::Print(text));
         }
         if let (Some(port), Some(of_address)) = (args.port, args.bind.port())

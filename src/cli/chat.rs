@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::keyboard::{self, Typed};
 use super::lines::{Line, Lines};
 use super::printer::Printer;
-use super::roster::{COMMANDS, Command, Roster};
+use super::roster::{Command, Roster};
 use super::stdio::Reader;
 use super::terminal::Prompt;
 use super::who::{self, Row};
@@ -248,7 +248,7 @@ impl Chat {
                 return Ok(());
             }
             Command::Help => {
-                log::answer(manual::rows(&COMMANDS));
+                log::answer(manual::operators_lines());
                 return Ok(());
             }
             Command::Target(number) => return self.room().roster.aim(number),

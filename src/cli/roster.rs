@@ -24,18 +24,6 @@ pub enum Command<'a> {
     Wrong(String),
 }
 
-/// What the operator can say and press, and what that does.
-pub const COMMANDS: [(&str, &str); 8] = [
-    ("text", "goes to the client in the prompt"),
-    ("@N text", "goes to client N, as it stands; so does what follows. @N alone sends nothing"),
-    ("@@text, //text", "goes as @text, /text"),
-    ("/who", "lists the clients: where they are, in what state, and for how long"),
-    ("/end N", "tells client N that nothing more comes"),
-    ("/help", "lists this"),
-    ("Ctrl-D", "the end of input ends all sessions"),
-    ("Ctrl-C", "ends none: clients come back when there is a server again"),
-];
-
 impl Command<'_> {
     /// Reads a line, which may have a newline.
     pub fn parse(line: &[u8]) -> Command<'_> {
