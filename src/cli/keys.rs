@@ -42,177 +42,129 @@ pub(super) enum Key {
 /// Reads keys out of bytes, wherever those are cut.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    state: State,
+    /// The beginning of a key.
+    bytes: Vec<u8>,
     /// A bracketed paste: of control characters, only ends of lines are obeyed.
     pasting: bool,
     after_return: bool,
 }
 
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Ground,
-    /// Part of a character.
-    Utf8(Vec<u8>),
-    Escape,
-    /// ESC O.
-    Single,
-    /// ESC [, and what came of its parameters.
-    Control(Vec<u8>),
-}
+/// What marks a paste. Within one, the end is the only sequence that is obeyed.
+const PASTE: &[u8] = b"\x1b[200~";
+const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// A control sequence with more parameters than this means nothing to us.
-const PARAMETERS: usize = 16;
+/// A sequence that is longer than this means nothing to us.
+const LONGEST: usize = 16;
 
 impl Keys {
     /// Takes a byte, and hands out the keys that are complete now.
     pub(super) fn take(&mut self, byte: u8, mut to: impl FnMut(Key)) {
-        match &mut self.state {
-            State::Ground => self.ground(byte, to),
-            State::Utf8(bytes) => {
-                bytes.push(byte);
-                match std::str::from_utf8(bytes) {
-                    Ok(text) => {
-                        text.chars().for_each(|char| to(Key::Char(char)));
-                        self.state = State::Ground;
-                    }
-                    Err(error) if error.error_len().is_none() => {}
-                    Err(_) => {
-                        bytes.pop();
-                        bytes.drain(..).for_each(|byte| to(Key::Byte(byte)));
-                        self.state = State::Ground;
-                        // The byte may begin something else.
-                        self.take(byte, to);
-                    }
-                }
-            }
-            State::Escape => {
-                self.state = State::Ground;
-                match byte {
-                    b'[' => self.state = State::Control(Vec::new()),
-                    b'O' => self.state = State::Single,
-                    0x1b if !self.pasting => self.state = State::Escape,
-                    _ if self.pasting => {
-                        to(Key::Char('\x1b'));
-                        self.take(byte, to);
-                    }
-                    b'b' => to(Key::WordLeft),
-                    b'f' => to(Key::WordRight),
-                    b'd' => to(Key::KillWordRight),
-                    0x08 | 0x7f => to(Key::KillWordLeft),
-                    // Alt with a key that means nothing, or Escape alone before one.
-                    _ => self.take(byte, to),
-                }
-            }
-            State::Single if self.pasting => {
-                self.state = State::Ground;
-                "\x1bO".chars().for_each(|char| to(Key::Char(char)));
-                self.take(byte, to);
-            }
-            State::Single => {
-                self.state = State::Ground;
-                if let Some(key) = cursor_key(byte) {
-                    to(key);
-                }
-            }
-            State::Control(parameters) => match byte {
-                0x40..=0x7e => {
-                    let parameters = std::mem::take(parameters);
-                    self.state = State::Ground;
-                    self.control(&parameters, byte, to);
-                }
-                0x20..=0x3f if parameters.len() < PARAMETERS => parameters.push(byte),
-                0x20..=0x3f if !self.pasting => {}
-                // It is none.
-                _ => {
-                    if self.pasting {
-                        let sequence = [b"\x1b[", &parameters[..]].concat();
-                        sequence.into_iter().for_each(|byte| to(Key::Char(char::from(byte))));
-                    }
-                    self.state = State::Ground;
-                    self.take(byte, to);
-                }
-            },
-        }
-    }
-
-    fn ground(&mut self, byte: u8, mut to: impl FnMut(Key)) {
-        let after_return = std::mem::replace(&mut self.after_return, byte == b'\r');
-        let key = match byte {
-            // A line that was typed before the terminal was ours ends so; so
+        self.bytes.push(byte);
+        while let Some((length, key)) = self.first() {
+            self.pasting = match &self.bytes[..length] {
+                PASTE => true,
+                PASTE_END => false,
+                _ => self.pasting,
+            };
+            // A line that was typed before the terminal was ours ends in a newline; so
             // may a pasted one, after a carriage return.
-            b'\n' if after_return && self.pasting => return,
-            b'\r' | b'\n' => Key::Enter,
-            0x1b => {
-                self.state = State::Escape;
-                return;
-            }
-            0x80.. => {
-                self.state = State::Utf8(vec![byte]);
-                if std::str::from_utf8(&[byte]).is_err_and(|error| error.error_len().is_some()) {
-                    self.state = State::Ground;
-                    to(Key::Byte(byte));
-                }
-                return;
-            }
-            b' '..0x7f | b'\t' => Key::Char(char::from(byte)),
-            _ if self.pasting => Key::Char(char::from(byte)),
-            0x01 => Key::LineStart,
-            0x02 => Key::Left,
-            0x04 => Key::End,
-            0x05 => Key::LineEnd,
-            0x06 => Key::Right,
-            0x07 => Key::Cancel,
-            0x08 | 0x7f => Key::Backspace,
-            0x0b => Key::KillToEnd,
-            0x0c => Key::ClearScreen,
-            0x0e => Key::Later,
-            0x10 => Key::Earlier,
-            0x12 => Key::Search,
-            0x14 => Key::Transpose,
-            0x15 => Key::KillToStart,
-            0x17 => Key::KillBlankWordLeft,
-            0x19 => Key::Yank,
-            0x1a => Key::Suspend,
-            // What no key means is text.
-            _ => Key::Char(char::from(byte)),
-        };
-        to(key);
+            let after_return = std::mem::replace(&mut self.after_return, self.bytes[0] == b'\r');
+            let repeated = after_return && self.pasting && self.bytes[0] == b'\n';
+            key.filter(|_| !repeated).map(&mut to);
+            self.bytes.drain(..length);
+        }
+        // What makes a sequence too long is forgotten.
+        self.bytes.truncate(LONGEST);
     }
 
-    fn control(&mut self, parameters: &[u8], last: u8, mut to: impl FnMut(Key)) {
-        let (first, modifier) = match parameters.iter().position(|&byte| byte == b';') {
-            Some(at) => (&parameters[..at], &parameters[at + 1..]),
-            None => (parameters, &b""[..]),
-        };
-        // Ctrl and Alt, with Shift or without.
-        let by_word = matches!(modifier, b"3" | b"4" | b"5" | b"6" | b"7" | b"8");
-        let pasted = self.pasting;
-        let key = match (last, first) {
-            (b'~', b"200") => {
-                self.pasting = true;
-                None
-            }
-            (b'~', b"201") => {
-                self.pasting = false;
-                None
-            }
-            (b'~', b"1" | b"7") => Some(Key::LineStart),
-            (b'~', b"4" | b"8") => Some(Key::LineEnd),
-            (b'~', b"3") if by_word => Some(Key::KillWordRight),
-            (b'~', b"3") => Some(Key::Delete),
-            (b'C', _) if by_word => Some(Key::WordRight),
-            (b'D', _) if by_word => Some(Key::WordLeft),
-            _ => cursor_key(last),
-        };
-        match key {
-            Some(key) if !pasted => to(key),
-            _ if pasted && self.pasting => {
-                let sequence = [b"\x1b[", parameters, &[last]].concat();
-                sequence.into_iter().for_each(|byte| to(Key::Char(char::from(byte))));
-            }
-            _ => {}
+    /// The length of the first key, and the key, if it means one. `None` if it is not
+    /// complete.
+    fn first(&self) -> Option<(usize, Option<Key>)> {
+        match *self.bytes.first()? {
+            0x80.. => character(&self.bytes),
+            0x1b if self.pasting => match PASTE_END.starts_with(&self.bytes) {
+                true => (self.bytes == PASTE_END).then_some((self.bytes.len(), None)),
+                false => Some((1, Some(Key::Char('\x1b')))),
+            },
+            0x1b => sequence(&self.bytes),
+            b'\r' | b'\n' => Some((1, Some(Key::Enter))),
+            byte if self.pasting => Some((1, Some(Key::Char(char::from(byte))))),
+            byte => Some((1, Some(control(byte)))),
         }
+    }
+}
+
+/// A character of several bytes, or a byte that is no part of one.
+fn character(bytes: &[u8]) -> Option<(usize, Option<Key>)> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if error.valid_up_to() > 0 => {
+            std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(error) => return error.error_len().map(|_| (1, Some(Key::Byte(bytes[0])))),
+    };
+    text.chars().next().map(|char| (char.len_utf8(), Some(Key::Char(char))))
+}
+
+/// What begins with Escape.
+fn sequence(bytes: &[u8]) -> Option<(usize, Option<Key>)> {
+    let key = match *bytes.get(1)? {
+        b'[' => {
+            let last = bytes[2..].iter().position(|byte| !matches!(byte, 0x20..=0x3f))? + 2;
+            return Some(match bytes[last] {
+                byte @ 0x40..=0x7e => (last + 1, control_sequence(&bytes[2..last], byte)),
+                // It is none.
+                _ => (last, None),
+            });
+        }
+        b'O' => return bytes.get(2).map(|&byte| (3, cursor_key(byte))),
+        b'b' => Key::WordLeft,
+        b'f' => Key::WordRight,
+        b'd' => Key::KillWordRight,
+        0x08 | 0x7f => Key::KillWordLeft,
+        // Alt with a key that means nothing, or Escape alone before one.
+        _ => return Some((1, None)),
+    };
+    Some((2, Some(key)))
+}
+
+fn control(byte: u8) -> Key {
+    match byte {
+        0x01 => Key::LineStart,
+        0x02 => Key::Left,
+        0x04 => Key::End,
+        0x05 => Key::LineEnd,
+        0x06 => Key::Right,
+        0x07 => Key::Cancel,
+        0x08 | 0x7f => Key::Backspace,
+        0x0b => Key::KillToEnd,
+        0x0c => Key::ClearScreen,
+        0x0e => Key::Later,
+        0x10 => Key::Earlier,
+        0x12 => Key::Search,
+        0x14 => Key::Transpose,
+        0x15 => Key::KillToStart,
+        0x17 => Key::KillBlankWordLeft,
+        0x19 => Key::Yank,
+        0x1a => Key::Suspend,
+        // What no key means is text.
+        _ => Key::Char(char::from(byte)),
+    }
+}
+
+fn control_sequence(parameters: &[u8], last: u8) -> Option<Key> {
+    let mut parameters = parameters.split(|&byte| byte == b';');
+    let first = parameters.next().unwrap_or_default();
+    // Ctrl and Alt, with Shift or without.
+    let by_word = matches!(parameters.next(), Some([b'3'..=b'8']));
+    match (last, first) {
+        (b'~', b"1" | b"7") => Some(Key::LineStart),
+        (b'~', b"4" | b"8") => Some(Key::LineEnd),
+        (b'~', b"3") if by_word => Some(Key::KillWordRight),
+        (b'~', b"3") => Some(Key::Delete),
+        (b'C', _) if by_word => Some(Key::WordRight),
+        (b'D', _) if by_word => Some(Key::WordLeft),
+        _ => cursor_key(last),
     }
 }
 
