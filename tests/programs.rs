@@ -431,29 +431,34 @@ fn a_line_beyond_the_limit_is_refused_with_its_number_and_size() {
     assert_eq!(client.out.text(), format!("one\n{fits}\nlast\n"));
 }
 
-/// The other side ends, and takes what was under way; the rest is told of once.
+/// The other side ends, and takes what was under way; the rest is told of once, by the
+/// number of its first line, also where a line before it was refused.
 #[test]
 fn the_other_side_ends_before_the_input() {
-    let listener = Connection::builder().window(1000).max_message(1000);
-    let listener = listener.bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().to_string();
-    let mut client = Process::start(CLIENT, &[&addr], Stdout::Read);
-    let connection = listener.accept().unwrap();
-    client.send_all(vec!["a line\n".repeat(1000); 100]);
-    let mut taken = 0;
-    while taken < 100 {
-        assert!(connection.recv().unwrap().is_some());
-        taken += 1;
+    for refused in [0, 1] {
+        let listener = Connection::builder().window(1000).max_message(1000);
+        let listener = listener.bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().to_string();
+        let mut client = Process::start(CLIENT, &[&addr], Stdout::Read);
+        let connection = listener.accept().unwrap();
+        let mut lines = vec!["x".repeat(1000) + "\n"; refused];
+        lines.resize(refused + 100, "a line\n".repeat(1000));
+        client.send_all(lines);
+        let mut taken = 0;
+        while taken < 100 {
+            assert!(connection.recv().unwrap().is_some());
+            taken += 1;
+        }
+        connection.finish().unwrap();
+        while connection.recv().unwrap().is_some() {
+            taken += 1;
+        }
+        connection.close().unwrap();
+        assert_eq!(client.ends(), 1);
+        let from = refused + taken + 1;
+        client.says(&format!("the other side ended: the input was not sent from line {from} on"));
+        assert_eq!(client.err.count("error]"), 1 + refused);
     }
-    connection.finish().unwrap();
-    while connection.recv().unwrap().is_some() {
-        taken += 1;
-    }
-    connection.close().unwrap();
-    assert_eq!(client.ends(), 1);
-    let from = taken + 1;
-    client.says(&format!("the other side ended: the input was not sent from line {from} on"));
-    assert_eq!(client.err.count("error]"), 1);
 }
 
 #[test]

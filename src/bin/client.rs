@@ -10,7 +10,7 @@ use anyhow::Context;
 use longlink::cli::args::ClientArgs;
 use longlink::cli::end::{self, Ending};
 use longlink::cli::events::Watch;
-use longlink::cli::input::Input;
+use longlink::cli::input::{Input, Stage};
 use longlink::cli::replies::{self, Stop};
 use longlink::cli::{code, log as journal, text};
 use longlink::{Connection, Error, Event, Protocol};
@@ -86,9 +86,9 @@ impl Client {
             Err(Stop::Connection(error)) => {
                 // The other side is to know of the end before the process leaves.
                 let _ = connection.close();
-                return Ok(match self.input.ended_unread() {
-                    true => End::OutputClosed,
-                    false => End::Connection(error),
+                return Ok(match self.input.stage() {
+                    Stage::Unread => End::OutputClosed,
+                    _ => End::Connection(error),
                 });
             }
             Err(Stop::OutputClosed) => {
@@ -142,7 +142,10 @@ impl Client {
             },
             End::Connection(error) => error,
         };
-        if self.input.is_leaving() && error.unacknowledged() == Some(0) && !gave_up(&error) {
+        if self.input.stage() == Stage::Exit
+            && error.unacknowledged() == Some(0)
+            && !gave_up(&error)
+        {
             log::info!("{}", self.input.why_ended());
             return good;
         }

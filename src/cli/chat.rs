@@ -9,14 +9,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::keyboard::{self, Typed};
-use super::lines::{Line, Lines};
+use super::lines::Line;
 use super::printer::Printer;
 use super::roster::{Command, Roster};
-use super::stdio::Reader;
+use super::source::Source;
 use super::terminal::Prompt;
 use super::who::{self, Row};
-use super::{log, manual, terminal, text};
+use super::{keyboard, log, manual, terminal, text};
 use crate::{Connection, Error, Event};
 
 /// How long all clients together may take to end by themselves, and to say the last of
@@ -160,69 +159,41 @@ impl Chat {
     /// Reads the operator's lines until there are no more. Returns whether each line
     /// of a file or a pipe was sent; a person was told.
     pub fn operate(self: &Arc<Chat>, max_message: usize) -> bool {
-        match terminal::can_edit() {
-            true => {
-                self.operate_typing(max_message);
-                true
-            }
-            false => self.operate_reading(max_message) || self.interactive,
-        }
-    }
-
-    /// Where somebody edits the lines.
-    fn operate_typing(self: &Arc<Chat>, max_message: usize) {
         let chat = self.clone();
         let prompter = Box::new(move || (chat.prompt(), None));
-        let lines = match keyboard::start(max_message.saturating_add(COMMAND), prompter, None) {
-            Ok(lines) => lines,
-            Err(error) => return ::log::error!("cannot read: {}", text::system(&error)),
-        };
-        for (number, typed) in (1..).zip(lines) {
-            let done = match typed {
-                Typed::Line(line) => self.obey(&line, PATIENCE),
-                Typed::TooLong(size) => Err(too_long(size, max_message)),
-                Typed::End | Typed::Unread => break,
-                Typed::Failed(error) => {
-                    ::log::error!("cannot read standard input: {}", text::system(&error));
-                    break;
-                }
-            };
-            if let Err(why) = done {
-                ::log::warn!("line {number}: {why}");
+        let source = Source::open(max_message.saturating_add(COMMAND), prompter, None);
+        let sent = match source {
+            Ok(source) => self.obey_all(source, max_message),
+            Err(error) => {
+                ::log::error!("cannot read: {}", text::system(&error));
+                false
             }
-            keyboard::done();
-            // The line may have named somebody.
-            keyboard::wake();
-        }
-        terminal::close();
+        };
+        sent || self.interactive
     }
 
-    fn operate_reading(&self, max_message: usize) -> bool {
-        let mut sent = true;
+    fn obey_all(&self, mut source: Source, max_message: usize) -> bool {
         let patience = if io::stdin().is_terminal() { PATIENCE } else { FOREVER };
-        let limit = max_message.saturating_add(COMMAND);
-        let mut lines = Lines::new(Reader::new());
+        let mut sent = true;
         loop {
-            let read = lines.next(limit, || ()).map(|line| match line {
-                Line::Text(line) => Some(self.obey(line, patience)),
-                Line::TooLong { size } => Some(Err(too_long(size, max_message))),
-                Line::End => None,
-            });
-            match read {
-                Ok(Some(Ok(()))) => {}
-                Ok(Some(Err(why))) => {
-                    ::log::warn!("line {}: {why}", lines.number());
-                    sent = false;
-                }
-                Ok(None) => break,
+            let done = match source.next(|| ()) {
+                Ok(Line::Text(line)) => self.obey(line, patience),
+                Ok(Line::TooLong { size }) => Err(too_long(size, max_message)),
+                Ok(Line::End) => break,
                 Err(error) => {
                     ::log::error!("cannot read standard input: {}", text::system(&error));
                     sent = false;
                     break;
                 }
+            };
+            if let Err(why) = done {
+                ::log::warn!("line {}: {why}", source.number());
+                sent = false;
             }
+            // The line may have named a client.
             self.show_prompt(&self.room());
         }
+        source.close();
         if self.interactive {
             log::show_prompt("");
         }

@@ -1,15 +1,25 @@
 //! A line being typed, and the lines typed before. Pure: keys in, lines out.
 //!
-//! What keys do to text is rustyline's (`LineBuffer`, `MemHistory`); its
-//! terminal is not used. It reads one line at a time with the terminal's own
-//! mode in between, so that what is pasted is echoed twice; its prompt keeps
-//! the width it had when the line was begun; and what another thread prints at
-//! the moment a line ends may wait for the next. Here one owner draws it all:
-//! see [`terminal`](super::terminal).
+//! What keys do to text is rustyline's (`LineBuffer`); its terminal is not used. It reads
+//! one line at a time with the terminal's own mode in between, so that what is pasted is
+//! echoed twice; its prompt keeps the width it had when the line was begun; and what another
+//! thread prints at the moment a line ends may wait for the next. Here one owner draws it
+//! all: see [`terminal`](super::terminal).
+//!
+//! reedline (0.49), with its external printer and its break signal, was tried in the place
+//! of this module, `keys`, `layout`, `raw` and most of `keyboard` and `terminal`. That took
+//! 810 lines less, and failed 28 of the 46 tests in `tests/terminal`:
+//! * Before each line it asks the terminal for the cursor's place, through standard output.
+//!   With standard output in a file it fails after two seconds.
+//! * A line higher than the window makes it panic.
+//! * It has the terminal raw while it reads: Ctrl-Z does not stop the process, a job in the
+//!   background takes the terminal, and after SIGTERM or SIGHUP the terminal stays raw.
+//! * Pasted control characters are sent and not shown, and a typed one that is no key
+//!   (0x16) is lost. A paste of many lines had not arrived after a minute.
+//! * A prompt cannot stay at the end to say that the connection is gone.
 
-use rustyline::history::{History, MemHistory, SearchDirection};
 use rustyline::line_buffer::{ChangeListener, DeleteListener, Direction, LineBuffer};
-use rustyline::{At, Config, Movement, Word};
+use rustyline::{At, Movement, Word};
 
 use super::keys::Key;
 use super::raw;
@@ -20,12 +30,13 @@ const REMEMBERED: usize = 4096;
 /// A held byte takes four; there is room for a line of such, if that is not huge.
 const ROOM: usize = 16 * 1024 * 1024;
 
-/// A line that was typed, without its end.
+/// What was typed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entered {
+    /// A line, without its end.
     Line(Vec<u8>),
-    /// More bytes than are taken for a line: so many.
-    TooLong(u64),
+    /// The beginning of a line that has more bytes than are taken for one: so many.
+    TooLong(Vec<u8>, u64),
     /// Ctrl-D on an empty line.
     End,
 }
@@ -39,7 +50,7 @@ pub(super) struct Editor {
     limit: usize,
     /// Bytes beyond the limit, which are not kept.
     beyond: u64,
-    history: MemHistory,
+    history: Vec<String>,
     /// Which line of the history is shown; its length if none is.
     shown: usize,
     /// What was typed before one was shown.
@@ -52,14 +63,13 @@ pub(super) struct Editor {
 impl Editor {
     /// A line has at most `limit` bytes; one that has more is only measured.
     pub(super) fn new(limit: usize) -> Editor {
-        let config = Config::builder().max_history_size(HISTORY).map(|config| config.build());
         Editor {
             // Takes what fits into its capacity, and grows for nothing.
             line: LineBuffer::with_capacity(limit.max(limit.saturating_mul(4).min(ROOM))),
             size: 0,
             limit,
             beyond: 0,
-            history: config.map_or_else(|_| MemHistory::new(), |it| MemHistory::with_config(&it)),
+            history: Vec::new(),
             shown: 0,
             typed: String::new(),
             killed: Killed::default(),
@@ -80,16 +90,9 @@ impl Editor {
     /// What a key does; a line if it is complete. Of keys that concern the
     /// screen or the process there is nothing to do here.
     pub(super) fn press(&mut self, key: Key) -> Option<Entered> {
-        let searched = self.search.is_some() && self.look(key);
-        let entered = if searched { None } else { self.edit(key) };
-        if searched || !matches!(key, Key::Char(_) | Key::Byte(_) | Key::Cancel) {
-            self.size = self.line.as_str().chars().map(raw::size).sum();
+        if self.search.is_some() && self.look(key) {
+            return None;
         }
-        entered
-    }
-
-    fn edit(&mut self, key: Key) -> Option<Entered> {
-        let (line, killed) = (&mut self.line, &mut self.killed);
         match key {
             Key::Char(char) if raw::byte(char).is_some() => {
                 let mut bytes = [0; 4];
@@ -100,59 +103,13 @@ impl Editor {
             Key::Byte(byte) => self.insert(raw::held(byte)),
             Key::Cancel => self.insert('\x07'),
             Key::Enter => return Some(self.enter()),
-            Key::End if line.is_empty() && self.beyond == 0 => return Some(Entered::End),
-            Key::End | Key::Delete => {
-                line.delete(1, &mut Unheard);
-            }
-            Key::Backspace => {
-                line.backspace(1, &mut Unheard);
-            }
-            Key::Left => {
-                line.move_backward(1);
-            }
-            Key::Right => {
-                line.move_forward(1);
-            }
-            Key::WordLeft => {
-                line.move_to_prev_word(Word::Emacs, 1);
-            }
-            Key::WordRight => {
-                line.move_to_next_word(At::AfterEnd, Word::Emacs, 1);
-            }
-            Key::LineStart => {
-                line.move_buffer_start();
-            }
-            Key::LineEnd => {
-                line.move_buffer_end();
-            }
-            Key::KillToStart => {
-                line.kill(&Movement::BeginningOfBuffer, killed);
-            }
-            Key::KillToEnd => {
-                line.kill(&Movement::EndOfBuffer, killed);
-            }
-            Key::KillWordLeft => {
-                line.kill(&Movement::BackwardWord(1, Word::Emacs), killed);
-            }
-            Key::KillBlankWordLeft => {
-                line.kill(&Movement::BackwardWord(1, Word::Big), killed);
-            }
-            Key::KillWordRight => {
-                line.kill(&Movement::ForwardWord(1, At::AfterEnd, Word::Emacs), killed);
-            }
-            Key::Yank => {
-                let more: usize = killed.0.chars().map(raw::size).sum();
-                if self.size + more <= self.limit {
-                    line.yank(&killed.0, 1, &mut Unheard);
-                }
-            }
-            Key::Transpose => {
-                line.transpose_chars(&mut Unheard);
-            }
+            Key::End if self.line.is_empty() && self.beyond == 0 => return Some(Entered::End),
             Key::Earlier if self.shown > 0 => self.show(self.shown - 1),
             Key::Later if self.shown < self.history.len() => self.show(self.shown + 1),
             Key::Search => self.search = Some(String::new()),
             Key::Earlier | Key::Later | Key::Suspend | Key::ClearScreen => {}
+            Key::Yank if self.size + size(&self.killed.text) > self.limit => {}
+            key => self.edit(key),
         }
         if self.line.is_empty() {
             self.beyond = 0;
@@ -160,26 +117,58 @@ impl Editor {
         None
     }
 
+    /// A key that moves the cursor or changes the text around it.
+    fn edit(&mut self, key: Key) {
+        let Editor { line, killed, .. } = self;
+        let after = At::AfterEnd;
+        match key {
+            Key::Left => line.move_backward(1),
+            Key::Right => line.move_forward(1),
+            Key::WordLeft => line.move_to_prev_word(Word::Emacs, 1),
+            Key::WordRight => line.move_to_next_word(after, Word::Emacs, 1),
+            Key::LineStart => line.move_buffer_start(),
+            Key::LineEnd => line.move_buffer_end(),
+            Key::End | Key::Delete => line.kill(&Movement::ForwardChar(1), killed),
+            Key::Backspace => line.kill(&Movement::BackwardChar(1), killed),
+            Key::KillToStart => line.kill(&Movement::BeginningOfBuffer, killed),
+            Key::KillToEnd => line.kill(&Movement::EndOfBuffer, killed),
+            Key::KillWordLeft => line.kill(&Movement::BackwardWord(1, Word::Emacs), killed),
+            Key::KillBlankWordLeft => line.kill(&Movement::BackwardWord(1, Word::Big), killed),
+            Key::KillWordRight => line.kill(&Movement::ForwardWord(1, after, Word::Emacs), killed),
+            Key::Yank => line.yank(&killed.text.clone(), 1, killed).is_some(),
+            Key::Transpose => line.transpose_chars(killed),
+            _ => false,
+        };
+        self.size = size(self.line.as_str());
+    }
+
     fn insert(&mut self, char: char) {
         let size = raw::size(char);
         let fits = self.size + size <= self.limit;
-        match fits && self.line.insert(char, 1, &mut Unheard).is_some() {
+        match fits && self.line.insert(char, 1, &mut self.killed).is_some() {
             true => self.size += size,
             false => self.beyond += size as u64,
         }
     }
 
+    fn replace(&mut self, text: &str) {
+        self.line.update(text, text.len(), &mut self.killed);
+        self.size = size(text);
+    }
+
     fn enter(&mut self) -> Entered {
         let text = self.line.as_str().to_string();
-        self.line.update("", 0, &mut Unheard);
-        if text.len() <= REMEMBERED {
-            let _ = self.history.add(&text);
+        let (line, size) = (raw::bytes(&text), self.size as u64);
+        self.replace("");
+        if text.len() <= REMEMBERED && !text.is_empty() && self.history.last() != Some(&text) {
+            self.history.push(text);
+            self.history.drain(..self.history.len().saturating_sub(HISTORY));
         }
         self.shown = self.history.len();
         self.typed.clear();
         match std::mem::take(&mut self.beyond) {
-            0 => Entered::Line(raw::bytes(&text)),
-            beyond => Entered::TooLong(self.size as u64 + beyond),
+            0 => Entered::Line(line),
+            beyond => Entered::TooLong(line, size + beyond),
         }
     }
 
@@ -189,9 +178,8 @@ impl Editor {
             self.typed = self.line.as_str().to_string();
         }
         self.shown = index;
-        let found = self.history.get(index, SearchDirection::Reverse).ok().flatten();
-        let text = found.map_or_else(|| self.typed.clone(), |found| found.entry.into_owned());
-        self.line.update(&text, text.len(), &mut Unheard);
+        let text = self.history.get(index).unwrap_or(&self.typed).clone();
+        self.replace(&text);
         self.beyond = 0;
     }
 
@@ -199,62 +187,55 @@ impl Editor {
     /// is to do what it always does.
     fn look(&mut self, key: Key) -> bool {
         let Some(term) = &mut self.search else { return false };
-        let from = match key {
-            Key::Cancel => {
-                self.search = None;
-                return true;
-            }
-            Key::Char(char) => {
-                term.push(char);
-                self.history.len()
-            }
-            Key::Byte(byte) => {
-                term.push(raw::held(byte));
-                self.history.len()
-            }
-            Key::Backspace => {
-                term.pop();
-                self.history.len()
-            }
-            Key::Search => self.shown,
+        let mut from = self.history.len();
+        match key {
+            Key::Char(char) => term.push(char),
+            Key::Byte(byte) => term.push(raw::held(byte)),
+            Key::Backspace => drop(term.pop()),
+            Key::Search => from = self.shown,
             _ => {
                 self.search = None;
-                return false;
+                return key == Key::Cancel;
             }
-        };
-        let found = match from.checked_sub(1) {
-            Some(start) => self.history.search(term, start, SearchDirection::Reverse),
-            None => Ok(None),
-        };
-        if let Some(index) = found.ok().flatten().map(|found| found.idx) {
+        }
+        let found = self.history[..from].iter().rposition(|line| line.contains(&**term));
+        if let Some(index) = found.filter(|_| !term.is_empty()) {
             self.show(index);
         }
         true
     }
 }
 
+/// How many bytes a text stands for.
+fn size(text: &str) -> usize {
+    text.chars().map(raw::size).sum()
+}
+
 /// What was cut out last.
 #[derive(Debug, Default)]
-struct Killed(String);
+struct Killed {
+    text: String,
+    cutting: bool,
+}
 
 impl DeleteListener for Killed {
     fn start_killing(&mut self) {
-        self.0.clear();
+        self.text.clear();
+        self.cutting = true;
     }
 
     fn delete(&mut self, _at: usize, text: &str, _direction: Direction) {
-        self.0.push_str(text);
+        if self.cutting {
+            self.text.push_str(text);
+        }
+    }
+
+    fn stop_killing(&mut self) {
+        self.cutting = false;
     }
 }
 
-/// Nobody keeps account of what changes.
-struct Unheard;
-
-impl DeleteListener for Unheard {
-    fn delete(&mut self, _at: usize, _text: &str, _direction: Direction) {}
-}
-
-impl ChangeListener for Unheard {
+impl ChangeListener for Killed {
     fn insert_char(&mut self, _at: usize, _char: char) {}
 
     fn insert_str(&mut self, _at: usize, _text: &str) {}
@@ -340,7 +321,7 @@ mod tests {
     fn a_line_beyond_the_limit_is_measured() {
         let mut editor = Editor::new(4);
         assert_eq!(press(&mut editor, "1234|"), [Entered::Line("1234".into())]);
-        assert_eq!(press(&mut editor, "12345\u{e9}|"), [Entered::TooLong(7)]);
+        assert_eq!(press(&mut editor, "12345\u{e9}|"), [Entered::TooLong("1234".into(), 7)]);
         assert_eq!(press(&mut editor, "123456####1|"), [Entered::Line("1".into())]);
     }
 
@@ -357,6 +338,7 @@ mod tests {
         // A held byte counts as one, also where it was found again.
         press(&mut editor, "^1234");
         assert_eq!(editor.press(Key::Byte(0xff)), None);
-        assert_eq!(press(&mut editor, "|"), [Entered::TooLong(10)]);
+        let line = b"\xff\xf4\x8f\xbd\x811234".to_vec();
+        assert_eq!(press(&mut editor, "|"), [Entered::TooLong(line, 10)]);
     }
 }

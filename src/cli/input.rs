@@ -1,15 +1,15 @@
 //! The client's standard input: lines that are sent, and how it ends.
-//! [`typed`](super::typed) has what differs where somebody types.
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::end::Ending;
 use super::events::Watch;
-use super::lines::{Line, Lines};
+use super::lines::Line;
+use super::source::Source;
 use super::stdio::{ReadEnd, Reader};
 use super::{code, keyboard, progress, terminal, text};
 use crate::{Connection, Error, Taken};
@@ -25,49 +25,54 @@ const GLANCE: Duration = Duration::from_millis(50);
 const MANY: usize = 64;
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// How far the input has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// There may be more.
+    #[default]
+    Reading,
+    /// There is no more to read.
+    AllRead,
+    /// `exit` was read.
+    Exit,
+    /// The connection was ended, since nothing reads the replies any more.
+    Unread,
+}
+
 /// Sends what is read, on a thread of its own.
 #[derive(Debug, Default)]
 pub struct Input {
-    pub(super) connection: OnceLock<Connection>,
+    connection: OnceLock<Connection>,
+    /// How many lines were refused.
     refusals: AtomicU64,
-    all_read: AtomicBool,
+    stage: Mutex<Stage>,
     /// Lines of a pipe are at hand, and not all of them are sent.
     sending: AtomicBool,
-    pub(super) refused: AtomicBool,
-    leaving: AtomicBool,
-    /// Nothing reads the replies any more.
-    unread: AtomicBool,
 }
 
 impl Input {
     /// Whether a line, or the whole input, could not be sent.
     pub fn was_refused(&self) -> bool {
-        self.refused.load(Ordering::SeqCst)
+        self.refusals.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether there is no more to read.
-    pub fn is_all_read(&self) -> bool {
-        self.all_read.load(Ordering::SeqCst)
+    /// How far the input has come.
+    pub fn stage(&self) -> Stage {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `exit` was read.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::SeqCst)
-    }
-
-    /// Whether the connection was ended since nothing reads the replies any more.
-    pub fn ended_unread(&self) -> bool {
-        self.unread.load(Ordering::SeqCst)
+    fn enter(&self, stage: Stage) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     }
 
     /// Why a connection has ended well.
     pub fn why_ended(&self) -> &'static str {
-        match (self.is_leaving(), self.is_all_read()) {
+        match self.stage() {
             // The other side may have ended in answer to that.
-            _ if self.ended_unread() => "ended: nothing reads the output any more",
-            (true, _) => "ended: `exit`, and everything is acknowledged",
-            (false, true) => "ended: the other side has ended, too",
-            (false, false) => "ended by the other side",
+            Stage::Unread => "ended: nothing reads the output any more",
+            Stage::Exit => "ended: `exit`, and everything is acknowledged",
+            Stage::AllRead => "ended: the other side has ended, too",
+            Stage::Reading => "ended by the other side",
         }
     }
 
@@ -75,8 +80,8 @@ impl Input {
     /// nothing if all of it was. What is typed is known [otherwise](Input::waiting),
     /// or not at all, where a terminal edits its lines itself.
     pub fn unsent(&self, sent: u64) -> Option<u64> {
-        let read = io::stdin().is_terminal() || self.is_all_read();
-        if read { None } else { Some(self.done(sent) + 1) }
+        let all_known = io::stdin().is_terminal() || self.stage() != Stage::Reading;
+        if all_known { None } else { Some(self.done(sent) + 1) }
     }
 
     /// The same if the other side has ended by itself: then a pipe may have had
@@ -87,10 +92,10 @@ impl Input {
 
     /// The lines that were typed and wait, if the connection has sent so many.
     pub fn waiting(&self, sent: u64) -> Vec<Vec<u8>> {
-        if self.is_all_read() {
-            return Vec::new();
+        match self.stage() {
+            Stage::Reading => keyboard::lines_after(self.done(sent)),
+            _ => Vec::new(),
         }
-        keyboard::lines_after(self.done(sent))
     }
 
     /// How many lines were sent or refused, if the connection has sent so many.
@@ -98,29 +103,19 @@ impl Input {
         sent + self.refusals.load(Ordering::SeqCst)
     }
 
-    /// Starts the thread that sends what is read, once there is a connection. It is never
-    /// joined: it may be waiting for a person. Where lines are edited, they are taken from
-    /// now on, of at most `limit` bytes.
+    /// Starts the thread that sends what is read, lines of at most `limit` bytes, once there
+    /// is a connection. It is never joined: it may be waiting for a person.
     pub fn begin(
         self: &Arc<Input>,
         limit: usize,
         exit_ends: bool,
         watch: &Arc<Watch>,
     ) -> io::Result<()> {
-        if terminal::can_edit() {
-            let watch = watch.clone();
-            return self.start_typed(limit, exit_ends, Box::new(move || watch.prompt()));
-        }
-        let input = self.clone();
-        let work = move || {
-            let mut reader = Reader::while_output_is_read();
-            if reader.wait().is_err() && input.connection.get().is_none() {
-                leave_unconnected();
-            }
-            input.read(input.connection.wait(), reader, exit_ends);
-        };
-        thread::Builder::new().name("input".into()).spawn(work)?;
-        Ok(())
+        let (input, watch) = (self.clone(), watch.clone());
+        let prompter = Box::new(move || watch.prompt());
+        let source = Source::open(limit, prompter, ReadEnd::of_output())?;
+        let work = move || input.read(source, exit_ends);
+        thread::Builder::new().name("input".into()).spawn(work).map(drop)
     }
 
     /// There is a connection.
@@ -132,50 +127,63 @@ impl Input {
         Ok(())
     }
 
-    fn read(&self, connection: &Connection, reader: Reader, exit_ends: bool) {
-        let mut lines = Lines::new(reader);
+    fn read(&self, mut source: Source, exit_ends: bool) {
+        let typed = matches!(source, Source::Typed(_));
         loop {
-            self.feed_ready(connection, &mut lines, exit_ends);
+            self.feed_ready(&mut source, exit_ends);
             // What was fed is written when the input makes us wait.
-            let read = lines.next(connection.max_message(), || {
+            let read = source.next(|| {
                 self.sending.store(false, Ordering::SeqCst);
-                let _ = connection.flush();
+                let _ = self.connection.get().map(Connection::flush);
             });
-            let refusal = match read {
-                Ok(Line::Text(b"exit\n" | b"exit")) if exit_ends => {
-                    return self.leave(connection, lines.has_more());
+            let last = match &read {
+                Ok(Line::Text(b"exit\n" | b"exit")) if exit_ends => Some(Stage::Exit),
+                Ok(Line::Text(_) | Line::TooLong { .. }) => None,
+                Ok(Line::End) => Some(Stage::AllRead),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => Some(Stage::Unread),
+                Err(error) => {
+                    log::error!("cannot read standard input: {}", text::system(error));
+                    self.refusals.fetch_add(1, Ordering::SeqCst);
+                    Some(Stage::AllRead)
                 }
+            };
+            let pointless = if typed { last.is_some() } else { last == Some(Stage::Unread) };
+            if pointless && self.connection.get().is_none() {
+                leave_unconnected();
+            }
+            let connection = self.connection.wait();
+            if let Some(last) = last {
+                source.close();
+                let _ = connection.flush();
+                return match last {
+                    Stage::Exit => self.leave(connection, source.has_more()),
+                    Stage::Unread => self.end_unread(connection),
+                    _ => self.end(connection),
+                };
+            }
+            let sent = match read {
                 Ok(Line::Text(line)) => {
                     self.sending.store(true, Ordering::SeqCst);
-                    connection.feed(line).err()
+                    connection.feed(line)
                 }
                 Ok(Line::TooLong { size }) => {
                     let (size, limit) = (size as usize, connection.max_message());
-                    Some(Error::TooLarge { size, limit })
+                    Err(Error::TooLarge { size, limit })
                 }
-                Ok(Line::End) => break,
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    return self.end_unread(connection);
-                }
-                Err(error) => {
-                    log::error!("cannot read standard input: {}", text::system(&error));
-                    self.refused.store(true, Ordering::SeqCst);
-                    break;
-                }
+                Ok(Line::End) | Err(_) => Ok(()),
             };
-            match refusal {
-                None => {}
+            match sent {
+                Ok(()) => {}
                 // The thread that prints says so.
-                Some(error) if is_over(&error) => return,
-                Some(error) => self.refuse(lines.number(), &error),
+                Err(error) if is_over(&error) => return,
+                Err(error) => self.refuse(source.number(), &error),
             }
         }
-        self.end(connection);
     }
 
     /// Says why a line is not sent.
-    pub(super) fn refuse(&self, number: u64, error: &Error) {
-        self.refused.store(true, Ordering::SeqCst);
+    fn refuse(&self, number: u64, error: &Error) {
+        self.refusals.fetch_add(1, Ordering::SeqCst);
         match error {
             Error::TooLarge { size, limit } => {
                 let size = text::count(*size as u64, "byte");
@@ -186,8 +194,8 @@ impl Input {
     }
 
     /// The end of the input; the other side may have more to say.
-    pub(super) fn end(&self, connection: &Connection) {
-        self.all_read.store(true, Ordering::SeqCst);
+    fn end(&self, connection: &Connection) {
+        self.enter(Stage::AllRead);
         if connection.finish().is_ok() && connection.sync(FOREVER).is_ok() {
             // Unless the process has ended by then:
             thread::park_timeout(SILENCE);
@@ -200,9 +208,9 @@ impl Input {
 
     /// Nothing reads the replies any more, and there is no input at the moment: ends the
     /// connection as soon as what was sent is acknowledged.
-    pub(super) fn end_unread(&self, connection: &Connection) {
+    fn end_unread(&self, connection: &Connection) {
         if connection.sync(FOREVER).is_ok() {
-            self.unread.store(true, Ordering::SeqCst);
+            self.enter(Stage::Unread);
             // There may be no link. The thread that prints sees the end.
             let _ = connection.close_within(SILENCE);
         }
@@ -210,7 +218,10 @@ impl Input {
 
     /// Feeds the lines that are here already, many at a time. What stops it, such as
     /// one that is too long, is met again by the next line alone, and dealt with.
-    fn feed_ready(&self, connection: &Connection, lines: &mut Lines<Reader>, exit_ends: bool) {
+    fn feed_ready(&self, source: &mut Source, exit_ends: bool) {
+        let (Some(connection), Source::Read(lines)) = (self.connection.get(), source) else {
+            return;
+        };
         loop {
             let mut ready = [&[][..]; MANY];
             let count = lines.ready(&mut ready);
@@ -229,13 +240,11 @@ impl Input {
     }
 
     /// Ends the connection as soon as everything is acknowledged.
-    pub(super) fn leave(&self, connection: &Connection, has_more: bool) {
-        let _ = connection.flush();
-        if has_more || !io::stdin().is_terminal() && Reader::new().has_more(GLANCE) {
+    fn leave(&self, connection: &Connection, has_more: bool) {
+        if has_more || !io::stdin().is_terminal() && Reader::new(None).has_more(GLANCE) {
             log::warn!("what comes after `exit` was not read (--no-exit sends it like any line)");
         }
-        self.all_read.store(true, Ordering::SeqCst);
-        self.leaving.store(true, Ordering::SeqCst);
+        self.enter(Stage::Exit);
         if connection.finish().is_err() {
             return;
         }
@@ -255,12 +264,12 @@ impl Input {
 
 /// Whether nothing more can be sent: the connection has ended, or the other side
 /// has, and the thread that prints has finished ours.
-pub(super) fn is_over(error: &Error) -> bool {
+fn is_over(error: &Error) -> bool {
     error.is_final() || matches!(error, Error::Finished)
 }
 
 /// Nothing was to be sent, and there is nothing to wait for.
-pub(super) fn leave_unconnected() -> ! {
+fn leave_unconnected() -> ! {
     let ending = Ending::begin();
     log::error!("left before there was a connection");
     ending.exit(code::FAILED)
@@ -275,7 +284,7 @@ mod tests {
     fn an_end_for_want_of_a_reader_is_not_the_other_sides() {
         let input = Input::default();
         assert_eq!(input.why_ended(), "ended by the other side");
-        input.unread.store(true, Ordering::SeqCst);
+        input.enter(Stage::Unread);
         assert_eq!(input.why_ended(), "ended: nothing reads the output any more");
     }
 }

@@ -1,87 +1,72 @@
 //! The keyboard: one thread reads keys, and keeps the prompt up to date.
 //!
-//! Its wait for the next key is also the prompt's clock and where signals
-//! arrive, so that a prompt counts down, and a resized window is drawn anew,
-//! while nobody types. Complete lines are handed over in a bounded queue; while
-//! it is full, nothing is read. The thread waits for nothing but the terminal.
+//! The thread waits for the next key, and this wait is also the prompt's clock and the
+//! place where signals arrive: a prompt counts down, and a resized window is drawn anew,
+//! while no key is pressed. Complete lines wait in a queue for the thread that takes
+//! them; while the queue is full, nothing is read. The keyboard's thread waits for
+//! nothing but the terminal.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGWINCH};
-use signal_hook::{flag, low_level};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+use signal_hook::low_level::emulate_default_handler;
 
 use super::editor::{Editor, Entered};
 use super::keys::{Key, Keys};
-use super::raw;
+use super::lines::Line;
 use super::stdio::ReadEnd;
 use super::terminal::{self, Prompter};
 
 /// How many lines may wait to be taken.
 const QUEUE: usize = 1024;
-/// How often it is tried to hand over lines that found no room, and to draw on
-/// a terminal that was stopped.
+/// How often the thread looks whether the queue has room again, and whether a
+/// terminal that was stopped goes on.
 const RETRY: Duration = Duration::from_millis(50);
 /// How often a process in the background looks whether it still is: not every
 /// shell says when it is not.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long Ctrl-Z may take to stop the process; nobody may be there to
-/// continue it, and then it does not.
+/// How long Ctrl-Z may take to stop the process. Where no shell could continue it,
+/// it does not stop.
 const STOPPING: Duration = Duration::from_millis(200);
 
-/// What was typed.
-#[derive(Debug)]
-pub enum Typed {
-    /// A line, with its newline.
-    Line(Vec<u8>),
-    /// A line beyond the limit: its size in bytes, newline included.
-    TooLong(u64),
-    /// Ctrl-D on an empty line, or the terminal is gone.
-    End,
-    /// Nothing reads standard output any more.
-    Unread,
-    /// The terminal cannot be read.
-    Failed(io::Error),
-}
-
 static WAKE: OnceLock<UnixStream> = OnceLock::new();
-static LINES: Mutex<Lines> = Mutex::new(Lines { done: 0, rest: VecDeque::new() });
+static LINES: Mutex<Lines> = Mutex::new(Lines { done: 0, shown: 0, rest: VecDeque::new() });
+/// A line can be taken.
+static SHOWN: Condvar = Condvar::new();
 
-/// The lines that were typed, handed over or not.
+/// The lines that were typed.
 struct Lines {
     /// So many are done with.
     done: u64,
-    rest: VecDeque<Vec<u8>>,
+    /// So many of the others are on the screen, and can be taken. An answer comes
+    /// below its question.
+    shown: usize,
+    /// The others. An error is the last: nothing reads standard output any more
+    /// ([`ErrorKind::BrokenPipe`]), or the terminal cannot be read.
+    rest: VecDeque<io::Result<Entered>>,
 }
 
 fn lines() -> MutexGuard<'static, Lines> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many lines were typed.
-pub(super) fn typed() -> u64 {
-    let lines = lines();
-    lines.done + lines.rest.len() as u64
-}
-
 /// The lines that were typed after the first `number`, and are not done with.
 pub(super) fn lines_after(number: u64) -> Vec<Vec<u8>> {
     let lines = lines();
-    lines.rest.iter().skip(number.saturating_sub(lines.done) as usize).cloned().collect()
-}
-
-/// The oldest line is done with.
-pub(super) fn done() {
-    let mut lines = lines();
-    lines.done += u64::from(lines.rest.pop_front().is_some());
+    let text = |entered: &io::Result<Entered>| match entered {
+        Ok(Entered::Line(line) | Entered::TooLong(line, _)) => Some(line.clone()),
+        Ok(Entered::End) | Err(_) => None,
+    };
+    lines.rest.iter().skip(number.saturating_sub(lines.done) as usize).filter_map(text).collect()
 }
 
 /// Has the prompt asked for again. Never blocks.
@@ -92,84 +77,136 @@ pub fn wake() {
     }
 }
 
-/// Starts the thread that reads lines of at most `limit` bytes with their
-/// newlines; longer ones are only measured. It ends when `output` has gone, if that is
-/// given. [`terminal::close`] ends it as well.
-pub(super) fn start(
-    limit: usize,
-    prompter: Prompter,
-    output: Option<ReadEnd>,
-) -> io::Result<Receiver<Typed>> {
-    let (theirs, ours) = UnixStream::pair()?;
-    theirs.set_nonblocking(true)?;
-    ours.set_nonblocking(true)?;
-    let signals = Signals::watch(&theirs)?;
-    let _ = WAKE.set(theirs);
-    let (lines, receiver) = mpsc::sync_channel(QUEUE);
-    let keyboard = Keyboard {
-        wake: ours,
-        signals,
-        lines,
-        output,
-        waiting: VecDeque::new(),
-        keys: Keys::default(),
-        editor: Editor::new(limit),
-    };
-    let work = move || keyboard.run(prompter);
-    thread::Builder::new().name("keyboard".into()).spawn(work)?;
-    Ok(receiver)
+/// The lines that are typed, for the one thread that takes them.
+#[derive(Debug)]
+pub(super) struct Typing {
+    /// The line that was taken last.
+    line: Option<Vec<u8>>,
+}
+
+impl Typing {
+    /// Starts the thread that reads lines of at most `limit` bytes; longer ones are
+    /// only measured. It ends when `output` has gone, if that is given.
+    /// [`terminal::close`] ends it as well.
+    pub(super) fn start(
+        limit: usize,
+        prompter: Prompter,
+        output: Option<ReadEnd>,
+    ) -> io::Result<Typing> {
+        let (theirs, ours) = UnixStream::pair()?;
+        theirs.set_nonblocking(true)?;
+        let wake = theirs.try_clone()?;
+        let signals = [SIGCONT, SIGWINCH, SIGHUP, SIGQUIT];
+        let signals = SignalDelivery::with_pipe(ours, theirs, SignalOnly, signals)?;
+        let _ = WAKE.set(wake);
+        let (keys, editor) = (Keys::default(), Editor::new(limit));
+        let mut keyboard = Keyboard { signals, output, keys, editor };
+        let work = move || {
+            if let Err(error) = keyboard.read(prompter) {
+                lines().rest.push_back(Err(error));
+                show();
+            }
+            // Nothing is read any more. Signals still do what they always do.
+            loop {
+                keyboard.obey();
+                let _ = poll(&mut [keyboard.woken()], None);
+            }
+        };
+        thread::Builder::new().name("keyboard".into()).spawn(work)?;
+        Ok(Typing { line: None })
+    }
+
+    /// Takes the next line; the one before is done with. Calls `before_wait` if there is
+    /// none yet.
+    pub(super) fn next(&mut self, before_wait: impl FnOnce()) -> io::Result<Line<'_>> {
+        let mut lines = lines();
+        if self.line.take().is_some() {
+            lines.rest.pop_front();
+            lines.shown -= 1;
+            lines.done += 1;
+        }
+        if lines.shown == 0 {
+            drop(lines);
+            before_wait();
+            lines = self::lines();
+        }
+        let shown = SHOWN.wait_while(lines, |lines| lines.shown == 0);
+        let mut lines = shown.unwrap_or_else(PoisonError::into_inner);
+        let line = self.line.insert(Vec::new());
+        match &mut lines.rest[0] {
+            Ok(Entered::Line(text)) => {
+                *line = [text, &b"\n"[..]].concat();
+                Ok(Line::Text(line))
+            }
+            Ok(Entered::TooLong(_, size)) => Ok(Line::TooLong { size: *size + 1 }),
+            Ok(Entered::End) => Ok(Line::End),
+            Err(error) => Err(std::mem::replace(error, ErrorKind::Other.into())),
+        }
+    }
+
+    /// The number of the line that was taken last, from 1.
+    pub(super) fn number(&self) -> u64 {
+        lines().done + u64::from(self.line.is_some())
+    }
+}
+
+/// Lines that were typed are on the screen.
+fn show() {
+    let mut lines = lines();
+    lines.shown = lines.rest.len();
+    SHOWN.notify_all();
 }
 
 struct Keyboard {
-    wake: UnixStream,
-    signals: Signals,
-    lines: SyncSender<Typed>,
+    /// Signals that concern the terminal. They wake the thread; so does [`wake`]. What
+    /// Ctrl-C and SIGTERM do stands in [`end`](super::end).
+    signals: SignalDelivery<UnixStream, SignalOnly>,
     /// What is to read standard output.
     output: Option<ReadEnd>,
-    waiting: VecDeque<Typed>,
     keys: Keys,
     editor: Editor,
 }
 
 impl Keyboard {
-    fn run(mut self, prompter: Prompter) {
-        if let Err(error) = terminal::begin(prompter) {
-            let _ = self.lines.send(Typed::Failed(error));
-            return;
-        }
+    /// Reads lines until there are no more, or the terminal is closed.
+    fn read(&mut self, prompter: Prompter) -> io::Result<()> {
+        terminal::begin(prompter)?;
         let mut above = String::new();
         let mut bytes = [0; 4096];
         loop {
-            // Lines are shown before they are handed over: an answer comes below
-            // its question.
-            let draws = terminal::takes_output(Duration::ZERO);
-            let changes = if draws {
+            let mut changes = Some(RETRY);
+            if terminal::takes_output(Duration::ZERO) {
                 let search = self.editor.search().map(|term| format!("search: {term}> "));
-                let changes = terminal::show_line(&above, self.editor.line(), search);
+                changes = terminal::show_line(&above, self.editor.line(), search);
                 above.clear();
-                changes
-            } else {
-                Some(RETRY)
-            };
-            if terminal::is_closed() || (draws && !self.hand_over()) {
-                break;
+                show();
+                if let Some(Ok(Entered::End)) = lines().rest.back() {
+                    return Ok(());
+                }
             }
-            if !self.wait(changes) || terminal::is_closed() {
+            if terminal::is_closed() {
+                return Ok(());
+            }
+            if !self.wait(changes)? || terminal::is_closed() {
                 continue;
             }
             match rustix::io::read(io::stdin(), &mut bytes) {
-                Ok(0) => self.waiting.push_back(Typed::End),
+                Ok(0) => lines().rest.push_back(Ok(Entered::End)),
                 Ok(count) => above += &self.type_in(&bytes[..count]),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-                Err(error) => self.waiting.push_back(Typed::Failed(error.into())),
+                Err(error) => return Err(error.into()),
             }
         }
-        self.signals.let_go();
     }
 
-    /// Waits for something to do; says whether a key can be read.
-    fn wait(&mut self, changes: Option<Duration>) -> bool {
-        let full = !self.waiting.is_empty();
+    fn woken(&self) -> PollFd<'_> {
+        PollFd::new(self.signals.get_read(), PollFlags::IN)
+    }
+
+    /// Waits for something to do; says whether a key can be read. Fails if nothing reads
+    /// standard output any more.
+    fn wait(&mut self, changes: Option<Duration>) -> io::Result<bool> {
+        let full = lines().rest.len() >= QUEUE;
         let ours = terminal::is_ours();
         let most = match ours {
             _ if full => Some(RETRY),
@@ -178,31 +215,29 @@ impl Keyboard {
         };
         let most = most.and_then(|most| Timespec::try_from(most).ok());
         let stdin = io::stdin();
-        let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
+        let mut fds = vec![self.woken()];
         let reads = ours && !full;
         if reads {
             fds.push(PollFd::new(&stdin, PollFlags::IN));
         }
         fds.extend(self.output.as_ref().filter(|_| !full).map(ReadEnd::poll_fd));
         if poll(&mut fds, most.as_ref()).is_err() {
-            return false;
+            return Ok(false);
         }
-        let mut found = fds.iter().map(PollFd::revents);
-        let woken = found.next().is_some_and(|found| !found.is_empty());
+        let found: Vec<_> = fds.iter().map(PollFd::revents).collect();
+        let mut found = found.into_iter().skip(1);
         let readable = reads && found.next().is_some_and(|found| !found.is_empty());
-        let of_output = found.next().filter(|found| !found.is_empty());
-        if woken {
-            let _ = (&self.wake).read(&mut [0; 256]);
-            self.signals.obey();
+        // The process that had the terminal meanwhile may have changed its mode.
+        if self.obey() {
+            terminal::resume();
         }
         // What is typed comes first.
-        if let Some(found) = of_output
-            && !readable
-            && self.output.take().is_some_and(|output| output.has_gone(found))
-        {
-            self.waiting.push_back(Typed::Unread);
+        match found.next().filter(|found| !found.is_empty() && !readable) {
+            Some(found) if self.output.take().is_some_and(|output| output.has_gone(found)) => {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+            _ => Ok(readable),
         }
-        readable
     }
 
     /// Does what was typed; returns what of it stays on the screen.
@@ -216,104 +251,46 @@ impl Keyboard {
             match key {
                 Key::Suspend => self.suspend(),
                 Key::ClearScreen => terminal::clear_screen(),
-                key => {
-                    let before = (key == Key::Enter).then(|| self.editor.line().0.to_string());
-                    let Some(entered) = self.editor.press(key) else { continue };
-                    if let Some(line) = before {
-                        above.push_str(&terminal::left_behind(&line));
-                        lines().rest.push_back(raw::bytes(&line));
-                    }
-                    self.waiting.push_back(match entered {
-                        Entered::Line(mut line) => {
-                            line.push(b'\n');
-                            Typed::Line(line)
-                        }
-                        Entered::TooLong(size) => Typed::TooLong(size + 1),
-                        Entered::End => Typed::End,
-                    });
-                }
+                Key::Enter => above.push_str(&terminal::left_behind(self.editor.line().0)),
+                _ => {}
+            }
+            let entered = self.editor.press(key);
+            let ends = entered == Some(Entered::End);
+            lines().rest.extend(entered.map(Ok));
+            if ends {
+                break;
             }
         }
         above
     }
 
-    /// Hands lines over as far as there is room. `false` if nobody takes them,
-    /// or there will be no more.
-    fn hand_over(&mut self) -> bool {
-        while let Some(line) = self.waiting.pop_front() {
-            let last = matches!(line, Typed::End | Typed::Unread | Typed::Failed(_));
-            match self.lines.try_send(line) {
-                Ok(()) if last => return false,
-                Ok(()) => {}
-                Err(TrySendError::Full(line)) => {
-                    self.waiting.push_front(line);
-                    return true;
-                }
-                Err(TrySendError::Disconnected(_)) => return false,
-            }
-        }
-        true
-    }
-
-    /// Ctrl-Z: everybody who was started together stops, until told to go on.
-    fn suspend(&self) {
+    /// Ctrl-Z: all processes that were started together stop, until told to go on.
+    fn suspend(&mut self) {
         terminal::suspend();
-        self.signals.continued.store(false, Ordering::SeqCst);
+        self.obey();
         if kill_current_process_group(Signal::TSTP).is_ok() {
             let most = Timespec::try_from(STOPPING).ok();
-            while !self.signals.continued.swap(false, Ordering::SeqCst) {
-                let mut fds = [PollFd::new(&self.wake, PollFlags::IN)];
-                if poll(&mut fds, most.as_ref()).is_ok_and(|ready| ready == 0) {
+            while !self.obey() {
+                if poll(&mut [self.woken()], most.as_ref()).is_ok_and(|ready| ready == 0) {
                     break;
                 }
-                let _ = (&self.wake).read(&mut [0; 256]);
             }
         }
         terminal::resume();
     }
-}
 
-/// Signals that concern the terminal. They wake the thread.
-struct Signals {
-    continued: Arc<AtomicBool>,
-    /// Those that end the process, and whether it was told to. What Ctrl-C and SIGTERM
-    /// do is told in [`end`](super::end).
-    ends: [(i32, Arc<AtomicBool>); 2],
-    /// Whether they do so without us.
-    let_go: Arc<AtomicBool>,
-}
-
-impl Signals {
-    fn watch(wake: &UnixStream) -> io::Result<Signals> {
-        let continued = Arc::default();
-        flag::register(SIGCONT, Arc::clone(&continued))?;
-        let ends = [SIGHUP, SIGQUIT].map(|signal| (signal, Arc::default()));
-        let let_go = Arc::default();
-        for (signal, told) in &ends {
-            flag::register_conditional_default(*signal, Arc::clone(&let_go))?;
-            flag::register(*signal, Arc::clone(told))?;
-        }
-        for signal in [SIGCONT, SIGWINCH, SIGHUP, SIGQUIT] {
-            low_level::pipe::register(signal, wake.try_clone()?)?;
-        }
-        Ok(Signals { continued, ends, let_go })
-    }
-
-    fn obey(&self) {
-        for (signal, told) in &self.ends {
-            if told.load(Ordering::SeqCst) {
-                terminal::close();
-                let _ = low_level::emulate_default_handler(*signal);
+    /// Does what signals ask for. Returns whether the process was continued.
+    fn obey(&mut self) -> bool {
+        let mut continued = false;
+        for signal in self.signals.pending() {
+            match signal {
+                SIGHUP | SIGQUIT => {
+                    terminal::close();
+                    let _ = emulate_default_handler(signal);
+                }
+                signal => continued |= signal == SIGCONT,
             }
         }
-        // Whoever had the terminal meanwhile may have changed its mode.
-        if self.continued.swap(false, Ordering::SeqCst) {
-            terminal::resume();
-        }
-    }
-
-    /// The signals do what they always do.
-    fn let_go(&self) {
-        self.let_go.store(true, Ordering::SeqCst);
+        continued
     }
 }

@@ -20,14 +20,17 @@ pub enum Line<'a> {
 #[derive(Debug)]
 pub struct Lines<R> {
     reader: BufReader<R>,
+    limit: usize,
     line: Vec<u8>,
     number: u64,
 }
 
 impl<R: Read> Lines<R> {
-    /// Starts at line 1.
-    pub fn new(reader: R) -> Lines<R> {
-        Lines { reader: BufReader::with_capacity(64 * 1024, reader), line: Vec::new(), number: 0 }
+    /// Starts at line 1. A line has at most `limit` bytes with its newline, and no more of
+    /// one is kept in memory.
+    pub fn new(reader: R, limit: usize) -> Lines<R> {
+        let reader = BufReader::with_capacity(64 * 1024, reader);
+        Lines { reader, limit, line: Vec::new(), number: 0 }
     }
 
     /// The number of the line that was read last.
@@ -61,13 +64,11 @@ impl<R: Read> Lines<R> {
         self.number += lines as u64;
     }
 
-    /// Reads the next line, of at most `limit` bytes with its newline, and
-    /// keeps no more of it in memory than that. Calls `before_wait` whenever
-    /// the stream itself has to be read, which may block: a good time to pass
-    /// on what was handed out before.
-    pub fn next(&mut self, limit: usize, mut before_wait: impl FnMut()) -> io::Result<Line<'_>> {
+    /// Reads the next line. Calls `before_wait` whenever the stream itself has to be read,
+    /// which may block: a good time to pass on what was handed out before.
+    pub fn next(&mut self, mut before_wait: impl FnMut()) -> io::Result<Line<'_>> {
         self.line.clear();
-        let mut size = 0u64;
+        let (mut size, limit) = (0, self.limit as u64);
         loop {
             if self.reader.buffer().is_empty() {
                 before_wait();
@@ -82,7 +83,7 @@ impl<R: Read> Lines<R> {
                 None => (buffer.len(), buffer.is_empty()),
             };
             size += taken as u64;
-            if size <= limit as u64 {
+            if size <= limit {
                 self.line.extend_from_slice(&buffer[..taken]);
             }
             self.reader.consume(taken);
@@ -93,7 +94,7 @@ impl<R: Read> Lines<R> {
                 return Ok(Line::End);
             }
             self.number += 1;
-            return Ok(match size <= limit as u64 {
+            return Ok(match size <= limit {
                 true => Line::Text(&self.line),
                 false => Line::TooLong { size },
             });
@@ -129,57 +130,57 @@ mod tests {
 
     #[test]
     fn lines_keep_their_newline_and_the_last_needs_none() {
-        let mut lines = Lines::new(&b"one\n\n\xff\0\r\nlast"[..]);
+        let mut lines = Lines::new(&b"one\n\n\xff\0\r\nlast"[..], 100);
         for line in [&b"one\n"[..], b"\n", b"\xff\0\r\n", b"last"] {
-            assert_eq!(lines.next(100, || ()).unwrap(), Line::Text(line));
+            assert_eq!(lines.next(|| ()).unwrap(), Line::Text(line));
         }
-        assert_eq!(lines.next(100, || ()).unwrap(), Line::End);
+        assert_eq!(lines.next(|| ()).unwrap(), Line::End);
         assert_eq!(lines.number(), 4);
-        assert_eq!(Lines::new(io::empty()).next(1, || ()).unwrap(), Line::End);
+        assert_eq!(Lines::new(io::empty(), 1).next(|| ()).unwrap(), Line::End);
     }
 
     #[test]
     fn a_line_beyond_the_limit_is_measured_and_skipped() {
-        let mut lines = Lines::new(&b"1234\n12345\n1234567\n1\n12345"[..]);
-        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"1234\n"));
-        assert_eq!(lines.next(5, || ()).unwrap(), Line::TooLong { size: 6 });
-        assert_eq!(lines.next(5, || ()).unwrap(), Line::TooLong { size: 8 });
+        let mut lines = Lines::new(&b"1234\n12345\n1234567\n1\n12345"[..], 5);
+        assert_eq!(lines.next(|| ()).unwrap(), Line::Text(b"1234\n"));
+        assert_eq!(lines.next(|| ()).unwrap(), Line::TooLong { size: 6 });
+        assert_eq!(lines.next(|| ()).unwrap(), Line::TooLong { size: 8 });
         assert_eq!(lines.number(), 3);
-        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"1\n"));
-        assert_eq!(lines.next(5, || ()).unwrap(), Line::Text(b"12345"));
-        assert_eq!(lines.next(5, || ()).unwrap(), Line::End);
+        assert_eq!(lines.next(|| ()).unwrap(), Line::Text(b"1\n"));
+        assert_eq!(lines.next(|| ()).unwrap(), Line::Text(b"12345"));
+        assert_eq!(lines.next(|| ()).unwrap(), Line::End);
     }
 
     #[test]
     fn whole_lines_are_ready_once_they_were_read() {
-        let mut lines = Lines::new(&b"one\n\nthree\nlast"[..]);
+        let mut lines = Lines::new(&b"one\n\nthree\nlast"[..], 100);
         assert_eq!(lines.ready(&mut [&[][..]; 9]), 0);
-        assert_eq!(lines.next(100, || ()).unwrap(), Line::Text(b"one\n"));
+        assert_eq!(lines.next(|| ()).unwrap(), Line::Text(b"one\n"));
         let mut ready = [&[][..]; 9];
         assert_eq!(lines.ready(&mut ready), 2);
         assert_eq!(ready[..2], [&b"\n"[..], b"three\n"]);
         assert_eq!(lines.ready(&mut [&[][..]; 1]), 1);
         lines.take(1, 1);
         assert_eq!(lines.number(), 2);
-        assert_eq!(lines.next(100, || ()).unwrap(), Line::Text(b"three\n"));
+        assert_eq!(lines.next(|| ()).unwrap(), Line::Text(b"three\n"));
         assert_eq!(lines.ready(&mut [&[][..]; 9]), 0);
-        assert_eq!(lines.next(100, || ()).unwrap(), Line::Text(b"last"));
+        assert_eq!(lines.next(|| ()).unwrap(), Line::Text(b"last"));
     }
 
     #[test]
     fn a_huge_line_takes_no_memory() {
-        let mut lines = Lines::new(io::repeat(b'x').take(100 << 20));
-        assert_eq!(lines.next(1000, || ()).unwrap(), Line::TooLong { size: 100 << 20 });
+        let mut lines = Lines::new(io::repeat(b'x').take(100 << 20), 1000);
+        assert_eq!(lines.next(|| ()).unwrap(), Line::TooLong { size: 100 << 20 });
         assert!(lines.line.capacity() <= 64 * 1024, "{}", lines.line.capacity());
     }
 
     #[test]
     fn tells_before_it_may_wait() {
-        let mut lines = Lines::new(Pieces(vec![b"a\nb\nc", b"d\n"]));
+        let mut lines = Lines::new(Pieces(vec![b"a\nb\nc", b"d\n"]), 100);
         let mut waits = Vec::new();
         for _ in 0..4 {
             let mut count = 0;
-            lines.next(100, || count += 1).unwrap();
+            lines.next(|| count += 1).unwrap();
             waits.push(count);
         }
         // a waits for the first piece, b does not, cd for the second, the end for more.

@@ -27,13 +27,13 @@ pub mod progress;
 mod raw;
 pub mod replies;
 pub mod roster;
+mod source;
 mod stdio;
 pub mod stop;
 pub mod tally;
 pub mod terminal;
 pub mod text;
 pub mod threads;
-pub mod typed;
 pub mod values;
 pub mod who;
 

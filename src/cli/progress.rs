@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::events::Watch;
-use super::input::Input;
+use super::input::{Input, Stage};
 use super::{terminal, text};
 use crate::{Connection, Stats};
 
@@ -29,7 +29,7 @@ pub fn start(connection: Connection, input: Arc<Input>, watch: Arc<Watch>) -> io
         loop {
             thread::park_timeout(LOOK);
             let stats = connection.stats();
-            let done = input.is_all_read() && stats.unacknowledged == 0;
+            let done = input.stage() != Stage::Reading && stats.unacknowledged == 0;
             let line = meter.look(now(), &stats).filter(|_| !done);
             match &line {
                 Some(line) => {

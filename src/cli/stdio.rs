@@ -31,15 +31,10 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Waits for input, however long.
-    pub(super) fn new() -> Reader {
-        Reader { stdin: io::stdin(), output: None }
-    }
-
-    /// The same, but once there is no input yet and what reads standard output has
-    /// gone, a read fails with [`ErrorKind::BrokenPipe`].
-    pub(super) fn while_output_is_read() -> Reader {
-        Reader { output: ReadEnd::of_output(), ..Reader::new() }
+    /// If `output` is given and has gone, and there is no input yet, a read fails with
+    /// [`ErrorKind::BrokenPipe`].
+    pub(super) fn new(output: Option<ReadEnd>) -> Reader {
+        Reader { stdin: io::stdin(), output }
     }
 
     /// Whether a byte comes within this time, rather than the end. It is lost.
@@ -52,7 +47,7 @@ impl Reader {
 
     /// Waits until there is input, or its end; fails as a read does. Without an output to
     /// watch it leaves the wait to the read.
-    pub(super) fn wait(&mut self) -> io::Result<()> {
+    fn wait(&mut self) -> io::Result<()> {
         while let Some(output) = &self.output {
             let mut fds = [PollFd::new(&self.stdin, PollFlags::IN), output.poll_fd()];
             match poll(&mut fds, None) {
@@ -68,12 +63,6 @@ impl Reader {
             self.output = None;
         }
         Ok(())
-    }
-}
-
-impl Default for Reader {
-    fn default() -> Reader {
-        Reader::new()
     }
 }
 
