@@ -154,7 +154,6 @@ fn echo(number: u64, connection: &Connection, printer: &Printer) -> longlink::Re
             rest = &rest[small.max(1)..];
         }
         printer.offer(number, &mut messages);
-        messages.clear();
     }
     connection.close().map(|()| "it has sent all it had")
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use log::{Level, LevelFilter};
 
 use super::terminal::{self, Prompt};
-use super::{keyboard, text};
+use super::{keyboard, now, text};
 use crate::{Event, Host};
 
 /// How long the first reply waits for it to be told that there is a connection.
@@ -212,11 +212,6 @@ impl Watch {
         let waited = self.changed.wait_timeout_while(self.seen(), MOMENT, |seen| !is_so(seen));
         is_so(&waited.unwrap_or_else(PoisonError::into_inner).0)
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a countdown for a person")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// Whether it says that there is a link.

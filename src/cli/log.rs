@@ -1,53 +1,45 @@
 //! The log on standard error.
 //!
-//! Lines are written by a thread of their own, since the threads that log,
-//! the heartbeat's above all, must not wait for a terminal that somebody has
-//! stopped. What does not fit into the queue is counted, and so is what goes
-//! beyond the pace: peers, who can bring a line about by connecting, are not to
-//! fill a disk. So is what standard error does not take.
+//! A thread of its own writes the lines: the threads that log, above all that of the
+//! heartbeat, must not wait for a terminal that is stopped. What does not fit into the queue
+//! is counted, and so is what exceeds the pace: peers, which can cause a line by connecting,
+//! must not fill a disk. What standard error does not take is counted as well.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use log::{Level, LevelFilter, Record};
 
 use super::batch::Batch;
+use super::queue::{Load, Pace, Queue};
 use super::stdio::Writer;
-use super::{terminal, text};
+use super::{now, terminal, text};
 
 /// How many lines may wait to be written.
-const QUEUE: usize = 4096;
+const ROOM: usize = 4096;
 /// How many lines of a level are written in a second.
 const PACE: u32 = 1000;
-const SECOND: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for a stuck standard error.
 const FLUSH: Duration = Duration::from_millis(500);
 
 enum Item {
     Line(Vec<u8>),
     Prompt(String),
-    /// Answered when everything before it has been written.
-    Flush(SyncSender<()>),
 }
 
-static WRITER: OnceLock<SyncSender<Item>> = OnceLock::new();
-static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+impl Load for Item {}
+
+static QUEUE: Queue<Item> = Queue::new(ROOM);
 
 /// Starts the log. `RUST_LOG` wins over `level`.
 pub fn start(level: LevelFilter) -> io::Result<()> {
-    let (sender, receiver) = mpsc::sync_channel(QUEUE);
-    thread::Builder::new().name("log".into()).spawn(move || write(&receiver))?;
-    if WRITER.set(sender).is_err() {
-        return Ok(());
-    }
+    thread::Builder::new().name("log".into()).spawn(write)?;
     // Each level has its own, so that no flood of one hides another.
-    let paces: [Mutex<Pace>; Level::Trace as usize + 1] = Default::default();
+    let paces = [const { Mutex::new(Pace::of(PACE)) }; Level::Trace as usize + 1];
     let colour = terminal::has_colours();
     // What is kept, or goes elsewhere, says the time in a way that holds everywhere.
     let zone = io::stderr().is_terminal().then(|| TimeZone::try_system().ok()).flatten();
@@ -56,11 +48,11 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
         // What the editor's library tells itself.
         .filter_module("rustyline", LevelFilter::Off)
         .parse_default_env()
-        .target(env_logger::Target::Pipe(Box::new(Queue)))
+        .target(env_logger::Target::Pipe(Box::new(Records)))
         .format(move |to, record| {
             let pace = &paces[record.level() as usize];
             if !pace.lock().unwrap_or_else(PoisonError::into_inner).allows(now()) {
-                LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+                QUEUE.drop_lines(1, "");
                 return Ok(());
             }
             let time = time(Timestamp::now(), zone.as_ref());
@@ -73,24 +65,18 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
 /// Waits, but not for long, until everything logged before is written. `false` if it
 /// is not: standard error is stuck.
 pub fn flush() -> bool {
-    let Some(writer) = WRITER.get() else { return true };
-    let (sender, receiver) = mpsc::sync_channel(1);
-    writer.try_send(Item::Flush(sender)).is_ok() && receiver.recv_timeout(FLUSH).is_ok()
+    QUEUE.flush(FLUSH) == 0
 }
 
 /// Writes lines that were asked for, whatever is logged: behind what was
 /// logged before, and not at its pace.
 pub fn answer(lines: String) {
-    if let Some(writer) = WRITER.get() {
-        let _ = writer.try_send(Item::Line(lines.into_bytes()));
-    }
+    QUEUE.offer(Item::Line(lines.into_bytes()), "");
 }
 
 /// Shows a prompt below what was logged, in the place of the one before.
 pub fn show_prompt(text: &str) {
-    if let Some(writer) = WRITER.get() {
-        let _ = writer.try_send(Item::Prompt(text.to_string()));
-    }
+    QUEUE.offer(Item::Prompt(text.to_string()), "");
 }
 
 /// The time of day: in this zone, or else `12:03:04Z`, which is UTC. The day is known
@@ -119,15 +105,11 @@ fn format(time: &str, record: &Record<'_>, colour: bool) -> String {
 }
 
 /// Where `env_logger` writes each record, in one piece.
-struct Queue;
+struct Records;
 
-impl Write for Queue {
+impl Write for Records {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Some(writer) = WRITER.get()
-            && writer.try_send(Item::Line(line.to_vec())).is_err()
-        {
-            LEFT_OUT.fetch_add(1, Ordering::Relaxed);
-        }
+        QUEUE.offer(Item::Line(line.to_vec()), "");
         Ok(line.len())
     }
 
@@ -136,83 +118,33 @@ impl Write for Queue {
     }
 }
 
-/// Counts the lines of a second.
-#[derive(Debug, Default)]
-struct Pace {
-    since: Option<Instant>,
-    lines: u32,
-}
-
-impl Pace {
-    fn allows(&mut self, now: Instant) -> bool {
-        if self.since.is_none_or(|since| now.duration_since(since) >= SECOND) {
-            *self = Pace { since: Some(now), lines: 0 };
-        }
-        self.lines = self.lines.saturating_add(1);
-        self.lines <= PACE
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the pace of lines for people")]
-fn now() -> Instant {
-    Instant::now()
-}
-
 /// The log's thread.
-fn write(items: &Receiver<Item>) {
-    let (mut said, mut lines) = (None, Lines::new());
-    loop {
-        // Wakes by itself only to say what was left out.
-        let patience = match LEFT_OUT.load(Ordering::Relaxed) {
-            1.. if lines.are_taken => SECOND,
-            _ => Duration::from_secs(3600),
-        };
-        match items.recv_timeout(patience) {
-            Ok(Item::Line(line)) => lines.write(&line, 1),
-            Ok(Item::Prompt(text)) => terminal::show_row(&text),
-            Ok(Item::Flush(done)) => {
-                let _ = done.try_send(());
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+fn write() {
+    let (output, mut batch) = (Writer::error(), Batch::default());
+    // Writes a line, or counts it as so many that are left out.
+    let mut write = |line: &[u8], count| {
+        batch.push(line);
+        let written = batch.write(&output);
+        batch.forget();
+        // One that nothing reads misses nothing.
+        if written.is_err_and(|error| !output.has_lost_reader(&error)) {
+            QUEUE.drop_lines(count, "");
         }
-        if lines.are_taken
-            && LEFT_OUT.load(Ordering::Relaxed) > 0
-            && said.is_none_or(|said| now().duration_since(said) >= SECOND)
-        {
-            said = Some(now());
-            let count = LEFT_OUT.swap(0, Ordering::Relaxed);
+    };
+    loop {
+        for item in QUEUE.take() {
+            match &item {
+                Item::Line(line) => write(line, 1),
+                Item::Prompt(text) => terminal::show_row(text),
+            }
+            QUEUE.done(item.weight(), item.lines());
+        }
+        if let Some((count, _)) = QUEUE.dropped() {
             let note = format!(
                 "[{count} lines of the log are left out: more than {PACE} a second, or than \
                  standard error takes]\n"
             );
-            lines.write(note.as_bytes(), count);
-        }
-    }
-}
-
-/// Lines on standard error.
-struct Lines {
-    output: Writer,
-    batch: Batch,
-    /// The last was written: more can be.
-    are_taken: bool,
-}
-
-impl Lines {
-    fn new() -> Lines {
-        Lines { output: Writer::error(), batch: Batch::default(), are_taken: true }
-    }
-
-    /// Writes a line, or counts it as so many that are left out.
-    fn write(&mut self, line: &[u8], count: u64) {
-        self.batch.push(line);
-        let written = self.batch.write(&self.output);
-        self.batch.forget();
-        self.are_taken = written.is_ok();
-        // One that nothing reads misses nothing.
-        if written.is_err_and(|error| !self.output.has_lost_reader(&error)) {
-            LEFT_OUT.fetch_add(count, Ordering::Relaxed);
+            write(note.as_bytes(), count);
         }
     }
 }
@@ -237,14 +169,5 @@ mod tests {
         assert_eq!(time(now, None), "23:03:04Z");
         let zone = TimeZone::posix("ZONE-5:30").unwrap();
         assert_eq!(time(now, Some(&zone)), "04:33:04");
-    }
-
-    #[test]
-    fn a_flood_is_cut_to_its_pace() {
-        let (start, mut pace) = (now(), Pace::default());
-        for second in 0..3 {
-            let at = |n: u32| start + SECOND * second + SECOND * n / (5 * PACE);
-            assert_eq!((0..5 * PACE).filter(|n| pace.allows(at(*n))).count(), PACE as usize);
-        }
     }
 }

@@ -24,6 +24,7 @@ pub mod manual;
 pub mod places;
 pub mod printer;
 pub mod progress;
+mod queue;
 mod raw;
 pub mod replies;
 pub mod roster;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::events::Watch;
 use super::input::{Input, Stage};
-use super::{terminal, text};
+use super::{now, terminal, text};
 use crate::{Connection, Stats};
 
 /// How often is looked.
@@ -94,11 +94,6 @@ impl Meter {
             text::size(rate),
         ))
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a rate for a person")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]
