@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 
-use longlink::cli::args::ClientArgs;
+use longlink::cli::args::{ClientArgs, DEFAULT_MAX_MESSAGE};
 use longlink::cli::end::{self, Ending};
 use longlink::cli::events::Watch;
 use longlink::cli::input::{Input, Stage};
@@ -56,11 +56,11 @@ impl Client {
     }
 
     fn run(self: &Arc<Self>, args: &ClientArgs) -> anyhow::Result<End> {
-        journal::start(args.level()).context("cannot start the log")?;
+        journal::start(args.shared.level()).context("cannot start the log")?;
         let client = self.clone();
         end::when_told(move |code| client.interrupt(code)).context("cannot wait for Ctrl-C")?;
 
-        let begun = self.input.begin(args.max_message(), args.exit_ends(), &self.watch);
+        let begun = self.input.begin(DEFAULT_MAX_MESSAGE, !args.no_exit, &self.watch);
         begun.context("cannot read the input")?;
         let client = self.clone();
         let builder = args.builder().on_event(move |connection, event| {

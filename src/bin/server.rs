@@ -10,10 +10,8 @@ use anyhow::{Context, anyhow};
 use log::Level;
 
 use longlink::cli::args::ServerArgs;
-use longlink::cli::attend::attend;
 use longlink::cli::chat::Chat;
 use longlink::cli::end::{self, Ending};
-use longlink::cli::places::{Place, Places};
 use longlink::cli::printer::Printer;
 use longlink::cli::tally::Tally;
 use longlink::cli::threads::{self, Job, Worker};
@@ -47,7 +45,7 @@ fn main() -> ExitCode {
 
 /// Serves, and says what came of it. Returns the exit code.
 fn run(args: &ServerArgs) -> anyhow::Result<u8> {
-    journal::start(args.level()).context("cannot start the log")?;
+    journal::start(args.shared.level()).context("cannot start the log")?;
     let printer = Printer::start(args.prints()).context("cannot start a thread")?;
     let tally = Tally::start();
     let (printing, account) = (printer.clone(), tally.clone());
@@ -73,22 +71,21 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
         log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
     }
 
-    let places = Places::new(args.max_clients());
-    if !args.chat() {
-        accept(&listener, &Mode::Echo(printer), &places, &tally);
+    let clients = Clients { listener, tally, most: args.max_clients() };
+    if !args.chat {
+        clients.accept(&Mode::Echo(printer));
         return Ok(code::OK);
     }
     let chat = Arc::new(Chat::new(printer));
-    let listener = Arc::new(listener);
-    let (mode, accepting, counting) = (Mode::Chat(chat.clone()), listener.clone(), tally.clone());
-    let accept = move || accept(&accepting, &mode, &places, &counting);
+    let clients = Arc::new(clients);
+    let (mode, accepting) = (Mode::Chat(chat.clone()), clients.clone());
     let acceptor = thread::Builder::new().name("accept".into());
-    acceptor.spawn(accept).context("cannot start a thread")?;
+    acceptor.spawn(move || accepting.accept(&mode)).context("cannot start a thread")?;
     let sent = chat.operate(args.max_message());
-    listener.close();
+    clients.listener.close();
     chat.say_goodbye();
-    let delivered = tally.is_acknowledged();
-    log::info!("{}", tally.account());
+    let delivered = clients.tally.is_acknowledged();
+    log::info!("{}", clients.tally.account());
     Ok(if sent && delivered { code::OK } else { code::FAILED })
 }
 
@@ -99,47 +96,50 @@ enum Mode {
     Chat(Arc<Chat>),
 }
 
-impl Mode {
-    /// Returns why it ended.
-    fn serve(&self, number: u64, connection: &Connection) -> longlink::Result<&'static str> {
-        match self {
-            Mode::Echo(printer) => echo(number, connection, printer),
-            Mode::Chat(chat) => chat.serve(number, connection),
-        }
+struct Clients {
+    listener: Listener,
+    tally: Arc<Tally>,
+    /// How many are served at once.
+    most: u32,
+}
+
+impl Clients {
+    /// Serves every client on a thread of its own, until the listener is closed.
+    fn accept(&self, mode: &Mode) {
+        let wait = || self.tally.wait_for_room(self.most);
+        let serve = |number, connection| self.serve(number, connection, mode.clone());
+        threads::accept(&self.listener, wait, Worker::start, serve);
+    }
+
+    /// A client comes. What its thread has to do.
+    fn serve(&self, number: u64, connection: Connection, mode: Mode) -> Job {
+        let connection = Arc::new(connection);
+        let entry = self.tally.enter(number, connection.clone());
+        let seat = match &mode {
+            Mode::Chat(chat) => Some(chat.join(number, connection.clone())),
+            Mode::Echo(_) => None,
+        };
+        let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
+        log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
+        let watching = mode.clone();
+        connection.on_event(move |_, event| {
+            if let Mode::Chat(chat) = &watching {
+                chat.note(number, &event);
+            }
+            let (level, line) = events::of_server(number, &event);
+            log::log!(level, "{line}");
+        });
+        Box::new(move || {
+            threads::attend(number, &connection, || match &mode {
+                Mode::Echo(printer) => echo(number, &connection, printer),
+                Mode::Chat(chat) => chat.serve(number, &connection),
+            });
+            drop((connection, entry, seat));
+        })
     }
 }
 
-/// Serves every client on a thread of its own, until the listener is closed.
-fn accept(listener: &Listener, mode: &Mode, places: &Arc<Places>, tally: &Arc<Tally>) {
-    let serve = |number, connection, place| job(number, connection, place, mode, tally);
-    threads::accept(listener, places, Worker::start, serve);
-}
-
-/// A client comes. What its thread has to do.
-fn job(number: u64, connection: Connection, place: Place, mode: &Mode, tally: &Arc<Tally>) -> Job {
-    let connection = Arc::new(connection);
-    let entry = tally.enter(number, connection.clone());
-    let seat = match mode {
-        Mode::Chat(chat) => Some(chat.join(number, connection.clone())),
-        Mode::Echo(_) => None,
-    };
-    let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
-    log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
-    let watching = mode.clone();
-    connection.on_event(move |_, event| {
-        if let Mode::Chat(chat) = &watching {
-            chat.note(number, &event);
-        }
-        let (level, line) = events::of_server(number, &event);
-        log::log!(level, "{line}");
-    });
-    let mode = mode.clone();
-    Box::new(move || {
-        attend(number, &connection, || mode.serve(number, &connection));
-        drop((connection, entry, place, seat));
-    })
-}
-
+/// Returns why it ended.
 fn echo(number: u64, connection: &Connection, printer: &Printer) -> longlink::Result<&'static str> {
     let mut messages = Vec::new();
     while connection.recv_many(&mut messages, MANY)? > 0 {

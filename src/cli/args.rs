@@ -19,10 +19,12 @@ const DEFAULT_PORT: u16 = 6666;
 
 const DEFAULT_MAX_CLIENTS: u32 = 1024;
 const DEFAULT_WINDOW: usize = 1024 * 1024;
-const DEFAULT_MAX_MESSAGE: usize = 256 * 1024;
+/// The largest message in bytes.
+pub const DEFAULT_MAX_MESSAGE: usize = 256 * 1024;
 
+/// What both programs take.
 #[derive(Debug, Args)]
-struct Shared {
+pub struct Shared {
     /// Ping after this long without sending, or `off`
     ///
     /// From 100ms to 24h. A server keeps to the interval of each client, unless its
@@ -48,7 +50,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn level(&self) -> LevelFilter {
+    /// What is logged.
+    pub fn level(&self) -> LevelFilter {
         match (self.quiet, self.verbose) {
             (true, _) => LevelFilter::Warn,
             (_, true) => LevelFilter::Debug,
@@ -95,7 +98,7 @@ pub struct ClientArgs {
     port: u16,
     /// Send a line that says `exit` like any other
     #[arg(long)]
-    no_exit: bool,
+    pub no_exit: bool,
     /// How many attempts before giving up, or `forever`
     ///
     /// The first is made at once, when the program starts and when a link is
@@ -133,8 +136,9 @@ pub struct ClientArgs {
     /// Send the next line when the last was answered
     #[arg(long, requires = "plain", help_heading = "Plain text")]
     lock_step: bool,
+    /// What both programs take.
     #[command(flatten)]
-    shared: Shared,
+    pub shared: Shared,
 }
 
 impl ClientArgs {
@@ -147,30 +151,11 @@ impl ClientArgs {
         Self::from_line(std::env::args_os()).map_err(|stop| stop.say("client"))
     }
 
-    fn from_line(
-        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-    ) -> Result<Self, Stop> {
+    fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
         let args = ClientArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
-        if let Some(text) = args.shared.packaging.print(ClientArgs::command(), CLIENT) {
-            return Err(Stop::Print(text));
-        }
         values::no_port_apart(&args.hosts).map_err(Stop::Usage)?;
+        args.shared.packaging.answer(ClientArgs::command(), CLIENT)?;
         Ok(args)
-    }
-
-    /// What is logged.
-    pub fn level(&self) -> LevelFilter {
-        self.shared.level()
-    }
-
-    /// Whether a line that says `exit` ends the client.
-    pub fn exit_ends(&self) -> bool {
-        !self.no_exit
-    }
-
-    /// The largest message, unless the server takes less.
-    pub fn max_message(&self) -> usize {
-        DEFAULT_MAX_MESSAGE
     }
 
     /// Where to connect to.
@@ -231,7 +216,7 @@ pub struct ServerArgs {
     port: Option<u16>,
     /// An operator answers from standard input, instead of an echo
     #[arg(long)]
-    chat: bool,
+    pub chat: bool,
     /// Drop clients that speak plain text, such as nc and telnet
     #[arg(long)]
     framed_only: bool,
@@ -254,8 +239,9 @@ pub struct ServerArgs {
     /// The largest message, at most the window [default: 256KiB]
     #[arg(long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
     max_message: Option<usize>,
+    /// What both programs take.
     #[command(flatten)]
-    shared: Shared,
+    pub shared: Shared,
 }
 
 impl ServerArgs {
@@ -268,41 +254,26 @@ impl ServerArgs {
         Self::from_line(std::env::args_os()).map_err(|stop| stop.say("server"))
     }
 
-    fn from_line(
-        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-    ) -> Result<Self, Stop> {
+    fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
         let args = ServerArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
-        if let Some(text) = args.shared.packaging.print(ServerArgs::command(), SERVER) {
-            return Err(Stop::Print(text));
-        }
         if let (Some(port), Some(of_address)) = (args.port, args.bind.port())
             && port != of_address
         {
             return Err(Stop::Usage(format!("--port {port} is not the port of --bind")));
         }
-        match args.max_message {
-            Some(largest) if largest > args.window() => Err(Stop::Usage(format!(
-                "--max-message ({}) can be at most the --window ({})",
-                text::size(largest as u64),
-                text::size(args.window() as u64)
-            ))),
-            _ => Ok(args),
+        let (largest, window) = (args.max_message() as u64, args.window() as u64);
+        if largest > window {
+            let (largest, window) = (text::size(largest), text::size(window));
+            let wrong = format!("--max-message ({largest}) can be at most the --window ({window})");
+            return Err(Stop::Usage(wrong));
         }
-    }
-
-    /// What is logged.
-    pub fn level(&self) -> LevelFilter {
-        self.shared.level()
+        args.shared.packaging.answer(ServerArgs::command(), SERVER)?;
+        Ok(args)
     }
 
     /// Whether messages are printed: an operator needs them in any case.
     pub fn prints(&self) -> bool {
         self.chat || !self.shared.quiet
-    }
-
-    /// Whether an operator answers.
-    pub fn chat(&self) -> bool {
-        self.chat
     }
 
     /// The address or the name, and the port, to listen on.
@@ -362,11 +333,11 @@ mod tests {
     use crate::Heartbeat;
 
     fn client(line: &str) -> Result<ClientArgs, Stop> {
-        ClientArgs::from_line(format!("client {line}").split_whitespace())
+        ClientArgs::from_line(format!("client {line}").split_whitespace().map(OsString::from))
     }
 
     fn server(line: &str) -> Result<ServerArgs, Stop> {
-        ServerArgs::from_line(format!("server {line}").split_whitespace())
+        ServerArgs::from_line(format!("server {line}").split_whitespace().map(OsString::from))
     }
 
     #[test]
@@ -391,8 +362,8 @@ mod tests {
         let args = client("a b:7 ::1 [::1]:8 -p 9 --no-exit -v").unwrap();
         let hosts: Vec<String> = args.hosts().iter().map(Host::to_string).collect();
         assert_eq!(hosts, ["a:9", "b:7", "[::1]:9", "[::1]:8"]);
-        assert!(!args.exit_ends());
-        assert_eq!(args.level(), LevelFilter::Debug);
+        assert!(args.no_exit);
+        assert_eq!(args.shared.level(), LevelFilter::Debug);
     }
 
     #[test]
@@ -400,7 +371,7 @@ mod tests {
         let line = "h --retries forever --backoff exponential --retry-delay 1m --heartbeat 1s \
                     --misses 7 --connect-timeout 2s -q";
         let args = client(line).unwrap();
-        assert_eq!(args.level(), LevelFilter::Warn);
+        assert_eq!(args.shared.level(), LevelFilter::Warn);
         let minute = Duration::from_secs(60);
         let wanted = Connection::builder()
             .heartbeat(Heartbeat::every(Duration::from_secs(1)).misses(7))
@@ -430,7 +401,7 @@ mod tests {
         assert_eq!(server("").unwrap().address(), ("127.0.0.1", 6666));
         let address = "--bind localhost:7000 -p 7000";
         assert_eq!(server(address).unwrap().address(), ("localhost", 7000));
-        assert!(args.chat() && args.prints());
+        assert!(args.chat && args.prints());
         assert!(!server("-q").unwrap().prints());
         let wanted = Connection::builder()
             .resume_within(Duration::from_secs(120))

@@ -10,7 +10,7 @@ use super::end::Ending;
 use super::events::Watch;
 use super::lines::Line;
 use super::source::Source;
-use super::stdio::{ReadEnd, Reader};
+use super::stdio::{self, ReadEnd};
 use super::{code, keyboard, progress, terminal, text};
 use crate::{Connection, Error, Taken};
 
@@ -241,7 +241,7 @@ impl Input {
 
     /// Ends the connection as soon as everything is acknowledged.
     fn leave(&self, connection: &Connection, has_more: bool) {
-        if has_more || !io::stdin().is_terminal() && Reader::new(None).has_more(GLANCE) {
+        if has_more || !io::stdin().is_terminal() && stdio::has_more(GLANCE) {
             log::warn!("what comes after `exit` was not read (--no-exit sends it like any line)");
         }
         self.enter(Stage::Exit);

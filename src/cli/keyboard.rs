@@ -23,7 +23,7 @@ use signal_hook::low_level::emulate_default_handler;
 use super::editor::{Editor, Entered};
 use super::keys::{Key, Keys};
 use super::lines::Line;
-use super::stdio::ReadEnd;
+use super::stdio::{self, ReadEnd, Writer};
 use super::terminal::{self, Prompter};
 
 /// How many lines may wait to be taken.
@@ -175,7 +175,7 @@ impl Keyboard {
         let mut bytes = [0; 4096];
         loop {
             let mut changes = Some(RETRY);
-            if terminal::takes_output(Duration::ZERO) {
+            if Writer::error().takes_output(Duration::ZERO) {
                 let search = self.editor.search().map(|term| format!("search: {term}> "));
                 changes = terminal::show_line(&above, self.editor.line(), search);
                 above.clear();
@@ -214,13 +214,12 @@ impl Keyboard {
             false => Some(LOOK),
         };
         let most = most.and_then(|most| Timespec::try_from(most).ok());
-        let stdin = io::stdin();
         let mut fds = vec![self.woken()];
         let reads = ours && !full;
         if reads {
-            fds.push(PollFd::new(&stdin, PollFlags::IN));
+            fds.push(stdio::input());
         }
-        fds.extend(self.output.as_ref().filter(|_| !full).map(ReadEnd::poll_fd));
+        fds.extend(self.output.as_ref().filter(|_| !full).map(|it| it.poll_fd()));
         if poll(&mut fds, most.as_ref()).is_err() {
             return Ok(false);
         }

@@ -3,12 +3,12 @@
 //! The texts behind the options stand in files, as a terminal shows them; everything else
 //! comes from the definitions in [`args`](super::args).
 
-use std::io;
-
 use clap::{Arg, Args, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+
+use super::stop::Stop;
 
 /// The help is no wider.
 pub const WIDTH: usize = 80;
@@ -81,12 +81,13 @@ pub struct Packaging {
 }
 
 impl Packaging {
-    /// What was asked for, if anything was.
-    pub fn print(&self, command: Command, chapters: &'static str) -> Option<Vec<u8>> {
-        if let Some(shell) = self.completions {
-            return Some(completions(command, shell));
+    /// Stops with what was asked for, if anything was.
+    pub fn answer(&self, command: Command, chapters: &'static str) -> Result<(), Stop> {
+        match self.completions {
+            Some(shell) => Err(Stop::Print(completions(command, shell))),
+            None if self.man => Err(Stop::Print(page(command, chapters))),
+            None => Ok(()),
         }
-        self.man.then(|| page(command, chapters).expect("memory takes everything"))
     }
 }
 
@@ -112,16 +113,8 @@ fn completions(command: Command, shell: Shell) -> Vec<u8> {
     script.into_bytes()
 }
 
-fn page(mut command: Command, chapters: &'static str) -> io::Result<Vec<u8>> {
+fn page(mut command: Command, chapters: &'static str) -> Vec<u8> {
     command.build();
-    let mut page = Vec::new();
-    let to = &mut page;
-    let man = Man::new(command);
-    man.render_title(to)?;
-    man.render_name_section(to)?;
-    man.render_synopsis_section(to)?;
-    man.render_description_section(to)?;
-    man.render_options_section(to)?;
     let mut roff = Roff::new();
     for chapter in Chapter::all(chapters) {
         roff.control("SH", [chapter.title.to_uppercase().as_str()]);
@@ -130,6 +123,14 @@ fn page(mut command: Command, chapters: &'static str) -> io::Result<Vec<u8>> {
             roff.text([bold(term)]).text([roman(text)]);
         }
     }
-    roff.to_writer(to)?;
-    Ok(page)
+    let (man, mut page) = (Man::new(command), Vec::new());
+    let to = &mut page;
+    man.render_title(to)
+        .and_then(|()| man.render_name_section(to))
+        .and_then(|()| man.render_synopsis_section(to))
+        .and_then(|()| man.render_description_section(to))
+        .and_then(|()| man.render_options_section(to))
+        .and_then(|()| roff.to_writer(to))
+        .expect("memory takes everything");
+    page
 }

@@ -7,7 +7,6 @@
 //! in a terminal in `tests/terminal`.
 
 pub mod args;
-pub mod attend;
 mod batch;
 pub mod chat;
 pub mod descriptors;
@@ -21,7 +20,6 @@ mod layout;
 pub mod lines;
 pub mod log;
 pub mod manual;
-pub mod places;
 pub mod printer;
 pub mod progress;
 mod queue;

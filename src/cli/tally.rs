@@ -1,11 +1,14 @@
-//! A server's account of itself: whom it has served, and with how much.
+//! A server's clients: how many there are at once, and an account of what they had.
 //!
-//! Connections count by themselves. Their counts are added up when one leaves,
-//! and when somebody asks: a message costs nothing here.
+//! Connections count by themselves. Their counts are added up when one leaves, and when the
+//! account is asked for: a message costs nothing here.
+//!
+//! A connection that is over frees its place in the library, but its thread may still print
+//! what came over it. A client that comes meanwhile waits in the library, whose limits count
+//! it: so neither threads nor messages add up, however slow standard output is.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{now, text};
@@ -16,6 +19,7 @@ use crate::{Connection, Error};
 pub struct Tally {
     since: Instant,
     books: Mutex<Books>,
+    left: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -32,9 +36,15 @@ pub struct Entry {
 }
 
 impl Tally {
-    /// Nobody was served yet.
+    /// No client was served yet.
     pub fn start() -> Arc<Tally> {
-        Arc::new(Tally { since: now(), books: Mutex::default() })
+        Arc::new(Tally { since: now(), books: Mutex::default(), left: Condvar::new() })
+    }
+
+    /// Waits until there are fewer clients than so many.
+    pub fn wait_for_room(&self, most: u32) {
+        let is_full = |books: &mut Books| books.present.len() >= most as usize;
+        drop(self.left.wait_while(self.books(), is_full));
     }
 
     /// A client comes.
@@ -50,8 +60,7 @@ impl Tally {
 
     /// The account so far, as one line.
     pub fn account(&self) -> String {
-        let sums = self.sums();
-        Account { sums, time: now().saturating_duration_since(self.since) }.to_string()
+        self.sums().account(now().saturating_duration_since(self.since))
     }
 
     fn sums(&self) -> Sums {
@@ -74,6 +83,7 @@ impl Drop for Entry {
             books.past.add(connection);
         }
         drop(books);
+        self.tally.left.notify_one();
         // Its last owner parts with it outside the lock.
         drop(left);
     }
@@ -100,25 +110,22 @@ impl Sums {
         // How a connection ended is told by whatever is asked of it afterwards.
         self.lost += u64::from(matches!(connection.flush(), Err(Error::GaveUp { .. })));
     }
-}
 
-struct Account {
-    sums: Sums,
-    time: Duration,
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Account { sums, time } = self;
-        let time = text::humane(*time);
-        let (clients, messages) = (text::count(sums.clients, "client"), text::messages);
-        write!(f, "served {clients} in {time}: {} in, {} out", messages(sums.received), sums.sent)?;
-        if sums.unacknowledged > 0 {
-            write!(f, " ({} of them not acknowledged)", sums.unacknowledged)?;
-        }
-        let (links, sessions) =
-            (text::count(sums.resumed, "link"), text::count(sums.lost, "session"));
-        write!(f, "; {links} resumed, {sessions} lost")
+    fn account(&self, time: Duration) -> String {
+        let clients = text::count(self.clients, "client");
+        let messages = text::messages(self.received);
+        let unacknowledged = match self.unacknowledged {
+            0 => String::new(),
+            count => format!(" ({count} of them not acknowledged)"),
+        };
+        let links = text::count(self.resumed, "link");
+        let sessions = text::count(self.lost, "session");
+        format!(
+            "served {clients} in {}: {messages} in, {} out{unacknowledged}; {links} resumed, \
+             {sessions} lost",
+            text::humane(time),
+            self.sent
+        )
     }
 }
 
@@ -128,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_account_is_one_line() {
-        let account = |sums| Account { sums, time: Duration::from_secs(7500) }.to_string();
+        let account = |sums: Sums| sums.account(Duration::from_secs(7500));
         assert_eq!(
             account(Sums::default()),
             "served 0 clients in 2h 5m: 0 messages in, 0 out; 0 links resumed, 0 sessions lost"

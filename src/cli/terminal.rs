@@ -1,17 +1,15 @@
 //! The terminal, and everything that appears on it.
 //!
-//! One owner behind one lock: messages, lines of the log, the prompt with the
-//! line being typed, and the progress of a piped input are all written here,
-//! by whichever thread has them, while it holds the lock. What stands at the
-//! bottom is taken away, the lines are written, and it is drawn again below
-//! them; nothing else writes to a terminal, so nothing appears within a line.
-//! The lock is never held while anything but the terminal is waited for.
+//! One owner behind one lock: messages, lines of the log, the prompt with the line being
+//! typed, and the progress of a piped input are all written here, by the thread that has
+//! them, while it holds the lock. It takes away what stands at the bottom, writes the lines,
+//! and draws the bottom again below them; nothing else writes to a terminal, so nothing
+//! appears within a line. A thread that holds the lock waits for nothing but the terminal.
 //!
-//! While a line is edited, the terminal's mode is changed (`begin`). However
-//! the process ends, it goes through [`close`], which never waits long for the
-//! lock: somebody may hold it who waits for a terminal that was stopped. In the
-//! background the mode is left alone, since changing it would stop the process,
-//! even one that was just told to end.
+//! While a line is edited, the terminal's mode is changed (`begin`). However the process
+//! ends, it goes through [`close`], which never waits long for the lock: its holder may wait
+//! for a terminal that was stopped. In the background the mode is left alone, since changing
+//! it would stop the process, even one that was just told to end.
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +17,6 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::getpgrp;
 use rustix::termios::{
     self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp,
@@ -57,8 +54,10 @@ struct Screen {
     bottom: Bottom,
     /// How the line being typed stands on the screen now.
     drawn: Option<Layout>,
-    /// The terminal is somebody else's for a while.
+    /// The terminal is not ours for a while, or belongs to another job.
     away: bool,
+    /// What is to be written.
+    out: String,
 }
 
 /// What stands below everything else.
@@ -75,14 +74,12 @@ enum Bottom {
 }
 
 static SCREEN: Mutex<Screen> =
-    Mutex::new(Screen { bottom: Bottom::Nothing, drawn: None, away: false });
+    Mutex::new(Screen { bottom: Bottom::Nothing, drawn: None, away: false, out: String::new() });
 /// Asked whenever the prompt is drawn, so that it is never out of date.
 static PROMPTER: OnceLock<Prompter> = OnceLock::new();
 /// The terminal's mode before it was changed. A shell has another one while a
 /// job is in the background.
 static MODE: OnceLock<Termios> = OnceLock::new();
-/// The terminal was found to be that of another job, which may change.
-static BEHIND: AtomicBool = AtomicBool::new(false);
 /// The process ends, or nothing more is read: there is no prompt any more.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
@@ -90,7 +87,7 @@ fn screen() -> MutexGuard<'static, Screen> {
     SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The screen, unless somebody else has it for longer than `PATIENCE`.
+/// The screen, unless another thread has it for longer than `PATIENCE`.
 fn screen_soon() -> Option<MutexGuard<'static, Screen>> {
     const STEP: Duration = Duration::from_millis(1);
     for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
@@ -103,12 +100,12 @@ fn screen_soon() -> Option<MutexGuard<'static, Screen>> {
     None
 }
 
-/// Whether somebody types, and sees what is said.
+/// Whether a person types, and sees what is said.
 pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Whether lines can be edited: somebody types at a terminal that can move its
+/// Whether lines can be edited: a person types at a terminal that can move its
 /// cursor.
 pub fn can_edit() -> bool {
     is_interactive() && is_capable()
@@ -132,16 +129,16 @@ pub fn has_colours() -> bool {
 /// Shows a prompt, or another row of text, in the place of the one before.
 pub fn show_row(text: &str) {
     let mut screen = screen();
-    if screen.is_edited() || CLOSED.load(Ordering::SeqCst) {
+    if matches!(screen.bottom, Bottom::Line(..)) || is_closed() {
         return;
     }
-    let mut to = String::new();
-    screen.clear(&mut to);
+    screen.clear();
     screen.bottom = match text.is_empty() {
         true => Bottom::Nothing,
         false => Bottom::Row(text.to_string()),
     };
-    to_terminal(&(to + text));
+    screen.draw();
+    screen.flush();
 }
 
 /// The number of columns.
@@ -156,13 +153,11 @@ pub(super) fn write(to: &Writer, lines: &mut &[u8]) -> io::Result<()> {
         return to.write_all(lines);
     }
     let mut screen = screen();
-    let mut start = String::new();
-    screen.clear(&mut start);
-    to_terminal(&start);
+    screen.clear();
+    screen.flush();
     let written = to.write_all(lines);
-    let mut end = String::new();
-    screen.draw(&mut end);
-    to_terminal(&end);
+    screen.draw();
+    screen.flush();
     written
 }
 
@@ -191,19 +186,17 @@ pub(super) fn show_line(
     instead: Option<String>,
 ) -> Option<Duration> {
     let mut screen = screen();
-    if CLOSED.load(Ordering::SeqCst) {
+    if is_closed() {
         return None;
     }
-    let mut to = String::new();
-    if above.is_empty() {
-        screen.rise(&mut to);
-    } else {
-        screen.clear(&mut to);
-        to.push_str(above);
+    match above.is_empty() {
+        true => screen.rise(),
+        false => screen.clear(),
     }
+    screen.out.push_str(above);
     screen.bottom = Bottom::Line(line.to_string(), at, instead);
-    let changes = screen.draw(&mut to);
-    to_terminal(&to);
+    let changes = screen.draw();
+    screen.flush();
     changes
 }
 
@@ -211,9 +204,9 @@ pub(super) fn show_line(
 pub(super) fn clear_screen() {
     let mut screen = screen();
     screen.drawn = None;
-    let mut to = "\x1b[H\x1b[2J".to_string();
-    screen.draw(&mut to);
-    to_terminal(&to);
+    screen.out.push_str("\x1b[H\x1b[2J");
+    screen.draw();
+    screen.flush();
 }
 
 /// How a line that is complete stays on the screen.
@@ -231,24 +224,21 @@ fn prompt() -> (Prompt, Option<Duration>) {
 /// Gives the terminal back for a while.
 pub(super) fn suspend() {
     let mut screen = screen_soon();
-    let words = screen.as_mut().map(|screen| {
-        let mut to = String::new();
-        screen.clear(&mut to);
+    if let Some(screen) = &mut screen {
+        screen.clear();
         screen.away = true;
-        to
-    });
-    give_back(words);
+    }
+    give_back(screen);
 }
 
 /// Takes the terminal again, unless it is another job's now.
 pub(super) fn resume() {
     let Some(mut screen) = screen_soon() else { return };
-    if CLOSED.load(Ordering::SeqCst) {
+    if is_closed() {
         return;
     }
     screen.drawn = None;
     screen.away = !is_in_foreground();
-    BEHIND.store(screen.away, Ordering::SeqCst);
     if screen.away {
         return;
     }
@@ -263,15 +253,15 @@ pub(super) fn resume() {
     raw.special_codes[SpecialCodeIndex::VMIN] = 1;
     raw.special_codes[SpecialCodeIndex::VTIME] = 0;
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, &raw);
-    let mut to = PASTES_MARKED.to_string();
-    screen.draw(&mut to);
-    to_terminal(&to);
+    screen.out.push_str(PASTES_MARKED);
+    screen.draw();
+    screen.flush();
 }
 
 /// Whether lines can be typed here now; if that is so again, takes the terminal.
 pub(super) fn is_ours() -> bool {
     let ours = is_in_foreground();
-    if ours && BEHIND.load(Ordering::SeqCst) {
+    if ours && SCREEN.try_lock().is_ok_and(|screen| screen.away) {
         resume();
     }
     ours
@@ -294,34 +284,29 @@ pub fn close() {
         return;
     }
     let mut screen = screen_soon();
-    let words = screen.as_mut().map(|screen| {
-        let mut to = String::new();
-        match std::mem::take(&mut screen.bottom) {
+    if let Some(screen) = &mut screen {
+        match &screen.bottom {
             Bottom::Line(line, ..) if !screen.away && (!line.is_empty() || prompt().0.stays) => {
-                screen.rise(&mut to);
-                to.push_str(&left_behind(&line));
+                let line = left_behind(line);
+                screen.rise();
+                screen.out.push_str(&line);
             }
-            bottom => {
-                screen.bottom = bottom;
-                screen.clear(&mut to);
-                screen.bottom = Bottom::Nothing;
-            }
+            _ => screen.clear(),
         }
-        to
-    });
-    give_back(words);
+        screen.bottom = Bottom::Nothing;
+    }
+    give_back(screen);
 }
 
-/// Writes last words, unless somebody else does not get his written, and
-/// restores the mode.
-fn give_back(words: Option<String>) {
-    if let Some(words) = words
-        && takes_output(PATIENCE)
+/// Writes last words, if the terminal takes them, and restores the mode.
+fn give_back(screen: Option<MutexGuard<'_, Screen>>) {
+    if let Some(mut screen) = screen
+        && Writer::error().takes_output(PATIENCE)
     {
-        to_terminal(&words);
         if MODE.get().is_some() && is_in_foreground() {
-            to_terminal(PASTES_UNMARKED);
+            screen.out.push_str(PASTES_UNMARKED);
         }
+        screen.flush();
     }
     restore_mode();
 }
@@ -336,84 +321,73 @@ pub(super) fn restore_mode() {
     }
 }
 
-/// Whether the terminal takes output: not if it was stopped (Ctrl-S), and goes
-/// on no sooner.
-pub(super) fn takes_output(patience: Duration) -> bool {
-    let stderr = io::stderr();
-    let patience = Timespec::try_from(patience).ok();
-    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-    poll(&mut fds, patience.as_ref()).is_ok_and(|ready| ready > 0)
-}
-
 impl Screen {
-    fn is_edited(&self) -> bool {
-        matches!(self.bottom, Bottom::Line(..))
-    }
-
     /// Goes to the start of what stands at the bottom.
-    fn rise(&mut self, to: &mut String) {
+    fn rise(&mut self) {
         let Some(drawn) = self.drawn.take() else { return };
-        to.push('\r');
+        self.out.push('\r');
         let columns = columns();
         let depth = drawn.depth(columns, reflows());
         if depth > 0 {
-            to.push_str(&format!("\x1b[{depth}A"));
+            self.out.push_str(&format!("\x1b[{depth}A"));
         }
         if columns != drawn.columns {
             // Rows that were broken would be joined again if only written over.
-            to.push_str("\x1b[J");
+            self.out.push_str("\x1b[J");
         }
     }
 
     /// Takes away what stands at the bottom.
-    fn clear(&mut self, to: &mut String) {
+    fn clear(&mut self) {
         match &self.bottom {
             Bottom::Nothing => {}
-            Bottom::Row(_) if is_capable() => to.push_str("\r\x1b[K"),
+            Bottom::Row(_) if is_capable() => self.out.push_str("\r\x1b[K"),
             Bottom::Row(text) => {
                 let blanks = text.chars().count();
-                to.push_str(&format!("\r{:blanks$}\r", ""));
+                self.out.push_str(&format!("\r{:blanks$}\r", ""));
             }
             Bottom::Line(..) if self.drawn.is_none() => {}
             Bottom::Line(..) => {
-                self.rise(to);
-                to.push_str("\x1b[J");
+                self.rise();
+                self.out.push_str("\x1b[J");
             }
         }
     }
 
     /// Draws what stands at the bottom; returns for how long it is right.
-    fn draw(&mut self, to: &mut String) -> Option<Duration> {
+    fn draw(&mut self) -> Option<Duration> {
         match &self.bottom {
-            _ if self.away => {}
-            Bottom::Nothing => {}
-            Bottom::Row(text) => to.push_str(text),
+            _ if self.away => None,
+            Bottom::Nothing => None,
+            Bottom::Row(text) => {
+                self.out.push_str(text);
+                None
+            }
             Bottom::Line(line, at, instead) => {
                 let (prompt, changes) = match instead {
                     Some(text) => (Prompt { text: text.clone(), ..Prompt::default() }, None),
                     None => prompt(),
                 };
                 // The row above stays in sight.
-                let rows = size().1.saturating_sub(1);
-                let layout = lay_out(&prompt, line, *at, rows);
-                layout.draw(to);
+                let layout = lay_out(&prompt, line, *at, size().1.saturating_sub(1));
+                layout.draw(&mut self.out);
                 self.drawn = Some(layout);
-                return changes;
+                changes
             }
         }
-        None
+    }
+
+    /// Writes what there is to write. What cannot be drawn is lost.
+    fn flush(&mut self) {
+        if !self.out.is_empty() {
+            let _ = Writer::error().write_all(&mut self.out.as_bytes());
+            self.out.clear();
+        }
     }
 }
 
 fn lay_out(prompt: &Prompt, line: &str, at: usize, rows: usize) -> Layout {
     Layout::new((&prompt.text, prompt.colour), (line, at), columns(), rows)
-}
-
-/// What cannot be drawn is nobody's concern.
-fn to_terminal(text: &str) {
-    if !text.is_empty() {
-        let _ = Writer::error().write_all(&mut text.as_bytes());
-    }
 }
 
 /// Columns and rows.

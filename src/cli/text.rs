@@ -12,20 +12,19 @@ const NAME: usize = 100;
 /// So many lines are named; of more, those at both ends.
 const NAMED: usize = 8;
 
+/// Ends of lines, and what turns the text around.
+const TURNS: &str = "\u{2028}\u{2029}\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
+                     \u{2066}\u{2067}\u{2068}\u{2069}";
+
 /// A number of bytes as one would say it: `900 bytes`, `256 KiB`, `2.5 GiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return count(bytes, "byte");
     }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let text = format!("{value:.1}");
-    format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
+    let power = (bytes.ilog2() as usize / 10).min(UNITS.len());
+    let text = format!("{:.1}", bytes as f64 / 1024f64.powi(power as i32));
+    format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[power - 1])
 }
 
 /// Why a link was lost, without the number of the system's error.
@@ -77,16 +76,12 @@ pub fn named(what: &str, lines: &[impl AsRef<[u8]>]) -> Vec<String> {
         let rest = if text.len() > NAME { "..." } else { "" };
         format!("{what}: {}{rest}", escaped(&text[..text.len().min(NAME)]))
     };
-    let names = |lines: &[_]| lines.iter().map(|line| name(AsRef::as_ref(line))).collect();
-    let left_out = lines.len().saturating_sub(NAMED);
-    if left_out == 0 {
-        return names(lines);
+    let mut names: Vec<String> = lines.iter().map(|line| name(line.as_ref())).collect();
+    if let Some(left_out @ 1..) = names.len().checked_sub(NAMED) {
+        let note = format!("{what}: {} more, and", count(left_out as u64, "line"));
+        names.splice(NAMED / 2..NAMED / 2 + left_out, [note]);
     }
-    let (first, rest) = lines.split_at(NAMED / 2);
-    let mut all: Vec<String> = names(first);
-    all.push(format!("{what}: {} more, and", count(left_out as u64, "line")));
-    all.append(&mut names(&rest[left_out..]));
-    all
+    names
 }
 
 /// Who can reach a server that listens on this address.
@@ -147,16 +142,7 @@ pub fn escape(bytes: &[u8], to: &mut String) {
                 '\0'..' ' | '\x7f' => {
                     let _ = write!(to, "\\x{:02x}", u32::from(char));
                 }
-                // The other control characters, ends of lines, and what turns
-                // the text around.
-                '\u{80}'..='\u{9f}'
-                | '\u{2028}'
-                | '\u{2029}'
-                | '\u{61c}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}' => to.extend(char.escape_unicode()),
+                _ if char.is_control() || TURNS.contains(char) => to.extend(char.escape_unicode()),
                 _ => to.push(char),
             }
         }
@@ -177,17 +163,12 @@ pub fn escaped(bytes: &[u8]) -> String {
 /// terminal the text is escaped, and CR LF is a newline, too; in a pipe it is as it
 /// came.
 pub fn line(prefix: &str, message: &[u8], terminal: bool, to: &mut Vec<u8>) {
-    let text = message.strip_suffix(b"\n").unwrap_or(message);
+    let end = if terminal && message.ends_with(b"\r\n") { &b"\r\n"[..] } else { b"\n" };
+    let text = message.strip_suffix(end).unwrap_or(message);
     to.extend_from_slice(prefix.as_bytes());
-    if terminal {
-        let text = if text.len() < message.len() {
-            text.strip_suffix(b"\r").unwrap_or(text)
-        } else {
-            text
-        };
-        to.extend_from_slice(escaped(text).as_bytes());
-    } else {
-        to.extend_from_slice(text);
+    match terminal {
+        true => to.extend_from_slice(escaped(text).as_bytes()),
+        false => to.extend_from_slice(text),
     }
     to.push(b'\n');
 }

@@ -1,14 +1,13 @@
-//! Threads for a server's clients. Each waits for its client, so that none is
-//! taken in for which there is no thread.
+//! Threads for a server's clients. Each waits for its client, so that the server takes in
+//! no client for which there is no thread.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 use std::{io, thread};
 
-use super::places::{Place, Places};
 use super::text;
-use crate::{Connection, Listener};
+use crate::{Connection, Error, Listener, Result};
 
 /// A thread per client needs little more than room for a line of the log.
 const STACK: usize = 256 * 1024;
@@ -42,23 +41,24 @@ impl Worker {
 }
 
 /// Accepts clients, each for a thread that `start` has made, until the listener is
-/// closed. While there is no thread for the next one, the listener is full.
+/// closed. While there is no thread for the next one, the listener is full. `wait` is
+/// called before each.
 pub fn accept(
     listener: &Listener,
-    places: &Arc<Places>,
+    mut wait: impl FnMut(),
     start: impl FnMut(u64) -> io::Result<Worker>,
-    mut serve: impl FnMut(u64, Connection, Place) -> Job,
+    mut serve: impl FnMut(u64, Connection) -> Job,
 ) {
     let mut threads = Threads { listener, start, short: false };
     let mut next = threads.start(1);
     for number in 1.. {
         let worker = next.take().unwrap_or_else(|| threads.wait(number));
-        let place = places.take();
+        wait();
         let Ok(connection) = listener.accept() else { return };
         // First of all: whatever this client is told, those after it find the
         // listener as it has to be.
         next = threads.start(number + 1);
-        worker.give(serve(number, connection, place));
+        worker.give(serve(number, connection));
     }
 }
 
@@ -95,10 +95,35 @@ impl<S: FnMut(u64) -> io::Result<Worker>> Threads<'_, S> {
     }
 }
 
+/// Serves a client on its thread, and says why that ended, as `serve` tells, or what went
+/// wrong.
+pub fn attend(number: u64, connection: &Connection, serve: impl FnOnce() -> Result<&'static str>) {
+    let Ok(served) = catch_unwind(AssertUnwindSafe(serve)) else {
+        log::error!("client-{number}: its handler panicked, and it is let go");
+        return connection.abort();
+    };
+    let lost = |unacknowledged| match unacknowledged {
+        0 => String::new(),
+        _ => format!(", {} not acknowledged", text::messages(unacknowledged)),
+    };
+    match served {
+        Ok(why) => log::info!("client-{number}: closed: {why}"),
+        Err(Error::PeerClosed { unacknowledged }) => {
+            log::info!("client-{number}: closed: it left{}", lost(unacknowledged));
+        }
+        Err(Error::Closed { unacknowledged }) => {
+            log::info!("client-{number}: closed{}", lost(unacknowledged));
+        }
+        // Its event has said so.
+        Err(error) if error.is_final() => log::debug!("client-{number}: {}", text::error(&error)),
+        Err(error) => log::error!("client-{number}: {}", text::error(&error)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::{Cause, Error, Rejection, RetryPolicy};
@@ -123,12 +148,11 @@ mod tests {
         }
     }
 
-    fn echo(_: u64, connection: Connection, place: Place) -> Job {
+    fn echo(connection: Connection) -> Job {
         Box::new(move || {
             while let Ok(Some(message)) = connection.recv() {
                 let _ = connection.send(&message);
             }
-            drop(place);
         })
     }
 
@@ -144,12 +168,12 @@ mod tests {
         (0..2).for_each(|_| supply.add());
         let (accepting, hiring) = (listener.clone(), supply.clone());
         let accepting = thread::spawn(move || {
-            let serve = |number, connection, place| {
+            let serve = |number, connection| {
                 let asked = hiring.asked.load(Ordering::SeqCst);
                 assert_eq!(asked, number + 1, "the next one has to be known before");
-                echo(number, connection, place)
+                echo(connection)
             };
-            accept(&accepting, &Places::new(10), |number| hiring.take(number), serve);
+            accept(&accepting, || (), |number| hiring.take(number), serve);
         });
         let addr = listener.local_addr();
         let once = Connection::builder().retry(RetryPolicy::never());
