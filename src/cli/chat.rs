@@ -5,11 +5,12 @@
 //! Its lock is never held while something blocks.
 
 use std::io::{self, IsTerminal};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::lines::Line;
+use super::monitor::Monitor;
 use super::printer::Printer;
 use super::roster::{Command, Roster};
 use super::source::Source;
@@ -34,8 +35,7 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The operator's side of all conversations.
 pub struct Chat {
-    room: Mutex<Room>,
-    changed: Condvar,
+    room: Monitor<Room>,
     printer: Printer,
     interactive: bool,
 }
@@ -49,6 +49,12 @@ struct Room {
     closing: bool,
 }
 
+impl Room {
+    fn connections(&self) -> Vec<Arc<Connection>> {
+        self.roster.everybody().map(|(_, connection, _)| connection).collect()
+    }
+}
+
 /// A client's place in the room. Who leaves it has nothing more to say.
 pub struct Seat {
     chat: Arc<Chat>,
@@ -57,9 +63,9 @@ pub struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut room = self.chat.room();
+        let mut room = self.chat.room.lock();
         room.roster.leave(self.number);
-        self.chat.changed.notify_all();
+        self.chat.room.notify();
         self.chat.show_prompt(&room);
     }
 }
@@ -68,13 +74,9 @@ impl Chat {
     /// Nobody is there yet.
     pub fn new(printer: Printer) -> Chat {
         let interactive = terminal::is_interactive();
-        let chat = Chat { room: Mutex::default(), changed: Condvar::new(), printer, interactive };
-        chat.show_prompt(&chat.room());
+        let chat = Chat { room: Monitor::default(), printer, interactive };
+        chat.show_prompt(&chat.room.lock());
         chat
-    }
-
-    fn room(&self) -> MutexGuard<'_, Room> {
-        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn show_prompt(&self, room: &Room) {
@@ -86,7 +88,7 @@ impl Chat {
     }
 
     fn prompt(&self) -> Prompt {
-        let text = self.room().roster.prompt();
+        let text = self.room.lock().roster.prompt();
         let colour = if terminal::has_colours() { "\x1b[36m" } else { "" };
         Prompt { text, colour, stays: false }
     }
@@ -100,19 +102,19 @@ impl Chat {
 
     /// Nothing more goes to a client. Returns why.
     fn part(&self, number: u64) -> &'static str {
-        let mut room = self.room();
+        let mut room = self.room.lock();
         let _ = room.roster.end(number, LEFT);
-        self.changed.notify_all();
+        self.room.notify();
         self.show_prompt(&room);
         room.roster.why_ended(number).unwrap_or(LEFT)
     }
 
     /// A client comes, and stays until its seat is dropped.
     pub fn join(self: &Arc<Chat>, number: u64, connection: Arc<Connection>) -> Seat {
-        let mut room = self.room();
+        let mut room = self.room.lock();
         room.roster.join(number, connection);
         room.begun = true;
-        self.changed.notify_all();
+        self.room.notify();
         let late = room.closing.then(|| room.roster.end(number, INPUT_ENDED).ok()).flatten();
         self.show_prompt(&room);
         drop(room);
@@ -142,16 +144,11 @@ impl Chat {
         while let Some(message) = connection.recv()? {
             self.printer.print(number, message);
         }
-        let mut room = self.room();
-        if !room.roster.finish(number) {
+        if !self.room.lock().roster.finish(number) {
             ::log::info!("client-{number}: has sent all it had, your next line to it is the last");
         }
-        let why = loop {
-            if let Some(why) = room.roster.why_ended(number) {
-                break why;
-            }
-            room = self.changed.wait(room).unwrap_or_else(PoisonError::into_inner);
-        };
+        let room = self.room.wait(|room| room.roster.why_ended(number).is_some());
+        let why = room.roster.why_ended(number).unwrap_or(LEFT);
         drop(room);
         connection.close().map(|()| why)
     }
@@ -191,7 +188,7 @@ impl Chat {
                 sent = false;
             }
             // The line may have named a client.
-            self.show_prompt(&self.room());
+            self.show_prompt(&self.room.lock());
         }
         source.close();
         if self.interactive {
@@ -205,8 +202,7 @@ impl Chat {
         let command = Command::parse(line);
         if patience == FOREVER && command.is_for_a_client() {
             // A file of answers is ready before anybody can ask.
-            let begun = self.changed.wait_while(self.room(), |room| !room.begun);
-            drop(begun.unwrap_or_else(PoisonError::into_inner));
+            drop(self.room.wait(|room| room.begun));
         }
         let text = match command {
             Command::Wrong(why) => return Err(format!("{why}; nothing was sent")),
@@ -222,14 +218,14 @@ impl Chat {
                 log::answer(manual::operators_lines());
                 return Ok(());
             }
-            Command::Target(number) => return self.room().roster.aim(number),
+            Command::Target(number) => return self.room.lock().roster.aim(number),
             Command::To(number, text) => {
-                self.room().roster.aim(number)?;
+                self.room.lock().roster.aim(number)?;
                 text
             }
             Command::Text(text) => text,
         };
-        let (number, connection, last) = self.room().roster.target()?;
+        let (number, connection, last) = self.room.lock().roster.target()?;
         connection.send_timeout(text, patience).map_err(|error| match error {
             Error::TooLarge { size, limit } => too_long(size as u64, limit),
             Error::TimedOut => format!("client-{number} takes nothing now, the line was not sent"),
@@ -242,7 +238,7 @@ impl Chat {
     }
 
     fn who(&self) -> String {
-        let everybody: Vec<_> = self.room().roster.everybody().collect();
+        let everybody: Vec<_> = self.room.lock().roster.everybody().collect();
         let row = |(number, connection, standing): &(u64, Arc<Connection>, _)| Row {
             number: *number,
             standing: *standing,
@@ -253,36 +249,27 @@ impl Chat {
     }
 
     fn end(&self, number: u64, why: &'static str) -> Result<Arc<Connection>, String> {
-        let connection = self.room().roster.dismiss(number, why)?;
-        self.changed.notify_all();
+        let connection = self.room.lock().roster.dismiss(number, why)?;
+        self.room.notify();
         Ok(connection)
     }
 
     /// Lets all clients go, waits until they have, and says how many have not taken
     /// what they were sent. No new ones may come any more.
     pub fn say_goodbye(&self) {
-        let mut room = self.room();
+        let mut room = self.room.lock();
         room.closing = true;
-        let everybody: Vec<_> =
-            room.roster.everybody().map(|(_, connection, _)| connection).collect();
+        let all = room.connections();
         let live = room.roster.end_all(INPUT_ENDED);
         drop(room);
         for connection in live {
             let _ = connection.finish();
         }
-        self.changed.notify_all();
-        let waited =
-            self.changed.wait_timeout_while(self.room(), GOODBYE, |room| !room.roster.is_empty());
-        let left: Vec<_> = match &waited {
-            Ok((room, _)) => room.roster.everybody().map(|(_, connection, _)| connection).collect(),
-            Err(_) => Vec::new(),
-        };
-        drop(waited);
+        self.room.notify();
+        let left = self.room.wait_for(GOODBYE, |room| room.roster.is_empty()).connections();
         if !left.is_empty() {
-            ::log::info!(
-                "waiting for {} (Ctrl-C leaves)",
-                text::count(left.len() as u64, "client")
-            );
+            let clients = text::count(left.len() as u64, "client");
+            ::log::info!("waiting for {clients} (Ctrl-C leaves)");
         }
         // Each takes as long as a close may take: through an outage, and on a slow path.
         thread::scope(|scope| {
@@ -293,9 +280,8 @@ impl Chat {
                 }
             }
         });
-        let gone = self.changed.wait_while(self.room(), |room| !room.roster.is_empty());
-        drop(gone);
-        if let Some(word) = untaken(&everybody) {
+        drop(self.room.wait(|room| room.roster.is_empty()));
+        if let Some(word) = untaken(&all) {
             ::log::warn!("{word}");
         }
         self.printer.finish(PATIENCE);

@@ -1,10 +1,10 @@
 //! What happens to links, as it is logged.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter};
 
+use super::monitor::Monitor;
 use super::terminal::{self, Prompt};
 use super::{keyboard, now, text};
 use crate::{Event, Host};
@@ -15,8 +15,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// Logs what happens to a client's connection.
 #[derive(Debug, Default)]
 pub struct Watch {
-    seen: Mutex<Seen>,
-    changed: Condvar,
+    seen: Monitor<Seen>,
 }
 
 #[derive(Debug, Default)]
@@ -139,16 +138,12 @@ impl Watch {
             [one, rest @ ..] if !rest.is_empty() => format!("{one} or {} others", rest.len()),
             hosts => hosts.iter().map(Host::to_string).collect(),
         };
-        Watch { seen: Mutex::new(Seen { hosts, ..Seen::default() }), changed: Condvar::new() }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        Watch { seen: Monitor::new(Seen { hosts, ..Seen::default() }) }
     }
 
     /// For [`Builder::on_event`](crate::Builder::on_event).
     pub fn note(&self, event: &Event) {
-        let mut seen = self.seen();
+        let mut seen = self.seen.lock();
         let (level, line) = seen.tell(event);
         log::log!(level, "{line}");
         if let Event::Unanswered { messages, forgotten } = event {
@@ -168,18 +163,18 @@ impl Watch {
         seen.gave_up |= matches!(event, Event::GaveUp { .. });
         seen.unanswered |= matches!(event, Event::Unanswered { .. });
         drop(seen);
-        self.changed.notify_all();
+        self.seen.notify();
     }
 
     /// The link's state in words, such as `up` or `reconnecting 2 of 5 in 3s`,
     /// and for how long they are right; `None`: until something happens.
     pub fn state(&self) -> (String, Option<Duration>) {
-        self.seen().words(now())
+        self.seen.lock().words(now())
     }
 
     /// The same as a prompt.
     pub fn prompt(&self) -> (Prompt, Option<Duration>) {
-        let seen = self.seen();
+        let seen = self.seen.lock();
         let (words, changes) = seen.words(now());
         let colour = if terminal::has_colours() { seen.link.colour() } else { "" };
         (Prompt { text: format!("{words}> "), colour, stays: seen.over }, changes)
@@ -188,29 +183,24 @@ impl Watch {
     /// The connection is over by itself, although its last event may be still
     /// to come. The prompt stays, and says so.
     pub fn end(&self) {
-        let mut seen = self.seen();
+        let mut seen = self.seen.lock();
         (seen.link, seen.over) = (Link::Gone, true);
     }
 
     /// Whether it was logged that lines may be lost.
     pub fn has_unanswered(&self) -> bool {
-        self.seen().unanswered
+        self.seen.lock().unanswered
     }
 
     /// Whether it was logged that the connection gave up; waits a moment for
     /// it, since events come from another thread than errors.
     pub fn has_given_up(&self) -> bool {
-        self.wait(|seen| seen.gave_up)
+        self.seen.wait_for(MOMENT, |seen| seen.gave_up).gave_up
     }
 
     /// Waits a moment until it was logged that there is a connection.
     pub fn has_connected(&self) -> bool {
-        self.wait(|seen| seen.connected)
-    }
-
-    fn wait(&self, is_so: impl Fn(&Seen) -> bool) -> bool {
-        let waited = self.changed.wait_timeout_while(self.seen(), MOMENT, |seen| !is_so(seen));
-        is_so(&waited.unwrap_or_else(PoisonError::into_inner).0)
+        self.seen.wait_for(MOMENT, |seen| seen.connected).connected
     }
 }
 
@@ -360,9 +350,9 @@ mod tests {
             let watch = Watch::default();
             let host = crate::Host::new("127.0.0.1", 6666);
             watch.note(&Event::Failed { host, cause: refused() });
-            assert!(watch.seen().failure.is_some());
+            assert!(watch.seen.lock().failure.is_some());
             watch.note(&next);
-            assert!(watch.seen().failure.is_none());
+            assert!(watch.seen.lock().failure.is_none());
         }
     }
 

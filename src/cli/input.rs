@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use super::end::Ending;
 use super::events::Watch;
 use super::lines::Line;
+use super::monitor::Monitor;
 use super::source::Source;
 use super::stdio::{self, ReadEnd};
 use super::{code, keyboard, progress, terminal, text};
@@ -45,7 +46,7 @@ pub struct Input {
     connection: OnceLock<Connection>,
     /// How many lines were refused.
     refusals: AtomicU64,
-    stage: Mutex<Stage>,
+    stage: Monitor<Stage>,
     /// Lines of a pipe are at hand, and not all of them are sent.
     sending: AtomicBool,
 }
@@ -58,11 +59,11 @@ impl Input {
 
     /// How far the input has come.
     pub fn stage(&self) -> Stage {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.stage.lock()
     }
 
     fn enter(&self, stage: Stage) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+        *self.stage.lock() = stage;
     }
 
     /// Why a connection has ended well.

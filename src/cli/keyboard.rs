@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use signal_hook::low_level::emulate_default_handler;
 use super::editor::{Editor, Entered};
 use super::keys::{Key, Keys};
 use super::lines::Line;
+use super::monitor::Monitor;
 use super::stdio::{self, ReadEnd, Writer};
 use super::terminal::{self, Prompter};
 
@@ -39,9 +40,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const STOPPING: Duration = Duration::from_millis(200);
 
 static WAKE: OnceLock<UnixStream> = OnceLock::new();
-static LINES: Mutex<Lines> = Mutex::new(Lines { done: 0, shown: 0, rest: VecDeque::new() });
-/// A line can be taken.
-static SHOWN: Condvar = Condvar::new();
+static LINES: Monitor<Lines> = Monitor::new(Lines { done: 0, shown: 0, rest: VecDeque::new() });
 
 /// The lines that were typed.
 struct Lines {
@@ -55,13 +54,9 @@ struct Lines {
     rest: VecDeque<io::Result<Entered>>,
 }
 
-fn lines() -> MutexGuard<'static, Lines> {
-    LINES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The lines that were typed after the first `number`, and are not done with.
 pub(super) fn lines_after(number: u64) -> Vec<Vec<u8>> {
-    let lines = lines();
+    let lines = LINES.lock();
     let text = |entered: &io::Result<Entered>| match entered {
         Ok(Entered::Line(line) | Entered::TooLong(line, _)) => Some(line.clone()),
         Ok(Entered::End) | Err(_) => None,
@@ -103,7 +98,7 @@ impl Typing {
         let mut keyboard = Keyboard { signals, output, keys, editor };
         let work = move || {
             if let Err(error) = keyboard.read(prompter) {
-                lines().rest.push_back(Err(error));
+                LINES.lock().rest.push_back(Err(error));
                 show();
             }
             // Nothing is read any more. Signals still do what they always do.
@@ -119,19 +114,18 @@ impl Typing {
     /// Takes the next line; the one before is done with. Calls `before_wait` if there is
     /// none yet.
     pub(super) fn next(&mut self, before_wait: impl FnOnce()) -> io::Result<Line<'_>> {
-        let mut lines = lines();
+        let mut lines = LINES.lock();
         if self.line.take().is_some() {
             lines.rest.pop_front();
             lines.shown -= 1;
             lines.done += 1;
         }
-        if lines.shown == 0 {
-            drop(lines);
+        let waits = lines.shown == 0;
+        drop(lines);
+        if waits {
             before_wait();
-            lines = self::lines();
         }
-        let shown = SHOWN.wait_while(lines, |lines| lines.shown == 0);
-        let mut lines = shown.unwrap_or_else(PoisonError::into_inner);
+        let mut lines = LINES.wait(|lines| lines.shown > 0);
         let line = self.line.insert(Vec::new());
         match &mut lines.rest[0] {
             Ok(Entered::Line(text)) => {
@@ -146,15 +140,15 @@ impl Typing {
 
     /// The number of the line that was taken last, from 1.
     pub(super) fn number(&self) -> u64 {
-        lines().done + u64::from(self.line.is_some())
+        LINES.lock().done + u64::from(self.line.is_some())
     }
 }
 
 /// Lines that were typed are on the screen.
 fn show() {
-    let mut lines = lines();
+    let mut lines = LINES.lock();
     lines.shown = lines.rest.len();
-    SHOWN.notify_all();
+    LINES.notify();
 }
 
 struct Keyboard {
@@ -180,7 +174,7 @@ impl Keyboard {
                 changes = terminal::show_line(&above, self.editor.line(), search);
                 above.clear();
                 show();
-                if let Some(Ok(Entered::End)) = lines().rest.back() {
+                if let Some(Ok(Entered::End)) = LINES.lock().rest.back() {
                     return Ok(());
                 }
             }
@@ -191,7 +185,7 @@ impl Keyboard {
                 continue;
             }
             match rustix::io::read(io::stdin(), &mut bytes) {
-                Ok(0) => lines().rest.push_back(Ok(Entered::End)),
+                Ok(0) => LINES.lock().rest.push_back(Ok(Entered::End)),
                 Ok(count) => above += &self.type_in(&bytes[..count]),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 Err(error) => return Err(error.into()),
@@ -206,7 +200,7 @@ impl Keyboard {
     /// Waits for something to do; says whether a key can be read. Fails if nothing reads
     /// standard output any more.
     fn wait(&mut self, changes: Option<Duration>) -> io::Result<bool> {
-        let full = lines().rest.len() >= QUEUE;
+        let full = LINES.lock().rest.len() >= QUEUE;
         let ours = terminal::is_ours();
         let most = match ours {
             _ if full => Some(RETRY),
@@ -255,7 +249,7 @@ impl Keyboard {
             }
             let entered = self.editor.press(key);
             let ends = entered == Some(Entered::End);
-            lines().rest.extend(entered.map(Ok));
+            LINES.lock().rest.extend(entered.map(Ok));
             if ends {
                 break;
             }

@@ -20,6 +20,7 @@ mod layout;
 pub mod lines;
 pub mod log;
 pub mod manual;
+mod monitor;
 pub mod printer;
 pub mod progress;
 mod queue;

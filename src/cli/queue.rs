@@ -3,9 +3,9 @@
 //! and what could not be written.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::monitor::Monitor;
 use super::now;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,8 +26,7 @@ pub(super) trait Load {
 /// A queue, and an account of what came through it.
 pub(super) struct Queue<T> {
     most: usize,
-    state: Mutex<State<T>>,
-    changed: Condvar,
+    state: Monitor<State<T>>,
 }
 
 struct State<T> {
@@ -53,76 +52,66 @@ impl<T: Load> Queue<T> {
     pub(super) const fn new(most: usize) -> Queue<T> {
         let dropped = Dropped { count: 0, why: String::new(), pace: Pace::of(1) };
         let state = State { entries: VecDeque::new(), weight: 0, came: 0, gone: 0, dropped };
-        Queue { most, state: Mutex::new(state), changed: Condvar::new() }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until this is so, or the time is over.
-    fn wait(&self, time: Duration, is_so: impl Fn(&State<T>) -> bool) -> MutexGuard<'_, State<T>> {
-        let state = self.changed.wait_timeout_while(self.state(), time, |state| !is_so(state));
-        state.unwrap_or_else(PoisonError::into_inner).0
+        Queue { most, state: Monitor::new(state) }
     }
 
     /// Takes an entry if there is room for it, or else counts it as dropped. Never blocks.
     pub(super) fn offer(&self, entry: T, why: &str) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let fits = state.fits(&entry, self.most);
         match fits {
             true => state.push(entry),
             false => state.dropped.add(entry.lines(), why),
         }
-        self.changed.notify_all();
+        self.state.notify();
         fits
     }
 
     /// Takes an entry; waits while there is no room for it.
     pub(super) fn push(&self, entry: T) {
-        self.wait(Duration::MAX, |state| state.fits(&entry, self.most)).push(entry);
-        self.changed.notify_all();
+        self.state.wait(|state| state.fits(&entry, self.most)).push(entry);
+        self.state.notify();
     }
 
     /// All that has come. Waits for it; where there are dropped lines to be told of, no
     /// longer than a second.
     pub(super) fn take(&self) -> VecDeque<T> {
         let has_come = |state: &State<T>| !state.entries.is_empty();
-        drop(self.wait(Duration::MAX, |state| has_come(state) || state.dropped.count > 0));
-        std::mem::take(&mut self.wait(SECOND, has_come).entries)
+        drop(self.state.wait(|state| has_come(state) || state.dropped.count > 0));
+        std::mem::take(&mut self.state.wait_for(SECOND, has_come).entries)
     }
 
     /// An entry of this weight and so many lines is written, or dropped.
     pub(super) fn done(&self, weight: usize, lines: u64) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.weight -= weight;
         state.gone += lines;
-        self.changed.notify_all();
+        self.state.notify();
     }
 
     /// Waits until what has come so far is written, but no longer than this. Returns how
     /// many lines are not.
     pub(super) fn flush(&self, time: Duration) -> u64 {
-        let came = self.state().came;
-        came.saturating_sub(self.wait(time, |state| state.gone >= came).gone)
+        let came = self.state.lock().came;
+        came.saturating_sub(self.state.wait_for(time, |state| state.gone >= came).gone)
     }
 
     /// Counts lines as dropped.
     pub(super) fn drop_lines(&self, count: u64, why: &str) {
-        self.state().dropped.add(count, why);
-        self.changed.notify_all();
+        self.state.lock().dropped.add(count, why);
+        self.state.notify();
     }
 
     /// How many lines were dropped, and why the last was, if it is time to tell.
     pub(super) fn dropped(&self) -> Option<(u64, String)> {
-        let dropped = &mut self.state().dropped;
+        let dropped = &mut self.state.lock().dropped;
         let told = dropped.count > 0 && dropped.pace.allows(now());
         told.then(|| (std::mem::take(&mut dropped.count), dropped.why.clone()))
     }
 
     /// The same, whenever it was told last.
     pub(super) fn last_dropped(&self) -> (u64, String) {
-        let dropped = &mut self.state().dropped;
+        let dropped = &mut self.state.lock().dropped;
         (std::mem::take(&mut dropped.count), std::mem::take(&mut dropped.why))
     }
 }

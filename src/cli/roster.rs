@@ -188,12 +188,8 @@ impl<C: Clone> Roster<C> {
     /// Nothing more goes to anybody, and why. Who is to be told so.
     pub fn end_all(&mut self, why: &'static str) -> Vec<C> {
         self.target = Target::Nobody;
-        let live = self.clients.values_mut().filter(|entry| entry.ended.is_none());
-        live.map(|entry| {
-            entry.ended = Some(why);
-            entry.client.clone()
-        })
-        .collect()
+        let open: Vec<_> = self.open().collect();
+        open.into_iter().filter_map(|number| self.end(number, why).ok()).collect()
     }
 
     /// Everybody, by number: whether the client is the target, has finished, or
@@ -264,9 +260,7 @@ impl<C: Clone> Roster<C> {
     }
 
     fn choose(&mut self) {
-        let mut open = self.open();
-        if let (Some(number), None) = (open.next(), open.next()) {
-            drop(open);
+        if let [number] = self.open().take(2).collect::<Vec<_>>()[..] {
             self.target = Target::Client(number);
         }
     }
@@ -282,10 +276,10 @@ impl<C: Clone> Roster<C> {
     }
 
     fn list(&self) -> String {
-        let names: Vec<String> = self.open().map(|number| format!("@{number}")).collect();
+        let names: String = self.open().map(|number| format!(" @{number}")).collect();
         match names.is_empty() {
             true => "no client is connected".to_string(),
-            false => format!("connected: {}", names.join(" ")),
+            false => format!("connected:{names}"),
         }
     }
 }

@@ -8,9 +8,10 @@
 //! it: so neither threads nor messages add up, however slow standard output is.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::monitor::Monitor;
 use super::{now, text};
 use crate::{Connection, Error};
 
@@ -18,8 +19,7 @@ use crate::{Connection, Error};
 #[derive(Debug)]
 pub struct Tally {
     since: Instant,
-    books: Mutex<Books>,
-    left: Condvar,
+    books: Monitor<Books>,
 }
 
 #[derive(Debug, Default)]
@@ -38,18 +38,17 @@ pub struct Entry {
 impl Tally {
     /// No client was served yet.
     pub fn start() -> Arc<Tally> {
-        Arc::new(Tally { since: now(), books: Mutex::default(), left: Condvar::new() })
+        Arc::new(Tally { since: now(), books: Monitor::default() })
     }
 
     /// Waits until there are fewer clients than so many.
     pub fn wait_for_room(&self, most: u32) {
-        let is_full = |books: &mut Books| books.present.len() >= most as usize;
-        drop(self.left.wait_while(self.books(), is_full));
+        drop(self.books.wait(|books| books.present.len() < most as usize));
     }
 
     /// A client comes.
     pub fn enter(self: &Arc<Tally>, number: u64, connection: Arc<Connection>) -> Entry {
-        self.books().present.insert(number, connection);
+        self.books.lock().present.insert(number, connection);
         Entry { tally: self.clone(), number }
     }
 
@@ -64,26 +63,22 @@ impl Tally {
     }
 
     fn sums(&self) -> Sums {
-        let books = self.books();
+        let books = self.books.lock();
         let mut sums = books.past;
         books.present.values().for_each(|connection| sums.add(connection));
         sums
-    }
-
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut books = self.tally.books();
+        let mut books = self.tally.books.lock();
         let left = books.present.remove(&self.number);
         if let Some(connection) = &left {
             books.past.add(connection);
         }
         drop(books);
-        self.tally.left.notify_one();
+        self.tally.books.notify();
         // Its last owner parts with it outside the lock.
         drop(left);
     }
