@@ -82,7 +82,7 @@ impl Client {
             journal::flush();
         }
         match replies::print(connection) {
-            Ok(()) => {}
+            Ok(all) => self.unprinted.store(!all, Ordering::SeqCst),
             Err(Stop::Connection(error)) => {
                 // The other side is to know of the end before the process leaves.
                 let _ = connection.close();
@@ -94,11 +94,6 @@ impl Client {
             Err(Stop::OutputClosed) => {
                 replies::close_unread(connection);
                 return Ok(End::OutputClosed);
-            }
-            Err(Stop::NotPrinted(count, error)) => {
-                self.unprinted.store(true, Ordering::SeqCst);
-                let (messages, why) = (text::messages(count), text::system(&error));
-                log::error!("{messages} not printed: standard output: {why}");
             }
         }
         match connection.close() {

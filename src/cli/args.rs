@@ -256,7 +256,7 @@ impl ServerArgs {
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
         let args = ServerArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
-        if let (Some(port), Some(of_address)) = (args.port, args.bind.port())
+        if let (Some(port), Some(of_address)) = (args.port, args.bind.port)
             && port != of_address
         {
             return Err(Stop::Usage(format!("--port {port} is not the port of --bind")));
@@ -278,8 +278,8 @@ impl ServerArgs {
 
     /// The address or the name, and the port, to listen on.
     pub fn address(&self) -> (&str, u16) {
-        let port = self.bind.port().or(self.port).unwrap_or(DEFAULT_PORT);
-        (self.bind.name(), port)
+        let port = self.bind.port.or(self.port).unwrap_or(DEFAULT_PORT);
+        (&self.bind.name, port)
     }
 
     /// The largest message in bytes.

@@ -24,8 +24,6 @@ pub enum Stop {
     Connection(Error),
     /// Nothing reads standard output any more.
     OutputClosed,
-    /// So many messages could not be printed, and the connection is over.
-    NotPrinted(u64, io::Error),
 }
 
 /// Prints messages until the other side ends: in a pipe as they came, on a
@@ -34,8 +32,8 @@ pub enum Stop {
 ///
 /// What cannot be printed, on a disk that is full for instance, waits: it is not
 /// acknowledged, and nothing more is received, until it is printed. Once the connection is
-/// over it does not wait for long.
-pub fn print(connection: &Connection) -> Result<(), Stop> {
+/// over it does not wait for long. Returns whether all was printed; the log says what was not.
+pub fn print(connection: &Connection) -> Result<bool, Stop> {
     let output = Writer::output();
     let terminal = output.is_terminal();
     let mut messages = Vec::new();
@@ -55,12 +53,14 @@ pub fn print(connection: &Connection) -> Result<(), Stop> {
                 Err(error) if output.has_lost_reader(&error) => return Err(Stop::OutputClosed),
                 Err(error) => {
                     let count = batch.unwritten() + rest.len() as u64 + throw_away(connection);
-                    return Err(Stop::NotPrinted(count, error));
+                    let (messages, why) = (text::messages(count), text::system(&error));
+                    log::error!("{messages} not printed: standard output: {why}");
+                    return Ok(false);
                 }
             }
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Writes; waits while that fails, unless nothing reads the output or the connection is over.

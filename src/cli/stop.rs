@@ -23,9 +23,8 @@ impl Stop {
                 Stop::Print(rendered.into_bytes())
             }
             ErrorKind::MissingRequiredArgument if one_line(&rendered).contains("HOST") => {
-                Stop::Usage(
-                    "HOST[:PORT] is missing: where to connect to, such as 127.0.0.1".to_string(),
-                )
+                let wrong = "HOST[:PORT] is missing: where to connect to, such as 127.0.0.1";
+                Stop::Usage(wrong.to_string())
             }
             _ => Stop::Usage(one_line(&rendered)),
         }
@@ -61,23 +60,15 @@ fn complain(line: &str) {
 
 /// What clap says over several lines, without the usage and the advice to read it.
 fn one_line(rendered: &str) -> String {
-    let mut line = String::new();
-    for part in rendered.lines().map(str::trim) {
-        if part.starts_with("Usage:") || part.starts_with("For more information") {
-            break;
-        }
-        if part.is_empty() {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        match part.strip_prefix("tip: ") {
-            // No value of ours begins with a dash.
-            Some(tip) if tip.starts_with("to pass ") => line.truncate(line.trim_end().len()),
-            Some(tip) => line.push_str(&format!("({tip})")),
-            None => line.push_str(part),
-        }
-    }
+    let said = rendered.lines().map(str::trim);
+    let said = said.take_while(|it| !["Usage:", "For more"].iter().any(|end| it.starts_with(end)));
+    let parts = said.filter_map(|part| match part.strip_prefix("tip: ") {
+        _ if part.is_empty() => None,
+        // No value of ours begins with a dash.
+        Some(tip) if tip.starts_with("to pass ") => None,
+        Some(tip) => Some(format!("({tip})")),
+        None => Some(part.to_string()),
+    });
+    let line = parts.collect::<Vec<_>>().join(" ");
     text::escaped(line.strip_prefix("error: ").unwrap_or(&line).as_bytes())
 }

@@ -114,8 +114,10 @@ pub fn bytes(text: &str) -> Result<usize, String> {
 /// A host, perhaps with a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostArg {
-    name: String,
-    port: Option<u16>,
+    /// The name or the address, without brackets.
+    pub name: String,
+    /// The port, if one was named.
+    pub port: Option<u16>,
 }
 
 impl HostArg {
@@ -132,35 +134,22 @@ impl HostArg {
         }
     }
 
-    fn with_port(
-        text: &str,
-        port: impl Fn(&str) -> Result<u16, String>,
-    ) -> Result<HostArg, String> {
-        if let Some(rest) = text.strip_prefix('[') {
-            let wrong = || "an IPv6 address in brackets is written [::1] or [::1]:6666".to_string();
-            let (name, behind) = rest.split_once(']').ok_or_else(wrong)?;
-            if !is_ipv6(name) {
-                return Err(wrong());
-            }
-            let port = match behind.strip_prefix(':') {
-                Some(text) => Some(port(text)?),
-                None if behind.is_empty() => None,
-                None => return Err(wrong()),
-            };
-            return Ok(HostArg { name: name.to_string(), port });
-        }
+    fn with_port(text: &str, port: fn(&str) -> Result<u16, String>) -> Result<HostArg, String> {
         if let Some(meant) = without_brackets(text) {
             return Err(format!("did you mean {meant}? An IPv6 address with a port has brackets"));
         }
-        if is_ipv6(text) {
-            return Ok(HostArg { name: text.to_string(), port: None });
-        }
-        let (name, behind) = match text.split_once(':') {
-            Some((name, behind)) => (name, Some(behind)),
-            None => (text, None),
+        let (name, behind) = match text.strip_prefix('[') {
+            Some(rest) => in_brackets(rest)
+                .ok_or("an IPv6 address in brackets is written [::1] or [::1]:6666")?,
+            None if is_ipv6(text) => (text, None),
+            None => match text.split_once(':') {
+                Some((name, behind)) => (name, Some(behind)),
+                None => (text, None),
+            },
         };
         let strange = |c: char| c.is_whitespace() || c.is_control() || "/@[]".contains(c);
-        if name.is_empty() || text.starts_with('-') || text.contains(strange) {
+        let is_strange = name.contains(strange) || behind.is_some_and(|it| it.contains(strange));
+        if name.is_empty() || text.starts_with('-') || is_strange {
             return Err("HOST or HOST:PORT, such as example.org or 127.0.0.1:6666".to_string());
         }
         if behind.is_some_and(|behind| behind.contains(':')) {
@@ -168,16 +157,6 @@ impl HostArg {
             return Err(right.to_string());
         }
         Ok(HostArg { name: name.to_string(), port: behind.map(port).transpose()? })
-    }
-
-    /// The name or the address, without brackets.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The port, if one was named.
-    pub fn port(&self) -> Option<u16> {
-        self.port
     }
 
     /// As the library takes it.
@@ -203,6 +182,13 @@ pub fn no_port_apart(hosts: &[HostArg]) -> Result<(), String> {
         (Ok(port), None) => Err(format!("did you mean {}?", before.with_default_port(port))),
         _ => Err(format!("{number} is no host; a port stands behind its host, as HOST:PORT")),
     }
+}
+
+/// What stands behind an opening bracket: an address, and perhaps a port behind it.
+fn in_brackets(text: &str) -> Option<(&str, Option<&str>)> {
+    let (address, behind) = text.split_once(']')?;
+    let port = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) };
+    is_ipv6(address).then_some((address, port))
 }
 
 /// An IPv6 address, perhaps with a scope (`fe80::1%eth0`).
@@ -317,7 +303,7 @@ mod tests {
             assert!(error.starts_with(&format!("did you mean {meant}?")), "{text}: {error}");
         }
         for address in ["::1", "::", "::ffff:192.0.2.1", "2001:db8::1:80", "1:2:3:4:5:6:7:8"] {
-            assert_eq!(HostArg::parse(address).unwrap().port(), None, "{address}");
+            assert_eq!(HostArg::parse(address).unwrap().port, None, "{address}");
         }
     }
 
