@@ -2,7 +2,6 @@
 //! and stays connected.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
@@ -11,7 +10,7 @@ use longlink::cli::args::{ClientArgs, DEFAULT_MAX_MESSAGE};
 use longlink::cli::end::{self, Ending};
 use longlink::cli::events::Watch;
 use longlink::cli::input::{Input, Stage};
-use longlink::cli::replies::{self, Stop};
+use longlink::cli::replies::{self, End};
 use longlink::cli::{code, log as journal, text};
 use longlink::{Connection, Error, Event, Protocol};
 
@@ -34,25 +33,12 @@ struct Client {
     connection: OnceLock<Connection>,
     watch: Arc<Watch>,
     input: Arc<Input>,
-    /// Replies that arrived could not be printed.
-    unprinted: AtomicBool,
-}
-
-/// How it ended.
-enum End {
-    /// The other side ended, and had taken everything.
-    Peer,
-    /// Nothing reads our output any more.
-    OutputClosed,
-    /// The connection failed, or was closed because of `exit`.
-    Connection(Error),
 }
 
 impl Client {
     fn new(args: &ClientArgs) -> Client {
         let watch = Arc::new(Watch::new(&args.hosts()));
-        let unprinted = AtomicBool::new(false);
-        Client { connection: OnceLock::new(), watch, input: Arc::default(), unprinted }
+        Client { connection: OnceLock::new(), watch, input: Arc::default() }
     }
 
     fn run(self: &Arc<Self>, args: &ClientArgs) -> anyhow::Result<End> {
@@ -81,37 +67,34 @@ impl Client {
         if self.watch.has_connected() {
             journal::flush();
         }
-        match replies::print(connection) {
-            Ok(all) => self.unprinted.store(!all, Ordering::SeqCst),
-            Err(Stop::Connection(error)) => {
+        let end = replies::print(connection);
+        Ok(match (end, self.input.stage()) {
+            (End::OutputClosed, _) => {
+                replies::close_unread(connection);
+                End::OutputClosed
+            }
+            (End::Connection(error), stage) => {
                 // The other side is to know of the end before the process leaves.
                 let _ = connection.close();
-                return Ok(match self.input.stage() {
-                    Stage::Unread => End::OutputClosed,
-                    _ => End::Connection(error),
-                });
+                let unread = stage == Stage::Unread;
+                if unread { End::OutputClosed } else { End::Connection(error) }
             }
-            Err(Stop::OutputClosed) => {
-                replies::close_unread(connection);
-                return Ok(End::OutputClosed);
-            }
-        }
-        match connection.close() {
-            Ok(()) => Ok(End::Peer),
-            Err(error) if error.unacknowledged() == Some(0) => Ok(End::Peer),
-            Err(error) => Ok(End::Connection(error)),
-        }
+            (end, _) => match connection.close() {
+                Err(error) if error.unacknowledged() != Some(0) => End::Connection(error),
+                _ => end,
+            },
+        })
     }
 
     /// The exit code, and the reason for it.
     fn conclude(&self, end: End) -> u8 {
         self.watch.end();
-        let unprinted = self.unprinted.load(Ordering::SeqCst);
+        let unprinted = matches!(end, End::Peer { printed: false });
         let failed = self.input.was_refused() || unprinted || self.watch.has_unanswered();
         let good = if failed { code::FAILED } else { code::OK };
         let (sent, waiting) = self.waiting();
         let error = match end {
-            End::Peer => {
+            End::Peer { .. } => {
                 if let Some(line) = self.input.cut_off(sent) {
                     log::error!("the other side ended: the input was not sent from line {line} on");
                 } else if waiting.is_empty() {

@@ -71,16 +71,16 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
         log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
     }
 
-    let clients = Clients { listener, tally, most: args.max_clients() };
-    if !args.chat {
-        clients.accept(&Mode::Echo(printer));
+    let chat = args.chat.then(|| Arc::new(Chat::new(printer.clone())));
+    let most = args.max_clients();
+    let clients = Arc::new(Clients { listener, tally, printer, chat: chat.clone(), most });
+    let Some(chat) = chat else {
+        clients.accept();
         return Ok(code::OK);
-    }
-    let chat = Arc::new(Chat::new(printer));
-    let clients = Arc::new(clients);
-    let (mode, accepting) = (Mode::Chat(chat.clone()), clients.clone());
+    };
+    let accepting = clients.clone();
     let acceptor = thread::Builder::new().name("accept".into());
-    acceptor.spawn(move || accepting.accept(&mode)).context("cannot start a thread")?;
+    acceptor.spawn(move || accepting.accept()).context("cannot start a thread")?;
     let sent = chat.operate(args.max_message());
     clients.listener.close();
     chat.say_goodbye();
@@ -89,50 +89,44 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     Ok(if sent && delivered { code::OK } else { code::FAILED })
 }
 
-/// What is done with a client's messages.
-#[derive(Clone)]
-enum Mode {
-    Echo(Printer),
-    Chat(Arc<Chat>),
-}
-
 struct Clients {
     listener: Listener,
     tally: Arc<Tally>,
+    printer: Printer,
+    /// `None` echoes what clients send.
+    chat: Option<Arc<Chat>>,
     /// How many are served at once.
     most: u32,
 }
 
 impl Clients {
     /// Serves every client on a thread of its own, until the listener is closed.
-    fn accept(&self, mode: &Mode) {
+    fn accept(&self) {
         let wait = || self.tally.wait_for_room(self.most);
-        let serve = |number, connection| self.serve(number, connection, mode.clone());
+        let serve = |number, connection| self.serve(number, connection);
         threads::accept(&self.listener, wait, Worker::start, serve);
     }
 
     /// A client comes. What its thread has to do.
-    fn serve(&self, number: u64, connection: Connection, mode: Mode) -> Job {
+    fn serve(&self, number: u64, connection: Connection) -> Job {
         let connection = Arc::new(connection);
         let entry = self.tally.enter(number, connection.clone());
-        let seat = match &mode {
-            Mode::Chat(chat) => Some(chat.join(number, connection.clone())),
-            Mode::Echo(_) => None,
-        };
+        let seat = self.chat.as_ref().map(|chat| chat.join(number, connection.clone()));
         let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
         log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
-        let watching = mode.clone();
+        let watching = self.chat.clone();
         connection.on_event(move |_, event| {
-            if let Mode::Chat(chat) = &watching {
+            if let Some(chat) = &watching {
                 chat.note(number, &event);
             }
             let (level, line) = events::of_server(number, &event);
             log::log!(level, "{line}");
         });
+        let (chat, printer) = (self.chat.clone(), self.printer.clone());
         Box::new(move || {
-            threads::attend(number, &connection, || match &mode {
-                Mode::Echo(printer) => echo(number, &connection, printer),
-                Mode::Chat(chat) => chat.serve(number, &connection),
+            threads::attend(number, &connection, || match &chat {
+                Some(chat) => chat.serve(number, &connection),
+                None => echo(number, &connection, &printer),
             });
             drop((connection, entry, seat));
         })

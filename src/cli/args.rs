@@ -302,7 +302,7 @@ impl ServerArgs {
         format!("at most {clients}, which can take {} of memory in all", text::size(self.memory()))
     }
 
-    /// That is told to those who have set a limit, or want to know more.
+    /// The level at which the limits are logged: they are shown if one was set.
     pub fn level_of_limits(&self) -> Level {
         let set = self.max_clients.is_some() || self.window.or(self.max_message).is_some();
         if set { Level::Info } else { Level::Debug }

@@ -43,19 +43,19 @@ pub struct Chat {
 #[derive(Default)]
 struct Room {
     roster: Roster<Arc<Connection>>,
-    /// Somebody has been there.
+    /// A client has been there.
     begun: bool,
-    /// The operator has left, and so must whoever still comes.
+    /// The operator has left; a client that still comes must leave as well.
     closing: bool,
 }
 
 impl Room {
     fn connections(&self) -> Vec<Arc<Connection>> {
-        self.roster.everybody().map(|(_, connection, _)| connection).collect()
+        self.roster.clients().map(|(_, connection, _)| connection).collect()
     }
 }
 
-/// A client's place in the room. Who leaves it has nothing more to say.
+/// A client's place in the room, until it is dropped: then the client is gone.
 pub struct Seat {
     chat: Arc<Chat>,
     number: u64,
@@ -71,7 +71,7 @@ impl Drop for Seat {
 }
 
 impl Chat {
-    /// Nobody is there yet.
+    /// A room without clients.
     pub fn new(printer: Printer) -> Chat {
         let interactive = terminal::is_interactive();
         let chat = Chat { room: Monitor::default(), printer, interactive };
@@ -93,7 +93,7 @@ impl Chat {
         Prompt { text, colour, stays: false }
     }
 
-    /// For [`Connection::on_event`]: notices who is gone for good.
+    /// For [`Connection::on_event`]: notices a client that is gone for good.
     pub fn note(&self, number: u64, event: &Event) {
         if let Event::GaveUp { .. } | Event::Closed { .. } = event {
             self.part(number);
@@ -201,7 +201,7 @@ impl Chat {
     fn obey(&self, line: &[u8], patience: Duration) -> Result<(), String> {
         let command = Command::parse(line);
         if patience == FOREVER && command.is_for_a_client() {
-            // A file of answers is ready before anybody can ask.
+            // A file of answers is ready before a client can ask.
             drop(self.room.wait(|room| room.begun));
         }
         let text = match command {
@@ -238,14 +238,14 @@ impl Chat {
     }
 
     fn who(&self) -> String {
-        let everybody: Vec<_> = self.room.lock().roster.everybody().collect();
+        let clients: Vec<_> = self.room.lock().roster.clients().collect();
         let row = |(number, connection, standing): &(u64, Arc<Connection>, _)| Row {
             number: *number,
             standing: *standing,
             address: connection.peer_addr(),
             stats: connection.stats(),
         };
-        who::table(&everybody.iter().map(row).collect::<Vec<_>>(), super::now())
+        who::table(&clients.iter().map(row).collect::<Vec<_>>(), super::now())
     }
 
     fn end(&self, number: u64, why: &'static str) -> Result<Arc<Connection>, String> {
@@ -288,10 +288,10 @@ impl Chat {
     }
 }
 
-/// Says how many clients have not taken all that they were sent, be they still
+/// Says how many clients have not taken all that they were sent, whether they are still
 /// there or not.
-fn untaken(everybody: &[Arc<Connection>]) -> Option<String> {
-    let left = everybody.iter().map(|connection| connection.stats().unacknowledged);
+fn untaken(clients: &[Arc<Connection>]) -> Option<String> {
+    let left = clients.iter().map(|connection| connection.stats().unacknowledged);
     let left: Vec<u64> = left.filter(|messages| *messages > 0).collect();
     if left.is_empty() {
         return None;
@@ -321,22 +321,22 @@ mod tests {
             (client, Arc::new(listener.accept().unwrap()))
         };
         let [(taking, one), (leaving, two)] = [pair(), pair()];
-        let everybody = [one, two];
-        for connection in &everybody {
+        let clients = [one, two];
+        for connection in &clients {
             connection.send(b"hello").unwrap();
             connection.finish().unwrap();
         }
         let word = |clients: &str, messages: &str| {
             Some(format!("{clients} did not take all that was sent: {messages} not acknowledged"))
         };
-        assert_eq!(untaken(&everybody), word("2 clients", "2 messages"));
+        assert_eq!(untaken(&clients), word("2 clients", "2 messages"));
         // It stays, and says nothing more.
         assert_eq!(taking.recv().unwrap().as_deref(), Some(&b"hello"[..]));
         assert_eq!(taking.recv().unwrap(), None);
-        everybody[0].sync(SOON).unwrap();
+        clients[0].sync(SOON).unwrap();
         leaving.abort();
-        while everybody[1].recv().is_ok() {}
-        assert_eq!(untaken(&everybody), word("1 client", "1 message"));
-        assert_eq!(untaken(&everybody[..1]), None);
+        while clients[1].recv().is_ok() {}
+        assert_eq!(untaken(&clients), word("1 client", "1 message"));
+        assert_eq!(untaken(&clients[..1]), None);
     }
 }

@@ -58,7 +58,7 @@ fn code(signal: i32) -> u8 {
     128 + signal as u8
 }
 
-/// The right to end the process. Whoever holds it says the last words.
+/// The right to end the process. The thread that holds it says the last words.
 pub struct Ending {
     _turn: MutexGuard<'static, ()>,
 }

@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(words(link, 900), "reconnecting 2 of 5 in 2s");
         assert_eq!(words(link, 2899), "reconnecting 2 of 5 in 1s");
         assert_eq!(words(link, 2900), "reconnecting 2 of 5");
-        // Whoever asks again when he was told to sees every second once.
+        // A caller that asks again when it was told to sees every second once.
         let (mut time, mut said) = (start, Vec::new());
         while let (words, Some(changes)) = seen(link).words(time) {
             said.push(words);

@@ -1,4 +1,4 @@
-//! What a terminal sends when somebody types: bytes to keys. Pure.
+//! Reads keys out of what a terminal sends. Pure.
 
 /// A key, by what it does in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! is counted, and so is what exceeds the pace: peers, which can cause a line by connecting,
 //! must not fill a disk. What standard error does not take is counted as well.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -48,15 +48,16 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
         // What the editor's library tells itself.
         .filter_module("rustyline", LevelFilter::Off)
         .parse_default_env()
-        .target(env_logger::Target::Pipe(Box::new(Records)))
-        .format(move |to, record| {
+        .target(env_logger::Target::Pipe(Box::new(io::sink())))
+        .format(move |_, record| {
             let pace = &paces[record.level() as usize];
             if !pace.lock().unwrap_or_else(PoisonError::into_inner).allows(now()) {
                 QUEUE.drop_lines(1, "");
                 return Ok(());
             }
             let time = time(Timestamp::now(), zone.as_ref());
-            to.write_all(format(&time, record, colour).as_bytes())
+            answer(format(&time, record, colour));
+            Ok(())
         })
         .try_init()
         .map_err(io::Error::other)
@@ -79,8 +80,8 @@ pub fn show_prompt(text: &str) {
     QUEUE.offer(Item::Prompt(text.to_string()), "");
 }
 
-/// The time of day: in this zone, or else `12:03:04Z`, which is UTC. The day is known
-/// to those who are watching.
+/// The time of day: in this zone, or else `12:03:04Z`, which is UTC. A person who
+/// watches knows the day.
 fn time(now: Timestamp, zone: Option<&TimeZone>) -> String {
     match zone {
         Some(zone) => now.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
@@ -101,20 +102,6 @@ fn format(time: &str, record: &Record<'_>, colour: bool) -> String {
     match colour && !start.is_empty() {
         true => format!("[{time} {start}{level}\x1b[0m] {message}\n"),
         false => format!("[{time} {level}] {message}\n"),
-    }
-}
-
-/// Where `env_logger` writes each record, in one piece.
-struct Records;
-
-impl Write for Records {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        QUEUE.offer(Item::Line(line.to_vec()), "");
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! How far a piped input has come, on a terminal's standard error.
 //!
 //! A thread of its own looks at the connection's counters a few times a second;
-//! whoever sends knows nothing of it.
+//! the sending thread knows nothing of it.
 
 use std::collections::VecDeque;
 use std::io;

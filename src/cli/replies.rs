@@ -17,13 +17,19 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How often that is tried once the connection is over.
 const LAST_TRIES: u32 = 10;
 
-/// Why no more is printed.
+/// How it ended.
 #[derive(Debug)]
-pub enum Stop {
-    /// The connection failed.
-    Connection(Error),
-    /// Nothing reads standard output any more.
+pub enum End {
+    /// The other side ended, and had taken everything; its replies were printed, or else the
+    /// log says how many were not.
+    Peer {
+        /// All replies were printed.
+        printed: bool,
+    },
+    /// Nothing reads our output any more.
     OutputClosed,
+    /// The connection failed, or was closed because of `exit`.
+    Connection(Error),
 }
 
 /// Prints messages until the other side ends: in a pipe as they came, on a
@@ -32,13 +38,18 @@ pub enum Stop {
 ///
 /// What cannot be printed, on a disk that is full for instance, waits: it is not
 /// acknowledged, and nothing more is received, until it is printed. Once the connection is
-/// over it does not wait for long. Returns whether all was printed; the log says what was not.
-pub fn print(connection: &Connection) -> Result<bool, Stop> {
+/// over it does not wait for long.
+pub fn print(connection: &Connection) -> End {
     let output = Writer::output();
     let terminal = output.is_terminal();
     let mut messages = Vec::new();
     let mut batch = Batch::default();
-    while connection.recv_many(&mut messages, MANY).map_err(Stop::Connection)? > 0 {
+    loop {
+        match connection.recv_many(&mut messages, MANY) {
+            Ok(0) => return End::Peer { printed: true },
+            Ok(_) => {}
+            Err(error) => return End::Connection(error),
+        }
         let mut rest = messages.drain(..);
         while let Some(message) = rest.next() {
             match terminal {
@@ -50,17 +61,16 @@ pub fn print(connection: &Connection) -> Result<bool, Stop> {
             }
             match write(connection, &output, &mut batch) {
                 Ok(()) => {}
-                Err(error) if output.has_lost_reader(&error) => return Err(Stop::OutputClosed),
+                Err(error) if output.has_lost_reader(&error) => return End::OutputClosed,
                 Err(error) => {
                     let count = batch.unwritten() + rest.len() as u64 + throw_away(connection);
                     let (messages, why) = (text::messages(count), text::system(&error));
                     log::error!("{messages} not printed: standard output: {why}");
-                    return Ok(false);
+                    return End::Peer { printed: false };
                 }
             }
         }
     }
-    Ok(true)
 }
 
 /// Writes; waits while that fails, unless nothing reads the output or the connection is over.

@@ -1,4 +1,4 @@
-//! What the operator says, who is there to talk to, and to whom the next line
+//! What the operator says, which clients there are, and to which of them the next line
 //! goes. Pure.
 
 use std::collections::BTreeMap;
@@ -8,9 +8,9 @@ use super::text;
 /// What a line of the operator says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Text for whoever is the target.
+    /// Text for the client that is the target.
     Text(&'a [u8]),
-    /// `@N text`: text for client N, who is the target from now on.
+    /// `@N text`: text for client N, which is the target from now on.
     To(u64, &'a [u8]),
     /// `@N`: client N is the target from now on.
     Target(u64),
@@ -90,13 +90,13 @@ fn number(text: &[u8]) -> Option<u64> {
 /// So many clients to choose from are named in the prompt.
 const CHOICE: usize = 4;
 
-/// To whom a line without a name goes.
+/// The client to which a line without a name goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
-    /// To nobody, until somebody is named, or one comes who is alone.
-    Nobody,
+    /// To none, until the operator names one, or one comes and is alone.
+    None,
     Client(u64),
-    /// To nobody: it was meant for this client, who left.
+    /// To none: it was meant for this client, which left.
     Left(u64),
 }
 
@@ -129,15 +129,15 @@ struct Entry<C> {
 
 impl<C> Default for Roster<C> {
     fn default() -> Roster<C> {
-        Roster { clients: BTreeMap::new(), target: Target::Nobody }
+        Roster { clients: BTreeMap::new(), target: Target::None }
     }
 }
 
 impl<C: Clone> Roster<C> {
-    /// A client comes. If it is alone, and nobody has just left, it is the target.
+    /// A client comes. It is the target if it is alone, and the target has not just left.
     pub fn join(&mut self, number: u64, client: C) {
         self.clients.insert(number, Entry { client, finished: false, ended: None });
-        if self.target == Target::Nobody {
+        if self.target == Target::None {
             self.choose();
         }
     }
@@ -162,8 +162,8 @@ impl<C: Clone> Roster<C> {
         self.clients.get(&number).map_or(Some(""), |entry| entry.ended)
     }
 
-    /// Nothing more goes to this client, and why. Who is to be told so, or what is
-    /// wrong.
+    /// Ends the way to this client, and keeps the reason. Returns the client, to be told
+    /// so, or what is wrong.
     pub fn end(&mut self, number: u64, why: &'static str) -> Result<C, String> {
         let entry = match self.clients.get_mut(&number) {
             Some(entry) if entry.ended.is_none() => entry,
@@ -175,26 +175,25 @@ impl<C: Clone> Roster<C> {
         Ok(client)
     }
 
-    /// The operator wants no more of this client, and needs not be told that the next
-    /// line would go to nobody. As [`end`](Roster::end).
+    /// As [`end`](Roster::end), where the operator asked for it, and need not be told that
+    /// the next line would go to no client.
     pub fn dismiss(&mut self, number: u64, why: &'static str) -> Result<C, String> {
         let client = self.end(number, why)?;
         if self.open().next().is_none() {
-            self.target = Target::Nobody;
+            self.target = Target::None;
         }
         Ok(client)
     }
 
-    /// Nothing more goes to anybody, and why. Who is to be told so.
+    /// Ends the way to all clients. Returns those that are to be told so.
     pub fn end_all(&mut self, why: &'static str) -> Vec<C> {
-        self.target = Target::Nobody;
+        self.target = Target::None;
         let open: Vec<_> = self.open().collect();
         open.into_iter().filter_map(|number| self.end(number, why).ok()).collect()
     }
 
-    /// Everybody, by number: whether the client is the target, has finished, or
-    /// was told that nothing more comes.
-    pub fn everybody(&self) -> impl Iterator<Item = (u64, C, Standing)> {
+    /// All clients, by number.
+    pub fn clients(&self) -> impl Iterator<Item = (u64, C, Standing)> {
         self.clients.iter().map(|(&number, entry)| {
             let (finished, ended) = (entry.finished, entry.ended.is_some());
             let is_target = self.target == Target::Client(number);
@@ -202,7 +201,7 @@ impl<C: Clone> Roster<C> {
         })
     }
 
-    /// Whether everybody is gone.
+    /// Whether all clients are gone.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }
@@ -216,8 +215,8 @@ impl<C: Clone> Roster<C> {
         Ok(())
     }
 
-    /// The client to whom a line goes now: its number, itself, and whether
-    /// this line is its last. Or why the line goes to nobody.
+    /// The client to which a line goes now: its number, itself, and whether
+    /// this line is its last. Or why the line goes to none.
     pub fn target(&mut self) -> Result<(u64, C, bool), String> {
         let why = match self.target {
             Target::Client(number) => match self.clients.get(&number) {
@@ -225,13 +224,13 @@ impl<C: Clone> Roster<C> {
                 None => format!("client-{number} has left"),
             },
             Target::Left(number) => format!("client-{number} has left"),
-            Target::Nobody if self.open().next().is_none() => {
+            Target::None if self.open().next().is_none() => {
                 return Err("nobody is connected, the line was not sent".to_string());
             }
-            Target::Nobody => "several clients are connected".to_string(),
+            Target::None => "several clients are connected".to_string(),
         };
         let list = self.list();
-        self.target = Target::Nobody;
+        self.target = Target::None;
         // The operator has been told, so the only one there is can be meant now.
         self.choose();
         Err(format!("{why}, the line was not sent; {list}"))
@@ -241,7 +240,7 @@ impl<C: Clone> Roster<C> {
     pub fn prompt(&self) -> String {
         match self.target {
             Target::Client(number) => format!("to client-{number}> "),
-            Target::Left(_) | Target::Nobody => {
+            Target::Left(_) | Target::None => {
                 let open: Vec<_> = self.open().take(CHOICE + 1).map(|n| format!("@{n}")).collect();
                 match &open[..] {
                     [] => "to nobody> ".to_string(),
@@ -373,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_somebody_who_left_goes_to_nobody() {
+    fn a_line_for_a_client_that_left_goes_to_no_other() {
         let mut roster = roster(&[1]);
         roster.leave(1);
         roster.join(2, 'c');
@@ -397,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prompt_says_who_can_be_named() {
+    fn the_prompt_says_which_clients_can_be_named() {
         let mut roster = roster(&[1, 2]);
         roster.leave(1);
         assert_eq!(roster.prompt(), "to @2?> ");
@@ -413,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_there() {
+    fn no_client_is_there() {
         let mut roster = roster(&[]);
         assert_eq!(roster.target().unwrap_err(), "nobody is connected, the line was not sent");
         roster.join(1, 'b');
@@ -438,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_after_the_operators_end_is_the_target() {
+    fn a_client_that_comes_after_the_operators_end_is_the_target() {
         let mut roster = roster(&[1]);
         assert_eq!(roster.dismiss(1, "why"), Ok('b'));
         roster.join(2, 'c');

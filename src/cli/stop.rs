@@ -36,7 +36,7 @@ impl Stop {
             Stop::Print(text) => {
                 let output = Writer::output();
                 match output.write_all(&mut &text[..]) {
-                    // A reader who has seen enough closes the pipe.
+                    // A reader that has seen enough closes the pipe.
                     Err(error) if !output.has_lost_reader(&error) => {
                         let why = text::system(&error);
                         complain(&format!("{program}: cannot write to standard output: {why}"));

@@ -84,7 +84,7 @@ pub fn named(what: &str, lines: &[impl AsRef<[u8]>]) -> Vec<String> {
     names
 }
 
-/// Who can reach a server that listens on this address.
+/// How far a server can be reached that listens on this address.
 pub fn reach(address: IpAddr) -> String {
     let all = if address.is_ipv4() { "0.0.0.0" } else { "::" };
     match address {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_reach_us() {
+    fn how_far_a_server_can_be_reached() {
         let reach = |address: &str| reach(address.parse().unwrap());
         assert_eq!(reach("127.0.0.1"), " (this machine only; --bind 0.0.0.0 for all)");
         assert_eq!(reach("::1"), " (this machine only; --bind :: for all)");

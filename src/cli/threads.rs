@@ -46,52 +46,37 @@ impl Worker {
 pub fn accept(
     listener: &Listener,
     mut wait: impl FnMut(),
-    start: impl FnMut(u64) -> io::Result<Worker>,
+    mut start: impl FnMut(u64) -> io::Result<Worker>,
     mut serve: impl FnMut(u64, Connection) -> Job,
 ) {
-    let mut threads = Threads { listener, start, short: false };
-    let mut next = threads.start(1);
+    // There was no thread to be had.
+    let mut short = false;
+    let mut start = |number| {
+        let started = start(number);
+        if started.is_err() != short {
+            short = started.is_err();
+            listener.set_full(short);
+            if let Err(error) = &started {
+                let why = text::system(error);
+                log::warn!("no thread for another client, it is told to try again: {why}");
+            }
+        }
+        started.ok()
+    };
+    let mut next = start(1);
     for number in 1.. {
-        let worker = next.take().unwrap_or_else(|| threads.wait(number));
+        let worker = loop {
+            if let Some(worker) = next.take().or_else(|| start(number)) {
+                break worker;
+            }
+            thread::park_timeout(PAUSE);
+        };
         wait();
         let Ok(connection) = listener.accept() else { return };
         // First of all: whatever this client is told, those after it find the
         // listener as it has to be.
-        next = threads.start(number + 1);
+        next = start(number + 1);
         worker.give(serve(number, connection));
-    }
-}
-
-struct Threads<'a, S> {
-    listener: &'a Listener,
-    start: S,
-    /// There was none to be had.
-    short: bool,
-}
-
-impl<S: FnMut(u64) -> io::Result<Worker>> Threads<'_, S> {
-    fn start(&mut self, number: u64) -> Option<Worker> {
-        let started = (self.start)(number);
-        if started.is_err() != self.short {
-            self.short = started.is_err();
-            self.listener.set_full(self.short);
-            if let Err(error) = &started {
-                log::warn!(
-                    "no thread for another client, it is told to try again: {}",
-                    text::system(error)
-                );
-            }
-        }
-        started.ok()
-    }
-
-    fn wait(&mut self, number: u64) -> Worker {
-        loop {
-            if let Some(worker) = self.start(number) {
-                return worker;
-            }
-            thread::park_timeout(PAUSE);
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is there, as a table for the operator. Pure.
+//! A server's clients, as a table for the operator. Pure.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_said_in_words() {
+    fn no_client_is_said_in_words() {
         assert_eq!(table(&[], crate::cli::now()), "nobody is connected\n");
     }
 
