@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use std::{io, process, thread};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use super::{log, terminal};
 
@@ -23,19 +24,30 @@ static ENDING: Mutex<()> = Mutex::new(());
 /// signal's number. Told again half a second later or more, the process ends at once
 /// with that code, whatever `leave` is stuck in.
 ///
-/// SIGHUP is left as it is: with its terminal a program ends, and under `nohup`
-/// it does not.
+/// SIGHUP and SIGQUIT do what they always do: with its terminal a program ends, and under
+/// `nohup` it does not. Where lines are edited, the terminal gets its mode back before. It is
+/// this thread that does so, since that of the keyboard may be stuck in a write.
 pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let ours = [SIGINT, SIGTERM];
+    let others = if terminal::can_edit() { &[SIGHUP, SIGQUIT][..] } else { &[] };
+    let mut signals = Signals::new(ours.iter().chain(others))?;
     let again = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in ours {
         flag::register_conditional_shutdown(signal, code(signal).into(), again.clone())?;
     }
-    let wait = move || {
-        if let Some(signal) = signals.forever().next() {
+    for signal in others {
+        flag::register_conditional_default(*signal, again.clone())?;
+    }
+    let wait = move || match signals.forever().next() {
+        Some(signal) if ours.contains(&signal) => {
             arm(again);
             leave(code(signal));
         }
+        Some(signal) => {
+            terminal::close();
+            let _ = emulate_default_handler(signal);
+        }
+        None => {}
     };
     thread::Builder::new().name("signals".into()).spawn(wait)?;
     Ok(())

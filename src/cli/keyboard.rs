@@ -15,10 +15,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, kill_current_process_group};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGWINCH};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
-use signal_hook::low_level::emulate_default_handler;
 
 use super::editor::{Editor, Entered};
 use super::keys::{Key, Keys};
@@ -91,8 +90,7 @@ impl Typing {
         let (theirs, ours) = UnixStream::pair()?;
         theirs.set_nonblocking(true)?;
         let wake = theirs.try_clone()?;
-        let signals = [SIGCONT, SIGWINCH, SIGHUP, SIGQUIT];
-        let signals = SignalDelivery::with_pipe(ours, theirs, SignalOnly, signals)?;
+        let signals = SignalDelivery::with_pipe(ours, theirs, SignalOnly, [SIGCONT, SIGWINCH])?;
         let _ = WAKE.set(wake);
         let (keys, editor) = (Keys::default(), Editor::new(limit));
         let mut keyboard = Keyboard { signals, output, keys, editor };
@@ -100,11 +98,6 @@ impl Typing {
             if let Err(error) = keyboard.read(prompter) {
                 LINES.lock().rest.push_back(Err(error));
                 show();
-            }
-            // Nothing is read any more. Signals still do what they always do.
-            loop {
-                keyboard.obey();
-                let _ = poll(&mut [keyboard.woken()], None);
             }
         };
         thread::Builder::new().name("keyboard".into()).spawn(work)?;
@@ -152,8 +145,8 @@ fn show() {
 }
 
 struct Keyboard {
-    /// Signals that concern the terminal. They wake the thread; so does [`wake`]. What
-    /// Ctrl-C and SIGTERM do stands in [`end`](super::end).
+    /// Signals that concern the screen. They wake the thread; so does [`wake`]. Those that
+    /// end the process are in [`end`](super::end).
     signals: SignalDelivery<UnixStream, SignalOnly>,
     /// What is to read standard output.
     output: Option<ReadEnd>,
@@ -221,7 +214,7 @@ impl Keyboard {
         let mut found = found.into_iter().skip(1);
         let readable = reads && found.next().is_some_and(|found| !found.is_empty());
         // The process that had the terminal meanwhile may have changed its mode.
-        if self.obey() {
+        if self.was_continued() {
             terminal::resume();
         }
         // What is typed comes first.
@@ -260,10 +253,10 @@ impl Keyboard {
     /// Ctrl-Z: all processes that were started together stop, until told to go on.
     fn suspend(&mut self) {
         terminal::suspend();
-        self.obey();
+        self.was_continued();
         if kill_current_process_group(Signal::TSTP).is_ok() {
             let most = Timespec::try_from(STOPPING).ok();
-            while !self.obey() {
+            while !self.was_continued() {
                 if poll(&mut [self.woken()], most.as_ref()).is_ok_and(|ready| ready == 0) {
                     break;
                 }
@@ -272,18 +265,8 @@ impl Keyboard {
         terminal::resume();
     }
 
-    /// Does what signals ask for. Returns whether the process was continued.
-    fn obey(&mut self) -> bool {
-        let mut continued = false;
-        for signal in self.signals.pending() {
-            match signal {
-                SIGHUP | SIGQUIT => {
-                    terminal::close();
-                    let _ = emulate_default_handler(signal);
-                }
-                signal => continued |= signal == SIGCONT,
-            }
-        }
-        continued
+    /// Takes the signals that have come. Returns whether the process was continued.
+    fn was_continued(&mut self) -> bool {
+        self.signals.pending().fold(false, |continued, signal| continued | (signal == SIGCONT))
     }
 }
