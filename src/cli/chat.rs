@@ -90,7 +90,7 @@ impl Chat {
     fn prompt(&self) -> Prompt {
         let text = self.room.lock().roster.prompt();
         let colour = if terminal::has_colours() { "\x1b[36m" } else { "" };
-        Prompt { text, colour, stays: false }
+        Prompt { text, colour, ..Prompt::default() }
     }
 
     /// For [`Connection::on_event`]: notices a client that is gone for good.
@@ -157,7 +157,7 @@ impl Chat {
     /// of a file or a pipe was sent; a person was told.
     pub fn operate(self: &Arc<Chat>, max_message: usize) -> bool {
         let chat = self.clone();
-        let prompter = Box::new(move || (chat.prompt(), None));
+        let prompter = Box::new(move || chat.prompt());
         let source = Source::open(max_message.saturating_add(COMMAND), prompter, None);
         let sent = match source {
             Ok(source) => self.obey_all(source, max_message),

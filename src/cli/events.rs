@@ -166,18 +166,17 @@ impl Watch {
         self.seen.notify();
     }
 
-    /// The link's state in words, such as `up` or `reconnecting 2 of 5 in 3s`,
-    /// and for how long they are right; `None`: until something happens.
-    pub fn state(&self) -> (String, Option<Duration>) {
-        self.seen.lock().words(now())
+    /// The link's state in words, such as `up` or `reconnecting 2 of 5 in 3s`.
+    pub fn state(&self) -> String {
+        self.seen.lock().words(now()).0
     }
 
     /// The same as a prompt.
-    pub fn prompt(&self) -> (Prompt, Option<Duration>) {
+    pub fn prompt(&self) -> Prompt {
         let seen = self.seen.lock();
         let (words, changes) = seen.words(now());
         let colour = if terminal::has_colours() { seen.link.colour() } else { "" };
-        (Prompt { text: format!("{words}> "), colour, stays: seen.over }, changes)
+        Prompt { text: format!("{words}> "), colour, stays: seen.over, changes }
     }
 
     /// The connection is over by itself, although its last event may be still
@@ -360,7 +359,7 @@ mod tests {
     fn where_to() {
         let watch = |names: &[&str]| {
             let hosts: Vec<_> = names.iter().map(|name| Host::new(*name, 7)).collect();
-            Watch::new(&hosts).state().0
+            Watch::new(&hosts).state()
         };
         assert_eq!(watch(&["one"]), "connecting to one:7");
         assert_eq!(watch(&["one", "::1"]), "connecting to one:7 or [::1]:7");

@@ -2,6 +2,7 @@
 
 use unicode_width::UnicodeWidthChar;
 
+use super::terminal::Prompt;
 use super::{raw, text};
 
 /// A tab ends at the next of these columns.
@@ -25,23 +26,22 @@ pub(super) struct Row {
 }
 
 impl Layout {
-    /// Lays out a line with the cursor before its byte `at`. `prompt` is shown
-    /// between `colour` (nothing, or a sequence) and its end. Of more rows than
-    /// `most`, those around the cursor are shown.
+    /// Lays out a prompt, and a line with the cursor before its byte `at`. Of more rows
+    /// than `most`, those around the cursor are shown.
     pub(super) fn new(
-        (prompt, colour): (&str, &str),
+        prompt: &Prompt,
         (line, at): (&str, usize),
         columns: usize,
         most: usize,
     ) -> Layout {
         let columns = columns.max(2);
         let mut layout = Layout { rows: vec![Row::default()], cursor: (0, 0), columns };
-        layout.last().text.push_str(colour);
+        layout.last().text.push_str(prompt.colour);
         // What is looked for in the history is part of one, and may be anything.
         let mut shown = String::new();
-        text::escape(&raw::bytes(prompt), &mut shown);
+        text::escape(&raw::bytes(&prompt.text), &mut shown);
         shown.drain(..).for_each(|char| layout.push(if char == '\t' { ' ' } else { char }));
-        if !colour.is_empty() {
+        if !prompt.colour.is_empty() {
             layout.last().text.push_str("\x1b[0m");
         }
         for (start, char) in line.char_indices() {
@@ -52,14 +52,10 @@ impl Layout {
             } else {
                 text::escape(&raw::bytes(char.encode_utf8(&mut [0; 4])), &mut shown);
             }
-            let mut first = true;
-            for char in shown.drain(..) {
-                layout.push(char);
-                if first && start == at {
-                    layout.cursor = layout.before(char);
-                }
-                first = false;
+            if start == at {
+                layout.cursor = layout.place(shown.chars().next().map_or(0, width));
             }
+            shown.drain(..).for_each(|char| layout.push(char));
         }
         // A full row leaves the cursor nowhere to stand, and terminals differ
         // in where it then is.
@@ -67,7 +63,7 @@ impl Layout {
             layout.rows.push(Row::default());
         }
         if at >= line.len() {
-            layout.cursor = (layout.rows.len() - 1, layout.last().width);
+            layout.cursor = layout.place(0);
         }
         layout.crop(most.max(1));
         layout
@@ -77,20 +73,22 @@ impl Layout {
         self.rows.last_mut().expect("there is always a row")
     }
 
+    /// Where a character of this width comes to stand.
+    fn place(&mut self, width: usize) -> (usize, usize) {
+        let column = self.last().width;
+        match column + width > self.columns {
+            true => (self.rows.len(), 0),
+            false => (self.rows.len() - 1, column),
+        }
+    }
+
     fn push(&mut self, char: char) {
-        let width = char.width().unwrap_or(0);
-        if self.last().width + width > self.columns {
+        if self.place(width(char)).0 == self.rows.len() {
             self.rows.push(Row::default());
         }
         let row = self.last();
         row.text.push(char);
-        row.width += width;
-    }
-
-    /// Where the character begins that was pushed last.
-    fn before(&mut self, char: char) -> (usize, usize) {
-        let column = self.last().width - char.width().unwrap_or(0);
-        (self.rows.len() - 1, column)
+        row.width += width(char);
     }
 
     fn crop(&mut self, most: usize) {
@@ -141,12 +139,16 @@ impl Layout {
     }
 }
 
+fn width(char: char) -> usize {
+    char.width().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn rows(prompt: &str, line: &str, at: usize, columns: usize) -> (Vec<String>, (usize, usize)) {
-        let layout = Layout::new((prompt, ""), (line, at), columns, 100);
+        let layout = Layout::new(&Prompt::of(prompt), (line, at), columns, 100);
         for row in &layout.rows {
             assert!(row.width <= columns, "{layout:?}");
         }
@@ -187,7 +189,7 @@ mod tests {
     fn what_is_higher_than_the_screen_is_shown_around_the_cursor() {
         let line: String = ('a'..='z').collect();
         let shown = |at| {
-            let layout = Layout::new((">", ""), (&line, at), 5, 3);
+            let layout = Layout::new(&Prompt::of(">"), (&line, at), 5, 3);
             let rows: String = layout.rows.iter().map(|row| row.text.as_str()).collect();
             (rows, layout.cursor)
         };
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_narrower_screen_breaks_rows_if_the_terminal_does() {
-        let layout = Layout::new(("> ", ""), ("abcdefghijk", 11), 10, 100);
+        let layout = Layout::new(&Prompt::of("> "), ("abcdefghijk", 11), 10, 100);
         assert_eq!(layout.cursor, (1, 3));
         assert_eq!(layout.depth(10, true), 1);
         assert_eq!(layout.depth(20, true), 1);

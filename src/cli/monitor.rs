@@ -1,5 +1,6 @@
 //! A value that threads share, and wait for. Pure std.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,12 +9,14 @@ use std::time::Duration;
 pub(super) struct Monitor<T> {
     value: Mutex<T>,
     changed: Condvar,
+    /// How many threads wait. Changed while the lock is held.
+    waiting: AtomicUsize,
 }
 
 impl<T> Monitor<T> {
     /// A value that no thread waits for yet.
     pub(super) const fn new(value: T) -> Monitor<T> {
-        Monitor { value: Mutex::new(value), changed: Condvar::new() }
+        Monitor { value: Mutex::new(value), changed: Condvar::new(), waiting: AtomicUsize::new(0) }
     }
 
     /// The value, for the time that the lock is held.
@@ -28,12 +31,17 @@ impl<T> Monitor<T> {
 
     /// Waits until something is so, but no longer than this.
     pub(super) fn wait_for(&self, time: Duration, is_so: impl Fn(&T) -> bool) -> MutexGuard<'_, T> {
-        let waited = self.changed.wait_timeout_while(self.lock(), time, |value| !is_so(value));
+        let value = self.lock();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waited = self.changed.wait_timeout_while(value, time, |value| !is_so(value));
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Wakes the threads that wait, after a change.
+    /// Wakes the threads that wait, after a change. No system call if there are none.
     pub(super) fn notify(&self) {
-        self.changed.notify_all();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.changed.notify_all();
+        }
     }
 }

@@ -35,7 +35,7 @@ pub fn start(connection: Connection, input: Arc<Input>, watch: Arc<Watch>) -> io
                 Some(line) => {
                     // The last column stays free, or the next line would be entered.
                     let room = terminal::columns().saturating_sub(1);
-                    let line = format!("{line}, {}", watch.state().0);
+                    let line = format!("{line}, {}", watch.state());
                     terminal::show_row(&line.chars().take(room).collect::<String>());
                 }
                 None if meter.shown => terminal::show_row(""),

@@ -27,10 +27,9 @@ pub enum Command<'a> {
 impl Command<'_> {
     /// Reads a line, which may have a newline.
     pub fn parse(line: &[u8]) -> Command<'_> {
-        let text = line.strip_suffix(b"\n").unwrap_or(line);
-        match text {
+        match line {
             [b'@', b'@', ..] | [b'/', b'/', ..] => Command::Text(&line[1..]),
-            [b'@', rest @ ..] => Command::named(rest, &line[1..]),
+            [b'@', rest @ ..] => Command::named(rest),
             [b'/', rest @ ..] => Command::ordered(rest),
             _ => Command::Text(line),
         }
@@ -41,28 +40,23 @@ impl Command<'_> {
         !matches!(self, Command::Who | Command::Help | Command::Wrong(_))
     }
 
-    /// What follows an `@`, without and with the newline.
-    fn named<'a>(rest: &[u8], line: &'a [u8]) -> Command<'a> {
-        let (name, behind) = match rest.iter().position(|&byte| byte == b' ') {
-            Some(at) => (&rest[..at], at + 1),
-            None => (rest, rest.len()),
-        };
-        match number(name) {
-            None => {
+    /// What follows an `@`.
+    fn named(rest: &[u8]) -> Command<'_> {
+        let (name, text) = first_word(rest);
+        match (number(name), text) {
+            (None, _) => {
                 let right = "after @ comes the number of a client: @2 text (@@ sends an @)";
                 Command::Wrong(right.to_string())
             }
-            Some(number) if behind == rest.len() => Command::Target(number),
-            Some(number) => Command::To(number, &line[behind..]),
+            (Some(number), b"" | b"\n") => Command::Target(number),
+            (Some(number), text) => Command::To(number, text),
         }
     }
 
     /// What follows a `/`.
     fn ordered<'a>(rest: &[u8]) -> Command<'a> {
-        let (word, argument) = match rest.iter().position(|&byte| byte == b' ') {
-            Some(at) => (&rest[..at], rest[at..].trim_ascii()),
-            None => (rest, &b""[..]),
-        };
+        let (word, argument) = first_word(rest);
+        let argument = argument.trim_ascii();
         match (word.trim_ascii(), argument) {
             (b"end", argument) => match number(argument) {
                 Some(number) => Command::End(number),
@@ -80,6 +74,14 @@ impl Command<'_> {
             }
         }
     }
+}
+
+/// The word at the beginning of a line, without its newline, and what stands behind the
+/// blank after it.
+fn first_word(line: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = line.splitn(2, |&byte| byte == b' ');
+    let word = parts.next().unwrap_or_default();
+    (word.strip_suffix(b"\n").unwrap_or(word), parts.next().unwrap_or_default())
 }
 
 fn number(text: &[u8]) -> Option<u64> {

@@ -42,12 +42,20 @@ pub struct Prompt {
     pub colour: &'static str,
     /// Whether it stays on the screen at the end.
     pub stays: bool,
+    /// For how long it is right; `None`: until [`keyboard::wake`](super::keyboard::wake).
+    pub changes: Option<Duration>,
 }
 
-/// Says what stands before the line being typed, and for how long; `None`:
-/// until [`keyboard::wake`](super::keyboard::wake). It is called with the
-/// terminal's lock held, and must not write to it.
-pub type Prompter = Box<dyn Fn() -> (Prompt, Option<Duration>) + Send + Sync>;
+impl Prompt {
+    /// A prompt without a colour.
+    pub fn of(text: impl Into<String>) -> Prompt {
+        Prompt { text: text.into(), ..Prompt::default() }
+    }
+}
+
+/// Says what stands before the line being typed. It is called with the terminal's lock held,
+/// and must not write to it.
+pub type Prompter = Box<dyn Fn() -> Prompt + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct Screen {
@@ -212,12 +220,12 @@ pub(super) fn clear_screen() {
 /// How a line that is complete stays on the screen.
 pub(super) fn left_behind(line: &str) -> String {
     let mut to = String::new();
-    lay_out(&prompt().0, line, line.len(), usize::MAX).draw(&mut to);
+    Layout::new(&prompt(), (line, line.len()), columns(), usize::MAX).draw(&mut to);
     to.push_str("\r\n");
     to
 }
 
-fn prompt() -> (Prompt, Option<Duration>) {
+fn prompt() -> Prompt {
     PROMPTER.get().map_or_else(Default::default, |prompter| prompter())
 }
 
@@ -286,7 +294,7 @@ pub fn close() {
     let mut screen = screen_soon();
     if let Some(screen) = &mut screen {
         match &screen.bottom {
-            Bottom::Line(line, ..) if !screen.away && (!line.is_empty() || prompt().0.stays) => {
+            Bottom::Line(line, ..) if !screen.away && (!line.is_empty() || prompt().stays) => {
                 let line = left_behind(line);
                 screen.rise();
                 screen.out.push_str(&line);
@@ -364,15 +372,14 @@ impl Screen {
                 None
             }
             Bottom::Line(line, at, instead) => {
-                let (prompt, changes) = match instead {
-                    Some(text) => (Prompt { text: text.clone(), ..Prompt::default() }, None),
-                    None => prompt(),
-                };
+                let prompt = instead.as_ref().map_or_else(prompt, Prompt::of);
                 // The row above stays in sight.
-                let layout = lay_out(&prompt, line, *at, size().1.saturating_sub(1));
+                let (columns, rows) = size();
+                let rows = rows.saturating_sub(1);
+                let layout = Layout::new(&prompt, (line, *at), columns, rows);
                 layout.draw(&mut self.out);
                 self.drawn = Some(layout);
-                changes
+                prompt.changes
             }
         }
     }
@@ -384,10 +391,6 @@ impl Screen {
             self.out.clear();
         }
     }
-}
-
-fn lay_out(prompt: &Prompt, line: &str, at: usize, rows: usize) -> Layout {
-    Layout::new((&prompt.text, prompt.colour), (line, at), columns(), rows)
 }
 
 /// Columns and rows.

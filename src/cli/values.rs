@@ -98,13 +98,9 @@ pub fn listening_port(text: &str) -> Result<u16, String> {
 /// A number of bytes: `65536`, `256KiB`, `1MiB`. From 1 to 1 GiB.
 pub fn bytes(text: &str) -> Result<usize, String> {
     let wrong = || "a size in bytes such as 65536, 256KiB or 1MiB, at most 1024MiB".to_string();
-    let (digits, unit) = if let Some(digits) = text.strip_suffix("KiB") {
-        (digits, 1 << 10)
-    } else if let Some(digits) = text.strip_suffix("MiB") {
-        (digits, 1 << 20)
-    } else {
-        (text, 1)
-    };
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("", 1)];
+    let split = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
+    let (digits, unit) = split.unwrap_or((text, 1));
     match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)) {
         Some(size) if (1..=1 << 30).contains(&size) => Ok(size),
         _ => Err(wrong()),
