@@ -168,7 +168,7 @@ impl Client {
         let ending = Ending::begin();
         let connection = self.connection.get();
         let (_, waiting) = self.waiting();
-        let count = connection.map_or(0, |connection| connection.stats().unacknowledged);
+        let count = self.unacknowledged();
         if let Some(connection) = connection {
             connection.abort();
         }

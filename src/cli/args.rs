@@ -9,8 +9,8 @@ use log::{Level, LevelFilter};
 use super::manual::{self, CLIENT, Packaging, SERVER};
 use super::stop::Stop;
 use super::text;
-use super::values::{self, HostArg, Pulse, Retries};
-use crate::{Builder, Connection, Host, Plain, RetryPolicy};
+use super::values::{self, HostArg, Retries};
+use crate::{Builder, Connection, Heartbeat, Host, Plain, RetryPolicy};
 
 /// Exponential delays grow up to this, unless the first is longer already.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -30,9 +30,9 @@ pub struct Shared {
     /// From 100ms to 24h. A server keeps to the interval of each client, unless its
     /// own is `off`: then it neither pings nor judges any. With `off` only the
     /// kernel's keepalive is left, which does not see a process that hangs.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = Pulse::parse,
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::heartbeat,
         help_heading = "Heartbeat")]
-    heartbeat: Pulse,
+    heartbeat: Heartbeat,
     /// After this many silent intervals the other side counts as dead
     #[arg(long, value_name = "N", default_value = "3", help_heading = "Heartbeat",
         value_parser = |text: &str| values::count(text, 1000))]
@@ -104,7 +104,7 @@ pub struct ClientArgs {
     /// The first is made at once, when the program starts and when a link is
     /// lost; 0 never connects again. A link on which something got through, or
     /// nothing had to for a while, restores the full number.
-    #[arg(long, value_name = "N", default_value = "5", value_parser = Retries::parse,
+    #[arg(long, value_name = "N", default_value = "5", value_parser = values::retries,
         help_heading = "Reconnecting")]
     retries: Retries,
     /// The wait before each attempt but the first
@@ -170,12 +170,12 @@ impl ClientArgs {
             Backoff::Fixed => RetryPolicy::fixed(delay, 0),
             Backoff::Exponential => RetryPolicy::exponential(delay, LONGEST_DELAY.max(delay)),
         };
-        let retry = match self.retries.0 {
+        let retry = match self.retries {
             Some(attempts) => retry.attempts(attempts),
             None => retry.unlimited(),
         };
         let builder = Connection::builder()
-            .heartbeat(self.shared.heartbeat.with_misses(self.shared.misses))
+            .heartbeat(self.shared.heartbeat.misses(self.shared.misses))
             .retry(retry)
             .connect_timeout(self.connect_timeout);
         if !self.plain {
@@ -318,7 +318,7 @@ impl ServerArgs {
     /// The listener's settings.
     pub fn builder(&self) -> Builder {
         Connection::builder()
-            .heartbeat(self.shared.heartbeat.with_misses(self.shared.misses))
+            .heartbeat(self.shared.heartbeat.misses(self.shared.misses))
             .resume_within(self.resume_within)
             .max_clients(self.max_clients() as usize)
             .accept_plain(!self.framed_only)
@@ -330,7 +330,6 @@ impl ServerArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Heartbeat;
 
     fn client(line: &str) -> Result<ClientArgs, Stop> {
         ClientArgs::from_line(format!("client {line}").split_whitespace().map(OsString::from))

@@ -91,12 +91,11 @@ fn time(now: Timestamp, zone: Option<&TimeZone>) -> String {
 
 /// One line: `[12:03:04Z info] text`.
 fn format(time: &str, record: &Record<'_>, colour: bool) -> String {
-    let (level, start) = match record.level() {
-        Level::Error => ("error", "\x1b[31m"),
-        Level::Warn => ("warn", "\x1b[33m"),
-        Level::Info => ("info", ""),
-        Level::Debug => ("debug", ""),
-        Level::Trace => ("trace", ""),
+    let level = record.level().as_str().to_lowercase();
+    let start = match record.level() {
+        Level::Error => "\x1b[31m",
+        Level::Warn => "\x1b[33m",
+        _ => "",
     };
     let message = text::escaped(record.args().to_string().as_bytes());
     match colour && !start.is_empty() {

@@ -71,10 +71,7 @@ impl Meter {
         }
         let before = self.seen.front().copied();
         self.seen.push_back((now, sent, bytes));
-        let idle = self.busy.is_some_and(|(_, last)| now.duration_since(last) > PAUSE);
-        if idle {
-            self.busy = None;
-        }
+        self.busy = self.busy.filter(|(_, last)| now.duration_since(*last) <= PAUSE);
         if moved || stats.unacknowledged > 0 {
             self.busy = Some((self.busy.map_or(now, |(since, _)| since), now));
         }
@@ -82,16 +79,14 @@ impl Meter {
         if last.duration_since(since) < PATIENCE {
             return None;
         }
-        let rate = before.map_or(0, |(then, _, before)| {
-            let seconds = now.duration_since(then).as_secs_f64();
-            ((bytes - before) as f64 / seconds) as u64
-        });
+        let (then, _, before) = before.unwrap_or((since, sent, bytes));
+        let rate = (bytes - before) as f64 / now.duration_since(then).as_secs_f64();
         Some(format!(
             "sent {} ({}), {} acknowledged, {}/s",
             text::messages(sent),
             text::size(bytes),
             sent - stats.unacknowledged,
-            text::size(rate),
+            text::size(rate as u64),
         ))
     }
 }

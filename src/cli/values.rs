@@ -30,46 +30,27 @@ pub fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// An interval between heartbeats, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pulse(pub Option<Duration>);
-
-impl Pulse {
-    /// `10s`, or `off`.
-    pub fn parse(text: &str) -> Result<Pulse, String> {
-        if text == "off" {
-            return Ok(Pulse(None));
-        }
-        let interval = duration(text).map_err(|error| format!("{error}, or off"))?;
-        if interval < Heartbeat::SHORTEST || interval > Heartbeat::LONGEST {
-            return Err("from 100ms to 24h, or off".to_string());
-        }
-        Ok(Pulse(Some(interval)))
+/// An interval between heartbeats such as `10s`, or `off`.
+pub fn heartbeat(text: &str) -> Result<Heartbeat, String> {
+    if text == "off" {
+        return Ok(Heartbeat::off());
     }
-
-    /// As the library takes it.
-    pub fn with_misses(self, misses: u32) -> Heartbeat {
-        match self.0 {
-            Some(interval) => Heartbeat::every(interval).misses(misses),
-            None => Heartbeat::off(),
-        }
+    let interval = duration(text).map_err(|error| format!("{error}, or off"))?;
+    match (Heartbeat::SHORTEST..=Heartbeat::LONGEST).contains(&interval) {
+        true => Ok(Heartbeat::every(interval)),
+        false => Err("from 100ms to 24h, or off".to_string()),
     }
 }
 
 /// How many attempts; `None` is forever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retries(pub Option<u32>);
+pub type Retries = Option<u32>;
 
-impl Retries {
-    /// `5`, or `forever`.
-    pub fn parse(text: &str) -> Result<Retries, String> {
-        match text {
-            "forever" => Ok(Retries(None)),
-            number => match number.parse() {
-                Ok(number) => Ok(Retries(Some(number))),
-                Err(_) => Err("a number of attempts such as 5, or forever".to_string()),
-            },
-        }
+/// `5`, or `forever`.
+pub fn retries(text: &str) -> Result<Retries, String> {
+    match (text, text.parse()) {
+        ("forever", _) => Ok(None),
+        (_, Ok(number)) => Ok(Some(number)),
+        (_, Err(_)) => Err("a number of attempts such as 5, or forever".to_string()),
     }
 }
 
@@ -223,21 +204,22 @@ mod tests {
 
     #[test]
     fn heartbeats_can_be_off() {
-        assert_eq!(Pulse::parse("off"), Ok(Pulse(None)));
-        assert_eq!(Pulse::parse("250ms"), Ok(Pulse(Some(Duration::from_millis(250)))));
+        assert_eq!(heartbeat("off"), Ok(Heartbeat::off()));
+        let quarter = Heartbeat::every(Duration::from_millis(250));
+        assert_eq!(heartbeat("250ms"), Ok(quarter));
         for wrong in ["0s", "99ms", "25h", "Off", "5", "never"] {
-            let error = Pulse::parse(wrong).unwrap_err();
+            let error = heartbeat(wrong).unwrap_err();
             assert!(error.ends_with("or off"), "{wrong:?}: {error}");
         }
     }
 
     #[test]
     fn retries_can_be_forever() {
-        assert_eq!(Retries::parse("0"), Ok(Retries(Some(0))));
-        assert_eq!(Retries::parse("5"), Ok(Retries(Some(5))));
-        assert_eq!(Retries::parse("forever"), Ok(Retries(None)));
+        assert_eq!(retries("0"), Ok(Some(0)));
+        assert_eq!(retries("5"), Ok(Some(5)));
+        assert_eq!(retries("forever"), Ok(None));
         for wrong in ["", "-1", "many", "5.5", "4294967296"] {
-            assert!(Retries::parse(wrong).unwrap_err().contains("forever"), "{wrong:?}");
+            assert!(retries(wrong).unwrap_err().contains("forever"), "{wrong:?}");
         }
     }
 
