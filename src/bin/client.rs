@@ -50,7 +50,7 @@ impl Client {
         begun.context("cannot read the input")?;
         let client = self.clone();
         let builder = args.builder().on_event(move |connection, event| {
-            // Known before it is said to be there: Ctrl-C ends it from then on.
+            // Set before the log says so: from then on Ctrl-C ends the connection.
             if let Event::Connected { .. } = event {
                 client.connection.get_or_init(|| connection.clone());
             }
@@ -63,7 +63,7 @@ impl Client {
         let connection = self.connection.get_or_init(|| connection);
         let started = self.input.start(connection.clone(), &self.watch);
         started.context("cannot start a thread")?;
-        // The first reply comes below that.
+        // The first reply comes below that line of the log.
         if self.watch.has_connected() {
             journal::flush();
         }
@@ -74,7 +74,7 @@ impl Client {
                 End::OutputClosed
             }
             (End::Connection(error), stage) => {
-                // The other side is to know of the end before the process leaves.
+                // The other side learns of the end before the process leaves.
                 let _ = connection.close();
                 let unread = stage == Stage::Unread;
                 if unread { End::OutputClosed } else { End::Connection(error) }

@@ -18,13 +18,13 @@ use longlink::cli::threads::{self, Job, Worker};
 use longlink::cli::{code, descriptors, events, log as journal, text};
 use longlink::{Connection, Listener, Protocol};
 
-/// How long Ctrl-C waits for messages that are yet to be printed.
+/// How long Ctrl-C waits for the printer.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// So many messages are received by one call: enough to make it cheap, and a
-/// part of what the window holds.
+/// One call receives at most so many messages: enough to make it cheap, and a part of what
+/// the window holds.
 const MANY: usize = 1024;
-/// From this size on a message is worth being kept without a copy.
+/// From this size on a message is echoed without a copy.
 const LARGE: usize = 4 * 1024;
 
 fn main() -> ExitCode {

@@ -5,21 +5,21 @@ use std::io;
 use super::stdio::Writer;
 use super::{terminal, text};
 
-/// Written in one go.
+/// A batch of so many bytes is written in one go.
 pub(super) const SIZE: usize = 64 * 1024;
 
 /// Messages as they are to be written, in order.
 ///
-/// A write that fails may have written a part of them, of one in the middle as well.
-/// Then [`write`](Batch::write) can go on from there, or [`forget`](Batch::forget) leaves
-/// the rest out.
+/// A write that fails may have written some of the messages, and a part of one. Then
+/// [`write`](Batch::write) goes on from there, or [`forget`](Batch::forget) leaves the rest
+/// out.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
     /// Where each message ends.
     ends: Vec<usize>,
     written: usize,
-    /// The last that was written is the beginning of a line.
+    /// The last write ended within a line.
     cut: bool,
 }
 
@@ -46,7 +46,7 @@ impl Batch {
         self.bytes.is_empty()
     }
 
-    /// Writes what is not written yet, and is empty then.
+    /// Writes what is not written yet. The batch is empty after that.
     pub(super) fn write(&mut self, to: &Writer) -> io::Result<()> {
         if self.is_empty() {
             return Ok(());
@@ -73,8 +73,8 @@ impl Batch {
         (self.ends.len() - written) as u64
     }
 
-    /// Leaves out what is not written. If that is the rest of a line, what is written next
-    /// begins on a line of its own.
+    /// Leaves out what is not written. If that is the rest of a line, the next write begins
+    /// a new line.
     pub(super) fn forget(&mut self) {
         self.cut |= self.written > 0 && !self.bytes[..self.written].ends_with(b"\n");
         self.clear();

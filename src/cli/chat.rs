@@ -19,8 +19,7 @@ use super::who::{self, Row};
 use super::{keyboard, log, manual, terminal, text};
 use crate::{Connection, Error, Event};
 
-/// How long all clients together may take to end by themselves, and to say the last of
-/// what they have to say.
+/// How long all clients together may take to send their last messages and to end.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How long a person waits for a client that takes nothing; a pipe waits for ever.
 const PATIENCE: Duration = Duration::from_secs(1);

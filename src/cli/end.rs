@@ -53,7 +53,7 @@ pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the next signal end the process, once it is no longer the same wish.
+/// Lets the next signal end the process, once it can be no part of the same wish.
 fn arm(again: Arc<AtomicBool>) {
     let armed = again.clone();
     let wait = move || {
@@ -85,8 +85,8 @@ impl Ending {
         Ending { _turn: turn }
     }
 
-    /// Ends the process when the log is written and the terminal is what it was.
-    /// Other threads are not waited for, nor is anything dropped.
+    /// Writes the log, gives the terminal back, and ends the process. It waits for no other
+    /// thread, and drops nothing.
     pub fn exit(self, code: u8) -> ! {
         log::flush();
         terminal::close();

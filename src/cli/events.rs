@@ -9,7 +9,7 @@ use super::terminal::{self, Prompt};
 use super::{keyboard, now, text};
 use crate::{Event, Host};
 
-/// How long the first reply waits for it to be told that there is a connection.
+/// How long the first reply waits for the log to say that there is a connection.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Logs what happens to a client's connection.
@@ -22,10 +22,9 @@ pub struct Watch {
 struct Seen {
     /// Where to, in words.
     hosts: String,
-    /// Why the last attempt failed, to be said together with the next one, and what
-    /// may help.
+    /// Why the last attempt failed, and advice: the line about the next one says both.
     failure: Option<(String, &'static str)>,
-    /// What may help was said.
+    /// The advice was given.
     advised: bool,
     /// There was a link.
     connected: bool,
@@ -36,7 +35,7 @@ struct Seen {
     over: bool,
 }
 
-/// What a person is told of the link all the time.
+/// The state of the link, as the prompt shows it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Link {
     /// There is none yet, and the first attempt is being made.

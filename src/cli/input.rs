@@ -15,14 +15,14 @@ use super::stdio::{self, ReadEnd};
 use super::{code, keyboard, progress, terminal, text};
 use crate::{Connection, Error, Taken};
 
-/// After this long without an end it is said what is waited for.
+/// After this long without an end the log says what the client waits for.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How long `exit` waits for the other side's end once everything is
-/// acknowledged: every reply has arrived by then, and is being printed.
+/// How long `exit` waits for the end of the other side once everything is acknowledged:
+/// every reply has arrived by then, and is being printed.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How long `exit` looks whether a pipe has more behind it.
 const GLANCE: Duration = Duration::from_millis(50);
-/// So many lines are fed by one call, which takes no more.
+/// One call feeds at most so many lines.
 const MANY: usize = 64;
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -207,8 +207,8 @@ impl Input {
         }
     }
 
-    /// Nothing reads the replies any more, and there is no input at the moment: ends the
-    /// connection as soon as what was sent is acknowledged.
+    /// Ends the connection as soon as what was sent is acknowledged, since nothing reads the
+    /// replies any more, and there is no input at the moment.
     fn end_unread(&self, connection: &Connection) {
         if connection.sync(FOREVER).is_ok() {
             self.enter(Stage::Unread);
@@ -269,7 +269,7 @@ fn is_over(error: &Error) -> bool {
     error.is_final() || matches!(error, Error::Finished)
 }
 
-/// Nothing was to be sent, and there is nothing to wait for.
+/// Ends the process before there is a connection, since there is nothing to send.
 fn leave_unconnected() -> ! {
     let ending = Ending::begin();
     log::error!("left before there was a connection");

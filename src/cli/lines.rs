@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 pub enum Line<'a> {
     /// A line with its newline, or a last one without.
     Text(&'a [u8]),
-    /// A line beyond the limit. It was read to its end, and thrown away.
+    /// A line beyond the limit. [`Lines`] reads it to its end, and throws it away.
     TooLong {
         /// Its size in bytes, newline included.
         size: u64,
@@ -43,9 +43,8 @@ impl<R: Read> Lines<R> {
         !self.reader.buffer().is_empty()
     }
 
-    /// Looks at the whole lines that were read from the stream already, and are
-    /// next: as many as there is room for in `lines`, of any length. Returns
-    /// how many; [`take`](Lines::take) takes them.
+    /// Shows the next lines that are in memory as a whole, of any length: as many as `lines`
+    /// has room for. Returns how many; [`take`](Lines::take) takes them.
     pub fn ready<'a>(&'a self, lines: &mut [&'a [u8]]) -> usize {
         let mut rest = self.reader.buffer();
         let mut count = 0;

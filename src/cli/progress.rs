@@ -14,11 +14,11 @@ use super::input::{Input, Stage};
 use super::{now, terminal, text};
 use crate::{Connection, Stats};
 
-/// How often is looked.
+/// The time between two looks at the counters.
 const LOOK: Duration = Duration::from_millis(250);
-/// What takes less than this is not told of.
+/// The row appears after this time.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// After such a pause it is something else.
+/// After such a pause the time begins anew.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Starts the thread. It ends when the whole input is acknowledged, or with the
@@ -62,7 +62,7 @@ struct Meter {
 }
 
 impl Meter {
-    /// What there is to tell now, if it is worth telling.
+    /// What the row says now, if there is one.
     fn look(&mut self, now: Instant, stats: &Stats) -> Option<String> {
         let (sent, bytes) = (stats.messages_sent, stats.bytes_sent);
         let moved = self.seen.back().is_some_and(|seen| seen.1 != sent);

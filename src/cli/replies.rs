@@ -12,9 +12,9 @@ use crate::{Connection, Error};
 /// So many messages are received by one call: enough to make it cheap, and a
 /// part of what the window holds.
 const MANY: usize = 1024;
-/// How often it is tried to print what could not be printed.
+/// The pause before another attempt to print.
 const RETRY: Duration = Duration::from_millis(100);
-/// How often that is tried once the connection is over.
+/// How many attempts there are once the connection is over.
 const LAST_TRIES: u32 = 10;
 
 /// How it ended.
@@ -32,13 +32,12 @@ pub enum End {
     Connection(Error),
 }
 
-/// Prints messages until the other side ends: in a pipe as they came, on a
-/// terminal as lines that cannot be mistaken for those typed. What came
-/// together is passed on together.
+/// Prints messages until the other side ends: in a pipe as they came, on a terminal as lines
+/// that differ from those typed. One write takes the messages that came together.
 ///
-/// What cannot be printed, on a disk that is full for instance, waits: it is not
-/// acknowledged, and nothing more is received, until it is printed. Once the connection is
-/// over it does not wait for long.
+/// A message that cannot be printed, for instance on a full disk, waits: until it is
+/// printed, nothing acknowledges it, and nothing more is received. Once the connection is
+/// over, it does not wait for long.
 pub fn print(connection: &Connection) -> End {
     let output = Writer::output();
     let terminal = output.is_terminal();
@@ -111,8 +110,8 @@ fn throw_away(connection: &Connection) -> u64 {
     count
 }
 
-/// Nothing reads standard output any more: ends the connection once what was sent is
-/// acknowledged. Replies are thrown away meanwhile, or the other side could not go on.
+/// Ends the connection once what was sent is acknowledged, since nothing reads standard
+/// output any more. Meanwhile it throws replies away, or the other side could not go on.
 pub fn close_unread(connection: &Connection) {
     // The input is read no further.
     let _ = connection.finish();

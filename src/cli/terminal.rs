@@ -36,7 +36,7 @@ const PASTES_UNMARKED: &str = "\x1b[?2004l";
 /// The prompt before a line being typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prompt {
-    /// What it says, up to the line itself.
+    /// The text up to the line itself.
     pub text: String,
     /// The sequence that begins its colour; empty for none.
     pub colour: &'static str,
@@ -83,7 +83,7 @@ enum Bottom {
 
 static SCREEN: Mutex<Screen> =
     Mutex::new(Screen { bottom: Bottom::Nothing, drawn: None, away: false, out: String::new() });
-/// Asked whenever the prompt is drawn, so that it is never out of date.
+/// Each drawing of the prompt asks it anew.
 static PROMPTER: OnceLock<Prompter> = OnceLock::new();
 /// The terminal's mode before it was changed. A shell has another one while a
 /// job is in the background.
@@ -285,8 +285,8 @@ pub(super) fn is_closed() -> bool {
     CLOSED.load(Ordering::SeqCst)
 }
 
-/// Gives the terminal back for good: in its old mode, and without a prompt,
-/// unless that says something that is to be read, or stands before text.
+/// Gives the terminal back for good: in its old mode, and without the prompt, unless it
+/// [stays](Prompt::stays) or stands before text.
 pub fn close() {
     if CLOSED.swap(true, Ordering::SeqCst) {
         return;

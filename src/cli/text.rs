@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::{Cause, Error, Host};
 pub use crate::{count, humane, messages};
 
-/// How much of a line is shown to name it.
+/// A line is named by so many bytes of it.
 const NAME: usize = 100;
 /// So many lines are named; of more, those at both ends.
 const NAMED: usize = 8;
@@ -16,7 +16,7 @@ const NAMED: usize = 8;
 const TURNS: &str = "\u{2028}\u{2029}\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
                      \u{2066}\u{2067}\u{2068}\u{2069}";
 
-/// A number of bytes as one would say it: `900 bytes`, `256 KiB`, `2.5 GiB`.
+/// A number of bytes, rounded: `900 bytes`, `256 KiB`, `2.5 GiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
@@ -57,8 +57,8 @@ pub fn failure(host: &Host, why: &Cause) -> String {
     }
 }
 
-/// What may help where this was the answer to a hello: a server of lines, which has
-/// another, or none. One that has `welcomed` before is none.
+/// Advice where this was the answer to a hello: a server of plain lines has another answer,
+/// or none. A server that has `welcomed` before is not one of those.
 pub fn advice(cause: &Cause, welcomed: bool) -> &'static str {
     let is_plain = match cause {
         Cause::NotLonglink => true,
@@ -131,8 +131,8 @@ pub fn system(error: &std::io::Error) -> String {
     }
 }
 
-/// Text from elsewhere, for a terminal: what would act on the terminal, and
-/// what is no text, is shown instead of done. Tabs stay.
+/// Appends text from elsewhere in a form that is safe for a terminal: it shows control
+/// characters, and bytes that are no text, instead of passing them on. Tabs stay.
 pub fn escape(bytes: &[u8], to: &mut String) {
     for chunk in bytes.utf8_chunks() {
         for char in chunk.valid().chars() {
