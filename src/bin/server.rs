@@ -14,7 +14,7 @@ use longlink::cli::chat::Chat;
 use longlink::cli::end::{self, Ending};
 use longlink::cli::printer::Printer;
 use longlink::cli::tally::Tally;
-use longlink::cli::threads::{self, Job, Worker};
+use longlink::cli::threads::{self, Job};
 use longlink::cli::{code, descriptors, events, log as journal, text};
 use longlink::{Connection, Listener, Protocol};
 
@@ -104,7 +104,7 @@ impl Clients {
     fn accept(&self) {
         let wait = || self.tally.wait_for_room(self.most);
         let serve = |number, connection| self.serve(number, connection);
-        threads::accept(&self.listener, wait, Worker::start, serve);
+        threads::accept(&self.listener, wait, threads::start, serve);
     }
 
     /// A client comes. What its thread has to do.

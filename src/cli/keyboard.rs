@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
@@ -95,7 +96,8 @@ impl Typing {
         let (keys, editor) = (Keys::default(), Editor::new(limit));
         let mut keyboard = Keyboard { signals, output, keys, editor };
         let work = move || {
-            if let Err(error) = keyboard.read(prompter) {
+            let read = catch_unwind(AssertUnwindSafe(|| keyboard.read(prompter)));
+            if let Err(error) = read.unwrap_or_else(|_| Err(io::Error::other("a panic"))) {
                 LINES.lock().rest.push_back(Err(error));
                 show();
             }

@@ -18,26 +18,19 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What a thread does with its client.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that waits for its client. It ends if none comes.
-pub struct Worker(Sender<Job>);
+/// What gives a thread its client. The thread waits for it, and ends if none comes.
+pub type Worker = Sender<Job>;
 
-impl Worker {
-    /// Starts the thread of client number `number`.
-    pub fn start(number: u64) -> io::Result<Worker> {
-        let (sender, job) = mpsc::channel::<Job>();
-        let thread = thread::Builder::new().name(format!("client-{number}")).stack_size(STACK);
-        thread.spawn(move || {
-            if let Ok(job) = job.recv() {
-                job();
-            }
-        })?;
-        Ok(Worker(sender))
-    }
-
-    fn give(self, job: Job) {
-        // The thread cannot have ended without it.
-        let _ = self.0.send(job);
-    }
+/// Starts the thread of client number `number`.
+pub fn start(number: u64) -> io::Result<Worker> {
+    let (sender, job) = mpsc::channel::<Job>();
+    let thread = thread::Builder::new().name(format!("client-{number}")).stack_size(STACK);
+    thread.spawn(move || {
+        if let Ok(job) = job.recv() {
+            job();
+        }
+    })?;
+    Ok(sender)
 }
 
 /// Accepts clients, each for a thread that `start` has made, until the listener is
@@ -76,7 +69,8 @@ pub fn accept(
         // First of all: whatever this client is told, those after it find the
         // listener as it has to be.
         next = start(number + 1);
-        worker.give(serve(number, connection));
+        // The thread cannot have ended without it.
+        let _ = worker.send(serve(number, connection));
     }
 }
 
@@ -129,7 +123,7 @@ mod tests {
             self.asked.store(number, Ordering::SeqCst);
             let mut left = self.left.lock().unwrap();
             *left = left.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
-            Worker::start(number)
+            super::start(number)
         }
     }
 
