@@ -225,11 +225,12 @@ fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
         (Event::Retrying { .. }, Some(why)) => format!("{event} ({why})"),
         (Event::GaveUp { attempts, unacknowledged, cause }, why) => {
             let why = why.map_or_else(|| text::cause(cause), str::to_string);
-            let after = match attempts {
-                0 => String::new(),
-                _ => format!(" after {}", text::count((*attempts).into(), "attempt")),
-            };
-            format!("gave up{after}, {} not acknowledged: {why}", text::messages(*unacknowledged))
+            match attempts {
+                0 => {
+                    format!("gave up, {} not acknowledged: {why}", text::messages(*unacknowledged))
+                }
+                _ => format!("{event}: {why}"),
+            }
         }
         _ => event.to_string(),
     };
@@ -246,7 +247,6 @@ pub fn of_server(number: u64, event: &Event) -> (Level, String) {
             let why = text::cause(cause);
             (Level::Info, format!("reclaimed, {messages} not acknowledged: {why}"))
         }
-        Event::Heartbeat { .. } => (Level::Debug, of_client(event, None).1),
         // It was said, or will be by its own thread, which knows why it ended.
         _ => (Level::Debug, event.to_string()),
     };
