@@ -1,5 +1,5 @@
 //! What is allocated for a message. The allocator counts for all threads, so this is a
-//! process of its own with one test; and since a tick of a keeper falls into some of the
+//! process of its own with one test; and since a tick of a driver falls into some of the
 //! measurements, their median counts.
 
 use std::alloc::System;

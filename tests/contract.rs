@@ -83,7 +83,7 @@ fn what_had_arrived_is_handed_out_after_the_peer_has_aborted() {
     }
     client.abort();
     end.recv_timeout(LONG).unwrap();
-    // The listener's keeper has done with the session before it greets another.
+    // The listener's thread has done with the session before it greets another.
     let _ = pair(&listener);
     for message in [b"1", b"2", b"3"] {
         assert_eq!(server.recv().unwrap().as_deref(), Some(&message[..]));

@@ -218,7 +218,7 @@ fn a_thread_of_an_old_link_does_no_harm_to_the_next() {
         let client = client.clone();
         move || client.incoming().map(Result::unwrap).count()
     });
-    // One thread sits in a read, one writes, the keeper watches: all three see each end.
+    // One thread sits in a read, one writes, the driver watches: all three see each end.
     for round in 1..=AT_ONCE {
         client.send(b"before").unwrap();
         rig.proxy.cut(if round % 2 == 0 { How::Fin } else { How::Rst });

@@ -279,7 +279,7 @@ fn what_had_arrived_comes_before_the_error() {
 fn feed_waits_for_flush() {
     let rig = Rig::new(calm());
     let (client, server) = rig.pair();
-    // The keeper, which may be about, takes it along.
+    // The driver, which may be about, takes it along.
     let waited = (0..20).any(|_| {
         client.feed(b"fed").unwrap();
         let waited = matches!(server.recv_timeout(ms(30)), Err(Error::TimedOut));

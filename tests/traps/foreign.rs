@@ -315,7 +315,7 @@ fn the_owner_of_a_message_may_do_anything_when_it_is_acknowledged() {
     client.takes(b"goes on");
 }
 
-/// Its keeper hears of it, which has others to look after.
+/// Its driver hears of it, which has other connections to look after.
 #[test]
 fn the_owner_of_a_message_does_no_harm_to_a_listener() {
     let rig = Rig::new(calm());

@@ -126,7 +126,7 @@ fn two_bulk_replays_at_once_do_not_wait_for_each_other() {
     }
     rig.proxy.cut(How::Fin);
     Direction::BOTH.iter().for_each(|&direction| rig.proxy.stall(direction, false));
-    // Nobody receives: the keepers read and write.
+    // No thread receives: the drivers read and write.
     client.says("resumed, ", 1);
     client.says("heartbeat ", 3);
     for i in 0..COUNT {

@@ -187,7 +187,7 @@ impl Hold {
     }
 }
 
-/// A listener's keeper is held for longer than silence may last, while a ping
+/// A listener's thread is held for longer than silence may last, while a ping
 /// of its waits for an answer.
 fn oversleep(answer_meanwhile: bool) {
     let listener = watchful().bind("127.0.0.1:0").unwrap();
@@ -207,7 +207,7 @@ fn oversleep(answer_meanwhile: bool) {
 
     let unanswered = peer.read_kind(PING);
     other.end();
-    until("the keeper is held", || !other_side.is_connected());
+    until("the listener's thread is held", || !other_side.is_connected());
     if answer_meanwhile {
         pong(&mut peer, unanswered);
     }
