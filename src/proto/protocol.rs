@@ -5,6 +5,31 @@
 //! the two protocols answers is decided here and nowhere else. Only those that make
 //! links know which one they make: the dialler, since a framed session begins with a
 //! handshake, and the acceptor, which sees the first byte.
+//!
+//! # The order of calls
+//!
+//! * **A link begins.** The handshake starts a new [`generation`](Protocol::generation):
+//!   [`Session::welcomed`], [`Session::resume`], or [`PlainSession::connected`].
+//! * **Bytes come**, if [`may_read`](Protocol::may_read): [`heard`](Protocol::heard), then
+//!   [`hear`](Protocol::hear) until it has no more; at the stream's end,
+//!   [`end_of_stream`](Protocol::end_of_stream).
+//! * **The application sends** if it [`has_room`](Protocol::has_room):
+//!   [`feed`](Protocol::feed). It receives by [`consume`](Protocol::consume), which is
+//!   done with the messages before, and [`take`](Protocol::take).
+//! * **After any change**, if it [`has_output`](Protocol::has_output):
+//!   [`fill`](Protocol::fill), write the batch, and when all of it is written
+//!   [`sent`](Protocol::sent) and [`take_fin`](Protocol::take_fin).
+//! * **At its [`deadline`](Protocol::deadline)**: [`tick`](Protocol::tick). Before a
+//!   verdict counts, [`reached`](Protocol::reached), if it
+//!   [`counts_bytes`](Protocol::counts_bytes), and [`has_queued`](Protocol::has_queued).
+//! * **The link is lost**: [`link_lost`](Protocol::link_lost), then
+//!   [`progress`](Protocol::progress) and [`take_unanswered`](Protocol::take_unanswered),
+//!   until the next link begins.
+//! * **It ends**: [`finish`](Protocol::finish), [`leave`](Protocol::leave) or
+//!   [`close`](Protocol::close). The connection is over for the application when it
+//!   [`is_complete`](Protocol::is_complete) or
+//!   [`was_closed_by_peer`](Protocol::was_closed_by_peer); the link has served when it
+//!   [`has_parted`](Protocol::has_parted).
 
 use std::time::{Duration, Instant};
 
