@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::heartbeat::Heartbeat;
 use crate::link::{OnEvent, Terms};
+use crate::proto::handshake::Limits;
 use crate::protocol::Plain;
 use crate::retry::RetryPolicy;
 use crate::sync;
@@ -287,8 +288,8 @@ impl Builder {
         }
     }
 
-    /// The largest message: the window bounds it.
-    pub(crate) fn largest_message(&self) -> u32 {
-        self.max_message.min(self.window)
+    /// What this side accepts: the window bounds the largest message.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { window: self.window, max_message: self.max_message.min(self.window) }
     }
 }

@@ -22,7 +22,7 @@ use crate::foreign;
 use crate::heartbeat::Heartbeat;
 use crate::host::ToHosts;
 use crate::link::{Patience, Shared, Waiter};
-use crate::proto::handshake::{Limits, Token};
+use crate::proto::handshake::Token;
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol;
 use crate::proto::session::Session;
@@ -153,7 +153,7 @@ impl Builder {
             return Err(Error::WouldBlock);
         }
         let now = sync::now();
-        let limits = Limits { window: self.window, max_message: self.largest_message() };
+        let limits = self.limits();
         let Heartbeat { interval, misses } = self.heartbeat;
         let session: protocol::Protocol = match self.plain {
             None => {

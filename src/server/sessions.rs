@@ -19,7 +19,7 @@ use crate::foreign;
 use crate::heartbeat::Heartbeat;
 use crate::link::{Lost, Shared};
 use crate::net::Socket;
-use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+use crate::proto::handshake::{Hello, Token, VERSION};
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
@@ -146,11 +146,9 @@ impl Sessions {
         if let Some(replaced) = replaced {
             self.end(replaced, Cause::Replaced);
         }
-        let builder = &self.builder;
-        let limits = Limits { window: builder.window, max_message: builder.largest_message() };
-        let heartbeat = builder.heartbeat;
-        let session =
-            Session::server(hello, epoch, limits, heartbeat.interval, heartbeat.misses, now);
+        let (limits, Heartbeat { interval, misses }) =
+            (self.builder.limits(), self.builder.heartbeat);
+        let session = Session::server(hello, epoch, limits, interval, misses, now);
         foreign::log!(debug, "{}: new session {:?}", peer.addr, hello.token);
         let shared = self.enter(peer, session);
         self.by_token.insert(hello.token, shared.clone());
@@ -174,9 +172,7 @@ impl Sessions {
             foreign::log!(info, "{}: turned away: {rejection}", peer.addr);
             return None;
         }
-        let builder = &self.builder;
-        let limits = Limits { window: builder.window, max_message: builder.largest_message() };
-        Some(self.enter(peer, PlainSession::server(limits, now)))
+        Some(self.enter(peer, PlainSession::server(self.builder.limits(), now)))
     }
 
     /// Whether there can be a new session now, if there is room for it.
