@@ -90,16 +90,16 @@ impl Client {
         let interests = fds.iter().map(net::readiness).enumerate();
         for (at, interest) in interests.filter(|(_, is)| is.read || is.write) {
             match at {
-                0 => {}
+                0 => ready.called = true,
                 at if at < link => self.sleep.alarm().into_iter().for_each(Alarm::answer),
                 at if at < first_dialled => ready.link = Some(interest),
                 at => ready.dialled = ready.dialled.or(Some(dialled[at - first_dialled])),
             }
         }
         // A poll that failed has not told of a call.
-        ready.called = self.driver.is_pending();
-        if ready.called {
+        if ready.called || self.driver.is_pending() {
             self.driver.answer();
+            ready.called = true;
         }
         ready.called |= self.deadline.is_some_and(|at| sync::now() >= at);
         ready

@@ -82,3 +82,16 @@ fn a_client_that_waits_tries_at_once_when_the_machine_wakes() {
         wake(&mut client);
     }
 }
+
+/// A call is pending before it is signalled, and may be answered in between.
+#[test]
+fn a_signal_that_comes_behind_its_answer_does_not_spin() {
+    let server = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut client = client(server.local_addr().unwrap());
+    client.driver.pipe().signal().unwrap();
+    client.turn();
+    let readable = Interest { read: true, write: false };
+    let mut fds = [net::poll_fd(client.driver.pipe(), readable)];
+    net::poll(&mut fds, Some(sync::now()));
+    assert!(!net::readiness(&fds[0]).read, "it is signalled for ever");
+}
