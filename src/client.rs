@@ -26,7 +26,7 @@ pub(crate) struct Client {
 /// What a wait has brought.
 #[derive(Default)]
 struct Ready {
-    /// Another thread calls, or the deadline has come.
+    /// Another thread calls.
     called: bool,
     link: Option<Interest>,
     /// The index of a socket that is dialled.
@@ -63,7 +63,13 @@ impl Client {
         if let Some(interest) = ready.link {
             self.shared.serve(interest);
         }
-        if slept || ready.called || ready.link.is_some() {
+        // A poll that failed has not told of a call, and `serve` may have called.
+        let called = ready.called || self.driver.is_pending();
+        if called {
+            self.driver.answer();
+        }
+        let due = self.deadline.is_some_and(|at| sync::now() >= at);
+        if slept || called || due || ready.link.is_some() {
             self.tend();
         }
         self.dialler.advance(&self.shared, &self.driver, ready.dialled);
@@ -96,12 +102,6 @@ impl Client {
                 at => ready.dialled = ready.dialled.or(Some(dialled[at - first_dialled])),
             }
         }
-        // A poll that failed has not told of a call.
-        if ready.called || self.driver.is_pending() {
-            self.driver.answer();
-            ready.called = true;
-        }
-        ready.called |= self.deadline.is_some_and(|at| sync::now() >= at);
         ready
     }
 
