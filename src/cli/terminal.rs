@@ -308,10 +308,11 @@ pub fn close() {
 
 /// Writes last words, if the terminal takes them, and restores the mode.
 fn give_back(screen: Option<MutexGuard<'_, Screen>>) {
-    if let Some(mut screen) = screen
-        && Writer::error().takes_output(PATIENCE)
-    {
-        if MODE.get().is_some() && is_in_foreground() {
+    if let Some(mut screen) = screen {
+        if !Writer::error().takes_output(PATIENCE) {
+            // Later they would be wrong.
+            screen.out.clear();
+        } else if MODE.get().is_some() && is_in_foreground() {
             screen.out.push_str(PASTES_UNMARKED);
         }
         screen.flush();
