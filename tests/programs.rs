@@ -638,6 +638,18 @@ fn a_client_that_is_interrupted_leaves_no_lost_session() {
     assert_eq!(server.process.err.count("client-1: lost"), 0);
 }
 
+/// The next program in a script reads it.
+#[test]
+fn an_input_is_not_taken_without_a_connection() {
+    let nobody = Reserved::new();
+    let script = format!("\"$0\" 127.0.0.1:{} --retries 0 -q; cat", nobody.port());
+    let mut shell = Process::start("sh", &["-c", &script, CLIENT], Stdout::Read);
+    shell.send("one\ntwo\n");
+    shell.end_input();
+    assert_eq!(shell.ends(), 0);
+    assert_eq!(shell.out.text(), "one\ntwo\n");
+}
+
 #[test]
 fn an_echo_says_why_a_session_has_ended() {
     let server = Server::start(&[]);

@@ -114,8 +114,17 @@ impl Input {
     ) -> io::Result<()> {
         let (input, watch) = (self.clone(), watch.clone());
         let prompter = Box::new(move || watch.prompt());
-        let source = Source::open(limit, prompter, ReadEnd::of_output())?;
-        let work = move || input.read(source, exit_ends);
+        let mut source = Source::open(limit, prompter, ReadEnd::of_output())?;
+        let work = move || {
+            if source.wait().is_err() && input.connection.get().is_none() {
+                leave_unconnected();
+            }
+            // Without a connection an input is left to the next program that reads it.
+            if let Source::Read(_) = source {
+                input.connection.wait();
+            }
+            input.read(source, exit_ends);
+        };
         thread::Builder::new().name("input".into()).spawn(work).map(drop)
     }
 
@@ -148,8 +157,7 @@ impl Input {
                     Some(Stage::AllRead)
                 }
             };
-            let pointless = if typed { last.is_some() } else { last == Some(Stage::Unread) };
-            if pointless && self.connection.get().is_none() {
+            if typed && last.is_some() && self.connection.get().is_none() {
                 leave_unconnected();
             }
             let connection = self.connection.wait();

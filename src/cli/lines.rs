@@ -33,6 +33,11 @@ impl<R: Read> Lines<R> {
         Lines { reader, limit, line: Vec::new(), number: 0 }
     }
 
+    /// What is read.
+    pub(super) fn reader(&mut self) -> &mut R {
+        self.reader.get_mut()
+    }
+
     /// The number of the line that was read last.
     pub fn number(&self) -> u64 {
         self.number

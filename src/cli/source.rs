@@ -31,6 +31,15 @@ impl Source {
         }
     }
 
+    /// Waits until there is something to read, and takes none of it. Fails as a read does.
+    /// For typed lines there is nothing to wait for: they are taken as they come.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
+        match self {
+            Source::Read(lines) => lines.reader().wait(),
+            Source::Typed(_) => Ok(()),
+        }
+    }
+
     /// The next line. The one before is done with. Calls `before_wait` if there is none
     /// yet.
     pub(super) fn next(&mut self, before_wait: impl FnMut()) -> io::Result<Line<'_>> {

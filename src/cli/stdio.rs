@@ -51,7 +51,7 @@ impl Reader {
 
     /// Waits until there is input, or its end; fails as a read does. Without an output to
     /// watch it leaves the wait to the read.
-    fn wait(&mut self) -> io::Result<()> {
+    pub(super) fn wait(&mut self) -> io::Result<()> {
         while let Some(output) = self.output {
             let mut fds = [input(), output.poll_fd()];
             match poll(&mut fds, None) {
