@@ -197,9 +197,9 @@ fn a_handler_that_panics_does_not_take_the_message() {
             }
         }
     });
-    for message in ["fine", "poison", "behind it"] {
-        client.send(message.as_bytes()).unwrap();
-    }
+    // Together: it may be quick to choke.
+    client.feed_many(&["fine", "poison", "behind it"]).unwrap();
+    client.flush().unwrap();
     let error = client.recv_timeout(SOON).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { unacknowledged: 2, .. }), "{error:?}");
     assert_eq!(client.take_unacknowledged(), ["poison", "behind it"]);
