@@ -275,7 +275,7 @@ fn a_spare_buffer_counts_as_a_whole() {
         fill(outbox, 4 * large, 1000);
         outbox.acknowledge(consumed).unwrap();
     };
-    for _ in 0..20 {
+    for _ in 0..rounds(20) {
         let large_one = feed(&mut outbox, large);
         flush(&mut outbox, large_one);
         // In the same buffer, until little of it is left...
