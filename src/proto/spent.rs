@@ -50,10 +50,13 @@ impl Iterator for Spent {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
     fn what_has_an_owner_is_not_dropped_here() {
+        static DROPPED: AtomicUsize = AtomicUsize::new(0);
         struct Owner([u8; 3]);
         impl AsRef<[u8]> for Owner {
             fn as_ref(&self) -> &[u8] {
@@ -62,7 +65,7 @@ mod tests {
         }
         impl Drop for Owner {
             fn drop(&mut self) {
-                panic!("dropped");
+                DROPPED.fetch_add(1, Ordering::SeqCst);
             }
         }
         let shared = Bytes::from(vec![0]);
@@ -71,7 +74,10 @@ mod tests {
         assert!(spent.is_empty(), "it was memory, and nothing else");
         let owned = (0..3).map(|_| Bytes::from_owner(Owner([2; 3])));
         spent.extend(owned.chain([shared.clone()]));
-        assert_eq!(spent.by_ref().inspect(|bytes| std::mem::forget(bytes.clone())).count(), 4);
+        let taken: Vec<Bytes> = spent.by_ref().collect();
+        assert_eq!((taken.len(), DROPPED.load(Ordering::SeqCst)), (4, 0));
         assert!(spent.is_empty());
+        drop(taken);
+        assert_eq!(DROPPED.load(Ordering::SeqCst), 3);
     }
 }
