@@ -71,12 +71,10 @@ impl Connection {
     }
 }
 
-type Code = Box<dyn Fn(&Connection, Event) + Send + Sync>;
+struct Callback<F>(Option<F>);
 
-struct Callback(Option<Code>);
-
-/// What it holds is dropped by whatever thread happens to have it last.
-impl Drop for Callback {
+/// What it holds is dropped by the thread that happens to have it last.
+impl<F> Drop for Callback<F> {
     fn drop(&mut self) {
         foreign::discard(self.0.take());
     }
@@ -84,9 +82,9 @@ impl Drop for Callback {
 
 /// All connections of a builder share it.
 fn prepare(callback: impl Fn(&Connection, Event) + Send + Sync + 'static) -> OnEvent {
-    let callback = Callback(Some(Box::new(callback)));
+    let callback = Callback(Some(callback));
     Counted::new(move |shared: &Arc<Shared>, event| {
-        let connection = Lent::new(shared.clone());
+        let connection = Lent(Connection::new(shared.clone()));
         if let Some(callback) = &callback.0 {
             foreign::run("the event callback", || callback(&connection, event));
         }
@@ -95,13 +93,7 @@ fn prepare(callback: impl Fn(&Connection, Event) + Send + Sync + 'static) -> OnE
 
 /// What the callback looks at: it does not count as a handle, so that the last one
 /// of the application is the last, and a clone of it does.
-pub(crate) struct Lent(Connection);
-
-impl Lent {
-    pub(crate) fn new(shared: Arc<Shared>) -> Lent {
-        Lent(Connection::new(shared))
-    }
-}
+struct Lent(Connection);
 
 impl Deref for Lent {
     type Target = Connection;
