@@ -1,5 +1,7 @@
 //! What messages count for in a window.
 
+use std::ops::{Sub, SubAssign};
+
 use super::frame::HEADER;
 
 /// What a message counts for in a window besides its length, so that empty
@@ -14,4 +16,46 @@ pub(crate) fn cost(len: usize) -> usize {
 /// What `items` frames count for that take so many bytes, headers included.
 pub(crate) fn frames_cost(bytes: usize, items: u64) -> usize {
     bytes + items as usize * (OVERHEAD - HEADER)
+}
+
+/// A place in the stream of sequenced frames, or the distance between two places.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    /// How many frames are before it.
+    pub(crate) frames: u64,
+    /// The bytes of their bodies.
+    pub(crate) bytes: u64,
+}
+
+impl Position {
+    /// Moves it behind a frame whose body has `len` bytes.
+    pub(crate) fn pass(&mut self, len: usize) {
+        self.frames += 1;
+        self.bytes += len as u64;
+    }
+
+    /// What the frames count for in a window, of which no more is kept than fits into
+    /// memory.
+    pub(crate) fn cost(self) -> usize {
+        self.bytes as usize + self.frames as usize * OVERHEAD
+    }
+
+    /// What the frames take on the wire.
+    pub(crate) fn encoded_len(self) -> usize {
+        self.bytes as usize + self.frames as usize * HEADER
+    }
+}
+
+impl Sub for Position {
+    type Output = Position;
+
+    fn sub(self, before: Position) -> Position {
+        Position { frames: self.frames - before.frames, bytes: self.bytes - before.bytes }
+    }
+}
+
+impl SubAssign for Position {
+    fn sub_assign(&mut self, before: Position) {
+        *self = *self - before;
+    }
 }

@@ -7,16 +7,13 @@
 //! sealed into a segment that the writer can hold on to while other threads
 //! append.
 
-mod segment;
-
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use self::segment::Segment;
 use super::Violation;
 use super::batch::Sink;
-use super::cost::{OVERHEAD, cost, frames_cost};
+use super::cost::Position;
 use super::frame::{Ack, Frame, HEADER, frame_len, kind, put_header};
 use super::spent::Spent;
 
@@ -34,33 +31,56 @@ const KEEP: usize = TAIL / 16;
 
 /// The sequenced frames of one direction: messages, and at last a FIN.
 ///
-/// Four counters, each a number of frames since the session began:
-/// `acked <= cursor <= sent <= end`.
+/// Three positions: `acknowledged <= written <= end`. What lies between two of them
+/// is their difference.
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    /// From `acknowledged` on; the tail goes on from their end to `end`.
     segments: VecDeque<Segment>,
     tail: BytesMut,
-    tail_items: u64,
     /// Empty buffers. To get large ones from the system and to give them back for
     /// each message costs more than to write them.
     spare: Vec<BytesMut>,
     /// Owned bodies that are acknowledged.
     spent: Spent,
     /// Consumed by the peer's application, and forgotten here.
-    acked: u64,
+    acknowledged: Position,
     /// Handed to the writer of the present link; a replay sets it back.
-    cursor: u64,
-    /// Handed to any link: what the peer could have received.
+    written: Position,
+    /// Frames handed to any link: what the peer could have received.
     sent: u64,
     /// Fed by the application.
-    end: u64,
-    /// The segment that the cursor stands in, and how many of its frames lie before it.
-    at: usize,
-    passed: u64,
-    /// The cost from `acked` to `end`, and from `acked` to `cursor`.
-    cost: usize,
-    outstanding: usize,
+    end: Position,
     finished: bool,
+}
+
+/// Frames that stand together in memory.
+#[derive(Debug)]
+struct Segment {
+    /// Whole frames; of an owned body, its header.
+    frames: Bytes,
+    /// An owned body, the only one in its segment; empty otherwise.
+    body: Bytes,
+    /// Where it ends.
+    end: Position,
+}
+
+impl Segment {
+    /// How many of its bytes lie before `at`.
+    fn offset(&self, at: Position) -> usize {
+        self.frames.len() + self.body.len() - (self.end - at).encoded_len()
+    }
+
+    /// From `at` on, the first place from which it `goes_on` no more.
+    fn walk(&self, mut at: Position, goes_on: impl Fn(Position) -> bool) -> Position {
+        let mut frames = &self.frames[self.offset(at)..];
+        while goes_on(at) {
+            let len = frame_len(frames);
+            frames.advance(len);
+            at.pass(len - HEADER);
+        }
+        at
+    }
 }
 
 impl Outbox {
@@ -68,17 +88,12 @@ impl Outbox {
         Outbox {
             segments: VecDeque::new(),
             tail: BytesMut::new(),
-            tail_items: 0,
             spare: Vec::new(),
             spent: Spent::default(),
-            acked: 0,
-            cursor: 0,
+            acknowledged: Position::default(),
+            written: Position::default(),
             sent: 0,
-            end: 0,
-            at: 0,
-            passed: 0,
-            cost: 0,
-            outstanding: 0,
+            end: Position::default(),
             finished: false,
         }
     }
@@ -96,10 +111,9 @@ impl Outbox {
         self.seal();
         self.reserve(HEADER);
         put_header(&mut self.tail, kind::DATA, message.len());
-        self.end += 1;
-        self.cost += cost(message.len());
+        self.end.pass(message.len());
         let frames = self.tail.split().freeze();
-        self.segments.push_back(Segment { frames, body: message, items: 1 });
+        self.segments.push_back(Segment { frames, body: message, end: self.end });
     }
 
     /// Appends the FIN, once.
@@ -125,9 +139,7 @@ impl Outbox {
         self.reserve(HEADER + body.len() + Ack::FRAME);
         put_header(&mut self.tail, kind, body.len());
         self.tail.put_slice(body);
-        self.tail_items += 1;
-        self.end += 1;
-        self.cost += cost(body.len());
+        self.end.pass(body.len());
     }
 
     /// Makes room in the tail's buffer: in place if what was sealed off it has
@@ -137,7 +149,7 @@ impl Outbox {
             return;
         }
         self.seal();
-        let room = if self.cost > SMALL_TAIL / 2 { TAIL } else { SMALL_TAIL };
+        let room = if self.cost() > SMALL_TAIL / 2 { TAIL } else { SMALL_TAIL };
         self.tail = match self.spare.iter().rposition(|spare| spare.capacity() >= len) {
             Some(index) => self.spare.swap_remove(index),
             None => {
@@ -169,11 +181,21 @@ impl Outbox {
     }
 
     fn seal(&mut self) {
-        if self.tail_items > 0 {
-            let frames = self.tail.split().freeze();
-            let items = std::mem::take(&mut self.tail_items);
-            self.segments.push_back(Segment { frames, body: Bytes::new(), items });
+        if !self.tail.is_empty() {
+            self.seal_before(None);
         }
+    }
+
+    /// Seals the tail. Returns it with the acknowledgement behind it, which is not kept.
+    fn seal_before(&mut self, ack: Option<Ack>) -> Bytes {
+        let len = self.tail.len();
+        if let Some(ack) = ack {
+            Frame::Ack(ack).encode(&mut self.tail);
+        }
+        let bytes = self.tail.split().freeze();
+        let frames = bytes.slice(..len);
+        self.segments.push_back(Segment { frames, body: Bytes::new(), end: self.end });
+        bytes
     }
 
     /// Moves frames to `sink` until it is full, everything is moved, or what
@@ -188,55 +210,36 @@ impl Outbox {
         window: usize,
         ack: impl FnOnce() -> Option<Ack>,
     ) {
-        while !sink.is_full() && self.outstanding < window {
-            if self.at == self.segments.len() {
-                let cost = frames_cost(self.tail.len(), self.tail_items);
-                if self.tail_items == 1 || cost <= window - self.outstanding {
-                    self.fill_last(sink, ack);
+        while !sink.is_full() && self.has_output(window) {
+            let room = window - self.outstanding();
+            let fits = |rest: Position| rest.frames == 1 || rest.cost() <= room;
+            let Some(segment) = self.segments.get(self.index(self.written.frames)) else {
+                if fits(self.end - self.written) {
+                    sink.push(self.seal_before(ack()));
+                    self.written = self.end;
                     break;
                 }
                 self.seal();
-            }
-            let segment = &self.segments[self.at];
-            let mut rest = segment.clone();
-            rest.skip(self.passed);
-            rest.clip(window - self.outstanding);
-            self.outstanding += rest.cost();
-            self.cursor += rest.items;
-            self.passed += rest.items;
-            if self.passed == segment.items {
-                self.at += 1;
-                self.passed = 0;
-            }
-            sink.push(rest.frames);
-            if !rest.body.is_empty() {
-                sink.push(rest.body);
+                continue;
+            };
+            let from = self.written;
+            self.written = match fits(segment.end - from) {
+                true => segment.end,
+                false => segment.walk(from, |at| (at - from).cost() < room),
+            };
+            let mut frames = segment.frames.slice(segment.offset(from)..);
+            frames.truncate((self.written - from).encoded_len());
+            sink.push(frames);
+            if !segment.body.is_empty() {
+                sink.push(segment.body.clone());
             }
         }
-        self.sent = self.sent.max(self.cursor);
-    }
-
-    /// Moves the tail, as a whole.
-    fn fill_last(&mut self, sink: &mut impl Sink, ack: impl FnOnce() -> Option<Ack>) {
-        if self.tail_items == 0 {
-            return;
-        }
-        let len = self.tail.len();
-        self.outstanding += frames_cost(len, self.tail_items);
-        self.cursor = self.end;
-        if let Some(ack) = ack() {
-            Frame::Ack(ack).encode(&mut self.tail);
-        }
-        let bytes = self.tail.split().freeze();
-        let items = std::mem::take(&mut self.tail_items);
-        self.segments.push_back(Segment { frames: bytes.slice(..len), body: Bytes::new(), items });
-        self.at += 1;
-        sink.push(bytes);
+        self.sent = self.sent.max(self.written.frames);
     }
 
     /// Whether [`fill`](Outbox::fill) would move something.
     pub(crate) fn has_output(&self, window: usize) -> bool {
-        self.cursor < self.end && self.outstanding < window
+        self.written < self.end && self.outstanding() < window
     }
 
     /// The peer's application is done with the first `consumed` frames.
@@ -245,37 +248,22 @@ impl Outbox {
         if consumed > self.sent {
             return Err(Violation("acknowledged what was never sent"));
         }
-        let Some(mut news) = consumed.checked_sub(self.acked) else {
+        if consumed < self.acknowledged.frames {
             return Err(Violation("an acknowledgement was taken back"));
-        };
-        let is_news = news > 0;
+        }
+        let is_news = consumed > self.acknowledged.frames;
+        let cost = self.cost();
+        self.acknowledged = self.position(consumed);
         // What was sent on an earlier link may be acknowledged before the
         // replay gets there.
-        if consumed > self.cursor {
-            self.seek(consumed);
-        }
-        self.acked = consumed;
-        let cost = self.cost;
-        while news > 0 {
-            let front = self.segments.front_mut().expect("what was sent is in segments");
-            let items = news.min(front.items);
-            let before = front.cost();
-            if items == front.items {
-                let segment = self.segments.pop_front().expect("it has a front");
-                self.at -= 1;
-                self.cost -= before;
-                self.outstanding -= before;
-                self.spare(segment, cost);
-            } else {
-                front.skip(items);
-                let freed = before - front.cost();
-                self.cost -= freed;
-                self.outstanding -= freed;
-                if self.at == 0 {
-                    self.passed -= items;
-                }
+        self.written = self.written.max(self.acknowledged);
+        while let Some(front) = self.segments.front_mut() {
+            if front.end > self.acknowledged {
+                front.frames.advance(front.offset(self.acknowledged));
+                break;
             }
-            news -= items;
+            let front = self.segments.pop_front().expect("it has a front");
+            self.spare(front, cost);
         }
         Ok(is_news)
     }
@@ -286,9 +274,10 @@ impl Outbox {
     pub(crate) fn resume(&mut self, received: u64) -> Result<u64, Violation> {
         self.can_resume(received)?;
         #[cfg(test)]
-        let received = super::sim::misplaced(received, self.acked, self.sent);
-        self.seek(received);
-        let fin_again = self.finished && self.sent == self.end && received < self.end;
+        let received = super::sim::misplaced(received, self.acknowledged.frames, self.sent);
+        self.written = self.position(received);
+        let end = self.end.frames;
+        let fin_again = self.finished && self.sent == end && received < end;
         Ok(self.sent - received - u64::from(fin_again))
     }
 
@@ -297,57 +286,64 @@ impl Outbox {
         if received > self.sent {
             return Err(Violation("resumes ahead of what was sent"));
         }
-        if received < self.acked {
+        if received < self.acknowledged.frames {
             return Err(Violation("resumes behind what was acknowledged"));
         }
         Ok(())
     }
 
-    fn seek(&mut self, position: u64) {
-        let mut ahead = position - self.acked;
-        self.cursor = position;
-        (self.at, self.passed, self.outstanding) = (0, 0, 0);
-        while let Some(segment) = self.segments.get(self.at).filter(|s| s.items <= ahead) {
-            ahead -= segment.items;
-            self.outstanding += segment.cost();
-            self.at += 1;
-        }
-        if ahead > 0 {
-            let segment = &self.segments[self.at];
-            self.passed = ahead;
-            self.outstanding += frames_cost(segment.prefix(ahead), ahead);
+    /// The segment with the frame of that number, or how many there are if the tail has it.
+    fn index(&self, frame: u64) -> usize {
+        self.segments.partition_point(|segment| segment.end.frames <= frame)
+    }
+
+    /// Where the frame of that number begins, which is not in the tail.
+    fn position(&self, frame: u64) -> Position {
+        let index = self.index(frame);
+        let before = index.checked_sub(1).map(|before| self.segments[before].end);
+        let start = before.unwrap_or(self.acknowledged);
+        match self.segments.get(index) {
+            Some(segment) => segment.walk(start, |at| at.frames < frame),
+            None => start,
         }
     }
 
     /// The session was lost: what is kept becomes the beginning of a new one.
     pub(crate) fn restart(&mut self) {
-        self.end -= self.acked;
-        (self.acked, self.cursor, self.sent) = (0, 0, 0);
-        (self.at, self.passed, self.outstanding) = (0, 0, 0);
+        let start = std::mem::take(&mut self.acknowledged);
+        self.segments.iter_mut().for_each(|segment| segment.end -= start);
+        self.end -= start;
+        (self.written, self.sent) = (self.acknowledged, 0);
     }
 
     /// What everything kept counts for in the window.
     pub(crate) fn cost(&self) -> usize {
-        self.cost
+        (self.end - self.acknowledged).cost()
     }
 
-    /// What that counts for which was not written on the present link.
+    /// What of that was written on the present link.
+    fn outstanding(&self) -> usize {
+        (self.written - self.acknowledged).cost()
+    }
+
+    /// What of it was not.
     pub(crate) fn unwritten(&self) -> usize {
-        self.cost - self.outstanding
+        (self.end - self.written).cost()
     }
 
-    pub(crate) fn acked(&self) -> u64 {
-        self.acked
+    /// How many frames are acknowledged.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged.frames
     }
 
     /// The number of the next frame to be fed.
     pub(crate) fn end(&self) -> u64 {
-        self.end
+        self.end.frames
     }
 
     /// The number of the next frame to be written on the present link.
-    pub(crate) fn cursor(&self) -> u64 {
-        self.cursor
+    pub(crate) fn written(&self) -> u64 {
+        self.written.frames
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -356,17 +352,18 @@ impl Outbox {
 
     /// Whether nothing is kept.
     pub(crate) fn is_empty(&self) -> bool {
-        self.acked == self.end
+        self.acknowledged == self.end
     }
 
     /// How many messages are kept.
     pub(crate) fn messages(&self) -> u64 {
-        self.end - self.acked - u64::from(self.finished && self.end > self.acked)
+        let frames = (self.end - self.acknowledged).frames;
+        frames - u64::from(self.finished && frames > 0)
     }
 
     /// Their bytes. A FIN has none.
-    pub(crate) fn bytes(&self) -> usize {
-        self.cost - (self.end - self.acked) as usize * OVERHEAD
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.end - self.acknowledged).bytes
     }
 
     /// The messages that are kept. They stay, and so do the counters, since
@@ -375,21 +372,35 @@ impl Outbox {
         self.seal();
         let mut messages = Vec::new();
         for segment in &self.segments {
-            if !segment.body.is_empty() {
-                messages.push(segment.body.clone());
-                continue;
-            }
             let mut frames = segment.frames.clone();
-            while !frames.is_empty() {
-                let is_message = frames[0] == kind::DATA;
-                let mut frame = frames.split_to(frame_len(&frames));
-                frame.advance(HEADER);
-                if is_message {
-                    messages.push(frame);
+            while let Some(&kind) = frames.first() {
+                let len = frame_len(&frames) - HEADER;
+                frames.advance(HEADER);
+                let body = match segment.body.is_empty() {
+                    true => frames.split_to(len),
+                    false => segment.body.clone(),
+                };
+                if kind == kind::DATA {
+                    messages.push(body);
                 }
             }
         }
         messages
+    }
+
+    /// The length of the largest message that is kept.
+    pub(crate) fn largest(&self) -> usize {
+        let sealed = self.segments.iter().map(|segment| &segment.frames[..]);
+        let mut largest = 0;
+        for mut frames in sealed.chain([&self.tail[..]]) {
+            while !frames.is_empty() {
+                let len = frame_len(frames);
+                largest = largest.max(len - HEADER);
+                // An owned body does not follow its header.
+                frames = frames.get(len..).unwrap_or_default();
+            }
+        }
+        largest
     }
 
     /// Forgets the messages of a session that has ended. What they count stays.
@@ -397,7 +408,7 @@ impl Outbox {
         let segments = std::mem::take(&mut self.segments);
         let bodies = segments.into_iter().map(|segment| segment.body);
         self.spent.extend(bodies.filter(|body| !body.is_empty()));
-        (self.tail, self.tail_items) = (BytesMut::new(), 0);
+        self.tail = BytesMut::new();
         self.spare = Vec::new();
     }
 
@@ -418,7 +429,7 @@ impl Outbox {
             return self.discard();
         }
         self.spare = Vec::new();
-        if self.tail_items == 0 && self.cost <= SMALL_TAIL {
+        if self.tail.is_empty() && self.cost() <= SMALL_TAIL {
             for segment in &mut self.segments {
                 segment.frames = Bytes::copy_from_slice(&segment.frames);
             }
@@ -430,25 +441,6 @@ impl Outbox {
     #[cfg(test)]
     pub(crate) fn is_slim(&self) -> bool {
         self.segments.capacity() + self.tail.capacity() + self.spare.capacity() == 0
-    }
-
-    /// The length of the largest message that is kept.
-    pub(crate) fn largest(&self) -> usize {
-        let mut largest = 0;
-        let tail = self.tail_items > 0;
-        let tail = tail.then_some(&self.tail[..]);
-        for segment in &self.segments {
-            largest = largest.max(segment.body.len());
-        }
-        let framed = self.segments.iter().filter(|s| s.body.is_empty()).map(|s| &s.frames[..]);
-        for mut frames in framed.chain(tail) {
-            while !frames.is_empty() {
-                let len = frame_len(frames);
-                largest = largest.max(len - HEADER);
-                frames.advance(len);
-            }
-        }
-        largest
     }
 }
 

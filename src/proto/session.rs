@@ -191,7 +191,7 @@ impl Session {
 
     /// What the present link has done, or the last one.
     pub(crate) fn progress(&self) -> Progress {
-        let written = self.outbox.cursor() > self.peer_has;
+        let written = self.outbox.written() > self.peer_has;
         let waits = written || self.outbox.has_output(self.send_window());
         Progress { moved: self.up.moved, heard: self.up.heard, waits }
     }
@@ -284,7 +284,7 @@ impl Session {
     }
 
     fn on_ack(&mut self, ack: Ack) -> Result<Seen, Violation> {
-        if ack.consumed > self.outbox.cursor() {
+        if ack.consumed > self.outbox.written() {
             return Err(Violation("acknowledged what was never sent"));
         }
         self.up.moved |= self.outbox.acknowledge(ack.consumed)?;
@@ -298,7 +298,7 @@ impl Session {
     fn on_close(&mut self, close: Close) -> Result<(), Violation> {
         // It may count less than an acknowledgement that came before, if what
         // it was to follow was never written.
-        let consumed = close.consumed.max(self.outbox.acked());
+        let consumed = close.consumed.max(self.outbox.acknowledged());
         self.up.moved |= self.outbox.acknowledge(consumed)?;
         self.peer_closed = Some(close.code);
         self.close(CloseCode::Done);
@@ -319,7 +319,7 @@ impl Session {
             }));
         }
         if let Some(code) = self.closing {
-            let consumed = self.acks.covered(self.outbox.cursor());
+            let consumed = self.acks.covered(self.outbox.written());
             batch.push_frame(&Frame::Close(Close { code, consumed }));
             self.state = State::Parting;
             return;
@@ -333,7 +333,7 @@ impl Session {
             batch.ends_message();
             self.up.carried = true;
         }
-        let (cursor, stuck) = (self.outbox.cursor(), self.is_stuck());
+        let (cursor, stuck) = (self.outbox.written(), self.is_stuck());
         if (carried || self.acks.is_due(cursor, stuck, self.receive_window()))
             && let Some(ack) = self.acks.take(cursor, stuck, window)
         {
@@ -378,7 +378,7 @@ impl Session {
                 || self.up.pong_due.is_some()
                 || self.up.ping_due.is_some()
                 || self.fills_batch()
-                || self.acks.is_due(self.outbox.cursor(), self.is_stuck(), self.receive_window()))
+                || self.acks.is_due(self.outbox.written(), self.is_stuck(), self.receive_window()))
     }
 
     /// Whether the messages that may be written fill a batch, or so much of the
@@ -435,7 +435,7 @@ impl Session {
     /// Whether it matters what the peer's kernel has acknowledged: frames are on
     /// their way, or the link is being checked.
     pub(crate) fn counts_bytes(&self) -> bool {
-        self.outbox.cursor() > self.outbox.acked() || self.pulse.is_checking()
+        self.outbox.written() > self.outbox.acknowledged() || self.pulse.is_checking()
     }
 
     /// See [`Pulse::reached`].

@@ -135,7 +135,7 @@ impl Session {
 
     /// Their bytes.
     pub(crate) fn unacknowledged_bytes(&self) -> u64 {
-        self.outbox.bytes() as u64
+        self.outbox.bytes()
     }
 
     /// How many messages were acknowledged, over all sessions.
