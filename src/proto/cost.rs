@@ -1,8 +1,6 @@
 //! What messages count for in a window.
 
-use std::ops::{Sub, SubAssign};
-
-use super::frame::HEADER;
+use std::ops::{AddAssign, Sub, SubAssign};
 
 /// What a message counts for in a window besides its length, so that empty
 /// messages count too.
@@ -11,11 +9,6 @@ pub(crate) const OVERHEAD: usize = 64;
 /// What a message of `len` bytes counts for in a window.
 pub(crate) fn cost(len: usize) -> usize {
     len + OVERHEAD
-}
-
-/// What `items` frames count for that take so many bytes, headers included.
-pub(crate) fn frames_cost(bytes: usize, items: u64) -> usize {
-    bytes + items as usize * (OVERHEAD - HEADER)
 }
 
 /// A place in the stream of sequenced frames, or the distance between two places.
@@ -39,10 +32,12 @@ impl Position {
     pub(crate) fn cost(self) -> usize {
         self.bytes as usize + self.frames as usize * OVERHEAD
     }
+}
 
-    /// What the frames take on the wire.
-    pub(crate) fn encoded_len(self) -> usize {
-        self.bytes as usize + self.frames as usize * HEADER
+impl AddAssign for Position {
+    fn add_assign(&mut self, distance: Position) {
+        self.frames += distance.frames;
+        self.bytes += distance.bytes;
     }
 }
 

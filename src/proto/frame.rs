@@ -3,6 +3,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::Violation;
+use super::cost::Position;
 use super::handshake::{Hello, Welcome};
 
 /// The length of a frame's header: its type and the length of its body.
@@ -34,9 +35,8 @@ pub(crate) enum Frame {
         code: u8,
         text: String,
     },
-    Data(Bytes),
-    /// Several DATA frames that came together.
-    Run(Run),
+    /// One message, or several whose frames came together.
+    Data(Run),
     Fin,
     Ack(Ack),
     Ping(u64),
@@ -44,28 +44,37 @@ pub(crate) enum Frame {
     Close(Close),
 }
 
-/// The messages of DATA frames that came together, in order, in memory that
-/// they share. It is one thing until they are asked for, since to handle
-/// each by itself costs as much as to receive it.
+/// Messages that came together, in order, in memory that they share. They are one
+/// thing until they are asked for, since to handle each by itself costs as much as to
+/// receive it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Run {
-    /// The whole frames.
-    frames: Bytes,
-    items: u64,
+    /// The first body, and the frames behind it.
+    bytes: Bytes,
+    /// The length of the first body.
+    first: usize,
+    messages: u64,
 }
 
-/// What a run shares is at most this large: a message that is kept pins no more.
+/// What several messages share is at most this large: one that is kept pins no more.
 const RUN: usize = 4 * 1024;
 
 impl Run {
-    /// How many there are left.
-    pub(crate) fn items(&self) -> u64 {
-        self.items
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages == 0
     }
 
-    /// The length of their frames.
-    pub(crate) fn len(&self) -> usize {
-        self.frames.len()
+    /// From the first to behind the last; there is at least one.
+    pub(crate) fn distance(&self) -> Position {
+        let headers = (self.messages - 1) * HEADER as u64;
+        Position { frames: self.messages, bytes: self.bytes.len() as u64 - headers }
+    }
+}
+
+/// Of one message.
+impl From<Bytes> for Run {
+    fn from(body: Bytes) -> Run {
+        Run { first: body.len(), bytes: body, messages: 1 }
     }
 }
 
@@ -73,13 +82,14 @@ impl Iterator for Run {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        self.items = self.items.checked_sub(1)?;
-        let len = frame_len(&self.frames);
-        self.frames.advance(HEADER);
-        Some(match self.items {
-            0 => std::mem::take(&mut self.frames),
-            _ => self.frames.split_to(len - HEADER),
-        })
+        self.messages = self.messages.checked_sub(1)?;
+        if self.messages == 0 {
+            return Some(std::mem::take(&mut self.bytes));
+        }
+        let message = self.bytes.split_to(self.first);
+        self.first = frame_len(&self.bytes) - HEADER;
+        self.bytes.advance(HEADER);
+        Some(message)
     }
 }
 
@@ -164,11 +174,10 @@ impl Frame {
                 out.put_u8(*code);
                 out.put_slice(text.as_bytes());
             }
-            Frame::Data(body) => {
-                put_header(out, kind::DATA, body.len());
-                out.put_slice(body);
+            Frame::Data(run) => {
+                put_header(out, kind::DATA, run.first);
+                out.put_slice(&run.bytes);
             }
-            Frame::Run(run) => out.put_slice(&run.frames),
             Frame::Fin => put_header(out, kind::FIN, 0),
             Frame::Ack(ack) => {
                 put_header(out, kind::ACK, Ack::FRAME - HEADER);
@@ -191,11 +200,16 @@ impl Frame {
         }
     }
 
+    /// One message.
+    pub(crate) fn data(body: Bytes) -> Frame {
+        Frame::Data(body.into())
+    }
+
     /// The frames that came, one by one.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn apart(self) -> Vec<Frame> {
         match self {
-            Frame::Run(run) => run.map(Frame::Data).collect(),
+            Frame::Data(run) => run.map(Frame::data).collect(),
             frame => vec![frame],
         }
     }
@@ -217,7 +231,6 @@ impl Frame {
                 let (&code, text) = body.split_first().ok_or(WRONG_LENGTH)?;
                 Frame::Reject { code, text: String::from_utf8_lossy(text).into_owned() }
             }
-            kind::DATA => Frame::Data(Bytes::copy_from_slice(body)),
             kind::FIN if body.is_empty() => Frame::Fin,
             kind::ACK => {
                 let (consumed, window) = body.split_first_chunk().ok_or(WRONG_LENGTH)?;
@@ -407,7 +420,7 @@ impl Decoder {
             }
             let bytes = std::mem::take(&mut body.bytes);
             self.body = None;
-            return Ok(Some(Frame::Data(bytes.into())));
+            return Ok(Some(Frame::data(bytes.into())));
         }
         let unread = &self.buffer[self.start..self.end];
         let Some((header, rest)) = unread.split_first_chunk::<HEADER>() else { return Ok(None) };
@@ -415,11 +428,8 @@ impl Decoder {
         let len = u32::from_be_bytes(len) as usize;
         self.check(kind, len)?;
         if let Some(body) = rest.get(..len) {
-            if kind == kind::DATA
-                && let Some((run, len)) = self.run(unread)
-            {
-                self.start += len;
-                return Ok(Some(Frame::Run(run)));
+            if kind == kind::DATA {
+                return Ok(Some(Frame::Data(self.run(len))));
             }
             let frame = Frame::decode(kind, body)?;
             self.start += HEADER + len;
@@ -442,23 +452,24 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The messages that are here whole, if there are several, and how long
-    /// their frames are. What is wrong with the frame behind them is seen later.
-    fn run(&self, unread: &[u8]) -> Option<(Run, usize)> {
-        let most = self.max_data?;
-        let (mut len, mut items) = (0, 0);
+    /// The message whose frame comes next, of that length, and those behind it that are
+    /// here whole. What is wrong with the frame behind them is seen later.
+    fn run(&mut self, first: usize) -> Run {
+        let unread = &self.buffer[self.start..self.end];
+        let (mut len, mut messages) = (HEADER + first, 1);
         while let Some((&[kind::DATA, size @ ..], rest)) =
             unread[len..].split_first_chunk::<HEADER>()
         {
             let size = u32::from_be_bytes(size) as usize;
-            if size > most || size > rest.len() || len + HEADER + size > RUN {
+            let fits = size <= rest.len() && len + HEADER + size <= RUN;
+            if !fits || self.max_data.is_none_or(|max| size > max) {
                 break;
             }
             len += HEADER + size;
-            items += 1;
+            messages += 1;
         }
-        let frames = (items > 1).then(|| Bytes::copy_from_slice(&unread[..len]))?;
-        Some((Run { frames, items }, len))
+        self.start += len;
+        Run { bytes: Bytes::copy_from_slice(&unread[HEADER..len]), first, messages }
     }
 
     /// What is reserved.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Violation;
-use super::cost::{OVERHEAD, cost, frames_cost};
-use super::frame::{Ack, HEADER, Run};
+use super::cost::{Position, cost};
+use super::frame::{Ack, Run};
 use super::handshake::Limits;
 #[cfg(test)]
 use super::sim::{Fault, planted};
@@ -21,61 +21,22 @@ pub(crate) enum Item {
     End,
 }
 
-impl Item {
-    fn cost(&self) -> usize {
-        match self {
-            Item::Message(message) => cost(message.len()),
-            Item::End => cost(0),
-        }
-    }
-}
-
-/// What waits to be asked for.
-#[derive(Debug)]
-enum Queued {
-    Item(Item),
-    Run(Run),
-}
-
-impl Queued {
-    fn items(&self) -> u64 {
-        match self {
-            Queued::Item(_) => 1,
-            Queued::Run(run) => run.items(),
-        }
-    }
-
-    fn cost(&self) -> usize {
-        match self {
-            Queued::Item(item) => item.cost(),
-            Queued::Run(run) => frames_cost(run.len(), run.items()),
-        }
-    }
-
-    fn is_end(&self) -> bool {
-        matches!(self, Queued::Item(Item::End))
-    }
-}
-
-/// Received frames, in order. Two counters: what was *received* drops
-/// duplicates and positions a replay; what is *consumed* prunes the sender's
-/// memory.
+/// Received frames, in order. What was *received* drops duplicates and positions a
+/// replay; what is *consumed* prunes the sender's memory.
+///
+/// The positions count over all sessions: `consumed <= handed <= received`. What is
+/// before `start` belongs to older sessions, and acknowledges nothing.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    queue: VecDeque<Queued>,
-    /// How many of the items belong to an older session: they acknowledge nothing.
-    stale: u64,
-    stale_cost: usize,
-    /// Sequenced frames of this session that were received, and handed out.
-    received: u64,
-    handed: u64,
-    /// The cost of what was received in this session, and of what of it is not consumed.
-    arrived: u64,
-    held: usize,
-    /// The cost of what was handed out, of any session, and is not consumed,
-    /// and how much of it is of this session.
-    released: usize,
-    released_held: usize,
+    /// From `handed` to `received`, without the peer's FIN.
+    queue: VecDeque<Run>,
+    /// Where the present session starts.
+    start: Position,
+    received: Position,
+    /// Handed out to the application.
+    handed: Position,
+    /// The application is done with everything before.
+    consumed: Position,
     /// The peer's FIN was received in this session.
     fin: bool,
     /// The application has seen the end. It stays so in later sessions.
@@ -86,170 +47,125 @@ impl Inbox {
     pub(crate) fn new() -> Inbox {
         Inbox {
             queue: VecDeque::new(),
-            stale: 0,
-            stale_cost: 0,
-            received: 0,
-            handed: 0,
-            arrived: 0,
-            held: 0,
-            released: 0,
-            released_held: 0,
+            start: Position::default(),
+            received: Position::default(),
+            handed: Position::default(),
+            consumed: Position::default(),
             fin: false,
             over: false,
         }
     }
 
-    pub(crate) fn push(&mut self, item: Item, own: Limits) -> Result<(), Violation> {
-        self.queue_up(Queued::Item(item), own)
-    }
-
     /// Takes all of it or nothing.
-    pub(crate) fn push_run(&mut self, run: Run, own: Limits) -> Result<(), Violation> {
-        self.queue_up(Queued::Run(run), own)
+    pub(crate) fn push(&mut self, run: Run, own: Limits) -> Result<(), Violation> {
+        self.receive(run.distance(), own)?;
+        // After the end it will not be asked for any more: a session that took the place
+        // of a finished one has nothing to add.
+        if !self.over {
+            self.queue.push_back(run);
+        }
+        Ok(())
     }
 
-    fn queue_up(&mut self, queued: Queued, own: Limits) -> Result<(), Violation> {
+    /// The peer says no more.
+    pub(crate) fn push_end(&mut self, own: Limits) -> Result<(), Violation> {
+        self.receive(Position { frames: 1, bytes: 0 }, own)?;
+        self.fin = true;
+        Ok(())
+    }
+
+    fn receive(&mut self, distance: Position, own: Limits) -> Result<(), Violation> {
         if self.fin {
             return Err(Violation("a message after the end"));
         }
-        let (items, cost) = (queued.items(), queued.cost());
-        let limit = own.window as usize + self::cost(own.max_message as usize);
-        if self.held + self.stale_cost + cost > limit {
+        // What older sessions left takes room until it is handed out.
+        let kept = self.received - self.consumed.max(self.handed.min(self.start));
+        let limit = own.window as usize + cost(own.max_message as usize);
+        if kept.cost() + distance.cost() > limit {
             return Err(Violation("more than the window holds"));
         }
-        self.received += items;
-        self.fin = queued.is_end();
-        self.arrived += cost as u64;
-        self.held += cost;
+        self.received += distance;
         if self.over {
-            // It will not be asked for any more: a session that took the place
-            // of a finished one has nothing to add.
-            self.handed += items;
-            self.released += cost;
-            self.released_held += cost;
-        } else {
-            self.queue.push_back(queued);
+            self.handed = self.received;
         }
         Ok(())
     }
 
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Item> {
-        if self.over {
-            return Some(Item::End);
+        if let Some(message) = self.take_message() {
+            return Some(Item::Message(message));
         }
-        let item = match self.queue.front_mut()? {
-            Queued::Run(run) if run.items() > 1 => Item::Message(run.next()?),
-            _ => match self.queue.pop_front()? {
-                Queued::Item(item) => item,
-                Queued::Run(mut run) => Item::Message(run.next()?),
-            },
-        };
-        self.hand_out(1, item.cost());
-        self.over = matches!(item, Item::End);
-        Some(item)
+        if self.fin && !self.over {
+            self.over = true;
+            self.handed.pass(0);
+        }
+        self.over.then_some(Item::End)
     }
 
     /// Appends messages to `to`, at most so many, and never the end. Returns
     /// their bytes.
-    pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) -> usize {
-        let (mut left, mut bytes) = (most, 0);
-        while left > 0 {
-            let before = to.len();
-            let taken = match self.queue.front_mut() {
-                Some(Queued::Run(run)) => {
-                    let len = run.len();
-                    to.extend(run.take(left));
-                    let (taken, items) = (len - run.len(), to.len() - before);
-                    if run.items() == 0 {
-                        self.queue.pop_front();
-                    }
-                    taken - items * HEADER
-                }
-                Some(Queued::Item(Item::Message(message))) => {
-                    to.push(std::mem::take(message));
-                    self.queue.pop_front();
-                    to[before].len()
-                }
-                Some(Queued::Item(Item::End)) | None => break,
-            };
-            let items = to.len() - before;
-            self.hand_out(items as u64, taken + items * OVERHEAD);
-            bytes += taken;
-            left -= items;
-        }
-        bytes
+    pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) -> u64 {
+        let before = self.handed;
+        to.extend(std::iter::from_fn(|| self.take_message()).take(most));
+        (self.handed - before).bytes
     }
 
-    /// The next ones leave, which are of one session.
-    fn hand_out(&mut self, items: u64, cost: usize) {
-        self.released += cost;
-        if self.stale > 0 {
-            self.stale -= items;
-            self.stale_cost -= cost;
-        } else {
-            self.handed += items;
-            self.released_held += cost;
+    fn take_message(&mut self) -> Option<Bytes> {
+        let run = self.queue.front_mut()?;
+        let message = run.next()?;
+        if run.is_empty() {
+            self.queue.pop_front();
         }
+        self.handed.pass(message.len());
+        Some(message)
     }
 
     /// The application is done with everything that was handed out. Returns
-    /// what may be acknowledged, and the cost that became free.
-    pub(crate) fn consume(&mut self) -> Option<(u64, usize)> {
-        let released = std::mem::take(&mut self.released);
-        self.held -= std::mem::take(&mut self.released_held);
-        (released > 0).then_some((self.handed, released))
+    /// the cost that became free.
+    pub(crate) fn consume(&mut self) -> usize {
+        let before = std::mem::replace(&mut self.consumed, self.handed);
+        (self.consumed - before).cost()
     }
 
     /// A new session took the place of the old one. What is here is still
     /// handed out, but acknowledges nothing; an end that was not seen is
     /// not final, since the new session has one of its own.
     pub(crate) fn restart(&mut self) {
-        if self.queue.back().is_some_and(Queued::is_end) {
-            self.queue.pop_back();
+        if self.fin && !self.over {
+            self.received.frames -= 1;
         }
-        self.stale = self.queue.iter().map(Queued::items).sum();
-        self.stale_cost = self.cost();
-        (self.received, self.handed, self.arrived, self.held) = (0, 0, 0, 0);
-        (self.released, self.released_held) = (0, 0);
-        self.fin = false;
+        (self.start, self.consumed, self.fin) = (self.received, self.handed, false);
     }
 
     /// The cost that a new session could add to what is here.
     pub(crate) fn room_for_new(&self, window: u32) -> u32 {
-        window.saturating_sub(u32::try_from(self.cost()).unwrap_or(u32::MAX))
+        (window as usize).saturating_sub((self.received - self.handed).cost()) as u32
     }
 
     /// The cost that the present session may have outstanding.
     pub(crate) fn room(&self, window: u32) -> u32 {
-        window.saturating_sub(u32::try_from(self.stale_cost).unwrap_or(u32::MAX))
+        let stale = self.start - self.handed.min(self.start);
+        (window as usize).saturating_sub(stale.cost()) as u32
     }
 
-    fn cost(&self) -> usize {
-        self.queue.iter().map(Queued::cost).sum()
+    /// What was received in this session.
+    pub(crate) fn received(&self) -> Position {
+        self.received - self.start
     }
 
-    pub(crate) fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// What was received in this session counts for so much in the peer's window.
-    pub(crate) fn arrived(&self) -> u64 {
-        self.arrived
-    }
-
-    /// The same of what the application is done with.
-    pub(crate) fn consumed_cost(&self) -> u64 {
-        self.arrived - self.held as u64
+    /// What the application is done with, in this session.
+    pub(crate) fn consumed(&self) -> Position {
+        self.consumed.max(self.start) - self.start
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && !self.over
+        self.queue.is_empty() && !self.is_at_end()
     }
 
     /// Whether the end comes next.
     pub(crate) fn is_at_end(&self) -> bool {
-        self.over || self.queue.front().is_some_and(Queued::is_end)
+        self.over || (self.fin && self.queue.is_empty())
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -271,7 +187,6 @@ impl Inbox {
     /// Forgets what will not be asked for any more.
     pub(crate) fn discard(&mut self) {
         self.queue = VecDeque::new();
-        (self.stale, self.stale_cost) = (0, 0);
     }
 }
 
@@ -284,10 +199,8 @@ pub(crate) const ACK_DELAY: Duration = Duration::from_millis(50);
 /// application sent in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
-    pub(crate) consumed: u64,
+    pub(crate) consumed: Position,
     pub(crate) after: u64,
-    /// What the consumed ones count for in the peer's window.
-    pub(crate) cost: u64,
 }
 
 /// Acknowledgements on their way out.
@@ -365,12 +278,12 @@ impl Acks {
         // One that went ahead keeps its place on later links.
         let slot = &mut self.slots[0];
         slot.after = slot.after.min(cursor);
-        Some(Ack { consumed: slot.consumed, window })
+        Some(Ack { consumed: slot.consumed.frames, window })
     }
 
-    /// The cost of what the peer is sure to know, or will, if the present link lives.
-    pub(crate) fn told(&self) -> u64 {
-        self.slots.front().filter(|_| self.written).map_or(0, |slot| slot.cost)
+    /// What the peer is sure to know to be consumed, or will, if the present link lives.
+    pub(crate) fn told(&self) -> Position {
+        self.slots.front().filter(|_| self.written).map(|slot| slot.consumed).unwrap_or_default()
     }
 
     /// The window that it is sure to know.
@@ -380,7 +293,10 @@ impl Acks {
 
     /// What a peer that has received the first `position` frames may be told.
     pub(crate) fn covered(&self, position: u64) -> u64 {
-        self.slots.iter().rfind(|slot| slot.after <= position).map_or(0, |slot| slot.consumed)
+        self.slots
+            .iter()
+            .rfind(|slot| slot.after <= position)
+            .map_or(0, |slot| slot.consumed.frames)
     }
 
     /// A new link: what was written on the old one may not have arrived.

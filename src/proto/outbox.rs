@@ -68,7 +68,7 @@ struct Segment {
 impl Segment {
     /// How many of its bytes lie before `at`.
     fn offset(&self, at: Position) -> usize {
-        self.frames.len() + self.body.len() - (self.end - at).encoded_len()
+        self.frames.len() + self.body.len() - encoded_len(self.end - at)
     }
 
     /// From `at` on, the first place from which it `goes_on` no more.
@@ -81,6 +81,11 @@ impl Segment {
         }
         at
     }
+}
+
+/// What the frames between two places take on the wire.
+fn encoded_len(distance: Position) -> usize {
+    distance.bytes as usize + distance.frames as usize * HEADER
 }
 
 impl Outbox {
@@ -228,7 +233,7 @@ impl Outbox {
                 false => segment.walk(from, |at| (at - from).cost() < room),
             };
             let mut frames = segment.frames.slice(segment.offset(from)..);
-            frames.truncate((self.written - from).encoded_len());
+            frames.truncate(encoded_len(self.written - from));
             sink.push(frames);
             if !segment.body.is_empty() {
                 sink.push(segment.body.clone());

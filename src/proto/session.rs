@@ -15,7 +15,7 @@ use super::Violation;
 use super::batch::{BATCH_BYTES, Batch};
 use super::frame::{Ack, Close, CloseCode, Frame};
 use super::handshake::{Hello, Limits, Token, Welcome};
-use super::inbox::{Acks, Inbox, Item};
+use super::inbox::{Acks, Inbox};
 use super::outbox::Outbox;
 use super::pulse::{Pulse, Rhythm, Verdict};
 use super::report::{Progress, Seen, Totals};
@@ -230,12 +230,14 @@ impl Session {
         }
         (self.up.heard, self.ever_heard_frame) = (true, true);
         match frame {
-            Frame::Data(message) => self.on_item(Item::Message(message), now),
-            Frame::Run(run) => {
-                self.inbox.push_run(run, self.own)?;
+            Frame::Data(run) => {
+                self.inbox.push(run, self.own)?;
                 Ok(self.received(now))
             }
-            Frame::Fin => self.on_item(Item::End, now),
+            Frame::Fin => {
+                self.inbox.push_end(self.own)?;
+                Ok(self.received(now))
+            }
             Frame::Ack(ack) => self.on_ack(ack),
             Frame::Ping(id) => {
                 // At most one answer waits; the newest says all.
@@ -262,11 +264,6 @@ impl Session {
     fn rest(&mut self) {
         self.outbox.rest();
         self.inbox.rest();
-    }
-
-    fn on_item(&mut self, item: Item, now: Instant) -> Result<Seen, Violation> {
-        self.inbox.push(item, self.own)?;
-        Ok(self.received(now))
     }
 
     fn received(&mut self, now: Instant) -> Seen {
@@ -313,7 +310,7 @@ impl Session {
         if std::mem::take(&mut self.up.welcome_due) {
             batch.push_frame(&Frame::Welcome(Welcome {
                 epoch: self.epoch,
-                received: self.inbox.received(),
+                received: self.inbox.received().frames,
                 limits: self.own,
                 interval: self.interval,
             }));
@@ -407,7 +404,7 @@ impl Session {
         if planted(Fault::AckOvertakesHeld) {
             return true;
         }
-        self.inbox.arrived() - self.acks.told() >= u64::from(self.receive_window())
+        (self.inbox.received() - self.acks.told()).cost() >= self.receive_window() as usize
     }
 
     /// Looks after the times. Afterwards something may have to be written.

@@ -92,7 +92,7 @@ fn the_keeper_learns_that_the_application_has_stopped_reading() {
     let (shared, mut peer) = linked();
     let read_half = read_quietly(&shared);
     shared.driver.answer();
-    peer.write_all(&Frame::Data(Bytes::from_static(b"hello")).to_bytes()).unwrap();
+    peer.write_all(&Frame::data(Bytes::from_static(b"hello")).to_bytes()).unwrap();
     let (received, _connection) = read_half.join().unwrap();
     assert_eq!(received.unwrap().as_deref(), Some(&b"hello"[..]));
     assert_eq!(shared.driver.answer(), [1]);
@@ -110,7 +110,7 @@ fn what_was_fed_is_written_when_the_application_waits_or_a_batch_is_full() {
     let (shared, mut peer) = linked();
     let connection = Connection::new(shared.clone());
     let unwritten = || shared.lock().protocol.has_output();
-    let data = |body: &'static [u8]| Frame::Data(Bytes::from_static(body)).to_bytes();
+    let data = |body: &'static [u8]| Frame::data(Bytes::from_static(body)).to_bytes();
     peer.write_all(&[data(b"one"), data(b"two")].concat()).unwrap();
     connection.recv().unwrap();
     connection.feed(b"reply").unwrap();

@@ -26,11 +26,11 @@ fn every_frame() -> Vec<Frame> {
         Frame::Hello(hello()),
         Frame::Welcome(Welcome { epoch, received, limits, interval }),
         Frame::Reject { code: 9, text: String::from("no, thanks") },
-        Frame::Data(Bytes::new()),
-        Frame::Data(Bytes::from_static(b"a message")),
-        Frame::Data(vec![1; SMALL_BUFFER / 2 - HEADER].into()),
-        Frame::Data(vec![2; SMALL_BUFFER].into()),
-        Frame::Data(vec![3; MAX as usize].into()),
+        Frame::data(Bytes::new()),
+        Frame::data(Bytes::from_static(b"a message")),
+        Frame::data(vec![1; SMALL_BUFFER / 2 - HEADER].into()),
+        Frame::data(vec![2; SMALL_BUFFER].into()),
+        Frame::data(vec![3; MAX as usize].into()),
         Frame::Fin,
         Frame::Ack(Ack { consumed: 10, window: 11 }),
         Frame::Ping(12),
@@ -101,17 +101,17 @@ fn a_stream_of_frames_arrives_in_any_pieces() {
 fn messages_that_came_together_share_a_bounded_piece_of_memory() {
     let mut decoder = decoder();
     let bodies: Vec<Bytes> = (0..100).map(|n| vec![n; usize::from(n)].into()).collect();
-    let frames = bodies.iter().map(|body| Frame::Data(body.clone()).to_bytes());
+    let frames = bodies.iter().map(|body| Frame::data(body.clone()).to_bytes());
     let bytes: Vec<u8> = frames.flatten().chain(Frame::Fin.to_bytes()).collect();
     decoder.want(bytes.len());
     assert_eq!(decoder.push(&bytes), bytes.len());
     let came: Vec<Frame> = std::iter::from_fn(|| decoder.next().unwrap()).collect();
-    let [Frame::Run(first), Frame::Run(second), Frame::Fin] = &came[..] else {
+    let [Frame::Data(first), Frame::Data(second), Frame::Fin] = &came[..] else {
         panic!("{came:?}");
     };
     for run in [first, second] {
-        assert!(run.len() <= RUN);
-        assert_eq!(run.clone().count() as u64, run.items());
+        assert!(run.bytes.len() <= RUN);
+        assert_eq!(run.clone().count() as u64, run.messages);
     }
     assert_eq!(first.clone().chain(second.clone()).collect::<Vec<_>>(), bodies);
 }
@@ -193,7 +193,7 @@ fn a_parked_peer_holds_a_small_buffer_and_is_told_by_its_first_byte() {
 #[test]
 fn reads_that_fill_the_buffer_make_it_larger() {
     let mut decoder = decoder();
-    let frames = Frame::Data(vec![0; 10].into()).to_bytes().repeat(LARGE_BUFFER / 5);
+    let frames = Frame::data(vec![0; 10].into()).to_bytes().repeat(LARGE_BUFFER / 5);
     decode(&mut decoder, &frames, || usize::MAX).unwrap();
     assert_eq!(decoder.buffer.len(), LARGE_BUFFER);
 }
@@ -201,8 +201,8 @@ fn reads_that_fill_the_buffer_make_it_larger() {
 #[test]
 fn of_large_bodies_only_the_beginning_is_copied() {
     let mut decoder = decoder();
-    let large = Frame::Data(vec![1; LARGE_BODY].into()).to_bytes();
-    let small = Frame::Data(vec![2; LARGE_BUFFER / 4].into()).to_bytes();
+    let large = Frame::data(vec![1; LARGE_BODY].into()).to_bytes();
+    let small = Frame::data(vec![2; LARGE_BUFFER / 4].into()).to_bytes();
     for frame in [&small, &large] {
         assert_eq!(decode(&mut decoder, frame, || usize::MAX).unwrap().len(), 1);
     }
@@ -219,7 +219,7 @@ fn a_stream_of_large_bodies_takes_one_read_for_each() {
     const BODIES: u8 = 10;
     let mut decoder = decoder();
     let sent: Vec<Frame> = (0..BODIES)
-        .map(|n| Frame::Data(vec![n; LARGE_BODY + usize::from(n)].into()))
+        .map(|n| Frame::data(vec![n; LARGE_BODY + usize::from(n)].into()))
         .chain([Frame::Fin])
         .collect();
     let bytes: Vec<u8> = sent.iter().flat_map(Frame::to_bytes).collect();
@@ -235,7 +235,7 @@ fn a_stream_of_large_bodies_takes_one_read_for_each() {
 #[test]
 fn the_buffer_of_an_idle_link_is_small_again() {
     let mut decoder = decoder();
-    let data = Frame::Data(vec![0; LARGE_BODY / 2].into()).to_bytes();
+    let data = Frame::data(vec![0; LARGE_BODY / 2].into()).to_bytes();
     assert_eq!(decode(&mut decoder, &data, || usize::MAX).unwrap().len(), 1);
     assert!(decoder.memory() >= LARGE_BODY / 2);
     // What is behind the heartbeat is not lost.

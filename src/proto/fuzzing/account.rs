@@ -25,8 +25,7 @@ pub(super) struct Said {
 
 pub(super) fn frame_cost(frame: &Frame) -> usize {
     match frame {
-        Frame::Data(body) => cost(body.len()),
-        Frame::Run(run) => run.clone().map(|body| cost(body.len())).sum(),
+        Frame::Data(run) => run.distance().cost(),
         _ => cost(0),
     }
 }
@@ -40,11 +39,12 @@ impl Said {
         self.frames.iter().take((self.cursor - self.acked) as usize).map(frame_cost).sum()
     }
 
-    pub(super) fn messages(&self) -> impl Iterator<Item = &Bytes> {
-        self.frames.iter().filter_map(|frame| match frame {
-            Frame::Data(body) => Some(body),
+    pub(super) fn messages(&self) -> impl Iterator<Item = Bytes> {
+        let runs = self.frames.iter().filter_map(|frame| match frame {
+            Frame::Data(run) => Some(run.clone()),
             _ => None,
-        })
+        });
+        runs.flatten()
     }
 
     pub(super) fn finish(&mut self) {

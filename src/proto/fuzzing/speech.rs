@@ -22,12 +22,12 @@ pub(super) fn say(choices: &mut Choices, truths: &Truths, out: &mut Vec<u8>) {
     let frame = match choices.u8(..32) {
         0..10 => {
             let len = choices.usize(..64);
-            Frame::Data(choices.take(len))
+            Frame::data(choices.take(len))
         }
         10..13 => {
             // A large one in few bytes.
             let (len, byte) = (near(choices, truths).min(21_000), choices.u8(..));
-            Frame::Data(vec![byte; len as usize].into())
+            Frame::data(vec![byte; len as usize].into())
         }
         13..19 => {
             let consumed = nearly(truths.received, choices, truths);

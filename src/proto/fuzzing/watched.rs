@@ -220,7 +220,7 @@ impl Watched {
         }
         let body = Bytes::from(body);
         self.said.total += 1;
-        self.said.frames.push_back(Frame::Data(body.clone()));
+        self.said.frames.push_back(Frame::data(body.clone()));
         match choices.bool() {
             true => self.session.feed(&body),
             false => self.session.feed_bytes(body.clone()),
@@ -278,7 +278,7 @@ impl Watched {
     /// What was not acknowledged is given back.
     pub(super) fn end(mut self) {
         let left = self.session.take_unacknowledged();
-        assert!(left.iter().eq(self.said.messages()), "given back: {left:?}");
+        assert!(left.iter().cloned().eq(self.said.messages()), "given back: {left:?}");
     }
 
     /// Time passes, and the driver looks.
@@ -322,8 +322,7 @@ impl Watched {
             return Err(());
         }
         match frame {
-            Frame::Data(body) => self.received(Item::Message(body)),
-            Frame::Run(run) => run.for_each(|body| self.received(Item::Message(body))),
+            Frame::Data(run) => run.for_each(|body| self.received(Item::Message(body))),
             Frame::Fin => self.received(Item::End),
             Frame::Ack(ack) => {
                 self.progress |= self.said.acknowledged(ack.consumed);
@@ -344,7 +343,7 @@ impl Watched {
             return None;
         }
         Some(match frame {
-            Frame::Data(_) | Frame::Run(_) | Frame::Fin => {
+            Frame::Data(_) | Frame::Fin => {
                 !self.heard.fin && self.heard.kept() + frame_cost(frame) <= self.capacity()
             }
             Frame::Ack(ack) => (self.said.acked..=self.said.cursor).contains(&ack.consumed),
@@ -401,9 +400,7 @@ impl Watched {
                 assert_eq!((welcome.epoch, welcome.received), (self.epoch, self.heard.received));
                 assert_eq!(welcome.limits, self.own);
             }
-            Frame::Data(_) | Frame::Run(_) | Frame::Fin => {
-                self.said.written(frame, self.send_window())
-            }
+            Frame::Data(_) | Frame::Fin => self.said.written(frame, self.send_window()),
             Frame::Ack(ack) => {
                 self.told.acknowledge(*ack, &self.said, &self.heard, self.peer_window);
                 let room = (self.own.window as usize).saturating_sub(self.heard.stale_cost());
@@ -439,7 +436,7 @@ impl Watched {
     pub(super) fn welcomed(&mut self, welcome: &Welcome) -> bool {
         let before = self.print();
         let result = self.session.welcomed(welcome, self.now);
-        let largest = self.said.messages().map(Bytes::len).max().unwrap_or(0);
+        let largest = self.said.messages().map(|message| message.len()).max().unwrap_or(0);
         let limit = welcome.limits.max_message as usize;
         if welcome.epoch == self.epoch {
             if self.said.can_resume(welcome.received) {

@@ -53,7 +53,7 @@ struct Naive {
 
 fn frame_cost(frame: &Frame) -> usize {
     match frame {
-        Frame::Data(message) => cost(message.len()),
+        Frame::Data(run) => run.distance().cost(),
         _ => cost(0),
     }
 }
@@ -65,11 +65,11 @@ impl Naive {
 
     fn messages(&self) -> Vec<Bytes> {
         let kept = self.frames[self.acked..].iter();
-        kept.filter_map(|frame| match frame {
-            Frame::Data(message) => Some(message.clone()),
+        let runs = kept.filter_map(|frame| match frame {
+            Frame::Data(run) => Some(run.clone()),
             _ => None,
-        })
-        .collect()
+        });
+        runs.flatten().collect()
     }
 
     fn check(&self, outbox: &Outbox) {
@@ -123,7 +123,7 @@ fn operate(rng: &mut fastrand::Rng, outbox: &mut Outbox, naive: &mut Naive, wind
                 true => outbox.feed(&message),
                 false => outbox.feed_bytes(message.clone()),
             }
-            naive.frames.push(Frame::Data(message));
+            naive.frames.push(Frame::data(message));
         }
         40..70 => {
             let promised = outbox.has_output(window);

@@ -8,7 +8,7 @@ fn what_follows_a_close_is_not_decoded() {
     let limits = Limits { window: 10_000, max_message: 10_000 };
     let garbage = [
         vec![0xFF; 100],
-        Frame::Data(vec![0; 100].into()).to_bytes().into(),
+        Frame::data(vec![0; 100].into()).to_bytes().into(),
         vec![3, 0, 0, 0x20, 0, 1],
         vec![8, 0, 0, 0, 9],
     ];

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Session, State};
+use crate::proto::cost::Position;
 use crate::proto::frame::CloseCode;
 use crate::proto::inbox::{Item, Slot};
 use crate::proto::report::Totals;
@@ -48,14 +49,14 @@ impl Session {
 
     /// The application asks for the next message, so it is done with the ones before.
     pub(crate) fn consume(&mut self, now: Instant) {
-        if let Some((consumed, freed)) = self.inbox.consume() {
-            self.owe(consumed, freed, now);
+        let freed = self.inbox.consume();
+        if freed > 0 {
+            self.owe(self.inbox.consumed(), freed, now);
         }
     }
 
-    pub(super) fn owe(&mut self, consumed: u64, freed: usize, now: Instant) {
-        let (after, cost) = (self.outbox.end(), self.inbox.consumed_cost());
-        self.acks.record(Slot { consumed, after, cost }, freed, now);
+    pub(super) fn owe(&mut self, consumed: Position, freed: usize, now: Instant) {
+        self.acks.record(Slot { consumed, after: self.outbox.end() }, freed, now);
     }
 
     /// The next message, or the end; the end is acknowledged with it.
@@ -80,7 +81,7 @@ impl Session {
     /// See [`take_many`](crate::proto::inbox::Inbox::take_many).
     pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) {
         let before = to.len();
-        self.totals.bytes_received += self.inbox.take_many(most, to) as u64;
+        self.totals.bytes_received += self.inbox.take_many(most, to);
         self.totals.messages_received += (to.len() - before) as u64;
     }
 
@@ -178,7 +179,7 @@ impl Session {
 
     /// Whether a sequenced frame of the peer ever came.
     pub(crate) fn has_received(&self) -> bool {
-        self.inbox.received() > 0
+        self.inbox.received().frames > 0
     }
 
     /// Frees the messages, which will not be asked for any more.

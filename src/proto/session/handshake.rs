@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Session;
 use crate::proto::Violation;
+use crate::proto::cost::Position;
 use crate::proto::frame::{Close, CloseCode};
 use crate::proto::handshake::{Hello, Limits, VERSION, Welcome};
 use crate::proto::inbox::Slot;
@@ -65,7 +66,7 @@ impl Session {
             token: self.token,
             attempt: self.attempt,
             epoch: self.epoch,
-            received: self.inbox.received(),
+            received: self.inbox.received().frames,
             limits: Limits { window: self.announced, ..self.own },
             interval: self.interval,
             // Nothing is left to say to a server that does not know us.
@@ -110,7 +111,7 @@ impl Session {
         self.acks.restart(self.announced);
         if self.inbox.room(self.own.window) > self.announced {
             // It has grown since the hello.
-            self.acks.record(Slot { consumed: 0, after: 0, cost: 0 }, 0, now);
+            self.acks.record(Slot { consumed: Position::default(), after: 0 }, 0, now);
         }
         self.start_link(now);
         let unacknowledged = self.unacknowledged();

@@ -7,7 +7,7 @@ use crate::proto::batch::{BATCH_SLICES, Sink};
 use crate::proto::choices::rounds;
 use crate::proto::cost::OVERHEAD;
 use crate::proto::frame::Decoder;
-use crate::proto::inbox::ACK_DELAY;
+use crate::proto::inbox::{ACK_DELAY, Item};
 
 const WINDOW: u32 = 10_000;
 
@@ -231,7 +231,7 @@ fn a_reply_and_its_acknowledgement_are_written_in_one_piece() {
         server.fill(&mut batch);
         let single = batch.chunk();
         assert_eq!(single.len(), batch.len(), "one plain write");
-        assert_eq!(single.len(), Frame::Data(vec![2; size].into()).to_bytes().len() + Ack::FRAME);
+        assert_eq!(single.len(), Frame::data(vec![2; size].into()).to_bytes().len() + Ack::FRAME);
     }
     server.close(CloseCode::Aborted);
     let kept: Vec<usize> = server.take_unacknowledged().iter().map(Bytes::len).collect();
@@ -599,7 +599,7 @@ fn the_peers_own_window_is_taken_to_be_the_largest_it_has_announced() {
     let (mut client, now) = client(500);
     let first = client.hello();
     let hello = |attempt, window| Hello { attempt, limits: limits(window), ..first };
-    let request = || vec![Frame::Data(vec![0; 300].into())];
+    let request = || vec![Frame::data(vec![0; 300].into())];
     // By a hello,
     let mut server = found(&hello(1, 100), 1, WINDOW, now);
     server.feed(b"greeting");

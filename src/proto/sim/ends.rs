@@ -633,8 +633,7 @@ impl World {
 
 fn items(frame: &Frame) -> Vec<Item> {
     match frame {
-        Frame::Data(message) => vec![Item::Message(message.clone())],
-        Frame::Run(run) => run.clone().map(Item::Message).collect(),
+        Frame::Data(run) => run.clone().map(Item::Message).collect(),
         Frame::Fin => vec![Item::End],
         _ => Vec::new(),
     }
