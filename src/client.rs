@@ -1,122 +1,178 @@
 //! A client's thread: dials, tends the link until it is lost, and dials again.
 //!
-//! It waits in `poll` for the link or for the sockets that are dialled, for the next
-//! deadline, or for a call of another thread.
+//! Whatever it does, it waits in one place, [`Client::wait`], and looks after the
+//! connection there. So `close` is prompt in all of it.
 
-use std::time::Instant;
+mod dial;
+mod resolver;
+mod route;
 
-use crate::dial::Dialler;
-use crate::driver::{DriverHandle, SleepWatch};
+use std::io;
+use std::time::{Duration, Instant};
+
+use self::resolver::Resolver;
+use self::route::Route;
+use crate::config::Builder;
+use crate::driver::{Driver, DriverHandle};
+use crate::error::Cause;
+use crate::event::Event;
 use crate::foreign;
+use crate::heartbeat::Heartbeat;
+use crate::host::Host;
 use crate::link::{Checkup, Shared};
-use crate::net::{self, Alarm, Interest, Socket};
+use crate::net::{Interest, Socket};
+use crate::retry::{Attempt, Budget};
 use crate::sync::{self, Arc};
 
 pub(crate) struct Client {
     shared: Arc<Shared>,
-    driver: Arc<DriverHandle>,
-    dialler: Dialler,
-    /// When to look at the connection again, and what to wait for on its link.
-    deadline: Option<Instant>,
-    watch: Option<(Arc<Socket>, Interest)>,
-    sleep: SleepWatch,
-    over: bool,
+    driver: Driver,
+    hosts: Vec<Host>,
+    timeout: Duration,
+    heartbeat: Heartbeat,
+    budget: Budget,
+    route: Route,
+    resolver: Resolver,
+    /// What the last look at the connection has found.
+    checkup: Checkup,
 }
 
-/// What a wait has brought.
-#[derive(Default)]
-struct Ready {
-    /// Another thread calls.
-    called: bool,
-    link: Option<Interest>,
-    /// The index of a socket that is dialled.
-    dialled: Option<usize>,
+/// The connection is over: no link is wanted any more.
+struct Over;
+
+/// Why there is no link.
+enum NoLink {
+    Over,
+    Because(Cause),
+}
+
+impl From<Over> for NoLink {
+    fn from(_: Over) -> NoLink {
+        NoLink::Over
+    }
+}
+
+impl From<Cause> for NoLink {
+    fn from(cause: Cause) -> NoLink {
+        NoLink::Because(cause)
+    }
+}
+
+impl From<io::Error> for NoLink {
+    fn from(error: io::Error) -> NoLink {
+        NoLink::Because(Cause::Io(Arc::new(error)))
+    }
 }
 
 impl Client {
-    pub(crate) fn new(shared: Arc<Shared>, driver: Arc<DriverHandle>, dialler: Dialler) -> Client {
-        let sleep = SleepWatch::new();
-        Client { shared, driver, dialler, deadline: None, watch: None, sleep, over: false }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        driver: Arc<DriverHandle>,
+        hosts: Vec<Host>,
+        builder: &Builder,
+    ) -> Client {
+        Client {
+            shared,
+            resolver: Resolver::new(driver.clone()),
+            driver: Driver::new(driver),
+            timeout: builder.connect_timeout,
+            heartbeat: builder.heartbeat,
+            budget: Budget::new(builder.retry, sync::now()),
+            route: Route::new(hosts.len()),
+            hosts,
+            checkup: Checkup::default(),
+        }
     }
 
     /// Runs until the connection is over.
     pub(crate) fn run(mut self) {
-        self.start();
-        while !self.over {
-            self.turn();
+        self.budget.first();
+        while self.turn().is_ok() {}
+    }
+
+    fn turn(&mut self) -> Result<(), Over> {
+        let cause = match self.dial() {
+            Ok(()) => self.tend()?,
+            Err(NoLink::Because(cause)) => cause,
+            Err(NoLink::Over) => return Err(Over),
+        };
+        self.pause(cause)
+    }
+
+    /// Tends the link until it is lost, and returns why.
+    fn tend(&mut self) -> Result<Cause, Over> {
+        let lost = loop {
+            self.wait(None, &[])?;
+            if let Some(lost) = self.checkup.lost.take() {
+                break lost;
+            }
+        };
+        self.resolver.forget();
+        self.budget.lost(lost.proof, self.heartbeat.interval);
+        Ok(match self.budget.stuck() {
+            0 | 1 => lost.cause,
+            links => Cause::NoProgress { links, last: Arc::new(lost.cause) },
+        })
+    }
+
+    /// Waits for the time of the next attempt, or gives up if there is none.
+    fn pause(&mut self, cause: Cause) -> Result<(), Over> {
+        let random = sync::random().map_or(u32::MAX / 2, u32::from_ne_bytes);
+        let Some(Attempt { number, of, after }) = self.budget.next(sync::now(), random) else {
+            return Err(self.give_up(cause));
+        };
+        self.tell(Event::Retrying { attempt: number, of, after });
+        let until = sync::later(after);
+        while sync::now() < until {
+            // What the last attempt failed of may be over.
+            let hurry = std::mem::take(&mut self.checkup.hurry);
+            if hurry && self.budget.hurry(sync::now()) {
+                break;
+            }
+            self.wait(Some(until), &[])?;
         }
+        Ok(())
     }
 
-    fn start(&mut self) {
-        self.tend();
-        self.dialler.start();
-        self.dialler.advance(&self.shared, &self.driver, None);
+    fn give_up(&mut self, cause: Cause) -> Over {
+        let mut state = self.shared.lock();
+        state.give_up(self.budget.made(), cause);
+        self.shared.settle(state);
+        while self.wait(None, &[]).is_ok() {}
+        Over
     }
 
-    fn turn(&mut self) {
-        let ready = self.wait();
-        let slept = self.sleep.has_slept();
-        if slept {
+    fn tell(&self, event: Event) {
+        let mut state = self.shared.lock();
+        state.event(event);
+        self.shared.settle(state);
+    }
+
+    /// Waits until one of these sockets is ready, and returns its index; or until the moment
+    /// has come, or something else has happened. Then it looks after the connection.
+    fn wait(
+        &mut self,
+        until: Option<Instant>,
+        sockets: &[(usize, &Socket, Interest)],
+    ) -> Result<Option<usize>, Over> {
+        let deadline = [until, self.checkup.deadline].into_iter().flatten().min();
+        let link = self.checkup.watch.iter().map(|(socket, interest)| (None, &**socket, *interest));
+        let others = sockets.iter().map(|(index, socket, is)| (Some(*index), *socket, *is));
+        let woken = self.driver.wait(deadline, link.chain(others));
+        if woken.slept {
             foreign::log!(debug, "the machine has slept: checking the connection");
             self.shared.lock().wake_up();
         }
-        if let Some(interest) = ready.link {
-            self.shared.serve(interest);
-        }
-        // A poll that failed has not told of a call, and `serve` may have called.
-        let called = ready.called || self.driver.is_pending();
-        if called {
-            self.driver.answer();
-        }
-        let due = self.deadline.is_some_and(|at| sync::now() >= at);
-        if slept || called || due || ready.link.is_some() {
-            self.tend();
-        }
-        self.dialler.advance(&self.shared, &self.driver, ready.dialled);
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.deadline.into_iter().chain(self.dialler.deadline()).min()
-    }
-
-    fn wait(&self) -> Ready {
-        let readable = Interest { read: true, write: false };
-        let mut fds = vec![net::poll_fd(self.driver.pipe(), readable)];
-        fds.extend(self.sleep.alarm().map(|alarm| net::poll_fd(alarm, readable)));
-        let link = fds.len();
-        fds.extend(self.watch.iter().map(|(socket, interest)| net::poll_fd(&**socket, *interest)));
-        let first_dialled = fds.len();
-        let mut dialled = Vec::new();
-        self.dialler.watch(|index, socket, interest| {
-            fds.push(net::poll_fd(socket, interest));
-            dialled.push(index);
-        });
-        net::poll(&mut fds, self.next());
-        let mut ready = Ready::default();
-        let interests = fds.iter().map(net::readiness).enumerate();
-        for (at, interest) in interests.filter(|(_, is)| is.read || is.write) {
-            match at {
-                0 => ready.called = true,
-                at if at < link => self.sleep.alarm().into_iter().for_each(Alarm::answer),
-                at if at < first_dialled => ready.link = Some(interest),
-                at => ready.dialled = ready.dialled.or(Some(dialled[at - first_dialled])),
+        let mut first = None;
+        for (index, interest) in woken.ready {
+            match index {
+                None => self.shared.serve(interest),
+                Some(_) => first = first.or(index),
             }
         }
-        ready
-    }
-
-    /// Looks after the connection, and tells the dialler what has become of the link.
-    fn tend(&mut self) {
-        let Checkup { deadline, watch, lost, hurry, over } = self.shared.check_up(self.deadline);
-        (self.deadline, self.watch, self.over) = (deadline, watch, over);
-        match lost {
-            _ if over => self.dialler.stop(),
-            Some(lost) => self.dialler.lost(&self.shared, &lost),
-            None => {}
-        }
-        if hurry {
-            self.dialler.hurry();
-        }
+        self.driver.answer();
+        self.checkup = self.shared.check_up(self.checkup.deadline);
+        if self.checkup.over { Err(Over) } else { Ok(first) }
     }
 }
 
@@ -124,7 +180,7 @@ impl Client {
 /// connection.
 impl Drop for Client {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.checkup.over {
             self.shared.lose_driver();
         }
     }

@@ -15,7 +15,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::client::Client;
 use crate::config::Builder;
-use crate::dial::Dialler;
 use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
 use crate::foreign;
@@ -27,7 +26,6 @@ use crate::proto::plain::PlainSession;
 use crate::proto::protocol;
 use crate::proto::session::Session;
 use crate::protocol::Protocol;
-use crate::retry::Budget;
 use crate::stats::Stats;
 use crate::sync::{self, Arc};
 
@@ -165,10 +163,7 @@ impl Builder {
         let driver = Arc::new(DriverHandle::new()?);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let shared = Arc::new(Shared::new(self.terms(None), session, nowhere, 0, driver.clone()));
-        let budget = Budget::new(self.retry, now);
-        let timeout = self.connect_timeout;
-        let dialler = Dialler::new(hosts, timeout, self.heartbeat, budget);
-        let client = Client::new(shared.clone(), driver, dialler);
+        let client = Client::new(shared.clone(), driver, hosts, &self);
         sync::spawn("longlink-client", move || client.run())?;
         let connection = Connection::new(shared);
         connection.shared.wait(Waiter::Other, Patience::Forever, |state| {

@@ -1,11 +1,11 @@
-//! What drives connections is a thread that waits in `poll`: how it is called, and how
-//! it learns that the machine has slept.
+//! What drives connections is a thread that waits in `poll`: for what, how it is called,
+//! and how it learns that the machine has slept.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::net::{self, Alarm, Pipe};
-use crate::sync::{self, AtomicBool, Mutex, Ordering};
+use crate::net::{self, Alarm, Interest, Pipe, Socket};
+use crate::sync::{self, Arc, AtomicBool, Mutex, Ordering};
 
 /// Calls a driver thread, which waits in [`poll`](crate::net::poll) on the pipe. A call
 /// that is not answered yet costs no second system call.
@@ -51,21 +51,68 @@ impl DriverHandle {
         }
     }
 
-    /// Whether a wake-up was not answered yet.
-    pub(crate) fn is_pending(&self) -> bool {
-        self.pending.load(Ordering::SeqCst)
-    }
-
-    /// Answers what came so far, and returns the connections that have called. The driver
-    /// looks for what is new only then. What comes later wakes it again.
     pub(crate) fn answer(&self) -> Vec<u64> {
         self.pipe.drain();
         self.pending.store(false, Ordering::SeqCst);
         std::mem::take(&mut *self.calls.lock())
     }
+}
 
-    pub(crate) fn pipe(&self) -> &Pipe {
-        &self.pipe
+/// A driver thread's side.
+pub(crate) struct Driver {
+    handle: Arc<DriverHandle>,
+    /// The pipe was readable.
+    signalled: bool,
+    sleep: SleepWatch,
+}
+
+/// What a wait has brought.
+pub(crate) struct Woken<K> {
+    /// The machine has slept.
+    pub(crate) slept: bool,
+    /// The sockets that are ready.
+    pub(crate) ready: Vec<(K, Interest)>,
+}
+
+impl Driver {
+    pub(crate) fn new(handle: Arc<DriverHandle>) -> Driver {
+        Driver { handle, signalled: false, sleep: SleepWatch::new() }
+    }
+
+    /// Waits for these sockets, for the deadline, for a call, and for the machine to wake.
+    /// May return early.
+    pub(crate) fn wait<'a, K>(
+        &mut self,
+        deadline: Option<Instant>,
+        sockets: impl IntoIterator<Item = (K, &'a Socket, Interest)>,
+    ) -> Woken<K> {
+        let readable = Interest { read: true, write: false };
+        let mut fds = Vec::with_capacity(16);
+        fds.push(net::poll_fd(&self.handle.pipe, readable));
+        fds.extend(self.sleep.alarm.as_ref().map(|alarm| net::poll_fd(alarm, readable)));
+        let own = fds.len();
+        let mut keys = Vec::with_capacity(16);
+        for (key, socket, interest) in sockets {
+            fds.push(net::poll_fd(socket, interest));
+            keys.push(key);
+        }
+        net::poll(&mut fds, deadline);
+        let mut interests = fds.iter().map(net::readiness);
+        self.signalled = interests.next().is_some_and(|interest| interest.read);
+        if own > 1 && interests.next().is_some_and(|interest| interest.read) {
+            self.sleep.alarm.iter().for_each(Alarm::answer);
+        }
+        let ready = keys.into_iter().zip(interests).filter(|(_, is)| is.read || is.write);
+        Woken { ready: ready.collect(), slept: self.sleep.has_slept() }
+    }
+
+    /// Answers the calls that came so far, and returns the connections that have called.
+    /// The driver looks for what is new only then. What comes later wakes it again.
+    pub(crate) fn answer(&mut self) -> Vec<u64> {
+        // A poll that failed has not told of a call, and some came since.
+        let called =
+            std::mem::take(&mut self.signalled) || self.handle.pending.load(Ordering::SeqCst);
+        if called { self.handle.answer() } else { Vec::new() }
     }
 }
 
@@ -76,7 +123,7 @@ const NAP: Duration = Duration::from_secs(1);
 /// All deadlines are times of a clock that stands still while the machine sleeps. When
 /// it wakes, links may have been dead for hours, and no deadline has come any nearer. So
 /// a driver learns of that by itself, and has its links checked.
-pub(crate) struct SleepWatch {
+struct SleepWatch {
     /// Rings when the machine wakes, where there is such a thing.
     alarm: Option<Alarm>,
     /// How long the machine had slept at the last question.
@@ -84,16 +131,12 @@ pub(crate) struct SleepWatch {
 }
 
 impl SleepWatch {
-    pub(crate) fn new() -> SleepWatch {
+    fn new() -> SleepWatch {
         SleepWatch { alarm: Alarm::new(), asleep: sync::asleep() }
     }
 
-    pub(crate) fn alarm(&self) -> Option<&Alarm> {
-        self.alarm.as_ref()
-    }
-
     /// Whether the machine has slept since this was last asked.
-    pub(crate) fn has_slept(&mut self) -> bool {
+    fn has_slept(&mut self) -> bool {
         let asleep = sync::asleep();
         let before = std::mem::replace(&mut self.asleep, asleep);
         asleep.saturating_sub(before) >= NAP
@@ -108,7 +151,7 @@ mod tests {
     use crate::net::Interest;
 
     fn is_signalled(driver: &DriverHandle) -> bool {
-        let mut fds = [net::poll_fd(driver.pipe(), Interest { read: true, write: false })];
+        let mut fds = [net::poll_fd(&driver.pipe, Interest { read: true, write: false })];
         net::poll(&mut fds, Some(sync::now()));
         net::readiness(&fds[0]).read
     }
@@ -120,19 +163,30 @@ mod tests {
         let mut failures = [Errno::NOBUFS, Errno::INTR, Errno::NOMEM].into_iter();
         driver.wake_by(|| match failures.next() {
             Some(failure) => Err(failure.into()),
-            None => driver.pipe().signal(),
+            None => driver.pipe.signal(),
         });
         assert!(is_signalled(&driver) && failures.next().is_none());
         assert!(driver.answer().is_empty());
-        assert!(!driver.is_pending() && !is_signalled(&driver));
+        assert!(!driver.pending.load(Ordering::SeqCst) && !is_signalled(&driver));
     }
 
     #[test]
     fn a_full_pipe_is_a_signal_that_was_not_answered() {
         let driver = DriverHandle::new().unwrap();
-        while driver.pipe().signal().is_ok() {}
+        while driver.pipe.signal().is_ok() {}
         driver.wake();
-        assert!(driver.is_pending() && is_signalled(&driver));
+        assert!(driver.pending.load(Ordering::SeqCst) && is_signalled(&driver));
+    }
+
+    /// A call is pending before it is signalled, and may be answered in between.
+    #[test]
+    fn a_signal_that_comes_behind_its_answer_does_not_spin() {
+        let handle = Arc::new(DriverHandle::new().unwrap());
+        let mut driver = Driver::new(handle.clone());
+        handle.pipe.signal().unwrap();
+        let Woken { ready, slept } = driver.wait::<()>(None, []);
+        assert!(ready.is_empty() && !slept && driver.answer().is_empty());
+        assert!(!is_signalled(&handle), "it is signalled for ever");
     }
 
     #[test]

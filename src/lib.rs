@@ -148,7 +148,6 @@ pub mod cli;
 mod client;
 mod config;
 mod connection;
-mod dial;
 mod driver;
 mod error;
 mod event;

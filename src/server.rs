@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use self::acceptor::Acceptor;
 use self::sessions::Sessions;
 use crate::config::Builder;
-use crate::driver::{DriverHandle, SleepWatch};
+use crate::driver::{Driver, DriverHandle, Woken};
 use crate::foreign;
 use crate::link::{Checkup, Shared};
-use crate::net::{self, Alarm, Interest, Socket};
+use crate::net::{Interest, Socket};
 use crate::sync::{self, Arc};
 
 /// Most idle deadlines move before they expire. So a server that is awake also checks up
@@ -37,7 +37,7 @@ struct Entry {
 }
 
 pub(crate) struct Server {
-    driver: Arc<DriverHandle>,
+    driver: Driver,
     acceptor: Acceptor,
     entries: HashMap<u64, Entry>,
     /// What is polled for. Of ten thousand links whose applications read, that is nothing.
@@ -45,14 +45,11 @@ pub(crate) struct Server {
     queue: BTreeSet<(Instant, u64)>,
     /// Up to which time those in the queue were looked at.
     ahead: Option<Instant>,
-    sleep: SleepWatch,
 }
 
-/// What a ready descriptor belongs to.
+/// What a socket that is polled belongs to.
 #[derive(Debug, Clone, Copy)]
 enum Owner {
-    Driver,
-    Alarm,
     Entry(u64),
     Acceptor(usize),
 }
@@ -67,25 +64,23 @@ impl Server {
         let accept_plain = builder.accept_plain;
         let sessions = Sessions::new(builder, queue, driver.clone());
         Server {
-            driver,
+            driver: Driver::new(driver),
             acceptor: Acceptor::new(socket, accept_plain, sessions),
             entries: HashMap::new(),
             watched: HashMap::new(),
             queue: BTreeSet::new(),
             ahead: None,
-            sleep: SleepWatch::new(),
         }
     }
 
     /// Runs until the listener is closed and the last connection is over.
     pub(crate) fn run(mut self) {
-        let mut ready = Vec::new();
         while !(self.acceptor.sessions.queue.is_closed() && self.entries.is_empty()) {
-            self.wait(&mut ready);
-            if self.sleep.has_slept() {
+            let Woken { ready, slept } = self.wait();
+            if slept {
                 self.wake_up();
             }
-            self.serve(&mut ready);
+            self.serve(ready);
             self.on_time();
         }
     }
@@ -95,30 +90,13 @@ impl Server {
         entry.into_iter().chain(self.acceptor.deadline()).min()
     }
 
-    /// Waits, and collects what became ready.
-    fn wait(&self, ready: &mut Vec<(Owner, Interest)>) {
-        let readable = Interest { read: true, write: false };
-        let mut fds = Vec::with_capacity(16);
-        let mut owners = Vec::with_capacity(16);
-        let mut add = |fd, owner| {
-            fds.push(fd);
-            owners.push(owner);
-        };
-        add(net::poll_fd(self.driver.pipe(), readable), Owner::Driver);
-        if let Some(alarm) = self.sleep.alarm() {
-            add(net::poll_fd(alarm, readable), Owner::Alarm);
-        }
-        for (id, (socket, interest)) in &self.watched {
-            add(net::poll_fd(&**socket, *interest), Owner::Entry(*id));
-        }
-        self.acceptor.watch(|index, socket| {
-            add(net::poll_fd(socket, readable), Owner::Acceptor(index));
-        });
-        net::poll(&mut fds, self.deadline());
-        ready.clear();
-        let interests = fds.iter().map(net::readiness).zip(owners);
-        ready
-            .extend(interests.filter(|(is, _)| is.read || is.write).map(|(is, owner)| (owner, is)));
+    fn wait(&mut self) -> Woken<Owner> {
+        let deadline = self.deadline();
+        let watched = self.watched.iter();
+        let watched = watched.map(|(id, (socket, is))| (Owner::Entry(*id), &**socket, *is));
+        let accepting = self.acceptor.watch();
+        let accepting = accepting.map(|(index, socket, is)| (Owner::Acceptor(index), socket, is));
+        self.driver.wait(deadline, watched.chain(accepting))
     }
 
     fn wake_up(&mut self) {
@@ -133,12 +111,10 @@ impl Server {
         }
     }
 
-    fn serve(&mut self, ready: &mut Vec<(Owner, Interest)>) {
-        let (mut called, mut accepting) = (false, Vec::new());
-        for (owner, interest) in ready.drain(..) {
+    fn serve(&mut self, ready: Vec<(Owner, Interest)>) {
+        let mut accepting = Vec::new();
+        for (owner, interest) in ready {
             match owner {
-                Owner::Driver => called = true,
-                Owner::Alarm => self.sleep.alarm().into_iter().for_each(Alarm::answer),
                 Owner::Entry(id) => {
                     if let Some(entry) = self.entries.get(&id) {
                         entry.shared.serve(interest);
@@ -148,11 +124,8 @@ impl Server {
                 Owner::Acceptor(index) => accepting.push(index),
             }
         }
-        // A poll that failed has not told of a call.
-        if called || self.driver.is_pending() {
-            for id in self.driver.answer() {
-                self.tend(id);
-            }
+        for id in self.driver.answer() {
+            self.tend(id);
         }
         for shared in self.acceptor.serve(&accepting) {
             self.adopt(shared);

@@ -1,51 +1,33 @@
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
 
 use super::*;
-use crate::config::Builder;
-use crate::heartbeat::Heartbeat;
+use crate::connection::Connection;
 use crate::host::ToHosts;
+use crate::net;
 use crate::proto::handshake::{Limits, Token};
 use crate::proto::session::Session;
-use crate::retry::{Budget, RetryPolicy};
+use crate::retry::RetryPolicy;
 
-/// A client on this thread, which has to be told to do anything. It has heartbeats, and
-/// waits for its second attempt, for longer than any test.
-fn client(addr: SocketAddr) -> Client {
-    let heartbeat = Heartbeat::every(Duration::from_secs(3600));
-    let policy = RetryPolicy::fixed(Duration::from_secs(3600), 5);
+mod names;
+
+/// A client without its thread.
+fn client(hosts: &[Host], builder: &Builder) -> (Client, Arc<DriverHandle>) {
     let limits = Limits { window: 10_000, max_message: 100 };
-    let now = sync::now();
-    let Heartbeat { interval, misses } = heartbeat;
+    let Heartbeat { interval, misses } = builder.heartbeat;
     let token = Token(sync::random().unwrap());
-    let session = Session::client(token, limits, interval, misses, now);
+    let session = Session::client(token, limits, interval, misses, sync::now());
     let driver = Arc::new(DriverHandle::new().unwrap());
-    let terms = Builder::default().terms(None);
-    let shared = Arc::new(Shared::new(terms, session, addr, 0, driver.clone()));
-    let timeout = Duration::from_secs(20);
-    let budget = Budget::new(policy, now);
-    let dialler = Dialler::new(addr.to_hosts().unwrap(), timeout, heartbeat, budget);
-    let mut client = Client::new(shared, driver, dialler);
-    client.start();
-    client
+    let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let shared = Shared::new(builder.terms(None), session, nowhere, 0, driver.clone());
+    (Client::new(Arc::new(shared), driver.clone(), hosts.to_vec(), builder), driver)
 }
 
-fn turn_until(client: &mut Client, done: impl Fn(&Client) -> bool) {
-    while !done(client) {
-        assert!(!waits_long(client), "nothing will happen");
-        client.turn();
-    }
-}
-
-fn waits_long(client: &Client) -> bool {
-    let soon = sync::now() + Duration::from_secs(60);
-    client.next().is_none_or(|at| at > soon)
-}
-
-/// The thread is woken, be it by the machine.
-fn wake(client: &mut Client) {
-    client.driver.wake();
-    client.turn();
+/// It has heartbeats, and waits for its second attempt, for longer than any test.
+fn idle() -> Builder {
+    let hour = Duration::from_secs(3600);
+    let builder = Builder::default().connect_timeout(Duration::from_secs(20));
+    builder.heartbeat(Heartbeat::every(hour)).retry(RetryPolicy::fixed(hour, 5))
 }
 
 fn is_asking(client: &Client) -> bool {
@@ -55,14 +37,23 @@ fn is_asking(client: &Client) -> bool {
 #[test]
 fn a_link_is_checked_when_the_machine_wakes() {
     let listener = crate::Listener::bind("127.0.0.1:0").unwrap();
-    let mut client = client(listener.local_addr());
-    turn_until(&mut client, |client| client.shared.lock().is_up());
+    let (mut client, driver) = client(&listener.local_addr().to_hosts().unwrap(), &idle());
+    assert!(client.dial().is_ok());
+    // The thread is woken, be it by the machine.
+    let wake = |client: &mut Client| {
+        driver.wake();
+        assert!(client.wait(None, &[]).is_ok());
+    };
     wake(&mut client);
     assert!(!is_asking(&client), "nothing has happened");
     sync::sleep(Duration::from_secs(3 * 3600));
     wake(&mut client);
     assert!(is_asking(&client));
-    turn_until(&mut client, |client| client.shared.lock().protocol.round_trip().is_some());
+    while client.shared.lock().protocol.round_trip().is_none() {
+        let soon = sync::now() + Duration::from_secs(60);
+        assert!(client.checkup.deadline.is_some_and(|at| at < soon), "nothing will happen");
+        assert!(client.wait(None, &[]).is_ok());
+    }
     assert!(!is_asking(&client));
     wake(&mut client);
     assert!(!is_asking(&client), "once is enough");
@@ -71,27 +62,25 @@ fn a_link_is_checked_when_the_machine_wakes() {
 #[test]
 fn a_client_that_waits_tries_at_once_when_the_machine_wakes() {
     let server = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut client = client(server.local_addr().unwrap());
+    let hosts = server.local_addr().unwrap().to_hosts().unwrap();
+    let (waits, waiting) = mpsc::channel();
+    let sleep = move |_: &Connection, event| {
+        if let Event::Retrying { .. } = event {
+            // On this thread.
+            sync::sleep(Duration::from_secs(3 * 3600));
+            waits.send(()).unwrap();
+        }
+    };
+    let (client, driver) = client(&hosts, &idle().on_event(sleep));
+    let connection = Connection::new(client.shared.clone());
+    sync::spawn("client", move || client.run()).unwrap();
+    let patience = Duration::from_secs(20);
     for _ in 0..3 {
         let readable = Interest { read: true, write: false };
-        let deadline = sync::after(Duration::from_secs(20));
-        net::poll(&mut [net::poll_fd(&server, readable)], deadline);
+        net::poll(&mut [net::poll_fd(&server, readable)], sync::after(patience));
         drop(server.accept().expect("an attempt"));
-        turn_until(&mut client, waits_long);
-        sync::sleep(Duration::from_secs(3 * 3600));
-        wake(&mut client);
+        waiting.recv_timeout(patience).unwrap();
+        driver.wake();
     }
-}
-
-/// A call is pending before it is signalled, and may be answered in between.
-#[test]
-fn a_signal_that_comes_behind_its_answer_does_not_spin() {
-    let server = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut client = client(server.local_addr().unwrap());
-    client.driver.pipe().signal().unwrap();
-    client.turn();
-    let readable = Interest { read: true, write: false };
-    let mut fds = [net::poll_fd(client.driver.pipe(), readable)];
-    net::poll(&mut fds, Some(sync::now()));
-    assert!(!net::readiness(&fds[0]).read, "it is signalled for ever");
+    connection.abort();
 }

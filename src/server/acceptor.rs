@@ -22,7 +22,7 @@ use super::sessions::Sessions;
 use crate::error::Rejection;
 use crate::foreign;
 use crate::link::Shared;
-use crate::net::Socket;
+use crate::net::{Interest, Socket};
 use crate::proto::frame::{Frame, kind};
 use crate::proto::plain;
 use crate::sync::{self, Arc};
@@ -56,14 +56,12 @@ impl Acceptor {
         Acceptor { socket, accept_plain, sessions, pending, next_index, paused: None }
     }
 
-    /// Names the sockets to poll, each with an index: 0 is the listener's own.
-    pub(super) fn watch<'a>(&'a self, mut add: impl FnMut(usize, &'a Socket)) {
-        if self.paused.is_none() {
-            add(0, &self.socket);
-        }
-        for (index, peer) in &self.pending {
-            add(*index, &peer.socket);
-        }
+    /// The sockets to poll, each with an index: 0 is the listener's own.
+    pub(super) fn watch(&self) -> impl Iterator<Item = (usize, &Socket, Interest)> {
+        let own = Some((0, &self.socket)).filter(|_| self.paused.is_none());
+        let pending = self.pending.iter().map(|(index, peer)| (*index, &peer.socket));
+        let readable = Interest { read: true, write: false };
+        own.into_iter().chain(pending).map(move |(index, socket)| (index, socket, readable))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -31,7 +31,7 @@ fn second(ahead: Option<Instant>) -> (Option<Instant>, Option<Instant>) {
     state.protocol.heard(far());
     state.protocol.sent(far());
     drop(state);
-    net::poll(&mut [], server.deadline());
+    crate::net::poll(&mut [], server.deadline());
     server.on_time();
     (before, server.entries[&2].deadline)
 }

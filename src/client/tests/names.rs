@@ -1,17 +1,15 @@
 //! Names that are not resolved, or not soon: with another resolver than the system's.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use super::*;
-use crate::client::Client;
-use crate::config::Builder;
+use super::super::*;
+use super::client;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::listener::Listener;
-use crate::proto::handshake::{Limits, Token};
 use crate::retry::RetryPolicy;
 
 /// Asked for a name, it counts, and answers, fails, or hangs until this is dropped.
@@ -54,18 +52,11 @@ fn connect(
     timeout: Duration,
     retry: RetryPolicy,
 ) -> Connection {
-    let now = sync::now();
-    let limits = Limits { window: 10_000, max_message: 100 };
-    let session = Session::client(Token([0; 16]), limits, None, 3, now);
-    let driver = Arc::new(DriverHandle::new().unwrap());
-    let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let shared = Shared::new(Builder::default().terms(None), session, nowhere, 0, driver.clone());
-    let shared = Arc::new(shared);
-    let (heartbeat, budget) = (Heartbeat::off(), Budget::new(retry, now));
-    let mut dialler = Dialler::new(hosts.to_vec(), timeout, heartbeat, budget);
+    let builder = Builder::default().heartbeat(Heartbeat::off()).connect_timeout(timeout);
+    let (mut client, driver) = client(hosts, &builder.retry(retry));
     let names = names.clone();
-    dialler.resolver = Resolver::with(hosts.len(), Arc::new(move |host| names.ask(host)));
-    let client = Client::new(shared.clone(), driver, dialler);
+    client.resolver = Resolver::with(driver, Arc::new(move |host| names.ask(host)));
+    let shared = client.shared.clone();
     sync::spawn("client", move || client.run()).unwrap();
     Connection::new(shared)
 }
@@ -136,10 +127,10 @@ fn one_resolver_hangs_however_often_its_name_is_needed() {
 fn a_name_that_is_being_resolved_when_a_link_is_lost_is_not_asked_for_once_more() {
     let (names, _hold) = Names::new();
     let (host, driver) = (Host::new("hangs", 1), Arc::new(DriverHandle::new().unwrap()));
-    let mut resolver = Resolver::with(1, Arc::new(move |host| names.ask(host)));
+    let mut resolver = Resolver::with(driver, Arc::new(move |host| names.ask(host)));
     let begun = sync::now();
     for after in 0..3 {
-        let since = resolver.resolve(0, &host, begun + after * MILLI, &driver);
+        let since = resolver.resolve(0, &host, begun + after * MILLI);
         assert_eq!(since, Some(begun), "it is waited for");
         resolver.forget();
     }

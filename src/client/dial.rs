@@ -1,0 +1,292 @@
+//! One attempt to find a server: names, addresses, hellos.
+//!
+//! Nothing blocks but [`Client::wait`]: names are resolved on threads of their own,
+//! connects and welcomes are polled for.
+//!
+//! The addresses of a name are asked side by side, each a little later than the
+//! one before, and the first that answers is taken ("Happy Eyeballs", RFC
+//! 8305). An address that does not answer is asked again on another socket: the
+//! kernel repeats its question ever less often, and a path that is back would
+//! have to wait for that. The first socket is kept, for a path that is slow.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::route::Next;
+use super::{Client, NoLink};
+use crate::error::{Cause, Rejection};
+use crate::event::Event;
+use crate::foreign;
+use crate::heartbeat::Heartbeat;
+use crate::net::{Interest, Socket};
+use crate::proto::frame::{Decoder, Frame};
+use crate::proto::handshake::Welcome;
+use crate::proto::protocol::Protocol;
+use crate::proto::pulse::Watch;
+use crate::proto::session::{Session, Unwelcome};
+use crate::sync::{self, Arc};
+
+/// An address may take this long before the next one is asked as well...
+const STAGGER: Duration = Duration::from_millis(250);
+/// ...and this long before it is asked again.
+const AGAIN: Duration = Duration::from_millis(400);
+
+const READ: Interest = Interest { read: true, write: false };
+const WRITE: Interest = Interest { read: false, write: true };
+
+/// The addresses of one host.
+struct Race {
+    /// Those that were not asked yet.
+    addrs: VecDeque<SocketAddr>,
+    /// Those that were and have not answered, in the order in which they were asked last.
+    asked: VecDeque<Asked>,
+    /// When another is asked, or one of them again.
+    next: Instant,
+}
+
+struct Asked {
+    addr: SocketAddr,
+    until: Instant,
+    first: Socket,
+    again: Option<Socket>,
+}
+
+/// A connection to one address, whose answer to the hello is due.
+struct Call {
+    socket: Socket,
+    addr: SocketAddr,
+    until: Instant,
+    decoder: Decoder,
+}
+
+impl Client {
+    /// Makes one attempt: asks every address of every host, until one takes us, or says
+    /// that the session has ended.
+    pub(super) fn dial(&mut self) -> Result<(), NoLink> {
+        let mut round = self.route.attempt(sync::now());
+        let mut failed = None;
+        loop {
+            if let Some(word) = self.route.parted().cloned() {
+                return Err(self.give_up(word).into());
+            }
+            let now = sync::now();
+            let resolving = |host| self.resolver.resolve(host, &self.hosts[host], now);
+            let (host, cause) = match round.next(now, self.timeout, resolving) {
+                Next::Wait(until) => {
+                    self.wait(Some(until), &[])?;
+                    continue;
+                }
+                Next::Host(host) => match self.ask(host) {
+                    Err(NoLink::Because(cause)) => (host, cause),
+                    done => return done,
+                },
+                Next::Late(host) => (host, Cause::ConnectTimeout(self.timeout)),
+                Next::Spent => break,
+            };
+            self.route.failed(host, &cause);
+            failed = Some((host, cause));
+        }
+        let (host, cause) = failed.expect("there is a host, and it has failed");
+        self.tell(Event::Failed { host: self.hosts[host].clone(), cause: cause.clone() });
+        match self.route.end().cloned() {
+            Some(word) => Err(self.give_up(word).into()),
+            None => Err(cause.into()),
+        }
+    }
+
+    fn ask(&mut self, host: usize) -> Result<(), NoLink> {
+        let name = &self.hosts[host].name;
+        let addrs = self
+            .resolver
+            .take(host)
+            .map_err(|error| Cause::Resolve { host: name.clone(), error: Arc::new(error) })?;
+        let mut race = Race::new(addrs);
+        loop {
+            let call = self.connect(&mut race)?;
+            // If it has no welcome for us, the others are asked again.
+            race.begin_again();
+            match self.greet(host, call) {
+                Err(NoLink::Because(cause)) if !race.addrs.is_empty() => {
+                    self.route.failed(host, &cause);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Connects to the address that answers first.
+    fn connect(&mut self, race: &mut Race) -> Result<Call, NoLink> {
+        let mut cause = None;
+        loop {
+            let now = sync::now();
+            if race.leave_late(now) {
+                cause = Some(NoLink::from(Cause::ConnectTimeout(self.timeout)));
+            }
+            if now >= race.next
+                && let Err(e) = race.ask(now, self.timeout)
+            {
+                cause = Some(e.into());
+                continue;
+            }
+            if race.asked.is_empty() && race.addrs.is_empty() {
+                return Err(cause.expect("every address leaves a cause"));
+            }
+            let Some(index) = self.wait(Some(race.deadline()), &race.sockets())? else { continue };
+            let mut call = race.take(index);
+            match call.socket.connected().and_then(|()| call.socket.prepare()) {
+                Ok(()) => return Ok(call),
+                Err(e) => {
+                    cause = Some(e.into());
+                    race.next = sync::now();
+                }
+            }
+        }
+    }
+
+    /// Says hello, unless the protocol has none, and opens the link if it is welcomed.
+    fn greet(&mut self, host: usize, mut call: Call) -> Result<(), NoLink> {
+        let Some(hello) = self.shared.lock().protocol.framed().map(Session::hello) else {
+            return self.open(host, call, None);
+        };
+        call.socket.try_write(&Frame::Hello(hello).to_bytes())?;
+        let cause = match self.hear(&mut call)? {
+            // The welcome to a session that an earlier hello made there was lost. The
+            // end is to be told where the session is.
+            Frame::Welcome(welcome)
+                if hello.resume_only
+                    && welcome.epoch != hello.epoch
+                    && host != self.route.home() =>
+            {
+                Cause::Protocol("a new session, which was not asked for")
+            }
+            Frame::Welcome(welcome) => return self.open(host, call, Some(&welcome)),
+            Frame::Close(close) => {
+                let mut state = self.shared.lock();
+                state.read_close_reply(close).map_err(|violation| Cause::Protocol(violation.0))?;
+                self.shared.settle(state);
+                return Ok(());
+            }
+            Frame::Reject { code, text } => {
+                // The text is the peer's: it is escaped.
+                foreign::log!(debug, "{} rejects us: {text:?}", call.addr);
+                match Rejection::from_code(code) {
+                    Rejection::Ended if !hello.resume_only => {
+                        Cause::Protocol("the end of a session that was to go on")
+                    }
+                    rejection => Cause::Rejected(rejection),
+                }
+            }
+            // An echo: it takes the hello for text.
+            Frame::Hello(_) => Cause::NotLonglink,
+            _ => Cause::Protocol("no answer to the hello"),
+        };
+        Err(cause.into())
+    }
+
+    /// Waits for the answer to the hello.
+    fn hear(&mut self, call: &mut Call) -> Result<Frame, NoLink> {
+        loop {
+            if let Some(frame) = call.decoder.next().map_err(|_| Cause::NotLonglink)? {
+                return Ok(frame);
+            }
+            if sync::now() >= call.until {
+                return Err(Cause::WelcomeTimeout(self.timeout).into());
+            }
+            if self.wait(Some(call.until), &[(0, &call.socket, READ)])?.is_none() {
+                continue;
+            }
+            match call.socket.try_read(call.decoder.space()) {
+                Ok(0) => return Err(Cause::Eof.into()),
+                Ok(n) => call.decoder.filled(n),
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// The link is up; a framed one was welcomed.
+    fn open(&mut self, host: usize, call: Call, welcome: Option<&Welcome>) -> Result<(), NoLink> {
+        let Heartbeat { interval, misses } = self.heartbeat;
+        call.socket.watch(match welcome {
+            Some(welcome) => Watch::framed(interval, welcome.interval, misses),
+            None => Watch::plain(interval, misses),
+        })?;
+        let mut state = self.shared.lock();
+        let opened = match &mut state.protocol {
+            Protocol::Plain(session) => session.connected(sync::now()),
+            Protocol::Framed(session) => {
+                let welcome = welcome.expect("a framed link begins with it");
+                session.welcomed(welcome, sync::now()).map_err(|unwelcome| match unwelcome {
+                    Unwelcome::Violation(violation) => Cause::Protocol(violation.0),
+                    Unwelcome::TooLarge { size, limit } => Cause::TooLarge { size, limit },
+                })?
+            }
+        };
+        self.route.welcomed(host);
+        self.budget.welcomed(state.protocol.progress().moved);
+        self.shared.install(state, call.socket, call.decoder, call.addr, opened);
+        Ok(())
+    }
+}
+
+impl Race {
+    fn new(addrs: Vec<SocketAddr>) -> Race {
+        Race { addrs: addrs.into(), asked: VecDeque::new(), next: sync::now() }
+    }
+
+    /// All that are left are asked from the beginning.
+    fn begin_again(&mut self) {
+        let others = self.asked.drain(..).map(|asked| asked.addr);
+        self.addrs = others.chain(self.addrs.drain(..)).collect();
+        self.next = sync::now();
+    }
+
+    /// Leaves those that have not answered in time. Returns whether there were any.
+    fn leave_late(&mut self, now: Instant) -> bool {
+        let before = self.asked.len();
+        self.asked.retain(|asked| now < asked.until);
+        self.asked.len() < before
+    }
+
+    /// Asks the next address; if all were asked, the one again that waits longest.
+    fn ask(&mut self, now: Instant, timeout: Duration) -> io::Result<()> {
+        if let Some(addr) = self.addrs.pop_front() {
+            let (first, until) = (Socket::connect(addr)?, sync::add(now, timeout));
+            self.asked.push_back(Asked { addr, until, first, again: None });
+        } else if let Some(mut asked) = self.asked.pop_front() {
+            // Without a second socket there is still the first.
+            asked.again = Socket::connect(asked.addr).ok();
+            self.asked.push_back(asked);
+        }
+        let among = u32::try_from(self.asked.len()).unwrap_or(u32::MAX).max(1);
+        self.next = now + if self.addrs.is_empty() { AGAIN / among } else { STAGGER };
+        Ok(())
+    }
+
+    fn deadline(&self) -> Instant {
+        self.asked.iter().map(|asked| asked.until).fold(self.next, Instant::min)
+    }
+
+    /// What to wait for, each with an index for [`take`](Race::take).
+    fn sockets(&self) -> Vec<(usize, &Socket, Interest)> {
+        let sockets = self.asked.iter().enumerate().flat_map(|(index, asked)| {
+            let again = asked.again.as_ref().map(|again| (2 * index + 1, again, WRITE));
+            [Some((2 * index, &asked.first, WRITE)), again].into_iter().flatten()
+        });
+        sockets.collect()
+    }
+
+    /// Takes out an address that has answered.
+    fn take(&mut self, index: usize) -> Call {
+        let asked = self.asked.remove(index / 2);
+        let Asked { addr, until, first, again } = asked.expect("what was waited for is there");
+        let again = again.filter(|_| !index.is_multiple_of(2));
+        Call { socket: again.unwrap_or(first), addr, until, decoder: Decoder::new() }
+    }
+}
