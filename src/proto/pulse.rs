@@ -145,16 +145,18 @@ struct Check {
 #[derive(Debug)]
 pub(crate) struct Pulse {
     rhythm: Option<Rhythm>,
+    /// After how long without sending the peer pings.
+    peer_interval: Option<Duration>,
     heard: Instant,
     sent: Instant,
     /// The oldest ping sent since something was heard.
     unanswered: Option<Asked>,
     check: Option<Check>,
-    /// The last ping, until its pong is here.
-    pinged: Option<(u64, Instant)>,
+    /// How many pings there were: the number of the last one.
     pings: u64,
-    /// When the last ping was due, on this link.
-    asked: Instant,
+    /// When that was due, if it was on this link, and whether its pong is not here yet.
+    pinged: Instant,
+    awaits_pong: bool,
     suspected: Option<Instant>,
     round_trip: Option<Duration>,
 }
@@ -163,26 +165,34 @@ impl Pulse {
     pub(crate) fn new(rhythm: Option<Rhythm>, now: Instant) -> Pulse {
         Pulse {
             rhythm,
+            peer_interval: None,
             heard: now,
             sent: now,
             unanswered: None,
             check: None,
-            pinged: None,
             pings: 0,
-            asked: now,
+            pinged: now,
+            awaits_pong: false,
             suspected: None,
             round_trip: None,
         }
     }
 
-    /// The link that comes next has other times.
+    /// The times of the link that comes next.
     pub(crate) fn set_rhythm(&mut self, rhythm: Option<Rhythm>) {
         self.rhythm = rhythm;
     }
 
-    /// A new link is up, on which nothing has happened yet.
-    pub(crate) fn restart(&mut self, now: Instant) {
-        (self.heard, self.sent, self.asked, self.pinged) = (now, now, now, None);
+    /// After how long without sending this side pings.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.rhythm.map(|rhythm| rhythm.ping_after)
+    }
+
+    /// A new link is up, on which nothing has happened yet, and the peer pings after
+    /// this interval.
+    pub(crate) fn restart(&mut self, peer_interval: Option<Duration>, now: Instant) {
+        self.peer_interval = peer_interval;
+        (self.heard, self.sent, self.pinged, self.awaits_pong) = (now, now, now, false);
         self.acquit();
     }
 
@@ -192,10 +202,10 @@ impl Pulse {
     }
 
     /// Whether bytes that came are to be answered by a word, although nothing asks for
-    /// one: this side does not ping, and has said nothing for the `interval` of its peer.
-    pub(crate) fn owes_word(&self, interval: Option<Duration>, now: Instant) -> bool {
+    /// one: this side does not ping, and has said nothing for the interval of its peer.
+    pub(crate) fn owes_word(&self, now: Instant) -> bool {
         let due = |interval: Duration| now >= self.sent + interval.max(SHORTEST_INTERVAL);
-        self.rhythm.is_none() && interval.is_some_and(due)
+        self.rhythm.is_none() && self.peer_interval.is_some_and(due)
     }
 
     /// No question is open.
@@ -211,14 +221,16 @@ impl Pulse {
     /// that the round trip is known there, too, one follows messages once an interval. By
     /// its answer the peer is not judged.
     pub(crate) fn sent_messages(&mut self, now: Instant) -> Option<u64> {
-        let due = |rhythm: Rhythm| now >= self.asked + rhythm.ping_after;
+        let due = |rhythm: Rhythm| now >= self.pinged + rhythm.ping_after;
         self.rhythm.is_some_and(due).then(|| self.number_ping(now))
     }
 
     /// The pong of the last ping gives the round-trip time.
     pub(crate) fn pong(&mut self, id: u64, now: Instant) -> Option<Duration> {
-        let (_, at) = self.pinged.take_if(|(pinged, _)| *pinged == id)?;
-        self.round_trip = Some(now.saturating_duration_since(at));
+        if id != self.pings || !std::mem::take(&mut self.awaits_pong) {
+            return None;
+        }
+        self.round_trip = Some(now.saturating_duration_since(self.pinged));
         self.round_trip
     }
 
@@ -313,8 +325,7 @@ impl Pulse {
 
     fn number_ping(&mut self, now: Instant) -> u64 {
         self.pings += 1;
-        self.asked = now;
-        self.pinged = Some((self.pings, now));
+        (self.pinged, self.awaits_pong) = (now, true);
         self.pings
     }
 

@@ -21,11 +21,6 @@ use super::pulse::{Pulse, Rhythm, Verdict};
 use super::report::{Progress, Seen, Totals};
 #[cfg(test)]
 use super::sim::{Fault, planted};
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Client,
-    Server,
-}
 
 /// Where a session stands. `Down` and `Up` alternate; the end is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +50,6 @@ struct Up {
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    role: Role,
     state: State,
     token: Token,
     epoch: u64,
@@ -70,12 +64,9 @@ pub(crate) struct Session {
     /// The largest window that the peer has announced in this session: its own,
     /// to which it keeps as well, is no smaller.
     peer_window: u32,
-    interval: Option<Duration>,
-    /// On a server: what it goes by if the client announces no interval, and how many
-    /// misses are death.
-    own_heartbeat: (Option<Duration>, u32),
-    /// After how long without sending the peer pings.
-    peer_interval: Option<Duration>,
+    /// The interval between heartbeats, on a server unless the client announces one,
+    /// and how many misses are death.
+    heartbeat: (Option<Duration>, u32),
     outbox: Outbox,
     inbox: Inbox,
     acks: Acks,
@@ -87,8 +78,8 @@ pub(crate) struct Session {
     /// an end that comes next is taken for it.
     leaving: bool,
     peer_closed: Option<CloseCode>,
-    /// The most that the peer said it has received or consumed in this session.
-    peer_has: u64,
+    /// The most that a handshake said the peer has received in this session.
+    peer_received: u64,
     /// A frame came in this session, on any link.
     ever_heard_frame: bool,
     totals: Totals,
@@ -103,8 +94,9 @@ impl Session {
         misses: u32,
         now: Instant,
     ) -> Session {
-        let rhythm = interval.map(|interval| Rhythm::client(interval, misses));
-        Session::new(Role::Client, token, own, own, interval, rhythm, now)
+        let mut session = Session::new(token, own, own, (interval, misses), now);
+        session.pulse.set_rhythm(interval.map(|interval| Rhythm::client(interval, misses)));
+        session
     }
 
     /// A server's session, made by a hello that resumes none.
@@ -116,28 +108,22 @@ impl Session {
         misses: u32,
         now: Instant,
     ) -> Session {
-        let mut session =
-            Session::new(Role::Server, hello.token, own, hello.limits, None, None, now);
-        session.own_heartbeat = (interval, misses);
-        session.keep_time(hello);
+        let heartbeat = (interval, misses);
+        let mut session = Session::new(hello.token, own, hello.limits, heartbeat, now);
         session.epoch = epoch;
         session.created_from = hello.epoch;
-        session.attempt = hello.attempt;
-        session.start_link(now);
+        session.serve_link(hello, 0, now);
         session
     }
 
     fn new(
-        role: Role,
         token: Token,
         own: Limits,
         peer: Limits,
-        interval: Option<Duration>,
-        rhythm: Option<Rhythm>,
+        heartbeat: (Option<Duration>, u32),
         now: Instant,
     ) -> Session {
         Session {
-            role,
             state: State::Down,
             token,
             epoch: 0,
@@ -148,18 +134,16 @@ impl Session {
             peer,
             announced: 0,
             peer_window: peer.window,
-            interval,
-            own_heartbeat: (None, 0),
-            peer_interval: None,
+            heartbeat,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
             acks: Acks::new(own.window),
-            pulse: Pulse::new(rhythm, now),
+            pulse: Pulse::new(None, now),
             up: Up::default(),
             closing: None,
             leaving: false,
             peer_closed: None,
-            peer_has: 0,
+            peer_received: 0,
             ever_heard_frame: false,
             totals: Totals::default(),
         }
@@ -168,12 +152,20 @@ impl Session {
 
 /// The link's side.
 impl Session {
-    fn start_link(&mut self, now: Instant) {
+    /// A new link is up, whose handshake said that the peer has `received` so much, and
+    /// pings after that `interval`.
+    fn start_link(&mut self, received: u64, interval: Option<Duration>, now: Instant) {
         self.generation += 1;
         self.state = State::Up;
-        self.up = Up { welcome_due: self.role == Role::Server, ..Up::default() };
+        self.up = Up { moved: received > self.peer_has(), ..Up::default() };
+        self.peer_received = self.peer_received.max(received);
         self.acks.replay();
-        self.pulse.restart(now);
+        self.pulse.restart(interval, now);
+    }
+
+    /// How much the peer said it has received, or consumed, in this session.
+    fn peer_has(&self) -> u64 {
+        self.peer_received.max(self.outbox.acknowledged())
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -191,7 +183,7 @@ impl Session {
 
     /// What the present link has done, or the last one.
     pub(crate) fn progress(&self) -> Progress {
-        let written = self.outbox.written() > self.peer_has;
+        let written = self.outbox.written() > self.peer_has();
         let waits = written || self.outbox.has_output(self.send_window());
         Progress { moved: self.up.moved, heard: self.up.heard, waits }
     }
@@ -199,7 +191,7 @@ impl Session {
     /// Bytes came over the present link.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.pulse.heard(now);
-        if self.pulse.owes_word(self.peer_interval, now) {
+        if self.pulse.owes_word(now) {
             // It answers no ping: those are numbered from 1.
             self.up.pong_due.get_or_insert(0);
         }
@@ -285,7 +277,6 @@ impl Session {
             return Err(Violation("acknowledged what was never sent"));
         }
         self.up.moved |= self.outbox.acknowledge(ack.consumed)?;
-        self.peer_has = self.peer_has.max(ack.consumed);
         self.peer.window = ack.window;
         self.peer_window = self.peer_window.max(ack.window);
         self.complete();
@@ -312,7 +303,7 @@ impl Session {
                 epoch: self.epoch,
                 received: self.inbox.received().frames,
                 limits: self.own,
-                interval: self.interval,
+                interval: self.pulse.interval(),
             }));
         }
         if let Some(code) = self.closing {

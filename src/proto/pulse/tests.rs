@@ -272,7 +272,7 @@ fn whatever_comes_from_the_peer_or_its_kernel_answers_a_check() {
         |pulse, now| pulse.heard(now),
         |pulse, now| pulse.reached(101, now),
         |pulse, _| pulse.has_queued(),
-        |pulse, now| pulse.restart(now),
+        |pulse, now| pulse.restart(None, now),
     ];
     for (answer, late) in answers.into_iter().flat_map(|answer| [(answer, 0), (answer, 1)]) {
         for (mut pulse, now) in idle() {
@@ -410,7 +410,7 @@ fn a_new_link_owes_nothing_for_the_one_before() {
     let (mut pulse, start) = client(3);
     while !matches!(pulse.tick(pulse.deadline().unwrap()), Verdict::Dead(_)) {}
     let now = start + INTERVAL * 100;
-    pulse.restart(now);
+    pulse.restart(None, now);
     assert_eq!((pulse.tick(now), pulse.deadline()), (Verdict::Alive, Some(now + INTERVAL)));
 }
 

@@ -68,7 +68,7 @@ impl Session {
             epoch: self.epoch,
             received: self.inbox.received().frames,
             limits: Limits { window: self.announced, ..self.own },
-            interval: self.interval,
+            interval: self.pulse.interval(),
             // Nothing is left to say to a server that does not know us.
             resume_only: self.epoch != 0 && self.is_closing(),
         }
@@ -83,10 +83,7 @@ impl Session {
         if welcome.epoch == self.epoch {
             let replayed = self.outbox.resume(welcome.received)?;
             self.totals.replayed += replayed;
-            self.peer_interval = welcome.interval;
-            self.start_link(now);
-            self.up.moved = welcome.received > self.peer_has;
-            self.peer_has = self.peer_has.max(welcome.received);
+            self.start_link(welcome.received, welcome.interval, now);
             return Ok(Opened::Resumed { replayed });
         }
         if welcome.received != 0 {
@@ -100,8 +97,7 @@ impl Session {
         let first = self.epoch == 0;
         self.epoch = welcome.epoch;
         (self.peer, self.peer_window) = (welcome.limits, welcome.limits.window);
-        self.peer_interval = welcome.interval;
-        self.peer_has = 0;
+        self.peer_received = 0;
         let complete = self.is_complete();
         self.outbox.restart();
         if !complete {
@@ -113,7 +109,7 @@ impl Session {
             // It has grown since the hello.
             self.acks.record(Slot { consumed: Position::default(), after: 0 }, 0, now);
         }
-        self.start_link(now);
+        self.start_link(0, welcome.interval, now);
         let unacknowledged = self.unacknowledged();
         if first {
             return Ok(Opened::First);
@@ -156,26 +152,24 @@ impl Session {
             self.peer = hello.limits;
         }
         self.peer_window = self.peer_window.max(hello.limits.window);
-        self.attempt = hello.attempt;
-        self.keep_time(hello);
-        self.start_link(now);
-        self.up.moved = received > self.peer_has;
-        self.peer_has = self.peer_has.max(received);
+        self.serve_link(hello, received, now);
         Ok(replayed)
     }
 
-    /// A server goes by the interval that the client says on each link.
-    pub(super) fn keep_time(&mut self, hello: &Hello) {
-        let (own, misses) = self.own_heartbeat;
+    /// A server's link, which begins with a welcome, goes by the interval that the client
+    /// says on each of them.
+    pub(super) fn serve_link(&mut self, hello: &Hello, received: u64, now: Instant) {
+        self.attempt = hello.attempt;
+        let (own, misses) = self.heartbeat;
         let rhythm = own.map(|own| {
             // It is announced in milliseconds, of which there could be too few to
             // serve, or so many as to overflow.
             let chosen = hello.interval.unwrap_or(own);
             Rhythm::server(chosen.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL), misses)
         });
-        self.interval = rhythm.map(|rhythm| rhythm.ping_after);
-        self.peer_interval = hello.interval;
         self.pulse.set_rhythm(rhythm);
+        self.start_link(received, hello.interval, now);
+        self.up.welcome_due = true;
     }
 
     /// What a client is told that comes back for a session which has ended.

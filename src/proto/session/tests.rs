@@ -817,7 +817,6 @@ fn a_server_goes_by_the_interval_of_the_last_hello() {
 fn the_round_trip_is_measured_once_an_interval_under_traffic_too() {
     let interval = Duration::from_secs(10);
     let (mut client, start) = client(WINDOW);
-    client.interval = Some(interval);
     let hello = client.hello();
     let mut server = Session::server(&hello, 1, limits(WINDOW), Some(interval), 3, start);
     client.pulse.set_rhythm(Some(Rhythm::client(interval, 3)));
