@@ -279,7 +279,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn max_message(&self) -> usize {
-        self.shared.lock().protocol.max_message()
+        self.shared.lock().protocol.status().max_message
     }
 
     /// What has happened so far.

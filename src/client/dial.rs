@@ -229,7 +229,7 @@ impl Client {
             }
         };
         self.route.welcomed(host);
-        self.budget.welcomed(state.protocol.progress().moved);
+        self.budget.welcomed(state.protocol.status().progress.moved);
         self.shared.install(state, call.socket, call.decoder, call.addr, opened);
         Ok(())
     }

@@ -31,7 +31,7 @@ fn idle() -> Builder {
 }
 
 fn is_asking(client: &Client) -> bool {
-    client.shared.lock().protocol.counts_bytes()
+    client.shared.lock().protocol.status().counts_bytes
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_link_is_checked_when_the_machine_wakes() {
     sync::sleep(Duration::from_secs(3 * 3600));
     wake(&mut client);
     assert!(is_asking(&client));
-    while client.shared.lock().protocol.round_trip().is_none() {
+    while client.shared.lock().protocol.status().round_trip.is_none() {
         let soon = sync::now() + Duration::from_secs(60);
         assert!(client.checkup.deadline.is_some_and(|at| at < soon), "nothing will happen");
         assert!(client.wait(None, &[]).is_ok());

@@ -5,11 +5,12 @@
 use bytes::Bytes;
 
 use super::Connection;
-use super::send::offer;
+use super::send::look_for_room;
 use crate::error::Result;
 use crate::foreign;
 use crate::link::{Patience, State, Waiter};
 use crate::proto::cost::cost;
+use crate::proto::report::Payload;
 
 /// So many messages are fed without another thread's turn. Their bytes are asked
 /// for before, since that may run code of the caller.
@@ -122,11 +123,12 @@ impl Connection {
         let largest = messages.iter().map(|message| message.len()).max().unwrap_or(0);
         let before: usize = before.iter().map(|message| cost(message.len())).sum();
         self.append(|state| {
-            let fits = state.protocol.has_room_behind(before);
-            let fed = offer(state, largest, &mut |protocol| {
-                messages.iter().filter(|_| fits).for_each(|message| protocol.feed(message));
-            });
-            fed.filter(|fed| fits || fed.is_err())
+            let room = look_for_room(state, largest)?;
+            if room.is_ok() && before >= state.protocol.status().room {
+                return None;
+            }
+            let feed = |message: &&[u8]| state.protocol.feed(&Payload::Slice(message));
+            Some(room.map(|()| messages.iter().for_each(feed)))
         })
     }
 
@@ -145,8 +147,11 @@ impl Connection {
         let Some((first, rest)) = messages.split_first() else { return Ok(0) };
         let size = largest.max(first.len());
         self.append(|state| {
-            let fed = offer(state, size, &mut |protocol| protocol.feed(first))?;
-            Some(fed.map(|()| 1 + feed_what_fits(state, rest)))
+            let room = look_for_room(state, size)?;
+            Some(room.map(|()| {
+                state.protocol.feed(&Payload::Slice(first));
+                1 + feed_what_fits(state, rest)
+            }))
         })
     }
 
@@ -190,13 +195,13 @@ impl Connection {
 /// Feeds the messages that there is room for, and returns how many.
 fn feed_what_fits(state: &mut State, messages: &[&[u8]]) -> usize {
     let protocol = &mut state.protocol;
-    let limit = protocol.max_message();
+    let limit = protocol.status().max_message;
     let (mut fed, mut bytes) = (0, 0);
     for message in messages {
-        if message.len() > limit || bytes >= ENOUGH || !protocol.has_room() {
+        if message.len() > limit || bytes >= ENOUGH || protocol.status().room == 0 {
             break;
         }
-        protocol.feed(message);
+        protocol.feed(&Payload::Slice(message));
         fed += 1;
         bytes += message.len();
     }

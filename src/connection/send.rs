@@ -8,7 +8,7 @@ use super::Connection;
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::link::{Patience, State, Waiter};
-use crate::proto::protocol::Protocol;
+use crate::proto::report::{Output, Payload};
 
 impl Connection {
     /// Sends a message: feeds it, and has everything fed so far written: at once,
@@ -39,7 +39,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn send(&self, message: impl AsRef<[u8]>) -> Result<()> {
-        self.submit_slice(Patience::Forever, message.as_ref())
+        self.submit(Patience::Forever, Payload::Slice(message.as_ref()))
     }
 
     /// [`send`](Connection::send) of a message that is kept without being copied:
@@ -69,7 +69,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn send_bytes(&self, message: impl Into<Bytes>) -> Result<()> {
-        self.submit_bytes(message.into())
+        self.submit(Patience::Forever, Payload::Owned(message.into()))
     }
 
     /// [`send`](Connection::send) if it need not block.
@@ -97,7 +97,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<()> {
-        self.submit_slice(Patience::None, message.as_ref())
+        self.submit(Patience::None, Payload::Slice(message.as_ref()))
     }
 
     /// [`send`](Connection::send) that blocks for at most `timeout`.
@@ -122,7 +122,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn send_timeout(&self, message: impl AsRef<[u8]>, timeout: Duration) -> Result<()> {
-        self.submit_slice(Patience::For(timeout), message.as_ref())
+        self.submit(Patience::For(timeout), Payload::Slice(message.as_ref()))
     }
 
     /// Appends a message without writing it yet, so that many small ones go
@@ -150,7 +150,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn feed(&self, message: impl AsRef<[u8]>) -> Result<()> {
-        self.append_slice(message.as_ref())
+        self.append_message(Payload::Slice(message.as_ref()))
     }
 
     /// [`feed`](Connection::feed) of a message that is kept without being copied,
@@ -175,7 +175,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn feed_bytes(&self, message: impl Into<Bytes>) -> Result<()> {
-        self.append_bytes(message.into())
+        self.append_message(Payload::Owned(message.into()))
     }
 
     /// Has what was fed written. Never blocks: what the socket does not take at
@@ -241,8 +241,8 @@ impl Connection {
     pub fn sync(&self, timeout: Duration) -> Result<()> {
         let mut target = None;
         self.shared.wait(Waiter::Other, Patience::For(timeout), |state| {
-            let target = *target.get_or_insert(state.protocol.totals().messages_sent);
-            match state.protocol.acknowledged() >= target {
+            let target = *target.get_or_insert(state.protocol.status().totals.messages_sent);
+            match state.protocol.status().acknowledged_messages() >= target {
                 true => Some(Ok(())),
                 false => state.check().err().map(Err),
             }
@@ -281,47 +281,34 @@ impl Connection {
         result
     }
 
-    fn submit_slice(&self, patience: Patience, message: &[u8]) -> Result<()> {
-        self.submit(patience, message.len(), |protocol| protocol.feed(message))
-    }
-
-    fn submit_bytes(&self, message: Bytes) -> Result<()> {
-        let result = self.submit(Patience::Forever, message.len(), |protocol| {
-            protocol.feed_bytes(message.clone());
-        });
-        foreign::discard(message);
-        result
-    }
-
-    fn append_slice(&self, message: &[u8]) -> Result<()> {
-        self.append(|state| offer(state, message.len(), &mut |protocol| protocol.feed(message)))
-    }
-
-    fn append_bytes(&self, message: Bytes) -> Result<()> {
-        let mut feed = |protocol: &mut Protocol| protocol.feed_bytes(message.clone());
-        let result = self.append(|state| offer(state, message.len(), &mut feed));
-        foreign::discard(message);
-        result
-    }
-
-    fn submit(
-        &self,
-        patience: Patience,
-        len: usize,
-        mut feed: impl FnMut(&mut Protocol),
-    ) -> Result<()> {
+    /// Feeds a message, and sees to it that it is written.
+    fn submit(&self, patience: Patience, message: Payload<'_>) -> Result<()> {
         let mut state = self.shared.lock();
-        if let Some(result) = offer(&mut state, len, &mut feed) {
-            match result {
-                Ok(()) => self.shared.post(state),
-                Err(_) => drop(state),
+        let result = match offer(&mut state, &message) {
+            Some(Ok(())) => {
+                self.shared.post(state);
+                Ok(())
             }
-            return result;
-        }
-        drop(state);
-        self.shared.wait(Waiter::Other, patience, |state| offer(state, len, &mut feed))
+            Some(result) => {
+                drop(state);
+                result
+            }
+            None => {
+                drop(state);
+                self.shared.wait(Waiter::Other, patience, |state| offer(state, &message))
+            }
+        };
+        discard(message);
+        result
     }
 
+    fn append_message(&self, message: Payload<'_>) -> Result<()> {
+        let result = self.append(|state| offer(state, &message));
+        discard(message);
+        result
+    }
+
+    /// Feeds what is to be written later.
     pub(super) fn append<T>(
         &self,
         mut feed: impl FnMut(&mut State) -> Option<Result<T>>,
@@ -330,7 +317,7 @@ impl Connection {
         if let Some(result) = feed(&mut state) {
             // A whole batch does not wait for more, so that the peer has work
             // before the window is full.
-            if state.protocol.fills_batch() {
+            if state.protocol.output() == Output::Batch {
                 self.shared.settle(state);
             }
             return result;
@@ -340,24 +327,30 @@ impl Connection {
     }
 }
 
+/// The application's part of it, which may have an owner.
+fn discard(message: Payload<'_>) {
+    if let Payload::Owned(bytes) = message {
+        foreign::discard(bytes);
+    }
+}
+
 /// Feeds a message if there is room; `None` if there is not.
-pub(super) fn offer(
-    state: &mut State,
-    len: usize,
-    feed: &mut impl FnMut(&mut Protocol),
-) -> Option<Result<()>> {
+fn offer(state: &mut State, message: &Payload<'_>) -> Option<Result<()>> {
+    let room = look_for_room(state, message.len())?;
+    Some(room.map(|()| state.protocol.feed(message)))
+}
+
+/// Whether a message of that size may be fed; `None` if there is no room yet.
+pub(super) fn look_for_room(state: &State, size: usize) -> Option<Result<()>> {
     if let Err(e) = state.check() {
         return Some(Err(e));
     }
-    if state.protocol.is_finished() {
+    let status = state.protocol.status();
+    if status.finished {
         return Some(Err(Error::Finished));
     }
-    let limit = state.protocol.max_message();
-    if len > limit {
-        return Some(Err(Error::TooLarge { size: len, limit }));
+    if size > status.max_message {
+        return Some(Err(Error::TooLarge { size, limit: status.max_message }));
     }
-    state.protocol.has_room().then(|| {
-        feed(&mut state.protocol);
-        Ok(())
-    })
+    (status.room > 0).then_some(Ok(()))
 }

@@ -23,7 +23,7 @@ impl State {
     }
 
     pub(super) fn error(&self, ending: &Ending) -> Error {
-        let unacknowledged = self.protocol.unacknowledged();
+        let unacknowledged = self.protocol.status().unacknowledged;
         match ending {
             Ending::GaveUp(cause) => Error::GaveUp { unacknowledged, cause: cause.clone() },
             Ending::PeerClosed => Error::PeerClosed { unacknowledged },
@@ -58,7 +58,8 @@ impl State {
     /// When a close ends that waits for a link, although nothing bounds that. Only the
     /// end is not acknowledged: more would have to be delivered.
     pub(super) fn closes_alone_at(&self) -> Option<Instant> {
-        let alone = self.endless && self.link.is_none() && self.protocol.unacknowledged() == 0;
+        let unacknowledged = self.protocol.status().unacknowledged;
+        let alone = self.endless && self.link.is_none() && unacknowledged == 0;
         let closing = self.life.closing().filter(|_| alone)?;
         closing.alone_until(self.lost.as_ref().map(|lost| lost.at))
     }
@@ -101,8 +102,9 @@ impl State {
     /// has been told everything.
     pub(crate) fn has_taken_leave(&self) -> bool {
         // Only a framed peer answers an end. What ends plain text is its last byte.
-        let answered = self.link.is_none() || !self.protocol.is_resumable();
-        let told = self.life.is_over() || (answered && self.protocol.has_told_end());
+        let status = self.protocol.status();
+        let answered = self.link.is_none() || !status.framed;
+        let told = self.life.is_over() || (answered && status.end_told);
         told && self.events.is_empty() && !self.reporting
     }
 
@@ -114,7 +116,7 @@ impl State {
 
     /// Whether there was ever a link.
     pub(crate) fn has_connected(&self) -> bool {
-        self.protocol.generation() > 0
+        self.protocol.status().generation > 0
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -127,10 +129,10 @@ impl State {
         if first {
             self.protocol.consume(self.clock);
         }
-        let paused = !self.protocol.may_read();
+        let paused = !self.protocol.status().may_read;
         let item = self.protocol.take(self.clock);
         // There is room again for what the driver has left in the socket.
-        self.call |= paused && self.protocol.may_read();
+        self.call |= paused && self.protocol.status().may_read;
         match item {
             Some(Item::Message(message)) => Some(Ok(Some(message))),
             Some(Item::End) => Some(Ok(None)),
@@ -151,9 +153,9 @@ impl State {
             Ok(None) => return Some(Ok(0)),
             Err(error) => return Some(Err(error)),
         }
-        let paused = !self.protocol.may_read();
+        let paused = !self.protocol.status().may_read;
         self.protocol.take_many(most.saturating_sub(1), messages);
-        self.call |= paused && self.protocol.may_read();
+        self.call |= paused && self.protocol.status().may_read;
         Some(Ok(messages.len() - before))
     }
 
@@ -172,7 +174,8 @@ impl State {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let totals = self.protocol.totals();
+        let status = self.protocol.status();
+        let totals = status.totals;
         Stats {
             messages_sent: totals.messages_sent,
             bytes_sent: totals.bytes_sent,
@@ -182,9 +185,9 @@ impl State {
             unanswered: totals.unanswered,
             reconnects: self.reconnects,
             sessions_lost: self.sessions_lost,
-            last_round_trip: self.protocol.round_trip(),
-            unacknowledged: self.protocol.unacknowledged(),
-            unacknowledged_bytes: self.protocol.unacknowledged_bytes(),
+            last_round_trip: status.round_trip,
+            unacknowledged: status.unacknowledged,
+            unacknowledged_bytes: status.unacknowledged_bytes,
             connected_since: self.link.as_ref().map(|link| link.since),
             lost_since: self.lost.as_ref().map(|lost| lost.at),
             last_heard: self.heard,

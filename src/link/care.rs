@@ -15,6 +15,7 @@ use crate::proto::batch::Batch;
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::Decoder;
 use crate::proto::pulse::Verdict;
+use crate::proto::report::Excuse;
 use crate::proto::session::Opened;
 use crate::sync::{self, Arc, MutexGuard};
 
@@ -59,13 +60,14 @@ impl Shared {
         (state.call, state.called) = (false, false);
         let now = sync::now();
         if let Some(due) = due {
-            state.check_due |= state.protocol.overslept(now.saturating_duration_since(due));
+            let late = now.saturating_duration_since(due);
+            state.check_due |= state.protocol.excuse(Excuse::Overslept(late));
         }
         let checks = std::mem::take(&mut state.check_due);
         if checks {
             state = self.check(state, now);
         }
-        state = match state.protocol.tick(now) {
+        state = match state.protocol.tick(None, now) {
             Verdict::Alive => state,
             verdict => self.look(state, verdict, now),
         };
@@ -86,7 +88,7 @@ impl Shared {
             }
         }
         state.reporting = !state.events.is_empty();
-        state.expected = state.protocol.deadline();
+        state.expected = state.protocol.status().deadline;
         let events = std::mem::take(&mut state.events);
         // The last events are the last use of the callback, which may itself hold the
         // connection.
@@ -142,11 +144,12 @@ impl Shared {
         verdict: Verdict,
         now: Instant,
     ) -> MutexGuard<'a, State> {
-        if state.protocol.counts_bytes() {
+        let mut verdict = verdict;
+        if state.protocol.status().counts_bytes {
             let reach;
             (state, reach) = self.measure(state);
             if let Some(Reach { acknowledged, .. }) = reach {
-                state.protocol.reached(acknowledged, now);
+                verdict = state.protocol.tick(Some(acknowledged), now);
             }
         }
         match verdict {
@@ -172,8 +175,8 @@ impl Shared {
             return state;
         }
         if queued {
-            state.protocol.has_queued();
-        } else if let Verdict::Dead(_) = state.protocol.tick(now) {
+            state.protocol.excuse(Excuse::Queued);
+        } else if let Verdict::Dead(_) = state.protocol.tick(None, now) {
             state.lose(Cause::Silent(silence));
         }
         state
@@ -206,7 +209,7 @@ impl Shared {
         if ready.write {
             state.unblock_writer();
         }
-        if ready.read && state.protocol.is_deaf() {
+        if ready.read && state.protocol.status().deaf {
             state = self.look_for_failure(state);
         } else if ready.read
             && let Some(mut read_half) = state.take_read_half_if_covered()
@@ -257,8 +260,9 @@ impl Shared {
         };
         state.reconnects += u64::from(opened != Opened::First);
         state.event(event);
-        decoder.allow_data(state.protocol.own_max_message());
-        let generation = state.protocol.generation();
+        let status = state.protocol.status();
+        decoder.allow_data(status.own_max_message);
+        let generation = status.generation;
         state.peer = peer;
         // At least its handshake, or its first words.
         state.heard = Some(now);
@@ -304,7 +308,7 @@ impl State {
     /// The machine has slept. What was due while it did so is not held against the
     /// peer; whether that is still there is found out.
     pub(crate) fn wake_up(&mut self) {
-        self.protocol.woke();
+        self.protocol.excuse(Excuse::Suspended);
         self.check_due = true;
     }
 
@@ -338,7 +342,8 @@ impl State {
     /// A close goes on as long as there is headway.
     fn look_at_closing(&mut self, reach: Option<Reach>, now: Instant) {
         let reached = reach.map(|reach| reach.acknowledged.min(reach.carried));
-        let headway = Headway { acknowledged: self.protocol.acknowledged(), reached };
+        let headway =
+            Headway { acknowledged: self.protocol.status().acknowledged_messages(), reached };
         let up = self.link.is_some();
         let closing = self.life.closing_mut().filter(|_| up);
         if closing.is_some_and(|closing| closing.look(headway, now)) {
@@ -365,7 +370,7 @@ impl State {
         }
         if let Some(within) = resume_within
             && let Some(lost) = &self.lost
-            && (!self.protocol.is_resumable()
+            && (!self.protocol.status().framed
                 || lost.at.checked_add(within).is_some_and(|at| now >= at))
         {
             let cause = lost.cause.clone();
@@ -377,7 +382,7 @@ impl State {
     pub(crate) fn give_up(&mut self, attempts: u32, cause: Cause) {
         self.call = true;
         if !self.life.has_ended() {
-            let unacknowledged = self.protocol.unacknowledged();
+            let unacknowledged = self.protocol.status().unacknowledged;
             self.event(Event::GaveUp { attempts, unacknowledged, cause: cause.clone() });
             self.end(Ending::GaveUp(cause));
         }
@@ -385,12 +390,12 @@ impl State {
     }
 
     fn is_over(&self, server: bool) -> bool {
-        let told = server || !self.life.tells() || self.protocol.has_told_end();
+        let told = server || !self.life.tells() || self.protocol.status().end_told;
         self.life.has_ended() && self.link.is_none() && told
     }
 
     fn deadline(&self, resume_within: Option<Duration>) -> Option<Instant> {
-        let session = self.protocol.deadline();
+        let session = self.protocol.status().deadline;
         let tick = self.tick_at.filter(|_| self.ticking && self.link.is_some());
         let resume = self.lost.as_ref().zip(resume_within).filter(|_| !self.life.has_ended());
         let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
@@ -401,10 +406,11 @@ impl State {
 
     fn watch(&self) -> Option<(Arc<Socket>, Interest)> {
         let link = self.link.as_ref()?;
-        let read = link.covered && self.protocol.may_read();
+        let status = self.protocol.status();
+        let read = link.covered && status.may_read;
         let interest = Interest { read, write: link.writer == Writer::Blocked };
         // One that is not read any more still tells that the peer has gone.
-        let polled = interest.read || interest.write || self.protocol.is_deaf();
+        let polled = interest.read || interest.write || status.deaf;
         polled.then(|| (link.socket.clone(), interest))
     }
 }

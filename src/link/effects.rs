@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::proto::Violation;
 use crate::proto::frame::{Close, CloseCode};
 use crate::proto::plain::Unanswered;
-use crate::proto::report::Progress;
+use crate::proto::report::{Output, Progress};
 use crate::proto::spent::Spent;
 use crate::retry::Proof;
 use crate::sync::{self, Arc};
@@ -19,23 +19,16 @@ use crate::sync::{self, Arc};
 impl State {
     /// Draws conclusions that need no clock.
     pub(super) fn conclude(&mut self) {
-        if let Some(link) = &self.link
-            && link.writer == Writer::Idle
-            && link.unwritten() == 0
-            && self.protocol.take_fin()
-        {
-            self.retired.push((link.socket.clone(), ShutdownKind::StopWriting));
-            self.news = true;
-        }
+        let status = self.protocol.status();
         if !self.life.has_ended() {
             let leaving = self.life.closing().is_some();
-            if self.protocol.is_complete() || (leaving && self.protocol.is_acknowledged()) {
+            if status.complete || (leaving && status.acknowledged) {
                 self.end(Ending::Closed);
-            } else if self.protocol.was_closed_by_peer() {
+            } else if status.closed_by_peer.is_some() {
                 self.end(Ending::PeerClosed);
             }
         }
-        if self.protocol.has_parted()
+        if self.protocol.status().parted
             && let Some(link) = &self.link
             && link.writer != Writer::Busy
             && link.unwritten() == 0
@@ -45,7 +38,7 @@ impl State {
         if self.link.as_ref().is_some_and(|link| link.writer == Writer::Dead) && self.is_stuck() {
             self.lose(Cause::Io(Arc::new(io::ErrorKind::BrokenPipe.into())));
         }
-        if self.protocol.owes_ack() && !self.ticking {
+        if self.protocol.status().owes_ack && !self.ticking {
             self.start_ticking();
         }
     }
@@ -54,7 +47,8 @@ impl State {
     /// it is behind messages for which there is no room while their receiver waits for
     /// room to send.
     pub(super) fn is_stuck(&self) -> bool {
-        self.protocol.is_deaf() || !(self.protocol.may_read() || self.protocol.has_room())
+        let status = self.protocol.status();
+        status.deaf || !(status.may_read || status.room > 0)
     }
 
     /// The connection is over for the application. The first reason stays.
@@ -62,7 +56,7 @@ impl State {
         if self.life.has_ended() {
             return;
         }
-        let unacknowledged = self.protocol.unacknowledged();
+        let unacknowledged = self.protocol.status().unacknowledged;
         if !matches!(ending, Ending::GaveUp(_)) {
             self.protocol.close(CloseCode::Closed);
             self.event(Event::Closed { unacknowledged });
@@ -70,7 +64,7 @@ impl State {
         self.life.end(ending);
         self.news = true;
         self.call = true;
-        if !self.protocol.has_answers() {
+        if !self.protocol.status().framed {
             self.free_read_half();
         }
     }
@@ -99,19 +93,19 @@ impl State {
         // What a thread has in hand is written by now, or will not be.
         let unwritten = link.unwritten();
         let now = sync::now();
-        self.protocol.link_lost(unwritten);
+        let unanswered = self.protocol.link_lost(unwritten);
+        let status = self.protocol.status();
         let uptime = now.saturating_duration_since(link.since);
-        let Progress { moved, heard, waits } = self.protocol.progress();
+        let Progress { moved, heard, waits } = status.progress;
         if let Some(closing) = self.life.closing_mut() {
             closing.link_lost(moved, now);
         }
         let proof = Proof { moved, heard, waits, uptime };
         self.event(Event::Lost { cause: cause.clone() });
-        self.announce_unanswered();
+        self.announce(unanswered);
         self.spent
             .extend(link.write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
-        let has_received = self.protocol.has_received();
-        self.lost = Some(Lost { at: now, cause, has_received, proof });
+        self.lost = Some(Lost { at: now, cause, has_received: status.has_received, proof });
         self.ticking = false;
         self.call = true;
     }
@@ -119,14 +113,13 @@ impl State {
     /// The driver hears of it if it has to look earlier than it was told. The
     /// times of a framed session only move away.
     pub(super) fn expect(&mut self) {
-        if !self.protocol.has_answers() {
-            let next = self.protocol.deadline();
+        if !self.protocol.status().framed {
+            let next = self.protocol.status().deadline;
             self.call |= next.is_some_and(|next| self.expected.is_none_or(|at| next < at));
         }
     }
 
-    pub(super) fn announce_unanswered(&mut self) {
-        let unanswered = self.protocol.take_unanswered();
+    pub(super) fn announce(&mut self, unanswered: Unanswered) {
         if unanswered.count() > 0 {
             let Unanswered { lines: messages, forgotten } = unanswered;
             self.event(Event::Unanswered { messages, forgotten });
@@ -160,28 +153,29 @@ impl State {
     /// Whether [`settle`](super::Shared::settle) has something to do: it need not be asked for
     /// each message of a stream.
     pub(super) fn has_consequences(&self) -> bool {
-        self.protocol.has_output() || self.has_other_consequences()
+        self.protocol.output() > Output::Nothing || self.has_other_consequences()
     }
 
     /// The same, but a few messages that were fed may wait.
     #[inline]
     pub(super) fn has_urgent_consequences(&self) -> bool {
-        self.protocol.has_urgent_output() || self.has_other_consequences()
+        self.protocol.output() > Output::Messages || self.has_other_consequences()
     }
 
     /// Other than that there is something to write.
     pub(super) fn has_other_consequences(&self) -> bool {
+        let status = self.protocol.status();
         self.news
             || self.call
             || self.receivers.are_asleep()
             || self.others.are_asleep()
             || !self.retired.is_empty()
             || !self.spent.is_empty()
-            || self.protocol.has_spent()
+            || status.has_spent
             || !self.life.is_open()
-            || self.protocol.is_closing()
+            || status.closing
             || self.link.as_ref().is_some_and(|link| link.unwritten() > 0)
-            || (self.protocol.owes_ack() && !self.ticking)
+            || (status.owes_ack && !self.ticking)
             || self.is_neglected()
     }
 
@@ -201,7 +195,7 @@ impl State {
         }
         let receivers = match () {
             _ if news && self.life.has_ended() => self.receivers.call_all(),
-            _ if free || self.protocol.has_item() => self.receivers.call_one(),
+            _ if free || self.protocol.status().has_item => self.receivers.call_one(),
             _ => Wake::None,
         };
         let others = match () {

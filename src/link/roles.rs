@@ -10,7 +10,7 @@ use crate::net::Socket;
 use crate::proto::Violation;
 use crate::proto::batch::Batch;
 use crate::proto::frame::Decoder;
-use crate::proto::report::Seen;
+use crate::proto::report::{Output, Seen};
 use crate::sync::{self, Arc};
 
 /// So many messages in a row are written by their senders.
@@ -83,8 +83,9 @@ impl State {
     }
 
     pub(super) fn take_read_half(&mut self, waiter: Waiter) -> Option<Box<ReadHalf>> {
-        let helps = waiter == Waiter::Receiver || self.protocol.has_answers();
-        let link = self.link.as_mut().filter(|_| helps && self.protocol.may_read())?;
+        let status = self.protocol.status();
+        let helps = waiter == Waiter::Receiver || status.framed;
+        let link = self.link.as_mut().filter(|_| helps && status.may_read)?;
         let read_half = link.read_half.take()?;
         link.covered = false;
         link.reads += 1;
@@ -92,7 +93,8 @@ impl State {
     }
 
     pub(super) fn take_read_half_if_covered(&mut self) -> Option<Box<ReadHalf>> {
-        let link = self.link.as_mut().filter(|link| link.covered && self.protocol.may_read())?;
+        let link =
+            self.link.as_mut().filter(|link| link.covered && self.protocol.status().may_read)?;
         link.read_half.take()
     }
 
@@ -110,8 +112,8 @@ impl State {
         }
         match result {
             Ok(0) => match self.protocol.end_of_stream(sync::now()) {
-                Ok(false) => self.announce_unanswered(),
-                Ok(true) => return self.lose(Cause::Eof),
+                Ok(Some(unanswered)) => self.announce(unanswered),
+                Ok(None) => return self.lose(Cause::Eof),
                 Err(violation) => return self.lose(Cause::Protocol(violation.0)),
             },
             Ok(n) => {
@@ -119,7 +121,6 @@ impl State {
                 self.clock = now;
                 self.heard = Some(now);
                 read_half.decoder.filled(n);
-                self.protocol.heard(now);
                 if let Err(cause) = self.decode(generation, &mut read_half.decoder, now) {
                     return self.lose(cause);
                 }
@@ -174,7 +175,7 @@ impl State {
     }
 
     pub(super) fn after_write(&mut self, write_half: Box<WriteHalf>, result: io::Result<bool>) {
-        let reads = self.protocol.may_read();
+        let reads = self.protocol.status().may_read;
         let Some(link) = self.current(write_half.generation) else {
             return self.spent.extend(write_half.batch.give_up());
         };
@@ -215,6 +216,7 @@ impl State {
     /// ends when the application waits for the peer. No message waits for a clock
     /// or for another message.
     pub(super) fn gathers(&mut self) -> bool {
+        let output = self.protocol.output();
         let Some(link) = &mut self.link else { return false };
         match link.writer {
             Writer::Dead => return false,
@@ -222,9 +224,9 @@ impl State {
             _ if self.reporting => return false,
             Writer::Busy | Writer::Blocked => {}
             // Else no thread would take it back that something is left.
-            _ if !self.protocol.has_output() => return false,
+            _ if output == Output::Nothing => return false,
             // A whole batch is worth a system call wherever it is made.
-            _ if self.protocol.fills_batch() => return false,
+            _ if output == Output::Batch => return false,
             Writer::Left => {}
             Writer::Idle if self.written < SINGLES => {
                 self.written += 1;
@@ -250,7 +252,7 @@ impl State {
     pub(super) fn leave_rest_to_driver(&mut self) {
         if let Some(link) = &mut self.link
             && link.writer == Writer::Idle
-            && (link.unwritten() > 0 || self.protocol.has_output())
+            && (link.unwritten() > 0 || self.protocol.output() > Output::Nothing)
         {
             link.writer = Writer::Blocked;
             self.call = true;

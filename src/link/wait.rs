@@ -8,6 +8,7 @@ use super::{Shared, State};
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::net::Socket;
+use crate::proto::report::Output;
 use crate::proto::spent::Spent;
 use crate::sync::{self, Arc, MutexGuard};
 
@@ -236,12 +237,17 @@ impl Shared {
     fn flush<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.conclude();
         for written in 0..BATCHES {
-            if written > 0 && !state.protocol.has_output() {
+            if written > 0 && state.protocol.output() == Output::Nothing {
                 return state;
             }
             let Some(mut write_half) = state.take_write_half() else { break };
             drop(state);
             let result = write_half.socket.write(&mut write_half.batch);
+            if let Ok(true) = result
+                && write_half.batch.take_fin()
+            {
+                write_half.socket.shutdown(Shutdown::Write);
+            }
             write_half.batch.spent().for_each(foreign::discard);
             state = self.lock();
             state.after_write(write_half, result);
@@ -273,7 +279,6 @@ impl Shared {
         for (socket, kind) in calls.retired {
             match kind {
                 ShutdownKind::StopReading => socket.shutdown(Shutdown::Read),
-                ShutdownKind::StopWriting => socket.shutdown(Shutdown::Write),
                 ShutdownKind::Shutdown => socket.shutdown(Shutdown::Both),
                 ShutdownKind::Reset => {
                     socket.reset_on_close();
@@ -289,7 +294,6 @@ impl Shared {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ShutdownKind {
     StopReading,
-    StopWriting,
     Shutdown,
     Reset,
 }

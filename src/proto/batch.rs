@@ -28,6 +28,8 @@ pub(crate) struct Batch {
     /// The position behind the last bytes that carry messages: all others are
     /// acknowledgements, heartbeats and the like.
     carried: u64,
+    /// Behind them the stream ends.
+    fin: bool,
 }
 
 /// A batch is closed at this many bytes, or slices. Large messages are worth
@@ -53,7 +55,16 @@ impl Batch {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len == 0 && !self.fin
+    }
+
+    pub(super) fn end_stream(&mut self) {
+        self.fin = true;
+    }
+
+    /// Whether the stream is to be ended, now that all is written; once.
+    pub(crate) fn take_fin(&mut self) -> bool {
+        std::mem::take(&mut self.fin)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -49,7 +49,8 @@ use super::batch::Batch;
 use super::batch::Sink;
 use super::frame::{CloseCode, Decoder};
 use super::handshake::Limits;
-use super::report::{Progress, Totals};
+use super::pulse::Verdict;
+use super::report::{Excuse, Output, Progress, Totals};
 use super::session::Opened;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;
@@ -93,6 +94,9 @@ impl Unanswered {
     }
 }
 
+/// What a link has done at first.
+const IDLE: Progress = Progress { moved: false, heard: true, waits: false };
+
 /// Lines both ways: what outlives the links that carry them.
 #[derive(Debug)]
 pub(crate) struct PlainSession {
@@ -113,9 +117,9 @@ pub(crate) struct PlainSession {
     /// The application takes no more.
     leaving: bool,
     closing: Option<CloseCode>,
-    /// A line came over the present link.
-    progress: bool,
-    unanswered: Unanswered,
+    /// What the present link has done: moved is it once a line came. There are no
+    /// frames, and a link that stays up is all that can be had of an idle server.
+    progress: Progress,
     taken: bool,
     totals: Totals,
 }
@@ -156,8 +160,7 @@ impl PlainSession {
             over: false,
             leaving: false,
             closing: None,
-            progress: false,
-            unanswered: Unanswered::default(),
+            progress: IDLE,
             taken: false,
             totals: Totals::default(),
         }
@@ -169,7 +172,7 @@ impl PlainSession {
     fn start_link(&mut self, now: Instant) {
         self.generation += 1;
         self.up = true;
-        (self.fin, self.beat_due, self.progress) = (false, false, false);
+        (self.fin, self.beat_due, self.progress) = (false, false, IDLE);
         match &mut self.role {
             Role::Client(patience) => patience.restart(now),
             Role::Server(_) => {}
@@ -181,54 +184,33 @@ impl PlainSession {
         self.start_link(now);
         match self.generation {
             1 => Opened::First,
-            _ => Opened::Anew { waiting: self.unacknowledged() },
+            _ => Opened::Anew { waiting: self.outgoing.unwritten() as u64 },
         }
     }
 
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
     /// The link is gone. So many bytes of what [`fill`](PlainSession::fill) has
-    /// given out last were not written.
-    pub(crate) fn link_lost(&mut self, unwritten: usize) {
+    /// given out last were not written. Returns what is not known of its lines.
+    pub(crate) fn link_lost(&mut self, unwritten: usize) -> Unanswered {
         self.up = false;
         self.beat_due = false;
         self.incoming.cut();
-        self.give_up_unanswered(unwritten);
+        let unanswered = self.give_up_unanswered(unwritten);
+        // A line counts as received once it was written.
+        let received = self.progress.moved || unanswered.count() > 0;
+        self.progress.waits = !received && self.outgoing.unwritten() > 0;
+        unanswered
     }
 
-    fn give_up_unanswered(&mut self, unwritten: usize) {
-        self.forget_unanswered();
-        self.unanswered = self.outgoing.cut(unwritten);
-        self.totals.unanswered += self.unanswered.count();
-    }
-
-    /// What the last link has done. There are no frames, and a link that stays up is
-    /// all that can be had of an idle server. A line counts as received once it was
-    /// written.
-    pub(crate) fn progress(&self) -> Progress {
-        let written = self.progress || self.unanswered.count() > 0;
-        let waits = !written && self.outgoing.unwritten() > 0;
-        Progress { moved: self.progress, heard: true, waits }
+    fn give_up_unanswered(&mut self, unwritten: usize) -> Unanswered {
+        let unanswered = self.outgoing.cut(unwritten);
+        self.totals.unanswered += unanswered.count();
+        unanswered
     }
 
     /// Whether the link is to be read at present. The peer keeps to no window,
     /// so what the application does not take stays where it is.
-    pub(crate) fn may_read(&self) -> bool {
+    fn may_read(&self) -> bool {
         !self.eof && (self.leaving || !self.incoming.is_full())
-    }
-
-    /// The peer's stream has ended, and ours has not.
-    pub(crate) fn is_deaf(&self) -> bool {
-        self.up && self.eof && !self.fin
-    }
-
-    pub(crate) fn heard(&mut self, now: Instant) {
-        match &mut self.role {
-            Role::Client(patience) => patience.heard(),
-            Role::Server(inference) => inference.heard(now),
-        }
     }
 
     /// Takes what has come over the link of that generation. Returns whether
@@ -243,6 +225,10 @@ impl PlainSession {
         if bytes.is_empty() || generation != self.generation || !self.up {
             return Ok(false);
         }
+        match &mut self.role {
+            Role::Client(patience) => patience.heard(),
+            Role::Server(inference) => inference.heard(now),
+        }
         if self.leaving {
             return Ok(true);
         }
@@ -254,9 +240,9 @@ impl PlainSession {
         Ok(true)
     }
 
-    /// The peer's end of the stream. Returns whether the link has no use any
-    /// more: a server that ends before we did has gone, and is looked for.
-    pub(crate) fn end(&mut self, now: Instant) -> Result<bool, Violation> {
+    /// The peer's end of the stream. `None` if the link has no use any more: a server
+    /// that ends before we did has gone, and is looked for.
+    pub(crate) fn end(&mut self, now: Instant) -> Result<Option<Unanswered>, Violation> {
         let PlainSession { role, incoming, outgoing, progress, .. } = self;
         if !self.leaving {
             incoming.end(&mut |found| note(role, outgoing, progress, found, now))?;
@@ -264,17 +250,16 @@ impl PlainSession {
         if let Role::Client(_) = self.role
             && !self.fin
         {
-            return Ok(true);
+            return Ok(None);
         }
         self.eof = true;
         self.over |= self.leaving && !self.incoming.has_line();
-        self.give_up_unanswered(0);
-        Ok(false)
+        Ok(Some(self.give_up_unanswered(0)))
     }
 
     /// Moves what is to be written next into `batch`, which is empty.
     pub(crate) fn fill(&mut self, batch: &mut Batch) {
-        if !self.has_output() {
+        if self.output() == Output::Nothing {
             return;
         }
         self.outgoing.fill(batch);
@@ -285,11 +270,23 @@ impl PlainSession {
         if std::mem::take(&mut self.beat_due) && batch.is_empty() {
             batch.push(Bytes::from_static(MARK));
         }
+        if self.is_fin_due() && batch.is_empty() {
+            batch.end_stream();
+            self.fin = true;
+        }
     }
 
-    pub(crate) fn has_output(&self) -> bool {
+    /// Whether the peer is to be told now that there are no more sends; once for each link.
+    fn is_fin_due(&self) -> bool {
+        self.finished && !self.fin && self.outgoing.is_written()
+    }
+
+    #[inline]
+    pub(crate) fn output(&self) -> Output {
         let may_write = self.up && self.closing != Some(CloseCode::Aborted);
-        may_write && (self.beat_due || self.outgoing.has_output())
+        let due = self.beat_due || self.outgoing.has_output() || self.is_fin_due();
+        // Lines are small talk: none waits for others.
+        if may_write && due { Output::Batch } else { Output::Nothing }
     }
 
     /// What [`fill`](PlainSession::fill) gave out was written.
@@ -302,31 +299,26 @@ impl PlainSession {
         }
     }
 
-    /// Whether the peer is to be told now that there are no more sends; once
-    /// for each link.
-    pub(crate) fn take_fin(&mut self) -> bool {
-        let due = self.up && self.finished && !self.fin && self.outgoing.is_written();
-        self.fin |= due;
-        due
-    }
-
-    /// Looks after the times. Returns how long the peer was silent, if that is
-    /// too long.
-    pub(crate) fn tick(&mut self, now: Instant) -> Option<Duration> {
+    /// Looks after the times.
+    pub(crate) fn tick(&mut self, acknowledged: Option<u64>, now: Instant) -> Verdict {
         if !self.up || self.eof {
-            return None;
+            return Verdict::Alive;
         }
-        match &mut self.role {
+        let silence = match &mut self.role {
             Role::Client(patience) => {
+                if let Some(acknowledged) = acknowledged {
+                    patience.reached(acknowledged);
+                }
                 let idle = self.outgoing.is_idle() && !self.finished;
                 self.beat_due |= idle && patience.beat(now);
                 patience.judge(now)
             }
             Role::Server(inference) => inference.judge(now),
-        }
+        };
+        silence.map_or(Verdict::Alive, Verdict::Dead)
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         if !self.up || self.eof {
             return None;
         }
@@ -337,18 +329,6 @@ impl PlainSession {
                 beat.into_iter().chain(patience.dead_at()).min()
             }
             Role::Server(inference) => inference.dead_at(),
-        }
-    }
-
-    /// The driver came `late`: the peer is given that much more.
-    /// Returns whether a [`check`](PlainSession::check) is to begin anew.
-    pub(crate) fn overslept(&mut self, late: Duration) -> bool {
-        match &mut self.role {
-            Role::Client(patience) => patience.overslept(late),
-            Role::Server(inference) => {
-                inference.overslept(late);
-                false
-            }
         }
     }
 
@@ -364,34 +344,17 @@ impl PlainSession {
         }
     }
 
-    pub(crate) fn is_checking(&self) -> bool {
+    fn is_checking(&self) -> bool {
         matches!(&self.role, Role::Client(patience) if patience.is_checking())
     }
 
-    /// The peer's kernel has acknowledged the bytes before this position.
-    pub(crate) fn reached(&mut self, acknowledged: u64) {
-        if let Role::Client(patience) = &mut self.role {
-            patience.reached(acknowledged);
-        }
-    }
-
-    /// The machine has slept, and no time has passed on the clock of this link.
-    pub(crate) fn woke(&mut self) {
-        if let Role::Client(patience) = &mut self.role {
-            patience.woke();
-        }
-    }
-
-    /// Bytes of the peer wait to be read: it lives.
-    pub(crate) fn has_queued(&mut self) {
+    /// The silence so far is not held against the peer. Returns whether a
+    /// [`check`](PlainSession::check) is to begin anew.
+    pub(crate) fn excuse(&mut self, excuse: Excuse) -> bool {
         match &mut self.role {
-            Role::Client(patience) => patience.excuse(),
-            Role::Server(inference) => inference.excuse(),
+            Role::Client(patience) => patience.excuse(excuse),
+            Role::Server(inference) => inference.excuse(excuse),
         }
-    }
-
-    pub(crate) fn own_max_message(&self) -> u32 {
-        self.limits.max_message
     }
 
     /// What is reserved for what came in.
@@ -402,15 +365,21 @@ impl PlainSession {
 }
 
 /// What the peer said means something to both directions.
-fn note(role: &mut Role, outgoing: &mut Outgoing, progress: &mut bool, found: Found, now: Instant) {
+fn note(
+    role: &mut Role,
+    outgoing: &mut Outgoing,
+    progress: &mut Progress,
+    found: Found,
+    now: Instant,
+) {
     match role {
         Role::Client(patience) => {
-            *progress = true;
+            progress.moved = true;
             outgoing.answered();
             patience.answered(outgoing.waits_for_reply(), now);
         }
         Role::Server(inference) => {
-            *progress |= found == Found::Line;
+            progress.moved |= found == Found::Line;
             inference.found(found, now);
         }
     }

@@ -22,6 +22,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::report::Excuse;
+
 /// Intervals between heartbeats are kept within these.
 pub(crate) const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -277,28 +279,30 @@ impl Pulse {
         Some(self.ping(now))
     }
 
-    /// The driver slept `late` beyond the time that it wanted to (a
-    /// stopped process): the peer had no fair chance to be heard, and is asked again
-    /// before it is judged. Returns whether there was a check, which is to begin anew.
-    pub(crate) fn overslept(&mut self, late: Duration) -> bool {
-        if self.rhythm.is_some_and(|rhythm| late > rhythm.ping_after / 2) {
-            self.unanswered = None;
-            self.suspected = None;
+    /// The silence so far is not held against the peer. Returns whether a check is to
+    /// begin anew.
+    pub(crate) fn excuse(&mut self, excuse: Excuse) -> bool {
+        match excuse {
+            // It lives, whatever it says.
+            Excuse::Queued => {
+                (self.check, self.suspected) = (None, None);
+                false
+            }
+            // As in a process that was stopped. The peer had no fair chance to be heard,
+            // and is asked again before it is judged.
+            Excuse::Overslept(late) => {
+                if self.rhythm.is_some_and(|rhythm| late > rhythm.ping_after / 2) {
+                    (self.unanswered, self.suspected) = (None, None);
+                }
+                let check = self.check.take_if(|check| late > check.within / 2);
+                check.inspect(|_| self.suspected = None).is_some()
+            }
+            // Whatever was asked before is asked anew.
+            Excuse::Suspended => {
+                self.acquit();
+                true
+            }
         }
-        let check = self.check.take_if(|check| late > check.within / 2);
-        check.inspect(|_| self.suspected = None).is_some()
-    }
-
-    /// The machine has slept, and no time has passed on this clock. Whatever was asked
-    /// before is asked anew.
-    pub(crate) fn woke(&mut self) {
-        self.acquit();
-    }
-
-    /// Bytes of the peer are waiting to be read: it lives, whatever it says.
-    pub(crate) fn has_queued(&mut self) {
-        self.check = None;
-        self.suspected = None;
     }
 
     pub(crate) fn tick(&mut self, now: Instant) -> Verdict {

@@ -1,6 +1,111 @@
-//! What either protocol reports of what it has heard, said and counted.
+//! What passes over the seam: where either protocol stands, and what it is told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::frame::CloseCode;
+
+/// Where a protocol stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Status {
+    /// Whether the peer speaks frames. It then says what it is done with and when it is
+    /// over, so that senders and closers may wait by reading; and a session outlives its
+    /// link.
+    pub(crate) framed: bool,
+    /// How many links there were, with the present one.
+    pub(crate) generation: u64,
+    /// The largest message that both sides take.
+    pub(crate) max_message: usize,
+    /// The largest message that may come in.
+    pub(crate) own_max_message: u32,
+    /// What the window has room for. The message that fills it may overshoot.
+    pub(crate) room: usize,
+    /// Messages, and their bytes.
+    pub(crate) unacknowledged: u64,
+    pub(crate) unacknowledged_bytes: u64,
+    pub(crate) totals: Totals,
+    /// Of the present link, or the last one.
+    pub(crate) progress: Progress,
+    pub(crate) round_trip: Option<Duration>,
+    /// Whether the peer ever said something that counts.
+    pub(crate) has_received: bool,
+    /// Whether there is something to take.
+    pub(crate) has_item: bool,
+    /// Whether the link is to be read at present. A framed peer keeps to a window.
+    pub(crate) may_read: bool,
+    /// Whether nothing more can be read from a link that is still written to.
+    pub(crate) deaf: bool,
+    /// Whether an acknowledgement waits for its time to come.
+    pub(crate) owes_ack: bool,
+    /// Whether it matters how many bytes the peer's kernel has acknowledged.
+    pub(crate) counts_bytes: bool,
+    /// When the times are to be looked after.
+    pub(crate) deadline: Option<Instant>,
+    /// The application sends no more.
+    pub(crate) finished: bool,
+    /// The peer has everything that was sent, as far as can be known.
+    pub(crate) acknowledged: bool,
+    /// Both directions have ended, and everything was taken.
+    pub(crate) complete: bool,
+    /// It may end by what is left of it.
+    pub(crate) closing: bool,
+    /// The peer has ended it.
+    pub(crate) closed_by_peer: Option<CloseCode>,
+    /// Nothing is left to tell the peer.
+    pub(crate) end_told: bool,
+    /// Both sides know that it is over: the link has served.
+    pub(crate) parted: bool,
+    /// Whether there is something to be dropped where that does no harm.
+    pub(crate) has_spent: bool,
+}
+
+impl Status {
+    /// How many messages were acknowledged, over all sessions.
+    pub(crate) fn acknowledged_messages(&self) -> u64 {
+        self.totals.messages_sent - self.unacknowledged
+    }
+}
+
+/// What is to be written, in the order of its urgency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Output {
+    Nothing,
+    /// Messages, which may wait until they fill a batch.
+    Messages,
+    /// Something that should not wait.
+    Due,
+    /// So much that it is worth a system call by the thread that fed it.
+    Batch,
+}
+
+/// A message that is sent.
+#[derive(Debug)]
+pub(crate) enum Payload<'a> {
+    /// To be copied.
+    Slice(&'a [u8]),
+    Owned(Bytes),
+}
+
+impl Payload<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Payload::Slice(bytes) => bytes.len(),
+            Payload::Owned(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// Why a peer's silence is not held against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excuse {
+    /// Bytes of the peer wait to be read.
+    Queued,
+    /// The driver came so much too late.
+    Overslept(Duration),
+    /// The machine has slept, and the clock stood still.
+    Suspended,
+}
 
 /// What a link has done for what it carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,12 +13,12 @@ pub(crate) use handshake::{Admission, Opened, Unwelcome};
 
 use super::Violation;
 use super::batch::{BATCH_BYTES, Batch};
-use super::frame::{Ack, Close, CloseCode, Frame};
+use super::frame::{Ack, Close, CloseCode, Decoder, Frame};
 use super::handshake::{Hello, Limits, Token, Welcome};
 use super::inbox::{Acks, Inbox};
 use super::outbox::Outbox;
 use super::pulse::{Pulse, Rhythm, Verdict};
-use super::report::{Progress, Seen, Totals};
+use super::report::{Excuse, Output, Progress, Seen, Totals};
 #[cfg(test)]
 use super::sim::{Fault, planted};
 
@@ -168,10 +168,6 @@ impl Session {
         self.peer_received.max(self.outbox.acknowledged())
     }
 
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
     pub(crate) fn is_up(&self) -> bool {
         self.state != State::Down
     }
@@ -181,15 +177,34 @@ impl Session {
         self.state = State::Down;
     }
 
-    /// What the present link has done, or the last one.
-    pub(crate) fn progress(&self) -> Progress {
+    fn progress(&self) -> Progress {
         let written = self.outbox.written() > self.peer_has();
         let waits = written || self.outbox.has_output(self.send_window());
         Progress { moved: self.up.moved, heard: self.up.heard, waits }
     }
 
-    /// Bytes came over the present link.
-    pub(crate) fn heard(&mut self, now: Instant) {
+    /// Bytes came over the link of that generation: takes the next frame of them.
+    pub(crate) fn hear(
+        &mut self,
+        generation: u64,
+        decoder: &mut Decoder,
+        now: Instant,
+    ) -> Result<Option<Seen>, Violation> {
+        // Whatever follows a CLOSE is not even looked at.
+        if self.peer_closed.is_some() {
+            decoder.discard();
+            return Ok(None);
+        }
+        if generation == self.generation {
+            self.heard(now);
+        }
+        match decoder.next()? {
+            Some(frame) => self.on_frame(generation, frame, now).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Instant) {
         self.pulse.heard(now);
         if self.pulse.owes_word(now) {
             // It answers no ping: those are numbered from 1.
@@ -351,31 +366,27 @@ impl Session {
         self.acks.window().min(self.peer_window)
     }
 
-    /// Whether [`fill`](Session::fill) has something to write.
-    pub(crate) fn has_output(&self) -> bool {
-        let messages = self.state == State::Up && self.outbox.has_output(self.send_window());
-        messages || self.has_urgent_output()
-    }
-
-    /// The same, but messages may wait until they fill a batch.
+    /// What [`fill`](Session::fill) has to write.
     #[inline]
-    pub(crate) fn has_urgent_output(&self) -> bool {
-        self.state == State::Up
-            && (self.up.welcome_due
-                || self.closing.is_some()
-                || self.up.pong_due.is_some()
-                || self.up.ping_due.is_some()
-                || self.fills_batch()
-                || self.acks.is_due(self.outbox.written(), self.is_stuck(), self.receive_window()))
-    }
-
-    /// Whether the messages that may be written fill a batch, or so much of the
-    /// window that the peer should have work before it is full.
-    #[inline]
-    pub(crate) fn fills_batch(&self) -> bool {
-        self.outbox.unwritten() >= BATCH_BYTES.min(self.send_window() / 4)
-            && self.state == State::Up
-            && self.outbox.has_output(self.send_window())
+    pub(crate) fn output(&self) -> Output {
+        if self.state != State::Up {
+            return Output::Nothing;
+        }
+        let messages = self.outbox.has_output(self.send_window());
+        // So much of the window that the peer should have work before it is full.
+        if messages && self.outbox.unwritten() >= BATCH_BYTES.min(self.send_window() / 4) {
+            return Output::Batch;
+        }
+        let due = self.up.welcome_due
+            || self.closing.is_some()
+            || self.up.pong_due.is_some()
+            || self.up.ping_due.is_some()
+            || self.acks.is_due(self.outbox.written(), self.is_stuck(), self.receive_window());
+        match messages {
+            _ if due => Output::Due,
+            true => Output::Messages,
+            false => Output::Nothing,
+        }
     }
 
     /// Nothing of ours can be written before the peer makes room, and it may need
@@ -399,9 +410,12 @@ impl Session {
     }
 
     /// Looks after the times. Afterwards something may have to be written.
-    pub(crate) fn tick(&mut self, now: Instant) -> Verdict {
+    pub(crate) fn tick(&mut self, acknowledged: Option<u64>, now: Instant) -> Verdict {
         if self.state == State::Down {
             return Verdict::Alive;
+        }
+        if let Some(acknowledged) = acknowledged {
+            self.pulse.reached(acknowledged, now);
         }
         self.acks.tick(now);
         let verdict = self.pulse.tick(now);
@@ -422,50 +436,25 @@ impl Session {
 
     /// Whether it matters what the peer's kernel has acknowledged: frames are on
     /// their way, or the link is being checked.
-    pub(crate) fn counts_bytes(&self) -> bool {
+    fn counts_bytes(&self) -> bool {
         self.outbox.written() > self.outbox.acknowledged() || self.pulse.is_checking()
     }
 
-    /// See [`Pulse::reached`].
-    pub(crate) fn reached(&mut self, acknowledged: u64, now: Instant) {
-        self.pulse.reached(acknowledged, now);
-    }
-
-    /// See [`Pulse::woke`].
-    pub(crate) fn woke(&mut self) {
-        self.pulse.woke();
-    }
-
     /// When [`tick`](Session::tick) has something to do.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         if self.state == State::Down {
             return None;
         }
         self.pulse.deadline().into_iter().chain(self.acks.deadline()).min()
     }
 
-    /// Whether an acknowledgement waits for its time to come.
-    pub(crate) fn owes_ack(&self) -> bool {
-        self.acks.is_waiting()
-    }
-
-    /// See [`Pulse::overslept`].
-    pub(crate) fn overslept(&mut self, late: Duration) -> bool {
-        self.pulse.overslept(late)
-    }
-
-    /// See [`Pulse::has_queued`].
-    pub(crate) fn has_queued(&mut self) {
-        self.pulse.has_queued();
+    /// See [`Pulse::excuse`].
+    pub(crate) fn excuse(&mut self, excuse: Excuse) -> bool {
+        self.pulse.excuse(excuse)
     }
 
     pub(crate) fn token(&self) -> Token {
         self.token
-    }
-
-    /// The largest DATA body that may come in.
-    pub(crate) fn own_max_message(&self) -> u32 {
-        self.own.max_message
     }
 }
 

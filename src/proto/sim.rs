@@ -343,7 +343,7 @@ impl World {
     fn calm_down(&mut self) {
         self.note("CALM", 0, 0);
         self.calm = true;
-        let orderly = !self.client.session.is_closing()
+        let orderly = !self.client.session.status().closing
             && !self.left
             && self.hosts.iter().flat_map(|host| &host.server).all(|server| server.is_orderly());
         let careful = self.is_without_heartbeat();
@@ -379,7 +379,7 @@ impl World {
         }
         // A server may have left, said so, and been killed: its last words were on their way.
         let dismissed =
-            self.client.session.peer_closed().is_some_and(|code| code != CloseCode::Done);
+            self.client.session.status().closed_by_peer.is_some_and(|code| code != CloseCode::Done);
         if orderly && !self.expired && !dismissed {
             self.check_orderly_end();
         }
@@ -387,8 +387,8 @@ impl World {
 
     /// Nobody left before both directions had ended.
     fn check_orderly_end(&mut self) {
-        assert!(self.client.session.is_complete(), "the client did not complete");
-        if self.client.session.peer_closed().is_none() {
+        assert!(self.client.session.status().complete, "the client did not complete");
+        if self.client.session.status().closed_by_peer.is_none() {
             // It was complete, and had nobody to say so to.
             let alone = self.hosts.len() > 1 || self.plan.restart > 0.0;
             return assert!(alone, "the client did not part");
@@ -398,13 +398,13 @@ impl World {
         };
         // The last word may have been cut off.
         let cuts = self.plan.cut + self.plan.unwelcome + self.plan.hop;
-        let parted = server.session.peer_closed().is_some() || cuts > 0.0;
+        let parted = server.session.status().closed_by_peer.is_some() || cuts > 0.0;
         assert!(parted, "the server did not part");
         if !self.model.is_ended_by(server.life) {
             // The client needs nothing of a session that it had to begin after its end.
             return;
         }
-        assert!(server.session.is_complete(), "the server did not complete");
+        assert!(server.session.status().complete, "the server did not complete");
         self.model.check_complete(server.life);
     }
 

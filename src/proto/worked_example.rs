@@ -9,6 +9,7 @@ use super::frame::{Decoder, Frame};
 use super::handshake::{Limits, Token};
 use super::inbox::Item;
 use super::pulse::Verdict;
+use super::report::Payload::Slice;
 use super::session::Session;
 
 const LIMITS: Limits = Limits { window: 1024 * 1024, max_message: 256 * 1024 };
@@ -50,7 +51,7 @@ fn hears(session: &mut Session, decoder: &mut Decoder, bytes: &[u8], now: Instan
                     decoder.allow_data(LIMITS.max_message);
                 }
                 frame => {
-                    session.on_frame(session.generation(), frame, now).unwrap();
+                    session.on_frame(session.status().generation, frame, now).unwrap();
                 }
             }
         }
@@ -85,15 +86,15 @@ fn the_worked_example_is_what_is_said() {
     let (mut to_client, mut to_server) = (Decoder::new(), data());
     said.push(spoken('S', &mut server));
     hears(&mut client, &mut to_client, &said[1].1, now);
-    client.feed(b"hi\n");
+    client.feed(&Slice(b"hi\n"));
     said.push(spoken('C', &mut client));
     hears(&mut server, &mut to_server, &said[2].1, now);
     let message = take(&mut server, now).unwrap();
-    server.feed(&message);
+    server.feed(&Slice(&message));
     said.push(spoken('S', &mut server));
     // The application comes back for more: an acknowledgement is owed.
     server.consume(now);
-    client.feed(b"yo\n");
+    client.feed(&Slice(b"yo\n"));
     said.push(spoken('C', &mut client));
 
     // It is cut; the last two of these never arrive.
@@ -110,7 +111,7 @@ fn the_worked_example_is_what_is_said() {
     said.push(spoken('C', &mut client));
     hears(&mut server, &mut to_server, &said[7].1, now);
     let message = take(&mut server, now).unwrap();
-    server.feed(&message);
+    server.feed(&Slice(&message));
     server.consume(now);
     said.push(spoken('S', &mut server));
     hears(&mut client, &mut to_client, &said[8].1, now);
@@ -120,7 +121,7 @@ fn the_worked_example_is_what_is_said() {
     // A heartbeat.
     let later = now + INTERVAL;
     client.sent(now);
-    assert_eq!(client.tick(later), Verdict::Ping(1));
+    assert_eq!(client.tick(None, later), Verdict::Ping(1));
     said.push(spoken('C', &mut client));
     hears(&mut server, &mut to_server, &said[9].1, later);
     said.push(spoken('S', &mut server));
@@ -139,7 +140,7 @@ fn the_worked_example_is_what_is_said() {
     hears(&mut server, &mut to_server, &said[13].1, later);
     said.push(spoken('S', &mut server));
     hears(&mut client, &mut to_client, &said[14].1, later);
-    assert!(client.has_parted() && server.has_parted());
+    assert!(client.status().parted && server.status().parted);
 
     let documented = documented();
     for (i, said) in said.iter().enumerate() {

@@ -14,6 +14,7 @@ use crate::proto::frame::Frame;
 use crate::proto::handshake::{Limits, Token};
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
+use crate::proto::report::Output;
 use crate::proto::session::Session;
 
 const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
@@ -109,7 +110,7 @@ fn the_keeper_learns_that_the_application_has_stopped_reading() {
 fn what_was_fed_is_written_when_the_application_waits_or_a_batch_is_full() {
     let (shared, mut peer) = linked();
     let connection = Connection::new(shared.clone());
-    let unwritten = || shared.lock().protocol.has_output();
+    let unwritten = || shared.lock().protocol.output() > Output::Nothing;
     let data = |body: &'static [u8]| Frame::data(Bytes::from_static(body)).to_bytes();
     peer.write_all(&[data(b"one"), data(b"two")].concat()).unwrap();
     connection.recv().unwrap();
@@ -142,13 +143,13 @@ fn the_third_in_a_row_is_left_to_the_keeper() {
         let left = || {
             shared.driver.answer();
             send(&connection).unwrap();
-            let unwritten = shared.lock().protocol.has_output();
+            let unwritten = shared.lock().protocol.output() > Output::Nothing;
             assert_eq!(!shared.driver.answer().is_empty(), unwritten, "way {way}");
             unwritten
         };
         assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
         shared.check_up(None);
-        assert!(!shared.lock().protocol.has_output(), "way {way}");
+        assert!(shared.lock().protocol.output() == Output::Nothing, "way {way}");
         assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
         // Nothing was fed since.
         shared.check_up(None);

@@ -14,7 +14,9 @@ use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
 use crate::proto::handshake::{Hello, Limits, Token, Welcome};
 use crate::proto::inbox::Item;
 use crate::proto::pulse::Verdict;
+use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::report::Seen;
+use crate::proto::report::{Excuse, Output};
 use crate::proto::session::{Admission, Opened, Session, Unwelcome};
 
 #[derive(PartialEq, Eq)]
@@ -132,7 +134,7 @@ impl Watched {
     }
 
     pub(super) fn generation(&self) -> u64 {
-        self.session.generation()
+        self.session.status().generation
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -156,21 +158,25 @@ impl Watched {
         let kept = self.said.cost();
         assert!(kept <= bound + cost(0), "{kept} kept to be sent again, of {bound}");
         let unacknowledged = self.said.messages().count() as u64;
-        assert_eq!(self.session.unacknowledged(), unacknowledged);
-        assert_eq!(self.session.acknowledged(), self.said.total - unacknowledged);
-        assert_eq!(self.session.is_complete(), self.is_complete());
-        assert_eq!(self.session.has_item(), self.heard.over || !self.heard.items.is_empty());
+        assert_eq!(self.session.status().unacknowledged, unacknowledged);
+        assert_eq!(self.session.status().acknowledged_messages(), self.said.total - unacknowledged);
+        assert_eq!(self.session.status().complete, self.is_complete());
+        assert_eq!(self.session.status().has_item, self.heard.over || !self.heard.items.is_empty());
         assert!(self.is_closing() || !self.is_complete(), "complete, and goes on");
         let parted = self.is_up() && self.silent && self.peer_closed;
-        assert_eq!(self.session.has_parted(), parted);
+        assert_eq!(self.session.status().parted, parted);
         // What comes behind an end is no concern of those who look for progress.
         if self.is_up() && !self.peer_closed {
-            assert_eq!(self.session.progress().moved, self.progress, "progress on this link");
+            assert_eq!(
+                self.session.status().progress.moved,
+                self.progress,
+                "progress on this link"
+            );
         }
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.session.is_closing()
+        self.session.status().closing
     }
 
     /// Everything that the session is, to see that it stays so.
@@ -204,12 +210,12 @@ impl Watched {
     /// Sends a message, as far as it may; its first bytes are its number.
     pub(super) fn feed(&mut self, choices: &mut Choices) -> Option<Bytes> {
         let room = self.said.cost() < self.send_window();
-        assert_eq!(self.session.has_room(), room);
+        assert_eq!(self.session.status().room > 0, room);
         if !room || self.said.finished || self.is_closing() {
             return None;
         }
         let most = self.own.max_message.min(self.peer.max_message) as usize;
-        assert_eq!(self.session.max_message(), most);
+        assert_eq!(self.session.status().max_message, most);
         let len = match choices.u8(..4) {
             0 => most - choices.usize(..3).min(most),
             _ => choices.usize(..64).min(most),
@@ -222,8 +228,8 @@ impl Watched {
         self.said.total += 1;
         self.said.frames.push_back(Frame::data(body.clone()));
         match choices.bool() {
-            true => self.session.feed(&body),
-            false => self.session.feed_bytes(body.clone()),
+            true => self.session.feed(&Slice(&body)),
+            false => self.session.feed(&Owned(body.clone())),
         }
         self.check();
         Some(body)
@@ -285,10 +291,12 @@ impl Watched {
     pub(super) fn wait(&mut self, time: Duration) {
         self.now += time;
         for round in 0.. {
-            let Some(due) = self.session.deadline().filter(|due| *due <= self.now) else { break };
+            let Some(due) = self.session.status().deadline.filter(|due| *due <= self.now) else {
+                break;
+            };
             assert!(round < 3, "a deadline that stays in the past");
-            self.session.overslept(self.now - due);
-            if let Verdict::Dead(_) = self.session.tick(self.now) {
+            self.session.excuse(Excuse::Overslept(self.now - due));
+            if let Verdict::Dead(_) = self.session.tick(None, self.now) {
                 self.lose();
             }
         }
@@ -366,7 +374,7 @@ impl Watched {
 
     /// Writes a batch. Returns its frames.
     pub(super) fn write(&mut self) -> Vec<Frame> {
-        let promised = self.session.has_output();
+        let promised = self.session.output() > Output::Nothing;
         let mut batch = Batch::default();
         self.session.fill(&mut batch);
         assert!(!promised || !batch.is_empty(), "promised output");

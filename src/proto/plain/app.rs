@@ -2,41 +2,66 @@
 
 use bytes::Bytes;
 
-use super::{PlainSession, Unanswered, as_line};
+use super::{PlainSession, as_line};
 use crate::proto::frame::CloseCode;
 use crate::proto::inbox::Item;
-use crate::proto::report::Totals;
+use crate::proto::report::{Payload, Status};
 use crate::proto::spent::Spent;
 
 impl PlainSession {
-    pub(crate) fn max_message(&self) -> usize {
-        self.limits.max_message as usize
+    /// Where it stands. Acknowledged is what was written: more there is not to know.
+    #[inline]
+    pub(crate) fn status(&self) -> Status {
+        let written = self.outgoing.is_written() && (self.fin || !self.finished || !self.up);
+        let parted = match self.closing {
+            None => false,
+            Some(CloseCode::Aborted) => true,
+            // The peer has gone as well, or is not waited for.
+            Some(_) => self.fin && self.eof,
+        };
+        Status {
+            framed: false,
+            generation: self.generation,
+            max_message: self.limits.max_message as usize,
+            own_max_message: self.limits.max_message,
+            room: self.outgoing.room(),
+            unacknowledged: self.outgoing.unwritten() as u64,
+            unacknowledged_bytes: self.outgoing.unwritten_bytes() as u64,
+            totals: self.totals,
+            progress: self.progress,
+            round_trip: None,
+            // It does not outlive its link, and is not asked.
+            has_received: false,
+            has_item: self.eof || self.incoming.has_line(),
+            may_read: self.may_read(),
+            deaf: self.up && self.eof && !self.fin,
+            owes_ack: false,
+            counts_bytes: self.is_checking(),
+            deadline: self.deadline(),
+            finished: self.finished,
+            acknowledged: written,
+            complete: self.fin && self.over,
+            closing: self.finished || self.closing.is_some(),
+            // An end of the stream ends one direction, or is a lost link.
+            closed_by_peer: None,
+            end_told: self.fin || (self.closing.is_some() && !self.up),
+            parted,
+            has_spent: self.outgoing.has_spent(),
+        }
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.has_room_behind(0)
-    }
-
-    pub(crate) fn has_room_behind(&self, cost: usize) -> bool {
-        self.outgoing.has_room_behind(cost)
-    }
-
-    pub(crate) fn feed(&mut self, message: &[u8]) {
-        self.feed_bytes(Bytes::copy_from_slice(message));
-    }
-
-    pub(crate) fn feed_bytes(&mut self, message: Bytes) {
+    pub(crate) fn feed(&mut self, message: &Payload<'_>) {
         self.totals.messages_sent += 1;
         self.totals.bytes_sent += message.len() as u64;
+        let message = match message {
+            Payload::Slice(bytes) => Bytes::copy_from_slice(bytes),
+            Payload::Owned(bytes) => bytes.clone(),
+        };
         self.outgoing.feed(as_line(message, self.incoming.is_crlf()));
     }
 
     pub(crate) fn finish(&mut self) {
         self.finished = true;
-    }
-
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished
     }
 
     pub(crate) fn take(&mut self) -> Option<Item> {
@@ -62,10 +87,6 @@ impl PlainSession {
         }
     }
 
-    pub(crate) fn has_item(&self) -> bool {
-        self.eof || self.incoming.has_line()
-    }
-
     /// The application sends no more and takes no more.
     pub(crate) fn leave(&mut self) {
         self.finished = true;
@@ -77,76 +98,17 @@ impl PlainSession {
         self.closing.get_or_insert(code);
     }
 
-    /// Both directions have ended, and everything was taken.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.fin && self.over
-    }
-
-    /// Whether everything that was sent is written: more there is not to know.
-    pub(crate) fn is_acknowledged(&self) -> bool {
-        self.outgoing.is_written() && (self.fin || !self.finished || !self.up)
-    }
-
-    pub(crate) fn unacknowledged(&self) -> u64 {
-        self.outgoing.unwritten() as u64
-    }
-
-    pub(crate) fn unacknowledged_bytes(&self) -> u64 {
-        self.outgoing.unwritten_bytes() as u64
-    }
-
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.totals.messages_sent - self.unacknowledged()
-    }
-
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
         if std::mem::replace(&mut self.taken, true) { Vec::new() } else { self.outgoing.kept() }
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.finished || self.closing.is_some()
-    }
-
-    /// Nothing is left to tell the peer.
-    pub(crate) fn has_told_end(&self) -> bool {
-        self.fin || (self.closing.is_some() && !self.up)
-    }
-
-    /// The link has served: the peer has gone as well, or is not waited for.
-    pub(crate) fn has_parted(&self) -> bool {
-        match self.closing {
-            None => false,
-            Some(CloseCode::Aborted) => true,
-            Some(_) => self.fin && self.eof,
-        }
-    }
-
-    pub(crate) fn totals(&self) -> Totals {
-        self.totals
     }
 
     pub(crate) fn discard(&mut self) {
         self.incoming.discard();
         self.outgoing.discard();
-        self.forget_unanswered();
     }
 
     /// What is to be dropped where that does no harm.
     pub(crate) fn spent(&mut self) -> &mut Spent {
         self.outgoing.spent()
-    }
-
-    pub(crate) fn has_spent(&self) -> bool {
-        self.outgoing.has_spent()
-    }
-
-    pub(super) fn forget_unanswered(&mut self) {
-        let unanswered = self.take_unanswered();
-        self.spent().extend(unanswered.lines);
-    }
-
-    /// What is not known of the last link's lines, once.
-    pub(crate) fn take_unanswered(&mut self) -> Unanswered {
-        std::mem::take(&mut self.unanswered)
     }
 }

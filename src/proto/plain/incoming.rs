@@ -186,7 +186,7 @@ impl Incoming {
     }
 
     /// What is reserved.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         self.text.capacity()
     }

@@ -51,8 +51,8 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn has_room_behind(&self, cost: usize) -> bool {
-        self.cost.saturating_add(cost) < self.window
+    pub(super) fn room(&self) -> usize {
+        self.window.saturating_sub(self.cost)
     }
 
     pub(super) fn feed(&mut self, line: Bytes) {

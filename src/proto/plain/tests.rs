@@ -6,6 +6,7 @@ use super::*;
 use crate::proto::choices::rounds;
 use crate::proto::fuzzing::plain::{in_pieces, naive};
 use crate::proto::inbox::Item;
+use crate::proto::report::Payload;
 
 const LIMITS: Limits = Limits { window: 1000, max_message: 200 };
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,6 +24,7 @@ struct Side {
     /// What the socket takes.
     room: usize,
     written: Vec<u8>,
+    ended: bool,
 }
 
 impl Side {
@@ -40,7 +42,16 @@ impl Side {
 
     fn new(session: PlainSession, now: Instant) -> Side {
         let (decoder, batch) = (Decoder::new(), Batch::default());
-        Side { session, decoder, batch, origin: now, now, room: usize::MAX, written: Vec::new() }
+        Side {
+            session,
+            decoder,
+            batch,
+            origin: now,
+            now,
+            room: usize::MAX,
+            written: Vec::new(),
+            ended: false,
+        }
     }
 
     fn at(&self) -> Duration {
@@ -48,7 +59,7 @@ impl Side {
     }
 
     fn feed(&mut self, line: &str) -> &mut Side {
-        self.session.feed(line.as_bytes());
+        self.session.feed(&Payload::Slice(line.as_bytes()));
         self
     }
 
@@ -68,20 +79,30 @@ impl Side {
             self.written.extend_from_slice(&bytes[..taken]);
             self.batch.advance(taken);
             self.room -= taken;
-            if !self.batch.is_empty() {
+            if self.batch.has_remaining() {
                 break;
             }
+            self.ended |= self.batch.take_fin();
             self.session.sent(self.now);
         }
         self.written[before..].to_vec()
+    }
+
+    /// Whether the stream was ended since this was last asked.
+    fn ends(&mut self) -> bool {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// The peer's kernel has acknowledged the bytes before this position.
+    fn reached(&mut self, acknowledged: u64) {
+        assert_eq!(self.session.tick(Some(acknowledged), self.now), Verdict::Alive);
     }
 
     fn hear(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Violation> {
         let mut bytes = bytes.as_ref();
         while !bytes.is_empty() {
             bytes = &bytes[self.decoder.push(bytes)..];
-            self.session.heard(self.now);
-            let generation = self.session.generation();
+            let generation = self.session.status().generation;
             while self.session.hear(generation, &mut self.decoder, self.now)? {}
         }
         Ok(())
@@ -103,10 +124,12 @@ impl Side {
     /// when the peer was judged dead.
     fn run(&mut self, until: Duration) -> (Vec<(u64, String)>, Option<u64>) {
         let mut writes = Vec::new();
-        while let Some(next) = self.session.deadline().filter(|next| *next <= self.origin + until) {
+        while let Some(next) =
+            self.session.status().deadline.filter(|next| *next <= self.origin + until)
+        {
             assert!(next > self.now || self.at().is_zero(), "a deadline in the past");
             self.now = next;
-            if self.session.tick(self.now).is_some() {
+            if let Verdict::Dead(_) = self.session.tick(None, self.now) {
                 return (writes, Some(self.at().as_secs()));
             }
             let bytes = self.write();
@@ -126,9 +149,8 @@ impl Side {
     /// The link is cut with what it has not written. Returns what is unknown.
     fn cut(&mut self) -> Vec<String> {
         let rest = std::mem::take(&mut self.batch).len();
-        self.session.link_lost(rest);
+        let Unanswered { lines, forgotten } = self.session.link_lost(rest);
         self.decoder = Decoder::new();
-        let Unanswered { lines, forgotten } = self.session.take_unanswered();
         assert_eq!(forgotten, 0);
         lines.iter().map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
     }
@@ -230,20 +252,20 @@ fn a_line_has_a_limit() {
 fn what_is_not_taken_is_not_read() {
     let mut server = Side::server();
     for _ in 0..10 {
-        assert!(server.session.may_read());
+        assert!(server.session.status().may_read);
         server.says(&"\n".repeat(100));
     }
-    assert!(!server.session.may_read());
+    assert!(!server.session.status().may_read);
     assert!(server.session.memory() <= 2048, "{}", server.session.memory());
     assert_eq!(server.takes().len(), 1000);
-    assert!(server.session.may_read());
+    assert!(server.session.status().may_read);
     // A line as long as the window is read to its end.
     let limits = Limits { window: 10, max_message: 10 };
     let mut session = PlainSession::server(limits, server.now);
     let mut decoder = Decoder::new();
     decoder.push(b"123456789");
     assert_eq!(session.hear(1, &mut decoder, server.now), Ok(true));
-    assert!(session.may_read());
+    assert!(session.status().may_read);
 }
 
 #[test]
@@ -251,16 +273,16 @@ fn a_last_line_needs_no_newline() {
     let mut server = Side::server();
     server.says("one\ntwo");
     assert_eq!(server.takes(), ["one\n"]);
-    assert_eq!(server.session.end(server.now), Ok(false));
+    assert_eq!(server.session.end(server.now), Ok(Some(Unanswered::default())));
     assert_eq!(server.takes(), ["two"]);
     assert_eq!(server.session.take(), Some(Item::End));
     // Its replies still go out, and the end of them.
-    assert!(server.session.is_deaf() && !server.session.is_complete());
+    assert!(server.session.status().deaf && !server.session.status().complete);
     server.feed("two").session.finish();
-    assert!(!server.session.take_fin(), "before the last line");
+    assert!(!server.ends(), "before the last line");
     assert_eq!(server.write(), b"two\n");
-    assert!(server.session.take_fin() && !server.session.take_fin());
-    assert!(server.session.is_complete());
+    assert!(server.ends() && !server.ends());
+    assert!(server.session.status().complete);
 }
 
 /// What becomes of three lines when the link is cut after so many bytes.
@@ -281,7 +303,7 @@ fn a_line_that_is_cut_is_sent_again_and_one_that_may_be_there_is_announced() {
             (0..answered).for_each(|_| client.says("reply\n"));
             let unknown = client.cut();
             assert_eq!(unknown, lines[answered..whole], "cut at {room}");
-            assert_eq!(client.session.totals().unanswered, (whole - answered) as u64);
+            assert_eq!(client.session.status().totals.unanswered, (whole - answered) as u64);
             assert_eq!(client.connect(usize::MAX), (3 - whole) as u64);
             client.write();
             assert_eq!(client.written, lines[whole..].concat().into_bytes(), "cut at {room}");
@@ -330,7 +352,7 @@ fn cuts_neither_lose_nor_double_a_line() {
             }
             let session = &client.session;
             let bytes = session.outgoing.kept().concat().len();
-            assert_eq!(session.unacknowledged_bytes(), bytes as u64, "seed {seed}");
+            assert_eq!(session.status().unacknowledged_bytes, bytes as u64, "seed {seed}");
         }
         whole.extend(whole_lines(&client.written));
         client.cut();
@@ -346,7 +368,7 @@ fn cuts_neither_lose_nor_double_a_line() {
         }
         let expected: Vec<String> = (0..fed).map(|n| format!("{n:03}\n")).collect();
         assert_eq!(whole, expected, "seed {seed}");
-        assert!(client.session.is_acknowledged());
+        assert!(client.session.status().acknowledged);
     }
 }
 
@@ -357,28 +379,26 @@ fn what_was_being_written_is_announced() {
     client.feed("in its hands\n");
     client.session.fill(&mut client.batch);
     client.feed("waiting\n");
-    client.session.link_lost(0);
-    assert_eq!(client.session.take_unanswered().lines, ["in its hands\n"]);
-    assert_eq!(client.session.unacknowledged(), 1);
+    assert_eq!(client.session.link_lost(0).lines, ["in its hands\n"]);
+    assert_eq!(client.session.status().unacknowledged, 1);
 }
 
 #[test]
 fn the_oldest_unanswered_lines_are_forgotten_and_never_block() {
     let mut client = Side::client(SETTINGS);
     for n in 0..1000 {
-        assert!(client.session.has_room(), "line {n}");
+        assert!(client.session.status().room > 0, "line {n}");
         client.feed(&format!("{n}\n")).write();
     }
     // Replies are for the oldest, remembered or not.
     client.says("reply\n");
-    client.session.link_lost(0);
-    let Unanswered { lines, forgotten } = client.session.take_unanswered();
+    let Unanswered { lines, forgotten } = client.session.link_lost(0);
     assert_eq!((lines.len(), lines.len() as u64 + forgotten), (1000 / (4 + 64), 999));
     assert_eq!(lines.last().map(|line| &line[..]), Some(&b"999\n"[..]));
     // What cannot be written does block.
     client.connect(0);
     let fed = (0..1000).take_while(|_| {
-        client.session.has_room() && {
+        client.session.status().room > 0 && {
             client.feed("x\n");
             true
         }
@@ -424,7 +444,7 @@ fn no_heartbeat_while_a_line_waits_for_its_reply() {
     client.feed("one\n").feed("two\n").write();
     client.wait(1000 * SECOND);
     // Nor if somebody looks who was not asked to.
-    assert_eq!(client.session.tick(client.now), None);
+    assert_eq!(client.session.tick(None, client.now), Verdict::Alive);
     assert_eq!(client.write(), b"");
     client.says("1\n");
     client.wait(1000 * SECOND);
@@ -433,7 +453,7 @@ fn no_heartbeat_while_a_line_waits_for_its_reply() {
     // Nor while one waits to be written: a heartbeat goes alone.
     client.room = 0;
     client.now += INTERVAL;
-    client.session.tick(client.now);
+    client.session.tick(None, client.now);
     client.feed("three\n");
     client.room = usize::MAX;
     assert_eq!(client.write(), b"three\n");
@@ -447,8 +467,8 @@ fn a_client_is_checked_by_a_heartbeat() {
     const WITHIN: Duration = Duration::from_secs(5);
     let answers: [fn(&mut Side); 3] = [
         |client| client.says("a line\n"),
-        |client| client.session.reached(101),
-        |client| client.session.has_queued(),
+        |client| client.reached(101),
+        |client| assert!(!client.session.excuse(Excuse::Queued)),
     ];
     for answered in [None, Some(0), Some(1), Some(2)] {
         let mut client = Side::client(SETTINGS);
@@ -458,7 +478,7 @@ fn a_client_is_checked_by_a_heartbeat() {
         // Another would not be told from it.
         client.session.check(WITHIN, Some(100), client.now + SECOND);
         assert_eq!(client.write(), MARK);
-        client.session.reached(100);
+        client.reached(100);
         assert!(client.session.is_checking());
         if let Some(answer) = answered {
             answers[answer](&mut client);
@@ -479,14 +499,14 @@ fn a_check_sends_no_heartbeat_that_might_be_taken_for_text() {
     let mut client = Side::client(SETTINGS);
     client.wait(SECOND);
     assert!(asks(&mut client), "one may be sent before the server is heard");
-    client.session.reached(101);
+    client.reached(101);
     client.wait(SECOND);
     assert!(!asks(&mut client), "not two");
     client.says("hello\n");
     assert!(!asks(&mut client), "it may be read together with another");
-    client.session.woke();
+    client.session.excuse(Excuse::Suspended);
     assert!(asks(&mut client), "unless the machine has slept");
-    client.session.reached(101);
+    client.reached(101);
     client.feed("a line\n").write();
     client.wait(SECOND);
     assert!(!asks(&mut client), "a line waits for its reply");
@@ -520,12 +540,13 @@ fn a_client_beats_no_more_when_it_has_finished() {
     let mut client = Side::client(SETTINGS);
     client.says("welcome\n");
     client.session.finish();
-    assert!(client.session.take_fin());
+    assert_eq!(client.write(), b"");
+    assert!(client.ends());
     client.wait(1000 * SECOND);
     // The end is one only now.
-    assert_eq!(client.session.end(client.now), Ok(false));
+    assert_eq!(client.session.end(client.now), Ok(Some(Unanswered::default())));
     client.takes();
-    assert!(client.session.is_complete());
+    assert!(client.session.status().complete);
 }
 
 #[test]
@@ -533,10 +554,10 @@ fn an_end_before_ours_is_a_lost_link() {
     let mut client = Side::client(SETTINGS);
     client.feed("hello\n").write();
     client.says("rep");
-    assert_eq!(client.session.end(client.now), Ok(true));
+    assert_eq!(client.session.end(client.now), Ok(None));
     assert_eq!(client.cut(), [""; 0], "it was answered");
     assert_eq!(client.takes(), ["rep"]);
-    assert!(!client.session.has_item());
+    assert!(!client.session.status().has_item);
     // What a broken link leaves unfinished is no message.
     client.connect(usize::MAX);
     client.says("rep");
@@ -548,14 +569,14 @@ fn an_end_before_ours_is_a_lost_link() {
     client.room = 3;
     client.feed("hello\n").write();
     client.session.finish();
-    assert!(!client.session.take_fin());
-    assert_eq!(client.session.end(client.now), Ok(true));
+    assert!(!client.ends());
+    assert_eq!(client.session.end(client.now), Ok(None));
     client.cut();
     client.connect(usize::MAX);
     assert_eq!(client.write(), b"hello\n");
-    assert!(client.session.take_fin());
-    assert_eq!(client.session.end(client.now), Ok(false));
-    assert_eq!(client.session.take_unanswered().lines, ["hello\n"]);
+    assert!(client.ends());
+    let unanswered = client.session.end(client.now).unwrap().unwrap();
+    assert_eq!(unanswered.lines, ["hello\n"]);
 }
 
 #[test]
@@ -575,10 +596,10 @@ fn no_reply_in_time_is_death() {
     // Bytes that wait to be read are life, until they are read; so is a judge who overslept.
     client.feed("three\n").write();
     let written = client.at();
-    client.session.has_queued();
+    client.session.excuse(Excuse::Queued);
     client.wait(100 * SECOND);
     client.says("3");
-    client.session.overslept(100 * SECOND);
+    client.session.excuse(Excuse::Overslept(100 * SECOND));
     assert_eq!(client.run(written + 1000 * SECOND).1, Some((written + 107 * SECOND).as_secs()));
 }
 
@@ -685,10 +706,10 @@ fn a_client_that_waits_for_its_reply_is_not_reclaimed() {
 fn queued_bytes_and_a_judge_who_overslept_put_a_verdict_off() {
     let mut server = Side::server();
     server.says("keepalive");
-    server.session.has_queued();
-    assert_eq!(server.session.deadline(), None);
+    server.session.excuse(Excuse::Queued);
+    assert_eq!(server.session.status().deadline, None);
     server.says("keepalive");
-    server.session.overslept(100 * SECOND);
+    server.session.excuse(Excuse::Overslept(100 * SECOND));
     assert_eq!(server.run(1000 * SECOND).1, Some(130));
 }
 
@@ -699,7 +720,7 @@ fn a_late_thread_changes_nothing_on_the_next_link() {
     client.session.link_lost(0);
     client.session.connected(client.now);
     assert_eq!(client.session.hear(1, &mut client.decoder, client.now), Ok(false));
-    assert!(!client.session.has_item());
+    assert!(!client.session.status().has_item);
 }
 
 #[test]
@@ -718,17 +739,17 @@ fn other_protocols_are_told_by_their_first_byte() {
 fn an_abort_writes_nothing_more() {
     let mut server = Side::server();
     server.feed("hello").session.close(CloseCode::Aborted);
-    assert!(server.session.has_parted() && !server.session.has_output());
+    assert!(server.session.status().parted && server.session.output() == Output::Nothing);
     assert_eq!(server.write(), b"");
     // Closed in order, the link stays until the peer has ended it as well.
     let mut server = Side::server();
     server.feed("hello").session.leave();
-    assert!(!server.session.is_acknowledged());
+    assert!(!server.session.status().acknowledged);
     server.write();
-    assert!(server.session.take_fin() && server.session.is_acknowledged());
+    assert!(server.ends() && server.session.status().acknowledged);
     server.session.close(CloseCode::Closed);
-    assert!(!server.session.has_parted() && server.session.may_read());
+    assert!(!server.session.status().parted && server.session.status().may_read);
     server.says("too late\n");
-    assert_eq!(server.session.end(server.now), Ok(false));
-    assert!(server.session.has_parted() && server.takes().is_empty());
+    assert_eq!(server.session.end(server.now), Ok(Some(Unanswered::default())));
+    assert!(server.session.status().parted && server.takes().is_empty());
 }

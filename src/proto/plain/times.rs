@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Settings;
 use super::incoming::Found;
+use crate::proto::report::Excuse;
 
 /// A peer that has sent heartbeats is believed in for at least this long.
 pub(super) const LEAST: Duration = Duration::from_secs(30);
@@ -121,12 +122,6 @@ impl Patience {
         self.check.take_if(|check| check.acknowledged < acknowledged);
     }
 
-    /// The clock has not counted the time since the last heartbeat.
-    pub(super) fn woke(&mut self) {
-        self.check = None;
-        self.active = self.active.checked_sub(APART).unwrap_or(self.active);
-    }
-
     pub(super) fn judge(&self, now: Instant) -> Option<Duration> {
         self.dead_at().filter(|at| now >= *at)?;
         let check = self.check.as_ref().map(|check| check.since);
@@ -141,14 +136,24 @@ impl Patience {
     }
 
     /// Returns whether a check is to begin anew.
-    pub(super) fn overslept(&mut self, late: Duration) -> bool {
-        self.waiting = self.waiting.map(|since| since + late);
-        self.check.take_if(|check| late > check.within / 2).is_some()
-    }
-
-    pub(super) fn excuse(&mut self) {
-        self.excused = true;
-        self.check = None;
+    pub(super) fn excuse(&mut self, excuse: Excuse) -> bool {
+        match excuse {
+            Excuse::Queued => {
+                self.excused = true;
+                self.check = None;
+                false
+            }
+            Excuse::Overslept(late) => {
+                self.waiting = self.waiting.map(|since| since + late);
+                self.check.take_if(|check| late > check.within / 2).is_some()
+            }
+            // The clock has not counted the time since the last heartbeat.
+            Excuse::Suspended => {
+                self.check = None;
+                self.active = self.active.checked_sub(APART).unwrap_or(self.active);
+                true
+            }
+        }
     }
 }
 
@@ -254,11 +259,13 @@ impl HeartbeatInference {
         self.active.checked_add(patience)
     }
 
-    pub(super) fn overslept(&mut self, late: Duration) {
-        self.active += late;
-    }
-
-    pub(super) fn excuse(&mut self) {
-        self.excused = true;
+    /// Returns whether a check is to begin anew: there is none.
+    pub(super) fn excuse(&mut self, excuse: Excuse) -> bool {
+        match excuse {
+            Excuse::Queued => self.excused = true,
+            Excuse::Overslept(late) => self.active += late,
+            Excuse::Suspended => {}
+        }
+        false
     }
 }

@@ -107,7 +107,7 @@ fn an_overslept_judge_asks_again_first() {
     let (mut pulse, start) = client(3);
     assert_eq!(pulse.tick(start + INTERVAL), Verdict::Ping(1));
     let now = start + INTERVAL * 100;
-    pulse.overslept(INTERVAL * 98);
+    pulse.excuse(Excuse::Overslept(INTERVAL * 98));
     assert_eq!(pulse.tick(now), Verdict::Ping(2));
     assert_eq!(pulse.tick(now), Verdict::Alive);
     pulse.heard(now + INTERVAL / 2);
@@ -128,7 +128,7 @@ fn queued_bytes_put_the_verdict_off() {
         now = pulse.deadline().unwrap();
         assert!(!matches!(pulse.tick(now), Verdict::Dead(_)), "no second look");
     }
-    pulse.has_queued();
+    pulse.excuse(Excuse::Queued);
     assert_eq!(pulse.tick(now + SECOND_LOOK), Verdict::Alive);
 }
 
@@ -271,7 +271,7 @@ fn whatever_comes_from_the_peer_or_its_kernel_answers_a_check() {
     let answers: [fn(&mut Pulse, Instant); 4] = [
         |pulse, now| pulse.heard(now),
         |pulse, now| pulse.reached(101, now),
-        |pulse, _| pulse.has_queued(),
+        |pulse, _| assert!(!pulse.excuse(Excuse::Queued)),
         |pulse, now| pulse.restart(None, now),
     ];
     for (answer, late) in answers.into_iter().flat_map(|answer| [(answer, 0), (answer, 1)]) {
@@ -309,7 +309,7 @@ fn a_machine_that_wakes_asks_anew() {
     for (mut pulse, now) in idle() {
         pulse.check(WITHIN, Some(100), now);
         let woken = now + WITHIN - Duration::from_millis(1);
-        pulse.woke();
+        pulse.excuse(Excuse::Suspended);
         assert_eq!(pulse.check(WITHIN, Some(100), woken), Some(2));
         assert_eq!(pulse.deadline(), Some(woken + WITHIN));
     }
@@ -321,10 +321,10 @@ fn a_check_that_was_overslept_begins_anew() {
     for (mut pulse, now) in idle() {
         pulse.check(WITHIN, None, now);
         pulse.tick(now + WITHIN);
-        assert!(!pulse.overslept(WITHIN / 2), "not for a busy machine");
-        assert!(pulse.overslept(WITHIN / 2 + Duration::from_millis(1)));
+        assert!(!pulse.excuse(Excuse::Overslept(WITHIN / 2)), "not for a busy machine");
+        assert!(pulse.excuse(Excuse::Overslept(WITHIN / 2 + Duration::from_millis(1))));
         assert!(!matches!(pulse.tick(now + WITHIN * 9), Verdict::Dead(_)));
-        assert!(!pulse.overslept(WITHIN * 9), "there is none");
+        assert!(!pulse.excuse(Excuse::Overslept(WITHIN * 9)), "there is none");
     }
 }
 
@@ -422,7 +422,7 @@ fn a_verdict_that_is_more_than_half_an_interval_late_waits_for_another_ping() {
             pulse.tick(pulse.deadline().unwrap());
         }
         let now = pulse.deadline().unwrap();
-        pulse.overslept(late);
+        pulse.excuse(Excuse::Overslept(late));
         assert_eq!(matches!(pulse.tick(now), Verdict::Ping(_)), asks, "{late:?}");
     }
 }
@@ -435,7 +435,7 @@ fn a_check_without_heartbeats_ends_although_each_look_is_a_little_late() {
     let late = Duration::from_millis(1);
     let is_dead = (0..5).any(|_| {
         let now = pulse.deadline().unwrap() + late;
-        pulse.overslept(late);
+        pulse.excuse(Excuse::Overslept(late));
         matches!(pulse.tick(now), Verdict::Dead(_))
     });
     assert!(is_dead);

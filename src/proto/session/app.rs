@@ -1,6 +1,6 @@
 //! The application's side of a session: what is sent, received, and ended.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -8,43 +8,53 @@ use super::{Session, State};
 use crate::proto::cost::Position;
 use crate::proto::frame::CloseCode;
 use crate::proto::inbox::{Item, Slot};
-use crate::proto::report::Totals;
+use crate::proto::report::{Payload, Status};
 use crate::proto::spent::Spent;
 
 impl Session {
-    /// The largest message that both sides take.
-    pub(crate) fn max_message(&self) -> usize {
-        self.own.max_message.min(self.peer.max_message) as usize
+    /// Where it stands.
+    #[inline]
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            framed: true,
+            generation: self.generation,
+            max_message: self.own.max_message.min(self.peer.max_message) as usize,
+            own_max_message: self.own.max_message,
+            room: self.send_window().saturating_sub(self.outbox.cost()),
+            unacknowledged: self.outbox.messages(),
+            unacknowledged_bytes: self.outbox.bytes(),
+            totals: self.totals,
+            progress: self.progress(),
+            round_trip: self.pulse.round_trip(),
+            has_received: self.inbox.received().frames > 0,
+            has_item: !self.inbox.is_empty(),
+            may_read: true,
+            deaf: false,
+            owes_ack: self.acks.is_waiting(),
+            counts_bytes: self.counts_bytes(),
+            deadline: self.deadline(),
+            finished: self.outbox.is_finished(),
+            acknowledged: self.outbox.is_empty(),
+            complete: self.is_complete(),
+            closing: self.is_closing(),
+            closed_by_peer: self.peer_closed,
+            end_told: self.peer_closed.is_some(),
+            parted: self.state == State::Parting && self.peer_closed.is_some(),
+            has_spent: self.outbox.has_spent(),
+        }
     }
 
-    /// Whether another message may be fed; one may overshoot the window.
-    pub(crate) fn has_room(&self) -> bool {
-        self.has_room_behind(0)
-    }
-
-    /// The same behind others that cost so much.
-    pub(crate) fn has_room_behind(&self, cost: usize) -> bool {
-        self.outbox.cost().saturating_add(cost) < self.send_window()
-    }
-
-    pub(crate) fn feed(&mut self, message: &[u8]) {
-        self.outbox.feed(message);
+    pub(crate) fn feed(&mut self, message: &Payload<'_>) {
         self.totals.messages_sent += 1;
         self.totals.bytes_sent += message.len() as u64;
-    }
-
-    pub(crate) fn feed_bytes(&mut self, message: Bytes) {
-        self.totals.messages_sent += 1;
-        self.totals.bytes_sent += message.len() as u64;
-        self.outbox.feed_bytes(message);
+        match message {
+            Payload::Slice(bytes) => self.outbox.feed(bytes),
+            Payload::Owned(bytes) => self.outbox.feed_bytes(bytes.clone()),
+        }
     }
 
     pub(crate) fn finish(&mut self) {
         self.outbox.finish();
-    }
-
-    pub(crate) fn is_finished(&self) -> bool {
-        self.outbox.is_finished()
     }
 
     /// The application asks for the next message, so it is done with the ones before.
@@ -85,11 +95,6 @@ impl Session {
         self.totals.messages_received += (to.len() - before) as u64;
     }
 
-    /// Whether there is something to take.
-    pub(crate) fn has_item(&self) -> bool {
-        !self.inbox.is_empty()
-    }
-
     /// The application sends no more and takes no more. It is `done` with what it was
     /// handed, or nothing is known of that, and nothing is acknowledged.
     pub(crate) fn leave(&mut self, done: bool, now: Instant) {
@@ -120,28 +125,8 @@ impl Session {
         }
     }
 
-    pub(crate) fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.outbox.is_finished() && self.outbox.is_empty() && self.inbox.is_over()
-    }
-
-    /// Whether everything that was sent is acknowledged.
-    pub(crate) fn is_acknowledged(&self) -> bool {
-        self.outbox.is_empty()
-    }
-
-    /// How many messages are not acknowledged.
-    pub(crate) fn unacknowledged(&self) -> u64 {
-        self.outbox.messages()
-    }
-
-    /// Their bytes.
-    pub(crate) fn unacknowledged_bytes(&self) -> u64 {
-        self.outbox.bytes()
-    }
-
-    /// How many messages were acknowledged, over all sessions.
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.totals.messages_sent - self.outbox.messages()
     }
 
     /// The messages that are not acknowledged, once. The session is ending; what
@@ -156,30 +141,8 @@ impl Session {
     }
 
     /// Whether closing was begun by either side.
-    pub(crate) fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some() || self.peer_closed.is_some()
-    }
-
-    pub(crate) fn peer_closed(&self) -> Option<CloseCode> {
-        self.peer_closed
-    }
-
-    /// Both sides know that it is over: the link has served.
-    pub(crate) fn has_parted(&self) -> bool {
-        self.state == State::Parting && self.peer_closed.is_some()
-    }
-
-    pub(crate) fn totals(&self) -> Totals {
-        self.totals
-    }
-
-    pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.pulse.round_trip()
-    }
-
-    /// Whether a sequenced frame of the peer ever came.
-    pub(crate) fn has_received(&self) -> bool {
-        self.inbox.received().frames > 0
     }
 
     /// Frees the messages, which will not be asked for any more.
@@ -191,9 +154,5 @@ impl Session {
     /// What is to be dropped where that does no harm.
     pub(crate) fn spent(&mut self) -> &mut Spent {
         self.outbox.spent()
-    }
-
-    pub(crate) fn has_spent(&self) -> bool {
-        self.outbox.has_spent()
     }
 }

@@ -110,7 +110,7 @@ impl Session {
             self.acks.record(Slot { consumed: Position::default(), after: 0 }, 0, now);
         }
         self.start_link(0, welcome.interval, now);
-        let unacknowledged = self.unacknowledged();
+        let unacknowledged = self.outbox.messages();
         if first {
             return Ok(Opened::First);
         }

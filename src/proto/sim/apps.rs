@@ -7,13 +7,17 @@ use super::ends::{Phase, Server};
 use crate::proto::closing::Closing;
 use crate::proto::frame::CloseCode;
 use crate::proto::inbox::Item;
+use crate::proto::report::Payload::{Owned, Slice};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl World {
     pub(super) fn client_feeds(&mut self) {
         let session = &self.client.session;
-        if session.is_finished() || session.is_closing() || self.client.phase == Phase::Ended {
+        if session.status().finished
+            || session.status().closing
+            || self.client.phase == Phase::Ended
+        {
             return;
         }
         if self.model.said.len() == self.plan.messages {
@@ -22,12 +26,12 @@ impl World {
                 self.model.said.finished = true;
                 self.client.session.finish();
             }
-        } else if session.has_room() {
-            let len = self.draw_len(session.max_message());
+        } else if session.status().room > 0 {
+            let len = self.draw_len(session.status().max_message);
             let message = self.model.client_feeds(len);
             match self.rng.bool() {
-                true => self.client.session.feed(&message),
-                false => self.client.session.feed_bytes(message),
+                true => self.client.session.feed(&Slice(&message)),
+                false => self.client.session.feed(&Owned(message)),
             }
             self.note("client feeds", self.model.said.len() - 1, len as u64);
         }
@@ -79,7 +83,7 @@ impl World {
     }
 
     fn handle(&mut self, host: usize, server: &mut Server) {
-        let mute = server.session.is_finished() || server.session.is_closing();
+        let mute = server.session.status().finished || server.session.status().closing;
         if server.closing.is_some() {
             return;
         }
@@ -151,21 +155,21 @@ impl World {
     }
 
     fn server_feeds(&mut self, host: usize, server: &mut Server) -> bool {
-        if !server.session.has_room() {
+        if server.session.status().room == 0 {
             return false;
         }
-        let len = self.draw_len(server.session.max_message());
+        let len = self.draw_len(server.session.status().max_message);
         let message = self.model.server_feeds(server.life, len);
         match self.rng.bool() {
-            true => server.session.feed(&message),
-            false => server.session.feed_bytes(message),
+            true => server.session.feed(&Slice(&message)),
+            false => server.session.feed(&Owned(message)),
         }
         self.note("server feeds", host as u64, len as u64);
         true
     }
 
     fn server_finishes(&mut self, host: usize, server: &mut Server) {
-        if !server.session.is_finished() {
+        if !server.session.status().finished {
             self.note("server finishes", host as u64, 0);
             self.model.lives[server.life].said.finished = true;
             server.session.finish();

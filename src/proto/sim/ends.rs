@@ -11,7 +11,7 @@ use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kin
 use crate::proto::handshake::{Hello, Limits};
 use crate::proto::inbox::Item;
 use crate::proto::pulse::Verdict;
-use crate::proto::report::Seen;
+use crate::proto::report::{Excuse, Output, Seen};
 use crate::proto::session::{Admission, Opened, Session, Unwelcome};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Client {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Idle(at) | Phase::Greeting(_, at) => Some(at),
-            Phase::Up(_) => self.session.deadline(),
+            Phase::Up(_) => self.session.status().deadline,
             Phase::Ended => None,
         }
         .into_iter()
@@ -99,7 +99,7 @@ impl Client {
 impl Server {
     /// Nobody has begun to end it but by the ends of both directions.
     pub(super) fn is_orderly(&self) -> bool {
-        self.closing.is_none() && !self.session.is_closing()
+        self.closing.is_none() && !self.session.status().closing
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -108,7 +108,7 @@ impl Server {
         }
         let expiry = self.lost.map(|lost| lost + RESUME_WITHIN);
         let closing = self.closing.as_ref().and_then(Closing::deadline);
-        self.session.deadline().into_iter().chain(expiry).chain(closing).min()
+        self.session.status().deadline.into_iter().chain(expiry).chain(closing).min()
     }
 }
 
@@ -121,8 +121,8 @@ enum CloseEnd {
 
 /// As a driver looks after a close.
 fn close(closing: &mut Closing, session: &mut Session, now: Instant) -> Option<CloseEnd> {
-    let headway = Headway { acknowledged: session.acknowledged(), reached: None };
-    let end = if session.is_acknowledged() {
+    let headway = Headway { acknowledged: session.status().acknowledged_messages(), reached: None };
+    let end = if session.status().acknowledged {
         CloseEnd::Acknowledged
     } else if session.is_up() && closing.is_due(now) && closing.look(headway, now) {
         CloseEnd::Impatient
@@ -149,8 +149,8 @@ impl World {
             _ => {}
         }
         let session = &mut self.client.session;
-        assert!(session.is_complete() || !self.client.complete, "complete, and no more");
-        self.client.complete = session.is_complete();
+        assert!(session.status().complete || !self.client.complete, "complete, and no more");
+        self.client.complete = session.status().complete;
         if let Some(closing) = &mut self.client.closing
             && let Some(end) = close(closing, session, now)
         {
@@ -161,7 +161,7 @@ impl World {
     }
 
     fn connect(&mut self) {
-        if self.client.session.is_closing() && !self.client.welcomed {
+        if self.client.session.status().closing && !self.client.welcomed {
             return self.client_ends("gave up");
         }
         if self.hosts.len() > 1 && (self.calm || self.chance(self.plan.failover)) {
@@ -185,13 +185,13 @@ impl World {
         self.note("client loses", id, 0);
         self.note(why, 0, 0);
         self.client.session.link_lost();
-        let moved = self.client.session.progress().moved;
+        let moved = self.client.session.status().progress.moved;
         self.client.closing.iter_mut().for_each(|closing| closing.link_lost(moved, self.now));
         let delay =
             millis(if self.calm { 50 } else { [0, self.rng.u64(..400)][self.rng.usize(..2)] });
         self.client.phase = Phase::Idle(self.now + delay);
         self.hang_up(id, Side::Client);
-        if self.client.session.peer_closed().is_some() {
+        if self.client.session.status().closed_by_peer.is_some() {
             self.client_ends("the peer closed");
         }
     }
@@ -231,10 +231,10 @@ impl World {
         if let (Seen::Acknowledged, Some(ack)) = (seen, ack) {
             self.model.client_hears(ack);
         }
-        if let (Some(life), Some(code)) = (life, self.client.session.peer_closed()) {
+        if let (Some(life), Some(code)) = (life, self.client.session.status().closed_by_peer) {
             self.model.client_dismissed(life, code);
         }
-        let acked = self.client.session.acknowledged();
+        let acked = self.client.session.status().acknowledged_messages();
         self.note("client sees", seen_id(seen), acked);
         self.model.client_acked(acked);
     }
@@ -252,8 +252,8 @@ impl World {
                     Err(Unwelcome::Violation(violation)) => panic!("unwelcome: {violation:?}"),
                 };
                 self.client.welcomed = true;
-                let generation = self.client.session.generation();
-                let max = self.client.session.own_max_message();
+                let generation = self.client.session.status().generation;
+                let max = self.client.session.status().own_max_message;
                 let link = self.link(id);
                 let (life, offered) = (link.life.expect("a server welcomed"), link.offered);
                 link.client.generation = generation;
@@ -272,7 +272,7 @@ impl World {
                 self.model.client_dismissed(life, close.code);
                 let read = self.client.session.read_close_reply(close);
                 read.unwrap_or_else(|violation| panic!("a bad close_reply: {violation:?}"));
-                self.model.client_acked(self.client.session.acknowledged());
+                self.model.client_acked(self.client.session.status().acknowledged_messages());
                 self.client_ends("an close_reply");
             }
             Frame::Reject { code: ENDED, .. } => self.client_ends("refused"),
@@ -314,13 +314,13 @@ impl World {
         let Some(server) = self.hosts[host].server.as_mut().filter(|s| s.link == Some(id)) else {
             return;
         };
-        assert_eq!(server.session.generation(), generation);
+        assert_eq!(server.session.status().generation, generation);
         server.link = None;
         server.session.link_lost();
-        let moved = server.session.progress().moved;
+        let moved = server.session.status().progress.moved;
         server.closing.iter_mut().for_each(|closing| closing.link_lost(moved, self.now));
         server.lost = Some(now);
-        let heard_close = server.session.peer_closed().is_some();
+        let heard_close = server.session.status().closed_by_peer.is_some();
         self.note("server loses", id, host as u64);
         self.note(why, 0, 0);
         if heard_close {
@@ -375,7 +375,7 @@ impl World {
             self.note("  stale bytes", id, 0);
             return assert_eq!(seen, Seen::Nothing, "a stale link was heard");
         }
-        let (life, acked) = (server.life, server.session.acknowledged());
+        let (life, acked) = (server.life, server.session.status().acknowledged_messages());
         if seen == Seen::Item {
             items.iter().for_each(|item| self.model.server_receives(life, item));
         }
@@ -421,8 +421,8 @@ impl World {
             resumed.unwrap_or_else(|violation| panic!("not resumed: {violation:?}"));
             self.model.server_resumes(server.life, hello.limits.window);
         }
-        let (life, generation) = (server.life, server.session.generation());
-        let max = server.session.own_max_message();
+        let (life, generation) = (server.life, server.session.status().generation);
+        let max = server.session.status().own_max_message;
         server.lost = None;
         if let Some(old) = server.link.replace(id) {
             self.note("  takes over", old, 0);
@@ -485,11 +485,11 @@ impl World {
         let now = self.now;
         let session = self.session(side, host);
         let mut rounds = 0;
-        while let Some(deadline) = session.deadline().filter(|at| now >= *at) {
+        while let Some(deadline) = session.status().deadline.filter(|at| now >= *at) {
             assert!(rounds < 3, "{side:?}: a deadline that stays in the past");
             rounds += 1;
-            session.overslept(now - deadline);
-            if let Verdict::Dead(silence) = session.tick(now) {
+            session.excuse(Excuse::Overslept(now - deadline));
+            if let Verdict::Dead(silence) = session.tick(None, now) {
                 return Some(silence);
             }
         }
@@ -521,7 +521,7 @@ impl World {
                 Side::Server => &mut self.hosts[host].server.as_mut().expect("current").session,
             };
             if end.batch.is_empty() {
-                let promised = session.has_output();
+                let promised = session.output() > Output::Nothing;
                 session.fill(&mut end.batch);
                 assert!(!promised || !end.batch.is_empty(), "{side:?} promised output");
                 if let Some(ack) = written_ack(&end.batch) {
@@ -531,7 +531,7 @@ impl World {
                     }
                 }
             }
-            parted = session.has_parted();
+            parted = session.status().parted;
         }
         let n = pipe.write(&mut end.batch, most);
         let done = end.batch.is_empty() && (end.closing || parted);

@@ -124,7 +124,7 @@ fn out_of_memory<T>() -> io::Result<T> {
 #[track_caller]
 fn assert_undisturbed(session: &Arc<Shared>) {
     let state = session.lock();
-    assert!(state.is_up() && state.protocol.generation() == 1);
+    assert!(state.is_up() && state.protocol.status().generation == 1);
 }
 
 type Spoil = fn(&mut Sessions);
