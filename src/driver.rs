@@ -25,7 +25,7 @@ impl DriverHandle {
     /// The driver is to look at this connection.
     pub(crate) fn call(&self, id: u64) {
         #[cfg(all(test, not(shuttle)))]
-        crate::tally::count(|tally| tally.calls += 1);
+        crate::testing::counters::count(|counters| counters.calls += 1);
         self.calls.lock().push(id);
         self.wake();
     }

@@ -153,14 +153,10 @@ mod error;
 mod event;
 mod foreign;
 mod heartbeat;
-#[cfg(test)]
-mod herd;
 mod host;
 mod link;
 mod listener;
-#[cfg(shuttle)]
-mod model;
-#[cfg_attr(shuttle, path = "model/net.rs")]
+#[cfg_attr(shuttle, path = "testing/model/net.rs")]
 mod net;
 mod proto;
 mod protocol;
@@ -169,13 +165,13 @@ mod server;
 mod stats;
 mod stream;
 mod sync;
-#[cfg(all(test, not(shuttle)))]
-mod tally;
+#[cfg(any(test, shuttle))]
+mod testing;
 mod words;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-pub use proto::fuzzing;
+pub use proto::testing::fuzzing;
 
 pub use bytes::Bytes;
 

@@ -26,7 +26,7 @@ use crate::proto::frame::Space;
 use crate::proto::pulse::Watch;
 use crate::sync::{after, now};
 #[cfg(test)]
-use crate::tally;
+use crate::testing::counters;
 
 /// A listener's queue of connections that wait to be accepted. The standard
 /// library's 128 overflows when a thousand clients come back at once.
@@ -225,7 +225,7 @@ impl Socket {
 
     fn receive(&self, space: Space<'_>, flags: RecvFlags) -> io::Result<usize> {
         #[cfg(test)]
-        tally::count(|tally| tally.reads += 1);
+        counters::count(|counters| counters.reads += 1);
         Ok(match space {
             Space::Buffer(buffer) => rustix::net::recv(self, buffer, flags)?.0,
             Space::Body(bytes) => rustix::net::recv(self, spare_capacity(bytes), flags)?.0,
@@ -251,7 +251,7 @@ impl Socket {
 
     fn peek(&self) -> rustix::io::Result<usize> {
         #[cfg(test)]
-        tally::count(|tally| tally.other_calls += 1);
+        counters::count(|counters| counters.other_calls += 1);
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
         rustix::net::recv(self, &mut [0; 1], flags).map(|(n, _)| n)
     }
@@ -261,7 +261,7 @@ impl Socket {
     /// application, but something of the path.
     pub(crate) fn acknowledged(&self, written: u64) -> Option<u64> {
         #[cfg(test)]
-        tally::count(|tally| tally.other_calls += 1);
+        counters::count(|counters| counters.other_calls += 1);
         #[cfg(target_vendor = "apple")]
         return unacknowledged(self).map(|queued| written.saturating_sub(queued));
         #[cfg(not(target_vendor = "apple"))]
@@ -270,7 +270,7 @@ impl Socket {
 
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         #[cfg(test)]
-        tally::count(|tally| tally.other_calls += 1);
+        counters::count(|counters| counters.other_calls += 1);
         if NONBLOCKING {
             let millis = timeout.map_or(FOREVER, |timeout| {
                 u32::try_from(timeout.as_millis()).unwrap_or(FOREVER).clamp(1, FOREVER - 1)
@@ -288,7 +288,7 @@ impl Socket {
     pub(crate) fn write(&self, bytes: &mut impl Buf) -> io::Result<bool> {
         while bytes.has_remaining() {
             #[cfg(test)]
-            tally::count(|tally| tally.writes += 1);
+            counters::count(|counters| counters.writes += 1);
             let mut slices = [IoSlice::new(&[]); 64];
             let count = bytes.chunks_vectored(&mut slices);
             let sent = match &slices[..count] {

@@ -9,7 +9,7 @@ pub(crate) use std::sync::Arc;
 mod os;
 
 #[cfg(shuttle)]
-pub(crate) use crate::model::*;
+pub(crate) use crate::testing::model::*;
 #[cfg(not(shuttle))]
 pub(crate) use os::*;
 

@@ -16,11 +16,8 @@
 //! Without numbers it holds 1000 links for 10 s, so that all benchmarks together take less than
 //! three minutes.
 //!
-//! `retry` prints a simulation instead: what a herd of clients does to a server that comes back.
+//! `retry` prints a simulation instead: what many clients do to a server that comes back.
 
-#[path = "../../src/herd.rs"]
-#[allow(dead_code)]
-mod herd;
 #[path = "../../tests/support/port.rs"]
 #[allow(dead_code)]
 mod port;
@@ -30,6 +27,9 @@ mod process;
 #[path = "../../src/retry.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod retry;
+#[path = "../../src/testing/simulated_clients.rs"]
+#[allow(dead_code)]
+mod simulated_clients;
 
 mod again;
 mod bare;
@@ -212,13 +212,13 @@ fn simulate(most: u32) -> bool {
         for (name, policy) in policies {
             for (jitter, away) in [(0.0, 3), (0.2, 3), (0.0, 60), (0.2, 60)] {
                 let policy = policy.unlimited().jitter(jitter);
-                let herd = herd::stampede(policy, clients, secs(away), 1, now());
+                let outcome = simulated_clients::lose_server(policy, clients, secs(away), 1, now());
                 println!(
                     "{name:<27} {:3.0} %  {away:>2} s {clients:>9} {:>11} {:>10} {:9.1} s",
                     jitter * 100.0,
-                    herd.peak_away,
-                    herd.peak_back,
-                    herd.last.as_secs_f64(),
+                    outcome.peak_away,
+                    outcome.peak_back,
+                    outcome.last.as_secs_f64(),
                 );
             }
         }

@@ -12,7 +12,7 @@ use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Limits, Token};
 use crate::proto::session::{Opened, Session};
 use crate::sync::{self, Arc};
-use crate::tally::{self, Tally};
+use crate::testing::counters::{self, Counters};
 
 const LIMITS: Limits = Limits { window: 100_000, max_message: 10_000 };
 const TRIPS: u64 = 100;
@@ -62,15 +62,15 @@ fn ends() -> [End; 2] {
 }
 
 /// What it takes in the steady state; buffers have grown before.
-fn tally(ends: &[End; 2], trip: impl Fn()) -> Tally {
+fn counters(ends: &[End; 2], trip: impl Fn()) -> Counters {
     (0..TRIPS).for_each(|_| trip());
-    tally::take();
+    counters::take();
     (0..TRIPS).for_each(|_| trip());
-    let tally = tally::take();
+    let counters = counters::take();
     for End { driver, .. } in ends {
         assert_eq!(driver.answer(), [0; 0], "the driver has nothing to do with it");
     }
-    tally
+    counters
 }
 
 #[test]
@@ -79,14 +79,14 @@ fn a_message_takes_a_write_a_read_and_two_locks_on_either_side() {
         let message = vec![0; size];
         let ends = ends();
         let [near, far] = [&ends[0].connection, &ends[1].connection];
-        let tally = tally(&ends, || {
+        let counters = counters(&ends, || {
             near.send(&message).unwrap();
             let request = far.recv().unwrap().unwrap();
             far.send(&request).unwrap();
             assert_eq!(near.recv().unwrap().unwrap(), message);
         });
-        let expected = Tally { writes: 2, reads: 2, locks: 8, ..Tally::default() };
-        assert_eq!(tally, expected.times(TRIPS), "{size}");
+        let expected = Counters { writes: 2, reads: 2, locks: 8, ..Counters::default() };
+        assert_eq!(counters, expected.times(TRIPS), "{size}");
     }
 }
 
@@ -100,7 +100,7 @@ fn a_thread_that_waits_reads_once_for_each_message() {
                 let request = far.connection.recv().unwrap().unwrap();
                 far.connection.send(&request).unwrap();
             }
-            tally::take()
+            counters::take()
         });
         for _ in 0..TRIPS {
             while far.shared.lock().link.as_ref().unwrap().read_half.is_some() {
@@ -109,7 +109,7 @@ fn a_thread_that_waits_reads_once_for_each_message() {
             near.connection.send(b"request").unwrap();
             near.connection.recv().unwrap().unwrap();
         }
-        let expected = Tally { writes: 1, reads: 1, locks: 4, ..Tally::default() };
+        let expected = Counters { writes: 1, reads: 1, locks: 4, ..Counters::default() };
         assert_eq!(echo.join().unwrap(), expected.times(TRIPS));
     });
 }
@@ -118,13 +118,13 @@ fn a_thread_that_waits_reads_once_for_each_message() {
 fn a_time_that_stays_the_same_is_set_once() {
     let ends = ends();
     let [near, far] = [&ends[0].connection, &ends[1].connection];
-    let tally = tally(&ends, || {
+    let counters = counters(&ends, || {
         near.send(b"request").unwrap();
         let request = far.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
         far.send(&request).unwrap();
         near.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
     });
-    assert_eq!((tally.writes, tally.reads, tally.other_calls), (2 * TRIPS, 2 * TRIPS, 0));
+    assert_eq!((counters.writes, counters.reads, counters.other_calls), (2 * TRIPS, 2 * TRIPS, 0));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_batch_takes_one_write_and_one_read_and_each_message_one_lock() {
     const BATCH: u64 = 5;
     let ends = ends();
     let [near, far] = [&ends[0].connection, &ends[1].connection];
-    let tally = tally(&ends, || {
+    let counters = counters(&ends, || {
         (0..BATCH).for_each(|_| near.feed([0; 64]).unwrap());
         near.flush().unwrap();
         (0..BATCH).for_each(|_| assert_eq!(far.recv().unwrap().unwrap().len(), 64));
@@ -141,6 +141,6 @@ fn a_batch_takes_one_write_and_one_read_and_each_message_one_lock() {
     });
     // Two for the flush, another for the first message, which is waited for; and the answer.
     let locks = 2 * BATCH + 2 + 1 + 4;
-    let expected = Tally { writes: 2, reads: 2, locks, ..Tally::default() };
-    assert_eq!(tally, expected.times(TRIPS));
+    let expected = Counters { writes: 2, reads: 2, locks, ..Counters::default() };
+    assert_eq!(counters, expected.times(TRIPS));
 }

@@ -226,7 +226,7 @@ impl Shared {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         #[cfg(all(test, not(shuttle)))]
-        crate::tally::count(|tally| tally.locks += 1);
+        crate::testing::counters::count(|counters| counters.locks += 1);
         self.state.lock()
     }
 

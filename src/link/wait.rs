@@ -259,9 +259,9 @@ impl Shared {
 
     fn carry_out(&self, calls: Calls) {
         #[cfg(all(test, not(shuttle)))]
-        crate::tally::count(|tally| {
+        crate::testing::counters::count(|counters| {
             let woken = [calls.receivers, calls.others].into_iter().filter(|w| *w != Wake::None);
-            tally.notices += woken.count() as u64;
+            counters.notices += woken.count() as u64;
         });
         match calls.receivers {
             Wake::None => {}

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::sync::now;
 #[cfg(test)]
-use crate::tally;
+use crate::testing::counters;
 
 /// What the system has refused for want of memory is tried again after 20 ms.
 const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -37,7 +37,7 @@ impl Pipe {
     /// Does not block: a full pipe refuses it.
     pub(crate) fn signal(&self) -> io::Result<()> {
         #[cfg(test)]
-        tally::count(|tally| tally.other_calls += 1);
+        counters::count(|counters| counters.other_calls += 1);
         (&self.theirs).write(&[0]).map(drop)
     }
 

@@ -11,7 +11,7 @@ use super::cost::{Position, cost};
 use super::frame::{Ack, Run};
 use super::handshake::Limits;
 #[cfg(test)]
-use super::sim::{Fault, planted};
+use super::testing::sim::{Fault, planted};
 
 /// The next thing that the peer said.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,13 +4,9 @@
 #![doc = include_str!("wire.md")]
 
 pub(crate) mod batch;
-#[cfg(any(test, fuzzing))]
-mod choices;
 pub(crate) mod closing;
 pub(crate) mod cost;
 pub(crate) mod frame;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
@@ -19,11 +15,9 @@ pub(crate) mod protocol;
 pub(crate) mod pulse;
 pub(crate) mod report;
 pub(crate) mod session;
-#[cfg(any(test, fuzzing))]
-mod sim;
 pub(crate) mod spent;
-#[cfg(test)]
-mod worked_example;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod testing;
 
 /// The peer broke the protocol. Its link ends; nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

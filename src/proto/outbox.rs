@@ -279,7 +279,8 @@ impl Outbox {
     pub(crate) fn resume(&mut self, received: u64) -> Result<u64, Violation> {
         self.can_resume(received)?;
         #[cfg(test)]
-        let received = super::sim::misplaced(received, self.acknowledged.frames, self.sent);
+        let received =
+            super::testing::sim::misplaced(received, self.acknowledged.frames, self.sent);
         self.written = self.position(received);
         let end = self.end.frames;
         let fin_again = self.finished && self.sent == end && received < end;

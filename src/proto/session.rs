@@ -20,7 +20,7 @@ use super::outbox::Outbox;
 use super::pulse::{Pulse, Rhythm, Verdict};
 use super::report::{Excuse, Output, Progress, Seen, Totals};
 #[cfg(test)]
-use super::sim::{Fault, planted};
+use super::testing::sim::{Fault, planted};
 
 /// Where a session stands. `Down` and `Up` alternate; the end is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

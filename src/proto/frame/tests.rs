@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::proto::choices::rounds;
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::testing::rounds;
 
 const MAX: u32 = 10_000;
 

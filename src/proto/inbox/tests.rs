@@ -1,7 +1,7 @@
 use super::*;
-use crate::proto::choices::rounds;
 use crate::proto::cost::OVERHEAD;
 use crate::proto::frame::{Decoder, Frame};
+use crate::proto::testing::rounds;
 
 const OWN: Limits = Limits { window: 1000, max_message: 200 };
 

@@ -1,9 +1,9 @@
 //! The outbox beside a naive one.
 
 use super::*;
-use crate::proto::choices::rounds;
 use crate::proto::cost::cost;
 use crate::proto::frame::{Decoder, Frame};
+use crate::proto::testing::rounds;
 
 /// Takes a few pieces at a time.
 #[derive(Default)]

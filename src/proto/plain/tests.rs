@@ -3,10 +3,10 @@
 use bytes::Buf;
 
 use super::*;
-use crate::proto::choices::rounds;
-use crate::proto::fuzzing::plain::{in_pieces, naive};
 use crate::proto::inbox::Item;
 use crate::proto::report::Payload;
+use crate::proto::testing::fuzzing::plain::{in_pieces, naive};
+use crate::proto::testing::rounds;
 
 const LIMITS: Limits = Limits { window: 1000, max_message: 200 };
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,13 +1,13 @@
-//! Single situations; whatever takes a network is in [`super::super::sim`].
+//! Single situations; whatever takes a network is in [`crate::proto::testing::sim`].
 
 use bytes::{Buf, Bytes};
 
 use super::*;
 use crate::proto::batch::{BATCH_SLICES, Sink};
-use crate::proto::choices::rounds;
 use crate::proto::cost::OVERHEAD;
 use crate::proto::inbox::{ACK_DELAY, Item};
 use crate::proto::report::Payload::{Owned, Slice};
+use crate::proto::testing::rounds;
 
 const WINDOW: u32 = 10_000;
 

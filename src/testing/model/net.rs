@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use bytes::Buf;
 use rustix::io::Errno;
 
-use crate::model::{Sleeper, below, come_back_late, network, switch, trace};
 use crate::proto::frame::Space;
 use crate::proto::pulse::Watch;
 use crate::sync::{Arc, now};
+use crate::testing::model::{Sleeper, below, come_back_late, network, switch, trace};
 
 /// So many bytes are on their way in one direction.
 const ROOM: usize = 200;

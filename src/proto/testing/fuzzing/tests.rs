@@ -5,7 +5,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 use super::*;
-use crate::proto::choices::rounds;
+use crate::proto::testing::rounds;
 
 type Target = (&'static str, fn(&[u8]));
 

@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds};
 
 use bytes::{Buf, Bytes};
 
-use super::handshake::Token;
+use crate::proto::handshake::Token;
 
 /// Bytes are good for one decision each, so that a fuzzer which changes one
 /// changes one decision. Behind the last there are only zeros, for which
@@ -117,6 +117,6 @@ fn at_most(most: u64, bytes: &mut Bytes) -> u64 {
 
 /// How many random rounds a test makes: of `many`, what Miri has the time for.
 #[cfg(test)]
-pub(super) const fn rounds(many: u64) -> u64 {
+pub(in crate::proto) const fn rounds(many: u64) -> u64 {
     if cfg!(miri) { many.div_ceil(5000) } else { many }
 }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::batch::Batch;
-use super::frame::{Decoder, Frame};
-use super::handshake::{Limits, Token};
-use super::inbox::Item;
-use super::pulse::Verdict;
-use super::report::Payload::Slice;
-use super::session::Session;
+use crate::proto::batch::Batch;
+use crate::proto::frame::{Decoder, Frame};
+use crate::proto::handshake::{Limits, Token};
+use crate::proto::inbox::Item;
+use crate::proto::pulse::Verdict;
+use crate::proto::report::Payload::Slice;
+use crate::proto::session::Session;
 
 const LIMITS: Limits = Limits { window: 1024 * 1024, max_message: 256 * 1024 };
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const EPOCH: u64 = 0x1122_3344_5566_7788;
 
 /// Every line of the example as `(who, bytes)`, in order.
 fn documented() -> Vec<(char, Vec<u8>)> {
-    let block = include_str!("wire.md").split("<!-- worked example -->").nth(1).unwrap();
+    let block = include_str!("../wire.md").split("<!-- worked example -->").nth(1).unwrap();
     let block = block.split("```").nth(1).unwrap();
     let mut spoken: Vec<(char, Vec<u8>)> = Vec::new();
     for line in block.lines().skip(1) {
@@ -102,7 +102,7 @@ fn the_worked_example_is_what_is_said() {
     server.link_lost();
     let hello = client.hello();
     said.push(('C', Frame::Hello(hello).to_bytes().to_vec()));
-    assert_eq!(server.judge(&hello), super::session::Admission::Resume);
+    assert_eq!(server.judge(&hello), crate::proto::session::Admission::Resume);
     server.resume(&hello, now).unwrap();
     (to_client, to_server) = (Decoder::new(), data());
     said.push(spoken('S', &mut server));

@@ -8,7 +8,6 @@ use bytes::{Buf, Bytes};
 use super::account::{Heard, Said, Told, frame_cost};
 use super::speech::Truths;
 use crate::proto::batch::Batch;
-use crate::proto::choices::Choices;
 use crate::proto::cost::cost;
 use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
 use crate::proto::handshake::{Hello, Limits, Token, Welcome};
@@ -18,6 +17,7 @@ use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::report::Seen;
 use crate::proto::report::{Excuse, Output};
 use crate::proto::session::{Admission, Opened, Session, Unwelcome};
+use crate::proto::testing::choices::Choices;
 
 #[derive(PartialEq, Eq)]
 enum Side {

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::speech;
 use super::watched::Watched;
-use crate::proto::choices::Choices;
 use crate::proto::frame::{CloseCode, Decoder, Frame, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER};
 use crate::proto::handshake::{Hello, VERSION};
 use crate::proto::session::Admission;
+use crate::proto::testing::choices::Choices;
 
 pub(super) fn run(bytes: &[u8], origin: Instant) {
     let mut choices = Choices::of(bytes);

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::proto::choices::rounds;
+use crate::proto::testing::rounds;
 
 const SEEDS: u64 = rounds(10_000);
 

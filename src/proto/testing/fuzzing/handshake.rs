@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::speech;
 use super::watched::Watched;
-use crate::proto::choices::Choices;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Hello, VERSION};
 use crate::proto::inbox::{ACK_DELAY, Item};
 use crate::proto::session::Admission;
+use crate::proto::testing::choices::Choices;
 
 pub(super) fn run(bytes: &[u8], origin: Instant) {
     let mut choices = Choices::of(bytes);

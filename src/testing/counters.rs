@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     /// Calls that read from a socket, those that write, and all others.
     pub(crate) reads: u64,
     pub(crate) writes: u64,
@@ -15,9 +15,9 @@ pub(crate) struct Tally {
     pub(crate) calls: u64,
 }
 
-impl Tally {
-    pub(crate) fn times(self, n: u64) -> Tally {
-        Tally {
+impl Counters {
+    pub(crate) fn times(self, n: u64) -> Counters {
+        Counters {
             reads: self.reads * n,
             writes: self.writes * n,
             other_calls: self.other_calls * n,
@@ -29,16 +29,16 @@ impl Tally {
 }
 
 thread_local! {
-    static TALLY: Cell<Tally> = Cell::default();
+    static COUNTERS: Cell<Counters> = Cell::default();
 }
 
-pub(crate) fn count(what: impl FnOnce(&mut Tally)) {
-    let mut tally = TALLY.get();
-    what(&mut tally);
-    TALLY.set(tally);
+pub(crate) fn count(what: impl FnOnce(&mut Counters)) {
+    let mut counters = COUNTERS.get();
+    what(&mut counters);
+    COUNTERS.set(counters);
 }
 
 /// What this thread has counted since the last time.
-pub(crate) fn take() -> Tally {
-    TALLY.take()
+pub(crate) fn take() -> Counters {
+    COUNTERS.take()
 }

@@ -1,8 +1,8 @@
 //! Lines and heartbeats in any pieces, beside a naive reading of the whole.
 
-use crate::proto::choices::Choices;
 use crate::proto::handshake::Limits;
 use crate::proto::plain::{Found, Incoming, MARK};
+use crate::proto::testing::choices::Choices;
 
 const MOST: usize = 300;
 

@@ -13,7 +13,7 @@ const SLOTS_PER_SECOND: usize = 100;
 
 /// What became of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Herd {
+pub(crate) struct Outcome {
     /// The most attempts in a second while the server is away. The first ones, which all clients
     /// make at once, are not counted.
     pub(crate) peak_away: u32,
@@ -25,13 +25,13 @@ pub(crate) struct Herd {
 }
 
 /// The server is `away` for so long, and takes at once whoever comes then.
-pub(crate) fn stampede(
+pub(crate) fn lose_server(
     policy: RetryPolicy,
     clients: u32,
     away: Duration,
     seed: u64,
     start: Instant,
-) -> Herd {
+) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(seed);
     let (mut refused, mut welcomed) = (Vec::new(), Vec::new());
     let (mut last, mut gave_up) = (away, 0);
@@ -54,7 +54,7 @@ pub(crate) fn stampede(
             }
         }
     }
-    Herd { peak_away: peak(&refused), peak_back: peak(&welcomed), last: last - away, gave_up }
+    Outcome { peak_away: peak(&refused), peak_back: peak(&welcomed), last: last - away, gave_up }
 }
 
 fn count(slots: &mut Vec<u32>, at: Duration) {
@@ -90,8 +90,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn herd(policy: RetryPolicy, away: Duration) -> Herd {
-        stampede(policy, CLIENTS, away, 1, Instant::now())
+    fn outcome(policy: RetryPolicy, away: Duration) -> Outcome {
+        lose_server(policy, CLIENTS, away, 1, Instant::now())
     }
 
     #[test]
@@ -100,9 +100,9 @@ mod tests {
         let doubling = RetryPolicy::exponential(secs(1), secs(30)).unlimited();
         // What a delay leaves to each second if nobody is in step any more, and as much again.
         for (policy, most) in [(fixed, CLIENTS * 2 / 3), (doubling, CLIENTS * 2 / 20)] {
-            let in_step = herd(policy.jitter(0.0), MINUTE);
+            let in_step = outcome(policy.jitter(0.0), MINUTE);
             assert_eq!((in_step.peak_away, in_step.peak_back), (CLIENTS, CLIENTS));
-            let parted = herd(policy, MINUTE);
+            let parted = outcome(policy, MINUTE);
             assert!(parted.peak_back <= most, "{policy:?} {parted:?}");
             assert_eq!(parted.gave_up, 0);
         }
@@ -110,10 +110,10 @@ mod tests {
 
     #[test]
     fn the_default_outlasts_an_outage_of_nine_seconds_for_every_client() {
-        let herd = |away| herd(RetryPolicy::default(), away);
-        assert_eq!(herd(secs(9)).gave_up, 0);
-        assert_eq!(herd(secs(15)).gave_up, CLIENTS);
+        let outcome = |away| outcome(RetryPolicy::default(), away);
+        assert_eq!(outcome(secs(9)).gave_up, 0);
+        assert_eq!(outcome(secs(15)).gave_up, CLIENTS);
         // Who has just been refused waits for one delay at most.
-        assert!(herd(secs(3)).last <= secs(3) * 12 / 10);
+        assert!(outcome(secs(3)).last <= secs(3) * 12 / 10);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::speech::{self, Truths};
 use crate::proto::Violation;
-use crate::proto::choices::Choices;
 use crate::proto::frame::{Decoder, Frame, HEADER, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER, kind};
+use crate::proto::testing::choices::Choices;
 
 pub(super) fn run(bytes: &[u8]) {
     let mut choices = Choices::of(bytes);

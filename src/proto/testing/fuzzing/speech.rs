@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::proto::choices::Choices;
 use crate::proto::frame::{Ack, Close, CloseCode, Frame, kind, put_header};
 use crate::proto::handshake::{Hello, Limits, Token, VERSION, Welcome};
+use crate::proto::testing::choices::Choices;
 
 /// The numbers that a peer can be right with, so that it comes far, and wrong by one.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ mod account;
 mod frame;
 mod handshake;
 mod peer;
-pub(super) mod plain;
+pub(in crate::proto) mod plain;
 mod speech;
 #[cfg(test)]
 mod tests;

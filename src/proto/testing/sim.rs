@@ -27,11 +27,11 @@ pub(super) use self::fuzzed::run as fuzzed;
 use self::link::{Link, Side};
 use self::model::Model;
 #[cfg(test)]
-pub(super) use self::planted::{Fault, misplaced, planted};
+pub(in crate::proto) use self::planted::{Fault, misplaced, planted};
 use super::choices::Choices;
-use super::frame::CloseCode;
-use super::handshake::Limits;
-use super::session::Session;
+use crate::proto::frame::CloseCode;
+use crate::proto::handshake::Limits;
+use crate::proto::session::Session;
 
 /// What kind of run it is: most seeds leave most trouble out, so that the rest
 /// of it gets far.
