@@ -3,6 +3,6 @@
 #[cfg(all(test, not(shuttle)))]
 pub(crate) mod counters;
 #[cfg(shuttle)]
-mod model;
+pub(crate) mod model;
 #[cfg(test)]
 mod simulated_clients;

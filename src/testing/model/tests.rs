@@ -349,7 +349,7 @@ fn everybody_who_waits_for_acknowledgements_hears_of_them() {
             thread::spawn(move || {
                 for _ in 0..MESSAGES {
                     match below(2) {
-                        0 => client.feed(&Payload::Slice([sender]).unwrap()),
+                        0 => client.feed([sender]).unwrap(),
                         _ => client.send([sender]).unwrap(),
                     }
                     pause(50);
