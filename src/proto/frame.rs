@@ -1,6 +1,6 @@
 //! Bytes to frames and back. Every length is checked before memory is reserved.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 
 use super::Violation;
 use super::cost::Position;
@@ -157,6 +157,11 @@ pub(crate) fn put_header(out: &mut impl BufMut, kind: u8, len: usize) {
     out.put_slice(&[kind, a, b, c, d]);
 }
 
+pub(crate) fn put_frame(out: &mut impl BufMut, kind: u8, body: &[u8]) {
+    put_header(out, kind, body.len());
+    out.put_slice(body);
+}
+
 impl Frame {
     /// Appends the frame to `out`.
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
@@ -170,28 +175,20 @@ impl Frame {
                 welcome.encode(out);
             }
             Frame::Reject { code, text } => {
-                put_header(out, kind::REJECT, 1 + text.len());
-                out.put_u8(*code);
-                out.put_slice(text.as_bytes());
+                put_frame(out, kind::REJECT, &[&[*code], text.as_bytes()].concat());
             }
             Frame::Data(run) => {
                 put_header(out, kind::DATA, run.first);
                 out.put_slice(&run.bytes);
             }
-            Frame::Fin => put_header(out, kind::FIN, 0),
+            Frame::Fin => put_frame(out, kind::FIN, &[]),
             Frame::Ack(ack) => {
                 put_header(out, kind::ACK, Ack::FRAME - HEADER);
                 out.put_u64(ack.consumed);
                 out.put_u32(ack.window);
             }
-            Frame::Ping(id) => {
-                put_header(out, kind::PING, 8);
-                out.put_u64(*id);
-            }
-            Frame::Pong(id) => {
-                put_header(out, kind::PONG, 8);
-                out.put_u64(*id);
-            }
+            Frame::Ping(id) => put_frame(out, kind::PING, &id.to_be_bytes()),
+            Frame::Pong(id) => put_frame(out, kind::PONG, &id.to_be_bytes()),
             Frame::Close(close) => {
                 put_header(out, kind::CLOSE, 9);
                 out.put_u8(close.code.to_wire());
@@ -221,35 +218,36 @@ impl Frame {
         out.freeze()
     }
 
-    fn decode(kind: u8, body: &[u8]) -> Result<Frame, Violation> {
-        const WRONG_LENGTH: Violation = Violation("a frame of the wrong length");
-        let number = || body.try_into().map(u64::from_be_bytes).map_err(|_| WRONG_LENGTH);
-        Ok(match kind {
-            kind::HELLO => Frame::Hello(Hello::decode(body)?),
-            kind::WELCOME => Frame::Welcome(Welcome::decode(body)?),
+    fn decode(kind: u8, mut body: &[u8]) -> Result<Frame, Violation> {
+        let frame = match kind {
+            kind::HELLO => return Hello::decode(body).map(Frame::Hello),
+            kind::WELCOME => return Welcome::decode(body).map(Frame::Welcome),
             kind::REJECT => {
-                let (&code, text) = body.split_first().ok_or(WRONG_LENGTH)?;
-                Frame::Reject { code, text: String::from_utf8_lossy(text).into_owned() }
+                let code = body.try_get_u8()?;
+                let text = String::from_utf8_lossy(std::mem::take(&mut body)).into_owned();
+                Frame::Reject { code, text }
             }
-            kind::FIN if body.is_empty() => Frame::Fin,
             kind::ACK => {
-                let (consumed, window) = body.split_first_chunk().ok_or(WRONG_LENGTH)?;
-                let window = window.try_into().map_err(|_| WRONG_LENGTH)?;
-                Frame::Ack(Ack {
-                    consumed: u64::from_be_bytes(*consumed),
-                    window: u32::from_be_bytes(window),
-                })
+                Frame::Ack(Ack { consumed: body.try_get_u64()?, window: body.try_get_u32()? })
             }
-            kind::PING => Frame::Ping(number()?),
-            kind::PONG => Frame::Pong(number()?),
+            kind::PING => Frame::Ping(body.try_get_u64()?),
+            kind::PONG => Frame::Pong(body.try_get_u64()?),
             kind::CLOSE => {
-                let (&code, consumed) = body.split_first().ok_or(WRONG_LENGTH)?;
-                let consumed = consumed.try_into().map_err(|_| WRONG_LENGTH)?;
-                let consumed = u64::from_be_bytes(consumed);
-                Frame::Close(Close { code: CloseCode::from_wire(code), consumed })
+                let code = CloseCode::from_wire(body.try_get_u8()?);
+                Frame::Close(Close { code, consumed: body.try_get_u64()? })
             }
+            kind::FIN => Frame::Fin,
             _ => return Err(WRONG_LENGTH),
-        })
+        };
+        if body.is_empty() { Ok(frame) } else { Err(WRONG_LENGTH) }
+    }
+}
+
+const WRONG_LENGTH: Violation = Violation("a frame of the wrong length");
+
+impl From<TryGetError> for Violation {
+    fn from(_: TryGetError) -> Violation {
+        WRONG_LENGTH
     }
 }
 
@@ -483,18 +481,15 @@ impl Decoder {
     }
 
     fn check(&self, kind: u8, len: usize) -> Result<(), Violation> {
-        match kind {
-            kind::DATA => match self.max_data {
-                None => Err(Violation("data before the welcome")),
-                Some(max) if len > max => Err(Violation("a message larger than was agreed")),
-                Some(_) => Ok(()),
-            },
-            kind::HELLO | kind::WELCOME..=kind::CLOSE if len <= MAX_CONTROL => Ok(()),
-            kind::HELLO | kind::WELCOME..=kind::CLOSE => {
-                Err(Violation("a control frame that is too long"))
+        let (most, violation) = match (kind, self.max_data) {
+            (kind::DATA, None) => return Err(Violation("data before the welcome")),
+            (kind::DATA, Some(max)) => (max, "a message larger than was agreed"),
+            (kind::HELLO | kind::WELCOME..=kind::CLOSE, _) => {
+                (MAX_CONTROL, "a control frame that is too long")
             }
-            _ => Err(Violation("a frame of unknown type")),
-        }
+            _ => return Err(Violation("a frame of unknown type")),
+        };
+        if len <= most { Ok(()) } else { Err(Violation(violation)) }
     }
 }
 

@@ -53,50 +53,38 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    pub(crate) const LEN: usize = 4 + 2 + 16 + 8 + 8 + 8 + 4 + 4 + 4 + 1;
+    pub(crate) const LEN: usize = 4 + 2 + 16 + 8 + Welcome::BODY + 1;
 
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
+        let Hello { epoch, received, limits, interval, .. } = *self;
         out.put_slice(&MAGIC);
         out.put_u16(self.version);
         out.put_slice(&self.token.0);
         out.put_u64(self.attempt);
-        out.put_u64(self.epoch);
-        out.put_u64(self.received);
-        put_limits(out, self.limits);
-        put_interval(out, self.interval);
+        Welcome { epoch, received, limits, interval }.put(out);
         out.put_u8(self.resume_only.into());
     }
 
     /// A hello of another version decodes as far as its version, so that it
     /// can be told that it is one.
     pub(crate) fn decode(body: &[u8]) -> Result<Hello, Violation> {
-        let Some((head, _)) = body.split_first_chunk::<6>().filter(|(h, _)| h[..4] == MAGIC) else {
+        let Some((head, mut body)) = body.split_first_chunk::<6>().filter(|(h, _)| h[..4] == MAGIC)
+        else {
             return Err(Violation("not a longlink hello"));
         };
-        let mut padded = [0; Hello::LEN];
-        let known = head[4..] == VERSION.to_be_bytes();
-        let mut body = match known {
-            true if body.len() == Hello::LEN => body,
-            true => return Err(Violation("a hello of the wrong length")),
-            false => {
-                padded[..6].copy_from_slice(head);
-                &padded
-            }
-        };
-        body.advance(4);
-        let version = body.get_u16();
+        let version = u16::from_be_bytes([head[4], head[5]]);
+        const REST: usize = Hello::LEN - 6;
+        match version {
+            VERSION if body.len() == REST => {}
+            VERSION => return Err(Violation("a hello of the wrong length")),
+            _ => body = &[0; REST],
+        }
         let mut token = Token([0; 16]);
         body.copy_to_slice(&mut token.0);
-        Ok(Hello {
-            version,
-            token,
-            attempt: body.get_u64(),
-            epoch: body.get_u64(),
-            received: body.get_u64(),
-            limits: get_limits(&mut body),
-            interval: get_interval(&mut body),
-            resume_only: body.get_u8() & 1 != 0,
-        })
+        let attempt = body.get_u64();
+        let Welcome { epoch, received, limits, interval } = Welcome::get(&mut body);
+        let resume_only = body.get_u8() & 1 != 0;
+        Ok(Hello { version, token, attempt, epoch, received, limits, interval, resume_only })
     }
 }
 
@@ -114,14 +102,13 @@ pub(crate) struct Welcome {
 }
 
 impl Welcome {
-    pub(crate) const LEN: usize = 2 + 8 + 8 + 4 + 4 + 4;
+    pub(crate) const LEN: usize = 2 + Welcome::BODY;
+    /// Without the version, as a hello says it, too.
+    const BODY: usize = 8 + 8 + 4 + 4 + 4;
 
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
         out.put_u16(VERSION);
-        out.put_u64(self.epoch);
-        out.put_u64(self.received);
-        put_limits(out, self.limits);
-        put_interval(out, self.interval);
+        self.put(out);
     }
 
     pub(crate) fn decode(mut body: &[u8]) -> Result<Welcome, Violation> {
@@ -131,36 +118,29 @@ impl Welcome {
         if body.get_u16() != VERSION {
             return Err(Violation("a welcome of another version"));
         }
-        let welcome = Welcome {
-            epoch: body.get_u64(),
-            received: body.get_u64(),
-            limits: get_limits(&mut body),
-            interval: get_interval(&mut body),
-        };
+        let welcome = Welcome::get(&mut body);
         if welcome.epoch == 0 {
             return Err(Violation("a welcome without an epoch"));
         }
         Ok(welcome)
     }
-}
 
-fn put_limits(out: &mut impl BufMut, limits: Limits) {
-    out.put_u32(limits.window);
-    out.put_u32(limits.max_message);
-}
+    fn put(&self, out: &mut impl BufMut) {
+        let millis = self.interval.map_or(0, |interval| interval.as_millis());
+        out.put_u64(self.epoch);
+        out.put_u64(self.received);
+        out.put_u32(self.limits.window);
+        out.put_u32(self.limits.max_message);
+        out.put_u32(u32::try_from(millis).unwrap_or(u32::MAX));
+    }
 
-fn get_limits(body: &mut &[u8]) -> Limits {
-    Limits { window: body.get_u32(), max_message: body.get_u32() }
-}
-
-fn put_interval(out: &mut impl BufMut, interval: Option<Duration>) {
-    let millis = interval.map_or(0, |i| u32::try_from(i.as_millis()).unwrap_or(u32::MAX));
-    out.put_u32(millis);
-}
-
-fn get_interval(body: &mut &[u8]) -> Option<Duration> {
-    let millis = body.get_u32();
-    (millis > 0).then(|| Duration::from_millis(millis.into()))
+    fn get(body: &mut &[u8]) -> Welcome {
+        let (epoch, received) = (body.get_u64(), body.get_u64());
+        let limits = Limits { window: body.get_u32(), max_message: body.get_u32() };
+        let millis = body.get_u32();
+        let interval = (millis > 0).then(|| Duration::from_millis(millis.into()));
+        Welcome { epoch, received, limits, interval }
+    }
 }
 
 #[cfg(test)]

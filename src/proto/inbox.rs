@@ -26,7 +26,7 @@ pub(crate) enum Item {
 ///
 /// The positions count over all sessions: `consumed <= handed <= received`. What is
 /// before `start` belongs to older sessions, and acknowledges nothing.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Inbox {
     /// From `handed` to `received`, without the peer's FIN.
     queue: VecDeque<Run>,
@@ -44,18 +44,6 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new() -> Inbox {
-        Inbox {
-            queue: VecDeque::new(),
-            start: Position::default(),
-            received: Position::default(),
-            handed: Position::default(),
-            consumed: Position::default(),
-            fin: false,
-            over: false,
-        }
-    }
-
     /// Takes all of it or nothing.
     pub(crate) fn push(&mut self, run: Run, own: Limits) -> Result<(), Violation> {
         self.receive(run.distance(), own)?;
@@ -204,7 +192,7 @@ pub(crate) struct Slot {
 }
 
 /// Acknowledgements on their way out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Acks {
     /// Ascending. The first may have been written on the present link: it is
     /// kept, since the next link needs it again. Two more wait at most: one
@@ -224,15 +212,7 @@ pub(crate) struct Acks {
 impl Acks {
     /// Of a session that began with a window of that size.
     pub(crate) fn new(window: u32) -> Acks {
-        Acks {
-            slots: VecDeque::new(),
-            written: false,
-            owed: 0,
-            since: None,
-            due: false,
-            first_window: window,
-            window,
-        }
+        Acks { first_window: window, window, ..Acks::default() }
     }
 
     pub(crate) fn record(&mut self, slot: Slot, freed: usize, now: Instant) {

@@ -9,12 +9,12 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::Violation;
 use super::batch::Sink;
 use super::cost::Position;
-use super::frame::{Ack, Frame, HEADER, frame_len, kind, put_header};
+use super::frame::{Ack, Frame, HEADER, frame_len, kind, put_frame, put_header};
 use super::spent::Spent;
 
 /// The tail is sealed at this size, so that its buffer can be reused. In tests
@@ -22,9 +22,9 @@ use super::spent::Spent;
 const TAIL: usize = if cfg!(any(test, fuzzing)) { 4 * 1024 } else { 64 * 1024 };
 /// The tail's first buffer.
 const SMALL_TAIL: usize = 1024;
-/// Buffers that have served are kept for the next messages: one, so that a steady
-/// exchange allocates nothing, and more as long as they are together no larger than
-/// this, nor than what was just acknowledged of.
+/// Buffers that have served are kept for the next messages, so that a steady exchange
+/// allocates nothing: together no larger than what everything was of which something was
+/// just acknowledged, or [`TAIL`] if that is more, nor than this.
 const SPARE: usize = 16 * TAIL;
 /// An owned body of at least this size is kept as it is instead of being copied.
 const KEEP: usize = TAIL / 16;
@@ -33,7 +33,7 @@ const KEEP: usize = TAIL / 16;
 ///
 /// Three positions: `acknowledged <= written <= end`. What lies between two of them
 /// is their difference.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outbox {
     /// From `acknowledged` on; the tail goes on from their end to `end`.
     segments: VecDeque<Segment>,
@@ -89,20 +89,6 @@ fn encoded_len(distance: Position) -> usize {
 }
 
 impl Outbox {
-    pub(crate) fn new() -> Outbox {
-        Outbox {
-            segments: VecDeque::new(),
-            tail: BytesMut::new(),
-            spare: Vec::new(),
-            spent: Spent::default(),
-            acknowledged: Position::default(),
-            written: Position::default(),
-            sent: 0,
-            end: Position::default(),
-            finished: false,
-        }
-    }
-
     /// Appends a message.
     pub(crate) fn feed(&mut self, message: &[u8]) {
         self.append(kind::DATA, message);
@@ -142,8 +128,7 @@ impl Outbox {
             self.seal();
         }
         self.reserve(HEADER + body.len() + Ack::FRAME);
-        put_header(&mut self.tail, kind, body.len());
-        self.tail.put_slice(body);
+        put_frame(&mut self.tail, kind, body);
         self.end.pass(body.len());
     }
 
@@ -177,9 +162,7 @@ impl Outbox {
             // Its beginning belonged to segments that are gone as well; it counts
             // as a whole.
             let _ = buffer.try_reclaim(buffer.capacity() + 1);
-            let is_more = kept > 0 || buffer.capacity() > TAIL;
-            if !is_more || buffer.capacity() >= TAIL && kept + buffer.capacity() <= cost.min(SPARE)
-            {
+            if kept + buffer.capacity() <= cost.clamp(TAIL, SPARE) {
                 self.spare.push(buffer);
             }
         }

@@ -28,7 +28,7 @@ fn take_all(inbox: &mut Inbox) -> usize {
 
 #[test]
 fn only_what_was_handed_out_and_returned_from_is_consumed() {
-    let mut inbox = Inbox::new();
+    let mut inbox = Inbox::default();
     for len in [1, 2, 3] {
         push(&mut inbox, message(len)).unwrap();
     }
@@ -44,7 +44,7 @@ fn only_what_was_handed_out_and_returned_from_is_consumed() {
 // Bad input: a peer that overruns the window is cut, and memory stays bounded.
 #[test]
 fn one_message_may_overshoot_the_window_and_no_more() {
-    let mut inbox = Inbox::new();
+    let mut inbox = Inbox::default();
     let most = (0..).take_while(|_| push(&mut inbox, message(200)).is_ok()).count();
     assert_eq!(most, (1000 + cost(200)) / cost(200));
     // What was handed out is not yet free.
@@ -52,12 +52,12 @@ fn one_message_may_overshoot_the_window_and_no_more() {
     push(&mut inbox, message(200)).unwrap_err();
     inbox.consume();
     push(&mut inbox, message(200)).unwrap();
-    let mut inbox = Inbox::new();
+    let mut inbox = Inbox::default();
     let empty = (0..).take_while(|_| push(&mut inbox, message(0)).is_ok()).count();
     assert_eq!(empty, (1000 + cost(200)) / cost(0), "empty messages count too");
     // Not a byte more.
     for (rest, fits) in [(1000 - 4 * cost(100), true), (1001 - 4 * cost(100), false)] {
-        let mut inbox = Inbox::new();
+        let mut inbox = Inbox::default();
         (0..4).for_each(|_| push(&mut inbox, message(100)).unwrap());
         push(&mut inbox, message(200 - OVERHEAD)).unwrap();
         assert_eq!(push(&mut inbox, message(rest)).is_ok(), fits);
@@ -79,7 +79,7 @@ fn run(lens: &[usize]) -> Run {
 #[test]
 fn a_run_counts_as_its_messages_do() {
     let lens = [10, 0, 20];
-    let (mut together, mut apart) = (Inbox::new(), Inbox::new());
+    let (mut together, mut apart) = (Inbox::default(), Inbox::default());
     together.push(run(&lens), OWN).unwrap();
     lens.iter().for_each(|len| push(&mut apart, message(*len)).unwrap());
     for _ in 0..4 {
@@ -106,7 +106,7 @@ fn a_run_counts_as_its_messages_do() {
 fn many_are_taken_as_one_by_one() {
     for seed in 0..rounds(200) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut both = [Inbox::new(), Inbox::new()];
+        let mut both = [Inbox::default(), Inbox::default()];
         for _ in 0..30 {
             let (action, n) = (rng.u8(0..8), rng.usize(2..5));
             let lens: Vec<usize> = (0..n).map(|_| rng.usize(0..3) * 10).collect();
@@ -139,7 +139,7 @@ fn many_are_taken_as_one_by_one() {
 
 #[test]
 fn a_run_that_overshoots_the_window_is_not_taken_in_part() {
-    let mut inbox = Inbox::new();
+    let mut inbox = Inbox::default();
     while push(&mut inbox, message(0)).is_ok() {}
     inbox.take();
     inbox.consume();
@@ -151,7 +151,7 @@ fn a_run_that_overshoots_the_window_is_not_taken_in_part() {
 
 #[test]
 fn nothing_comes_after_the_end() {
-    let mut inbox = Inbox::new();
+    let mut inbox = Inbox::default();
     push(&mut inbox, Item::End).unwrap();
     assert!(inbox.is_at_end() && !inbox.is_over());
     push(&mut inbox, message(0)).unwrap_err();
@@ -165,7 +165,7 @@ fn nothing_comes_after_the_end() {
 // Trap 24.
 #[test]
 fn what_an_older_session_left_is_handed_out_and_acknowledges_nothing() {
-    let mut inbox = Inbox::new();
+    let mut inbox = Inbox::default();
     for item in [message(10), message(20), message(30), Item::End] {
         push(&mut inbox, item).unwrap();
     }
@@ -187,7 +187,7 @@ fn what_an_older_session_left_is_handed_out_and_acknowledges_nothing() {
 fn lost_sessions_never_add_up_to_more_than_a_window() {
     for seed in 0..rounds(200) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut inbox = Inbox::new();
+        let mut inbox = Inbox::default();
         for _ in 0..20 {
             let room = inbox.room_for_new(OWN.window) as usize;
             inbox.restart();
@@ -205,7 +205,7 @@ fn lost_sessions_never_add_up_to_more_than_a_window() {
 
 #[test]
 fn after_the_end_a_new_session_has_nothing_to_add() {
-    let mut inbox = Inbox::new();
+    let mut inbox = Inbox::default();
     push(&mut inbox, Item::End).unwrap();
     inbox.take();
     inbox.restart();

@@ -102,7 +102,7 @@ fn draw(rng: &mut fastrand::Rng) -> Bytes {
 fn it_does_what_a_naive_one_does() {
     for seed in 0..rounds(300) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let (mut outbox, mut naive) = (Outbox::new(), Naive::default());
+        let (mut outbox, mut naive) = (Outbox::default(), Naive::default());
         let window = [1, 1000, 100_000][rng.usize(..3)];
         for step in 0..200 {
             operate(&mut rng, &mut outbox, &mut naive, window);
@@ -174,7 +174,7 @@ fn operate(rng: &mut fastrand::Rng, outbox: &mut Outbox, naive: &mut Naive, wind
 
 #[test]
 fn counters_that_cannot_be_change_nothing() {
-    let mut outbox = Outbox::new();
+    let mut outbox = Outbox::default();
     (0..5).for_each(|n| outbox.feed(&[n]));
     assert_eq!(fill(&mut outbox, 4 * cost(1), 9).len(), 4);
     assert_eq!(outbox.acknowledge(2), Ok(true));
@@ -189,7 +189,7 @@ fn counters_that_cannot_be_change_nothing() {
 
 #[test]
 fn one_message_overshoots_the_window() {
-    let mut outbox = Outbox::new();
+    let mut outbox = Outbox::default();
     (0..10).for_each(|_| outbox.feed(&[7; 100]));
     assert_eq!(fill(&mut outbox, 1, 9).len(), 1);
     assert_eq!(fill(&mut outbox, cost(100), 9).len(), 0);
@@ -203,7 +203,7 @@ fn one_message_overshoots_the_window() {
 fn a_large_owned_message_is_not_copied_and_a_small_one_pins_nothing() {
     for len in [KEEP - 1, KEEP, 2 * KEEP] {
         let message = Bytes::from(vec![9; len]);
-        let mut outbox = Outbox::new();
+        let mut outbox = Outbox::default();
         outbox.feed_bytes(message.clone());
         let is_same = outbox.kept()[0].as_ptr() == message.as_ptr();
         assert_eq!(is_same, len >= KEEP, "{len} bytes");
@@ -212,7 +212,7 @@ fn a_large_owned_message_is_not_copied_and_a_small_one_pins_nothing() {
 
 #[test]
 fn what_is_kept_is_told_without_being_forgotten() {
-    let mut outbox = Outbox::new();
+    let mut outbox = Outbox::default();
     (0..3).for_each(|n| outbox.feed(&[n]));
     outbox.finish();
     assert_eq!(outbox.kept(), [vec![0], vec![1], vec![2]]);
@@ -227,7 +227,7 @@ fn what_is_kept_is_told_without_being_forgotten() {
 /// that is kept for each message.
 #[test]
 fn what_fits_into_the_window_is_moved_in_few_pieces() {
-    let mut outbox = Outbox::new();
+    let mut outbox = Outbox::default();
     let count = TAIL / (HEADER + 1);
     (0..count).for_each(|_| outbox.feed(b"x"));
     let mut window = 0;
@@ -240,7 +240,7 @@ fn what_fits_into_the_window_is_moved_in_few_pieces() {
 
 #[test]
 fn few_messages_take_a_small_buffer_and_more_a_large_one() {
-    let mut outbox = Outbox::new();
+    let mut outbox = Outbox::default();
     outbox.feed(&[0; 100]);
     assert_eq!(outbox.tail.capacity(), SMALL_TAIL);
     while outbox.segments.is_empty() {
@@ -251,7 +251,7 @@ fn few_messages_take_a_small_buffer_and_more_a_large_one() {
 
 #[test]
 fn a_large_part_that_is_acknowledged_leaves_few_spare_buffers() {
-    let mut outbox = Outbox::new();
+    let mut outbox = Outbox::default();
     while outbox.cost() < 4 * SPARE {
         outbox.feed(&[0; 1000]);
     }
@@ -265,7 +265,7 @@ fn a_large_part_that_is_acknowledged_leaves_few_spare_buffers() {
 #[test]
 fn a_spare_buffer_counts_as_a_whole() {
     let large = 16 * TAIL;
-    let mut outbox = Outbox::new();
+    let mut outbox = Outbox::default();
     let mut fed = 0;
     let mut feed = |outbox: &mut Outbox, len| {
         outbox.feed(&vec![0; len]);
@@ -301,7 +301,7 @@ fn a_spare_buffer_counts_as_a_whole() {
 /// Who has its answer may not ask for another for hours.
 #[test]
 fn an_idle_link_keeps_no_more_than_its_last_message() {
-    let mut outbox = Outbox::new();
+    let mut outbox = Outbox::default();
     let (window, count) = (100 * TAIL, 10 * TAIL as u64 / 100);
     for trip in 1..4 {
         (0..count).for_each(|_| outbox.feed(&[7; 100]));
