@@ -21,11 +21,10 @@ use super::pending::PendingPeer;
 use super::sessions::Sessions;
 use crate::error::Rejection;
 use crate::foreign;
-use crate::link::Shared;
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Frame, kind};
 use crate::proto::plain;
-use crate::sync::{self, Arc};
+use crate::sync;
 
 /// Peers that may be silent at once; the oldest makes room.
 const PENDING: usize = 256;
@@ -42,7 +41,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Acceptor {
     socket: Socket,
     accept_plain: bool,
-    pub(super) sessions: Sessions,
     /// By age.
     pending: BTreeMap<usize, PendingPeer>,
     next_index: usize,
@@ -51,13 +49,13 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(socket: Socket, accept_plain: bool, sessions: Sessions) -> Acceptor {
+    pub(super) fn new(socket: Socket, accept_plain: bool) -> Acceptor {
         let (pending, next_index) = (BTreeMap::new(), 1);
-        Acceptor { socket, accept_plain, sessions, pending, next_index, paused: None }
+        Acceptor { socket, accept_plain, pending, next_index, paused: None }
     }
 
     /// The sockets to poll, each with an index: 0 is the listener's own.
-    pub(super) fn watch(&self) -> impl Iterator<Item = (usize, &Socket, Interest)> {
+    pub(super) fn watched(&self) -> impl Iterator<Item = (usize, &Socket, Interest)> {
         let own = Some((0, &self.socket)).filter(|_| self.paused.is_none());
         let pending = self.pending.iter().map(|(index, peer)| (*index, &peer.socket));
         let readable = Interest { read: true, write: false };
@@ -66,26 +64,23 @@ impl Acceptor {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let pending = self.pending.values().filter_map(|peer| peer.due).min();
-        [pending, self.sessions.deadline(), self.paused].into_iter().flatten().min()
+        pending.into_iter().chain(self.paused).min()
     }
 
-    /// Serves the sockets that are ready. Returns the new sessions.
-    pub(super) fn serve(&mut self, ready: &[usize]) -> Vec<Arc<Shared>> {
+    /// Serves the sockets that are ready.
+    pub(super) fn serve(&mut self, ready: &[usize], sessions: &mut Sessions) {
         let now = sync::now();
         if self.paused.is_some_and(|until| now >= until) {
             self.paused = None;
         }
         self.drop_late(now);
-        self.sessions.purge(now);
-        let mut created = Vec::new();
         // Pending peers first: a newcomer may take the place of one that is silent.
         for index in ready.iter().filter(|index| **index != 0) {
-            created.extend(self.hear(*index, now));
+            self.hear(*index, now, sessions);
         }
         if ready.contains(&0) {
-            self.accept(now, &mut created);
+            self.accept(now, sessions);
         }
-        created
     }
 
     fn drop_late(&mut self, now: Instant) {
@@ -98,7 +93,7 @@ impl Acceptor {
         });
     }
 
-    fn accept(&mut self, now: Instant, created: &mut Vec<Arc<Shared>>) {
+    fn accept(&mut self, now: Instant, sessions: &mut Sessions) {
         for _ in 0..ACCEPTS {
             match self.socket.accept() {
                 Ok((socket, addr)) => {
@@ -119,7 +114,7 @@ impl Acceptor {
                     self.next_index += 1;
                     self.pending.insert(index, peer);
                     // Most have sent their hello by now.
-                    created.extend(self.hear(index, now));
+                    self.hear(index, now, sessions);
                 }
                 Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::AGAIN) => break,
@@ -127,44 +122,44 @@ impl Acceptor {
                     Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
                     // The system says so although no peer waits, too.
                     Some(Errno::MFILE | Errno::NFILE) if !self.socket.is_readable() => break,
-                    Some(Errno::MFILE | Errno::NFILE) if self.make_room() => {
-                        self.sessions.complain(now, "new and silent peers may be turned away", &e);
+                    Some(Errno::MFILE | Errno::NFILE) if self.make_room(sessions) => {
+                        sessions.complain(now, "new and silent peers may be turned away", &e);
                     }
                     _ => {
                         self.paused = Some(now + PAUSE);
-                        self.sessions.complain(now, "cannot accept, trying again", &e);
+                        sessions.complain(now, "cannot accept, trying again", &e);
                         break;
                     }
                 },
             }
         }
         // Peers that were turned away have left theirs.
-        self.sessions.has_spare();
+        sessions.has_spare();
     }
 
     /// Finds a descriptor for a newcomer.
-    fn make_room(&mut self) -> bool {
-        self.pending.pop_first().is_some() || self.sessions.spare.take().is_some()
+    fn make_room(&mut self, sessions: &mut Sessions) -> bool {
+        self.pending.pop_first().is_some() || sessions.spare.take().is_some()
     }
 
     /// A peer has something to say.
-    fn hear(&mut self, index: usize, now: Instant) -> Option<Arc<Shared>> {
-        let mut peer = self.pending.remove(&index)?;
+    fn hear(&mut self, index: usize, now: Instant, sessions: &mut Sessions) {
+        let Some(mut peer) = self.pending.remove(&index) else { return };
         match peer.socket.try_read(peer.decoder.space()) {
-            Ok(0) => return None,
+            Ok(0) => return,
             Ok(n) => peer.decoder.filled(n),
             Err(e)
                 if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => return None,
+            Err(_) => return,
         }
         match peer.decoder.first_byte() {
             None | Some(kind::HELLO) => {}
             Some(byte) if self.accept_plain && plain::begins_text(byte) => {
-                return self.sessions.create_plain(peer, now);
+                return sessions.create_plain(peer, now);
             }
             Some(_) => {
                 foreign::log!(info, "{}: dropped, it does not speak longlink", peer.addr);
-                return None;
+                return;
             }
         }
         match peer.decoder.next() {
@@ -174,21 +169,18 @@ impl Acceptor {
                     "{}: dropped, it wrote more before the answer to its hello",
                     peer.addr
                 );
-                None
             }
-            Ok(Some(Frame::Hello(hello))) => self.sessions.admit(peer, &hello, now),
-            Ok(Some(_)) => None,
+            Ok(Some(Frame::Hello(hello))) => sessions.admit(peer, &hello, now),
+            Ok(Some(_)) => {}
             Ok(None) => {
                 if peer.decoder.first_byte().is_some() {
                     peer.due.get_or_insert(now + HELLO_TIMEOUT);
                 }
                 self.pending.insert(index, peer);
-                None
             }
             Err(violation) => {
                 foreign::log!(info, "{}: dropped: {}", peer.addr, violation.0);
                 peer.reject(Rejection::Protocol);
-                None
             }
         }
     }

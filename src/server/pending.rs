@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::error::Rejection;
 use crate::net::Socket;
-use crate::proto::frame::{Close, Decoder, Frame};
+use crate::proto::frame::{Decoder, Frame};
 
 pub(super) struct PendingPeer {
     pub(super) socket: Socket,
@@ -29,13 +29,8 @@ impl PendingPeer {
         self.answer(&Frame::Reject { code: rejection.code(), text: rejection.to_string() });
     }
 
-    /// Its session has ended.
-    pub(super) fn close(self, close: Close) {
-        self.answer(&Frame::Close(close));
-    }
-
     /// Says this, and no more.
-    fn answer(mut self, frame: &Frame) {
+    pub(super) fn answer(mut self, frame: &Frame) {
         let _ = self.socket.try_write(&frame.to_bytes());
         self.socket.shutdown(Shutdown::Write);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Rejection, Result};
 use crate::foreign;
 use crate::link::Shared;
 use crate::sync::{self, Arc, Condvar, Mutex};
@@ -72,8 +72,13 @@ impl AcceptQueue {
         self.queue.lock().full = full;
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.queue.lock().full
+    /// Whether there may be new sessions.
+    pub(super) fn admits(&self) -> Result<(), Rejection> {
+        match *self.queue.lock() {
+            Queue { closed: true, .. } => Err(Rejection::ShuttingDown),
+            Queue { full: true, .. } => Err(Rejection::Full),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {

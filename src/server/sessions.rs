@@ -5,11 +5,11 @@
 //! [`Listener::accept`](crate::Listener::accept). A rejected hello has no other effect,
 //! so all that can fail comes before anything that changes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::lost::LostSessions;
+use super::entries::Entries;
 use super::pending::PendingPeer;
 use super::queue::AcceptQueue;
 use crate::config::Builder;
@@ -17,16 +17,15 @@ use crate::driver::DriverHandle;
 use crate::error::{Cause, Rejection};
 use crate::foreign;
 use crate::heartbeat::Heartbeat;
-use crate::link::{Lost, Shared};
-use crate::net::Socket;
+use crate::link::Shared;
+use crate::net::{Interest, Socket};
+use crate::proto::frame::Frame;
 use crate::proto::handshake::{Hello, Token, VERSION};
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
 use crate::proto::session::{Admission, Opened, Session};
 use crate::sync::{self, Arc};
-
-const UNEQUIPPED: &str = "cannot take a client in, it is told to try again";
 
 pub(super) struct Sessions {
     builder: Builder,
@@ -36,11 +35,8 @@ pub(super) struct Sessions {
     /// may come back, since our last word was lost.
     by_token: HashMap<Token, Arc<Shared>>,
     closed: VecDeque<(Instant, Token, u64)>,
-    /// Sessions that take up room: all that are not over, but for those that
-    /// have made room.
-    living: HashSet<u64>,
-    /// Those of them without a link.
-    lost: LostSessions<Arc<Shared>>,
+    /// Those that are not over. They take up room.
+    pub(super) entries: Entries,
     next_id: u64,
     /// What a new session takes of the system. Tests make it fail.
     pub(super) random: fn() -> io::Result<[u8; 8]>,
@@ -63,8 +59,7 @@ impl Sessions {
             driver,
             by_token: HashMap::new(),
             closed: VecDeque::new(),
-            living: HashSet::new(),
-            lost: LostSessions::new(),
+            entries: Entries::default(),
             next_id: 0,
             random: sync::random,
             prepare: Socket::prepare,
@@ -73,51 +68,69 @@ impl Sessions {
         }
     }
 
-    /// When [`purge`](Sessions::purge) has something to do.
+    /// When [`on_time`](Sessions::on_time) has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.closed.front().map(|(at, ..)| *at)
+        let closed = self.closed.front().map(|(at, ..)| *at);
+        closed.into_iter().chain(self.entries.deadline()).min()
     }
 
-    /// Forgets closed sessions that have had their time.
-    pub(super) fn purge(&mut self, now: Instant) {
+    /// Tends the connections whose time has come, and forgets closed sessions that have
+    /// had theirs.
+    pub(super) fn on_time(&mut self, now: Instant) {
+        self.entries.due(now).into_iter().for_each(|id| self.tend(id));
         let most = self.builder.max_clients.saturating_mul(4);
         while let Some((at, token, id)) = self.closed.front().copied()
             && (now >= at || self.closed.len() > most)
         {
             self.closed.pop_front();
-            if self.by_token.get(&token).is_some_and(|shared| shared.id() == id) {
-                self.by_token.remove(&token);
-            }
+            self.forget(token, id);
         }
     }
 
+    /// Looks after a connection, and lets go of it if it is over.
+    pub(super) fn tend(&mut self, id: u64) {
+        if let Some(over) = self.entries.tend(id) {
+            self.remove(&over);
+        }
+    }
+
+    /// The link of a connection is ready.
+    pub(super) fn serve(&mut self, id: u64, ready: Interest) {
+        if let Some(shared) = self.entries.get(id) {
+            shared.serve(ready);
+        }
+        self.tend(id);
+    }
+
+    /// The machine has slept.
+    pub(super) fn wake_up(&mut self) {
+        let count = self.entries.len();
+        foreign::log!(debug, "the machine has slept: checking {count} connections");
+        self.entries.all().for_each(|shared| shared.lock().wake_up());
+        let ids: Vec<u64> = self.entries.all().map(|shared| shared.id()).collect();
+        ids.into_iter().for_each(|id| self.tend(id));
+    }
+
     /// A hello is complete: resumes the session that it names, or makes a new one, or
-    /// rejects it. Returns a new one.
-    pub(super) fn admit(
-        &mut self,
-        mut peer: PendingPeer,
-        hello: &Hello,
-        now: Instant,
-    ) -> Option<Arc<Shared>> {
+    /// rejects it.
+    pub(super) fn admit(&mut self, mut peer: PendingPeer, hello: &Hello, now: Instant) {
         if hello.version != VERSION {
             foreign::log!(info, "{}: rejected, it speaks version {}", peer.addr, hello.version);
-            peer.reject(Rejection::Version);
-            return None;
+            return peer.reject(Rejection::Version);
         }
         let Heartbeat { interval, misses } = self.builder.heartbeat;
         let watch = Watch::framed(interval, hello.interval, misses);
         let prepared = (self.prepare)(&mut peer.socket);
         if let Err(e) = prepared.and_then(|()| peer.socket.watch(watch)) {
-            self.complain(now, UNEQUIPPED, &e);
-            peer.reject(Rejection::Full);
-            return None;
+            return peer.reject(self.lacks(now, &e));
         }
-        match self.by_token.get(&hello.token).cloned() {
-            Some(shared) => {
-                let peer = readmit(&shared, peer, hello, now)?;
-                self.create(peer, hello, Some(&shared), now)
-            }
-            None => self.create(peer, hello, None, now),
+        let known = self.by_token.get(&hello.token).cloned();
+        let peer = match &known {
+            Some(shared) => readmit(shared, peer, hello, now),
+            None => Some(peer),
+        };
+        if let Some(peer) = peer {
+            self.create(peer, hello, known.as_ref(), now);
         }
     }
 
@@ -129,18 +142,12 @@ impl Sessions {
         hello: &Hello,
         replaced: Option<&Arc<Shared>>,
         now: Instant,
-    ) -> Option<Arc<Shared>> {
-        let admitted = match hello.resume_only {
-            true => Err(Rejection::Ended),
-            false => self.admits(replaced).and_then(|()| self.draw_epoch(now)),
-        };
-        let admitted = admitted.and_then(|epoch| self.make_place(replaced).map(|()| epoch));
-        let epoch = match admitted {
+    ) {
+        let epoch = match self.draw_epoch(hello, replaced, now) {
             Ok(epoch) => epoch,
             Err(rejection) => {
                 foreign::log!(info, "{}: rejected: {rejection}", peer.addr);
-                peer.reject(rejection);
-                return None;
+                return peer.reject(rejection);
             }
         };
         if let Some(replaced) = replaced {
@@ -151,52 +158,54 @@ impl Sessions {
         let session = Session::server(hello, epoch, limits, interval, misses, now);
         foreign::log!(debug, "{}: new session {:?}", peer.addr, hello.token);
         let shared = self.enter(peer, session);
-        self.by_token.insert(hello.token, shared.clone());
-        Some(shared)
+        self.by_token.insert(hello.token, shared);
+    }
+
+    /// Finds room for a new session, and what tells it from others.
+    fn draw_epoch(
+        &mut self,
+        hello: &Hello,
+        replaced: Option<&Arc<Shared>>,
+        now: Instant,
+    ) -> Result<u64, Rejection> {
+        if hello.resume_only {
+            return Err(Rejection::Ended);
+        }
+        self.admits(replaced)?;
+        let epoch = (self.random)().map_err(|e| self.lacks(now, &e))?;
+        self.make_place(replaced)?;
+        // 0 means that there is none.
+        Ok(u64::from_ne_bytes(epoch).max(1))
     }
 
     /// A peer whose first bytes are text.
-    pub(super) fn create_plain(
-        &mut self,
-        mut peer: PendingPeer,
-        now: Instant,
-    ) -> Option<Arc<Shared>> {
-        let prepared = self.admits(None).and_then(|()| {
-            (self.prepare)(&mut peer.socket).map_err(|e| {
-                self.complain(now, UNEQUIPPED, &e);
-                Rejection::Full
-            })
-        });
-        if let Err(rejection) = prepared.and_then(|()| self.make_place(None)) {
+    pub(super) fn create_plain(&mut self, mut peer: PendingPeer, now: Instant) {
+        if let Err(rejection) = self.admits_plain(&mut peer, now) {
             // Whatever it were told, it would take for a reply.
             foreign::log!(info, "{}: turned away: {rejection}", peer.addr);
-            return None;
+            return;
         }
-        Some(self.enter(peer, PlainSession::server(self.builder.limits(), now)))
+        self.enter(peer, PlainSession::server(self.builder.limits(), now));
+    }
+
+    fn admits_plain(&mut self, peer: &mut PendingPeer, now: Instant) -> Result<(), Rejection> {
+        self.admits(None)?;
+        (self.prepare)(&mut peer.socket).map_err(|e| self.lacks(now, &e))?;
+        self.make_place(None)
     }
 
     /// Whether there can be a new session now, if there is room for it.
     fn admits(&mut self, replaced: Option<&Arc<Shared>>) -> Result<(), Rejection> {
+        self.queue.admits()?;
         // The link of a session that makes room has a descriptor to give.
         let brings_one = replaced.is_some_and(|shared| shared.lock().has_link());
-        if self.queue.is_closed() {
-            Err(Rejection::ShuttingDown)
-        } else if self.queue.is_full() || !(brings_one || self.has_spare()) {
-            Err(Rejection::Full)
-        } else {
-            Ok(())
-        }
+        if brings_one || self.has_spare() { Ok(()) } else { Err(Rejection::Full) }
     }
 
-    fn draw_epoch(&mut self, now: Instant) -> Result<u64, Rejection> {
-        match (self.random)() {
-            // 0 means that there is none.
-            Ok(bytes) => Ok(u64::from_ne_bytes(bytes).max(1)),
-            Err(e) => {
-                self.complain(now, UNEQUIPPED, &e);
-                Err(Rejection::Full)
-            }
-        }
+    /// The system lacks what a new session takes.
+    fn lacks(&mut self, now: Instant, error: &io::Error) -> Rejection {
+        self.complain(now, "cannot take a client in, it is told to try again", error);
+        Rejection::Full
     }
 
     /// Whether a descriptor is held back, now that others may be free again.
@@ -224,37 +233,23 @@ impl Sessions {
             self.driver.clone(),
         ));
         shared.install(shared.lock(), peer.socket, peer.decoder, peer.addr, Opened::First);
-        self.living.insert(self.next_id);
+        self.entries.insert(shared.clone());
         self.queue.push(shared.clone());
         shared
-    }
-
-    /// The driver has looked after a session that is not over: whether it has a link
-    /// decides whether it may have to make room.
-    pub(crate) fn set_lost(&mut self, shared: &Arc<Shared>, lost: Option<&Lost>) {
-        match lost {
-            Some(lost) => {
-                self.lost.insert(shared.id(), lost.at, lost.has_received, shared.clone());
-            }
-            None => self.lost.remove(shared.id()),
-        }
     }
 
     /// Sees to it that there is room for one more session, in addition to that of
     /// the one that it replaces.
     fn make_place(&mut self, replaced: Option<&Arc<Shared>>) -> Result<(), Rejection> {
-        let freed = replaced.is_some_and(|shared| self.living.contains(&shared.id()));
-        let taken = self.living.len() - usize::from(freed);
-        match taken < self.builder.max_clients || self.evict() {
-            true => Ok(()),
-            false => Err(Rejection::Full),
-        }
+        let freed = replaced.is_some_and(|shared| self.entries.get(shared.id()).is_some());
+        let taken = self.entries.len() - usize::from(freed);
+        if taken < self.builder.max_clients || self.evict() { Ok(()) } else { Err(Rejection::Full) }
     }
 
     /// Gives up the lost session that is missed least. Costs nothing when all
     /// have a link: those that are turned away are many.
     fn evict(&mut self) -> bool {
-        while let Some(shared) = self.lost.pop() {
+        while let Some(shared) = self.entries.take_lost() {
             let state = shared.lock();
             if state.has_ended() || state.has_link() {
                 // The driver has not seen it yet.
@@ -271,18 +266,15 @@ impl Sessions {
 
     /// Ends a session without a word to its client, and frees its room.
     fn end(&mut self, shared: &Arc<Shared>, cause: Cause) {
-        self.living.remove(&shared.id());
-        self.lost.remove(shared.id());
         let mut state = shared.lock();
         state.lose(cause.clone());
         state.give_up(0, cause);
         shared.settle(state);
+        self.tend(shared.id());
     }
 
     /// Lets go of a session that is over.
-    pub(crate) fn remove(&mut self, shared: &Arc<Shared>) {
-        self.living.remove(&shared.id());
-        self.lost.remove(shared.id());
+    fn remove(&mut self, shared: &Arc<Shared>) {
         let never_accepted = self.queue.forget(shared);
         let mut state = shared.lock();
         if never_accepted && shared.remove_handle() {
@@ -297,7 +289,14 @@ impl Sessions {
             // The client may come back because our last word was lost.
             let until = sync::later(self.builder.resume_within);
             self.closed.push_back((until, token, shared.id()));
-        } else if self.by_token.get(&token).is_some_and(|known| Arc::ptr_eq(known, shared)) {
+        } else {
+            self.forget(token, shared.id());
+        }
+    }
+
+    /// Forgets a session, unless another has taken its place.
+    fn forget(&mut self, token: Token, id: u64) {
+        if self.by_token.get(&token).is_some_and(|known| known.id() == id) {
             self.by_token.remove(&token);
         }
     }
@@ -325,7 +324,7 @@ fn readmit(
             let close = session.close_reply(hello);
             state.lose(Cause::Replaced);
             shared.settle(state);
-            peer.close(close);
+            peer.answer(&Frame::Close(close));
             return None;
         }
         Admission::Resume => {

@@ -8,8 +8,10 @@ use super::*;
 use crate::config::Builder;
 use crate::driver::DriverHandle;
 use crate::error::Cause;
+use crate::link::Shared;
 use crate::proto::frame::Decoder;
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+use crate::sync::Arc;
 
 /// The client's side of a socket, whose hello was heard.
 struct Peer(TcpStream);
@@ -28,6 +30,7 @@ enum Answer {
 
 struct Stage {
     acceptor: Acceptor,
+    sessions: Sessions,
     addr: SocketAddr,
 }
 
@@ -38,7 +41,7 @@ impl Stage {
         let builder = Builder::default().max_clients(max_clients);
         let driver = Arc::new(DriverHandle::new().unwrap());
         let sessions = Sessions::new(builder, Arc::new(AcceptQueue::new()), driver);
-        Stage { acceptor: Acceptor::new(socket, true, sessions), addr }
+        Stage { acceptor: Acceptor::new(socket, true), sessions, addr }
     }
 
     /// A newcomer says these bytes. Returns what it hears, and the session that
@@ -46,8 +49,14 @@ impl Stage {
     fn hear(&mut self, bytes: &[u8]) -> (Answer, Peer, Option<Arc<Shared>>) {
         let mut peer = Peer(TcpStream::connect(self.addr).unwrap());
         peer.0.write_all(bytes).unwrap();
-        let created = self.acceptor.serve(&[0]).pop();
+        let before = self.newest();
+        self.acceptor.serve(&[0], &mut self.sessions);
+        let created = self.newest().filter(|newest| Some(newest.id()) > before.map(|s| s.id()));
         (peer.answer(), peer, created)
+    }
+
+    fn newest(&self) -> Option<Arc<Shared>> {
+        self.sessions.entries.all().max_by_key(|session| session.id()).cloned()
     }
 
     fn greet(&mut self, hello: &Hello) -> Answer {
@@ -66,16 +75,7 @@ impl Stage {
         let mut state = session.lock();
         state.lose(Cause::Eof);
         session.settle(state);
-        self.tend(session);
-    }
-
-    /// What the server does with a session that has called.
-    fn tend(&mut self, session: &Arc<Shared>) {
-        let checkup = session.check_up(None);
-        match checkup.over {
-            true => self.acceptor.sessions.remove(session),
-            false => self.acceptor.sessions.set_lost(session, checkup.lost.as_ref()),
-        }
+        self.sessions.tend(session.id());
     }
 }
 
@@ -142,13 +142,13 @@ fn a_rejected_hello_ends_no_session_and_no_link() {
         let mut stage = Stage::new(10);
         let (_peer, session, next) = stage.join(&hello(1));
         // It was accepted: closing the listener does not end it.
-        stage.acceptor.sessions.queue.next().unwrap();
+        stage.sessions.queue.next().unwrap();
         let elsewhere = Hello { epoch: next.epoch ^ 1, ..next };
         let resume_only = Hello { resume_only: true, ..elsewhere };
         let malformed = Hello { received: 1, ..next };
         assert_eq!(stage.greet(&resume_only), Answer::Reject(Rejection::Ended));
         assert_eq!(stage.greet(&malformed), Answer::Reject(Rejection::Protocol));
-        spoil(&mut stage.acceptor.sessions);
+        spoil(&mut stage.sessions);
         assert_eq!(stage.greet(&elsewhere), Answer::Reject(rejection));
         assert_eq!(stage.greet(&hello(2)), Answer::Reject(rejection));
         assert_undisturbed(&session);
@@ -160,13 +160,13 @@ fn nobody_makes_room_for_a_client_that_cannot_be_taken() {
     for (spoil, rejection) in SPOILT {
         let mut stage = Stage::new(1);
         let (_peer, session, next) = stage.join(&hello(1));
-        stage.acceptor.sessions.queue.next().unwrap();
+        stage.sessions.queue.next().unwrap();
         stage.lose(&session);
-        let sessions = &mut stage.acceptor.sessions;
+        let sessions = &mut stage.sessions;
         let (random, prepare) = (sessions.random, sessions.prepare);
         spoil(sessions);
         assert_eq!(stage.greet(&hello(2)), Answer::Reject(rejection));
-        let sessions = &mut stage.acceptor.sessions;
+        let sessions = &mut stage.sessions;
         (sessions.random, sessions.prepare) = (random, prepare);
         assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
         assert!(session.lock().is_up());
@@ -180,9 +180,7 @@ fn a_session_that_is_replaced_counts_as_room() {
     let (_other, replacing, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next });
     assert!(session.lock().has_ended() && !session.lock().has_link());
     assert!(replacing.lock().is_up());
-    // Its room was given away, whether the server has seen that or not.
-    assert_eq!(stage.greet(&hello(2)), Answer::Reject(Rejection::Full));
-    stage.tend(&session);
+    // Its room was given away.
     assert_eq!(stage.greet(&hello(2)), Answer::Reject(Rejection::Full));
     assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
 }
@@ -193,8 +191,6 @@ fn one_that_made_room_finds_none_when_it_comes_back_at_once() {
     let (_peer, session, next) = stage.join(&hello(1));
     stage.lose(&session);
     let (_other, other, _) = stage.join(&hello(2));
-    assert_eq!(stage.greet(&next), Answer::Reject(Rejection::Full));
-    stage.tend(&session);
     assert_eq!(stage.greet(&next), Answer::Reject(Rejection::Full));
     assert_undisturbed(&other);
 }
@@ -207,7 +203,7 @@ fn an_ended_session_takes_no_room_and_can_be_replaced() {
     state.abort();
     state.lose(Cause::Eof);
     session.settle(state);
-    stage.tend(&session);
+    stage.sessions.tend(session.id());
     assert_eq!(stage.greet(&next), Answer::Close);
     let (_again, again, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next });
     assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
@@ -247,6 +243,6 @@ fn a_client_that_says_hello_and_no_more_is_let_in() {
     let mut peer = Peer(TcpStream::connect(stage.addr).unwrap());
     peer.0.write_all(&Frame::Hello(hello(1)).to_bytes()).unwrap();
     peer.0.shutdown(Shutdown::Write).unwrap();
-    stage.acceptor.serve(&[0]);
+    stage.acceptor.serve(&[0], &mut stage.sessions);
     assert!(matches!(peer.answer(), Answer::Welcome { .. }));
 }

@@ -1,9 +1,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
+use crate::config::Builder;
+use crate::driver::DriverHandle;
+use crate::net;
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Limits, Token};
 use crate::proto::session::Session;
+use crate::sync;
 
 /// A server's side, without a link.
 fn entry(id: u64, interval: Duration, driver: &Arc<DriverHandle>) -> Arc<Shared> {
@@ -20,23 +24,23 @@ fn entry(id: u64, interval: Duration, driver: &Arc<DriverHandle>) -> Arc<Shared>
 /// heartbeat since. Its time in the queue, before and after that of the first has come.
 fn second(ahead: Option<Instant>) -> (Option<Instant>, Option<Instant>) {
     let driver = Arc::new(DriverHandle::new().unwrap());
-    let socket = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-    let queue = Arc::new(AcceptQueue::new());
-    let mut server = Server::new(Builder::default(), socket, queue, driver.clone());
-    server.ahead = ahead;
+    let mut entries = Entries { ahead, ..Entries::default() };
     for (id, interval) in [(1, 100), (2, 280)] {
-        server.adopt(entry(id, Duration::from_millis(interval), &driver));
+        entries.insert(entry(id, Duration::from_millis(interval), &driver));
+        assert!(entries.tend(id).is_none());
     }
-    let before = server.entries[&2].deadline;
-    let mut state = server.entries[&2].shared.lock();
+    let before = entries.by_id[&2].due;
+    let mut state = entries.by_id[&2].shared.lock();
     let mut decoder = Decoder::new();
     decoder.push(&Frame::Pong(0).to_bytes());
     state.protocol.hear(1, &mut decoder, far()).unwrap();
     state.protocol.sent(far());
     drop(state);
-    crate::net::poll(&mut [], server.deadline());
-    server.on_time();
-    (before, server.entries[&2].deadline)
+    net::poll(&mut [], entries.deadline());
+    for id in entries.due(sync::now()) {
+        assert!(entries.tend(id).is_none());
+    }
+    (before, entries.by_id[&2].due)
 }
 
 fn far() -> Instant {
@@ -55,4 +59,42 @@ fn no_connection_is_looked_at_ahead_of_time_all_the_time() {
     let (before, after) = second(Some(far()));
     // Unless this took so long that its time has come.
     assert!(after == before || before <= Some(sync::now()), "{before:?} {after:?}");
+}
+
+type Order = BTreeSet<(Rank, u64)>;
+
+fn times() -> impl Fn(u64) -> Instant {
+    let origin = sync::now();
+    move |second| origin + Duration::from_secs(second)
+}
+
+fn ids(order: &Order) -> Vec<u64> {
+    order.iter().map(|(_, id)| *id).collect()
+}
+
+#[test]
+fn those_that_said_nothing_make_room_first_and_the_longest_lost_among_equals() {
+    let at = times();
+    let mut order = Order::new();
+    for (id, second, has_received) in
+        [(1, 0, true), (2, 9, false), (3, 5, false), (4, 7, true), (5, 5, false)]
+    {
+        place(&mut order, id, &mut None, Some((has_received, at(second))));
+    }
+    assert_eq!(ids(&order), [3, 5, 2, 1, 4]);
+}
+
+#[test]
+fn one_that_was_back_meanwhile_counts_from_its_last_loss() {
+    let at = times();
+    let (mut order, mut ranks) = (Order::new(), [None; 4]);
+    let mut set = |id: u64, rank| place(&mut order, id, &mut ranks[id as usize], rank);
+    (1..=3).for_each(|id| set(id, Some((false, at(id)))));
+    set(1, None);
+    set(0, None);
+    // What was not noticed in between: it came back, spoke, and is lost again.
+    set(2, Some((true, at(9))));
+    set(1, Some((false, at(8))));
+    set(1, Some((false, at(8))));
+    assert_eq!(ids(&order), [3, 1, 2]);
 }
