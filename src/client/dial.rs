@@ -287,6 +287,6 @@ impl Race {
         let asked = self.asked.remove(index / 2);
         let Asked { addr, until, first, again } = asked.expect("what was waited for is there");
         let again = again.filter(|_| !index.is_multiple_of(2));
-        Call { socket: again.unwrap_or(first), addr, until, decoder: Decoder::new() }
+        Call { socket: again.unwrap_or(first), addr, until, decoder: Decoder::default() }
     }
 }

@@ -30,7 +30,7 @@ impl End {
         let addr = socket.local_addr().unwrap();
         let shared = Shared::new(Builder::default().terms(None), session, addr, 1, driver.clone());
         let shared = Arc::new(shared);
-        shared.install(shared.lock(), socket, Decoder::new(), addr, Opened::First);
+        shared.install(shared.lock(), socket, Decoder::default(), addr, Opened::First);
         shared.check_up(None);
         driver.answer();
         End { connection: Connection::new(shared.clone()), shared, driver }
@@ -48,7 +48,7 @@ fn ends() -> [End; 2] {
     let mut client = Session::client(Token([0; 16]), LIMITS, None, 3, now);
     let server = Session::server(&client.hello(), 1, LIMITS, None, 3, now);
     let far = End::new(server, far);
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     let welcome = loop {
         let n = near.read(decoder.space()).unwrap();
         decoder.filled(n);

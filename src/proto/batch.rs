@@ -8,13 +8,6 @@ use bytes::{Buf, Bytes};
 use super::frame::Frame;
 use super::spent::Spent;
 
-/// Where frames go that are to be written.
-pub(crate) trait Sink {
-    fn push(&mut self, bytes: Bytes);
-    /// Whether the batch is large enough.
-    fn is_full(&self) -> bool;
-}
-
 /// Bytes to be written, whole frames, in order. It serves one link for as long as
 /// that lives, and counts what went through it.
 #[derive(Debug, Default)]
@@ -38,18 +31,17 @@ pub(crate) struct Batch {
 pub(super) const BATCH_BYTES: usize = if cfg!(any(test, fuzzing)) { 1024 } else { 256 * 1024 };
 pub(super) const BATCH_SLICES: usize = if cfg!(any(test, fuzzing)) { 3 } else { 60 };
 
-impl Sink for Batch {
-    fn push(&mut self, bytes: Bytes) {
+impl Batch {
+    pub(super) fn push(&mut self, bytes: Bytes) {
         self.len += bytes.len();
         self.slices.push_back(bytes);
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether it is large enough.
+    pub(super) fn is_full(&self) -> bool {
         self.len >= BATCH_BYTES || self.slices.len() >= BATCH_SLICES
     }
-}
 
-impl Batch {
     pub(super) fn push_frame(&mut self, frame: &Frame) {
         self.push(frame.to_bytes());
     }

@@ -93,10 +93,17 @@ impl Iterator for Run {
     }
 }
 
-/// The length of the frame that `bytes` begins with, header included.
+/// The header that `bytes` begin with, if it is whole: the frame's type, the length of
+/// its body, and what follows.
+fn split_header(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
+    let (&[kind, len @ ..], rest) = bytes.split_first_chunk::<HEADER>()?;
+    Some((kind, u32::from_be_bytes(len) as usize, rest))
+}
+
+/// The length of the frame that `bytes` begin with, header included.
 pub(crate) fn frame_len(bytes: &[u8]) -> usize {
-    let [_, len @ ..] = bytes.first_chunk::<HEADER>().expect("a whole frame");
-    HEADER + u32::from_be_bytes(*len) as usize
+    let (_, len, _) = split_header(bytes).expect("a whole frame");
+    HEADER + len
 }
 
 /// How much the application is done with, and how much more it has room for.
@@ -121,15 +128,15 @@ pub(crate) struct Close {
     pub(crate) consumed: u64,
 }
 
-/// How a session ended.
+/// How a session ended, as it stands in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseCode {
     /// Both directions ended, and everything was taken.
-    Done,
+    Done = 0,
     /// The sender closed; it takes nothing more.
-    Closed,
+    Closed = 1,
     /// The sender's application aborted.
-    Aborted,
+    Aborted = 2,
 }
 
 impl CloseCode {
@@ -139,14 +146,6 @@ impl CloseCode {
             2 => CloseCode::Aborted,
             // A reason of a later version is still an end.
             _ => CloseCode::Closed,
-        }
-    }
-
-    fn to_wire(self) -> u8 {
-        match self {
-            CloseCode::Done => 0,
-            CloseCode::Closed => 1,
-            CloseCode::Aborted => 2,
         }
     }
 }
@@ -191,7 +190,7 @@ impl Frame {
             Frame::Pong(id) => put_frame(out, kind::PONG, &id.to_be_bytes()),
             Frame::Close(close) => {
                 put_header(out, kind::CLOSE, 9);
-                out.put_u8(close.code.to_wire());
+                out.put_u8(close.code as u8);
                 out.put_u64(close.consumed);
             }
         }
@@ -261,12 +260,14 @@ impl From<TryGetError> for Violation {
 /// has to clear first. The buffer starts small, and grows with the frames that
 /// come and with reads that fill it. A PING or a PONG makes it small again: they
 /// come over idle links, so that a busy one never pays for it.
-#[derive(Debug)]
+///
+/// A new one is for a handshake, in which nothing is larger than [`MAX_CONTROL`].
+#[derive(Debug, Default)]
 pub(crate) struct Decoder {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// The size that the buffer should have.
+    /// The size that the buffer should have, if that is not [`SMALL_BUFFER`].
     wanted: usize,
     body: Option<Body>,
     /// The last body was large. The next may be, too: only its beginning is read
@@ -317,19 +318,6 @@ pub(crate) const LARGE_BUFFER: usize = if cfg!(any(test, fuzzing)) { 8 } else { 
 const LARGE_BODY: usize = LARGE_BUFFER / 2;
 
 impl Decoder {
-    /// A decoder for a handshake, in which nothing is larger than [`MAX_CONTROL`].
-    pub(crate) fn new() -> Decoder {
-        Decoder {
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            wanted: SMALL_BUFFER,
-            body: None,
-            large: false,
-            max_data: None,
-        }
-    }
-
     /// From now on DATA may come, of at most `max` bytes.
     pub(crate) fn allow_data(&mut self, max: u32) {
         self.max_data = Some(max as usize);
@@ -346,11 +334,12 @@ impl Decoder {
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == 0 && self.buffer.len() > self.wanted {
+        let wanted = self.wanted.max(SMALL_BUFFER);
+        if self.end == 0 && self.buffer.len() > wanted {
             self.buffer = Vec::new();
         }
-        if self.buffer.len() < self.wanted {
-            self.buffer.resize(self.wanted, 0);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
         }
         let end = match self.large {
             true => (self.end + SMALL_BUFFER).min(self.buffer.len()),
@@ -407,7 +396,7 @@ impl Decoder {
         self.body = None;
         self.large = false;
         (self.start, self.end) = (0, 0);
-        self.wanted = SMALL_BUFFER;
+        self.wanted = 0;
     }
 
     /// The next whole frame, or run of them, if there is one.
@@ -421,9 +410,7 @@ impl Decoder {
             return Ok(Some(Frame::data(bytes.into())));
         }
         let unread = &self.buffer[self.start..self.end];
-        let Some((header, rest)) = unread.split_first_chunk::<HEADER>() else { return Ok(None) };
-        let [kind, len @ ..] = *header;
-        let len = u32::from_be_bytes(len) as usize;
+        let Some((kind, len, rest)) = split_header(unread) else { return Ok(None) };
         self.check(kind, len)?;
         if let Some(body) = rest.get(..len) {
             if kind == kind::DATA {
@@ -432,7 +419,7 @@ impl Decoder {
             let frame = Frame::decode(kind, body)?;
             self.start += HEADER + len;
             if let Frame::Ping(_) | Frame::Pong(_) = frame {
-                self.wanted = SMALL_BUFFER;
+                self.wanted = 0;
             }
             return Ok(Some(frame));
         }
@@ -455,10 +442,7 @@ impl Decoder {
     fn run(&mut self, first: usize) -> Run {
         let unread = &self.buffer[self.start..self.end];
         let (mut len, mut messages) = (HEADER + first, 1);
-        while let Some((&[kind::DATA, size @ ..], rest)) =
-            unread[len..].split_first_chunk::<HEADER>()
-        {
-            let size = u32::from_be_bytes(size) as usize;
+        while let Some((kind::DATA, size, rest)) = split_header(&unread[len..]) {
             let fits = size <= rest.len() && len + HEADER + size <= RUN;
             if !fits || self.max_data.is_none_or(|max| size > max) {
                 break;

@@ -194,11 +194,11 @@ pub(crate) struct Slot {
 /// Acknowledgements on their way out.
 #[derive(Debug, Default)]
 pub(crate) struct Acks {
-    /// Ascending. The first may have been written on the present link: it is
-    /// kept, since the next link needs it again. Two more wait at most: one
-    /// whose place in the stream stays put, and one that follows the newest.
-    slots: VecDeque<Slot>,
-    written: bool,
+    /// The last one that was written on the present link. The next link needs it again.
+    told: Option<Slot>,
+    /// Later ones, ascending. Two wait at most: one whose place in the stream stays put,
+    /// and one that follows the newest; and on a new link the one that was told.
+    waiting: VecDeque<Slot>,
     /// The cost that is free and that the peer does not know to be.
     owed: usize,
     since: Option<Instant>,
@@ -216,10 +216,10 @@ impl Acks {
     }
 
     pub(crate) fn record(&mut self, slot: Slot, freed: usize, now: Instant) {
-        if self.slots.len() - usize::from(self.written) >= 2 {
-            self.slots.pop_back();
+        if self.waiting.len() >= 2 {
+            self.waiting.pop_back();
         }
-        self.slots.push_back(slot);
+        self.waiting.push_back(slot);
         self.owed += freed;
         self.since.get_or_insert(now);
     }
@@ -235,10 +235,8 @@ impl Acks {
     fn ready(&self, cursor: u64, stuck: bool) -> Option<usize> {
         #[cfg(test)]
         let stuck = stuck || planted(Fault::AckOvertakes);
-        let new = |index: &usize| *index >= usize::from(self.written);
-        let in_place = self.slots.iter().rposition(|slot| slot.after <= cursor);
-        let newest = self.slots.len().checked_sub(1).filter(|_| stuck);
-        in_place.filter(new).or(newest.filter(new))
+        let in_place = self.waiting.iter().rposition(|slot| slot.after <= cursor);
+        in_place.or(self.waiting.len().checked_sub(1).filter(|_| stuck))
     }
 
     /// Whether one has to be written even if nothing else is. `window`: the one
@@ -250,20 +248,19 @@ impl Acks {
     /// Takes the one to be written now, with the window that it announces.
     pub(crate) fn take(&mut self, cursor: u64, stuck: bool, window: u32) -> Option<Ack> {
         let newest = self.ready(cursor, stuck)?;
-        self.slots.drain(..newest);
-        (self.written, self.window) = (true, window);
-        if self.slots.len() == 1 {
+        let Slot { consumed, after } = self.waiting.drain(..=newest).next_back()?;
+        // One that went ahead keeps its place on later links.
+        self.told = Some(Slot { consumed, after: after.min(cursor) });
+        self.window = window;
+        if self.waiting.is_empty() {
             (self.owed, self.since, self.due) = (0, None, false);
         }
-        // One that went ahead keeps its place on later links.
-        let slot = &mut self.slots[0];
-        slot.after = slot.after.min(cursor);
-        Some(Ack { consumed: slot.consumed.frames, window })
+        Some(Ack { consumed: consumed.frames, window })
     }
 
     /// What the peer is sure to know to be consumed, or will, if the present link lives.
     pub(crate) fn told(&self) -> Position {
-        self.slots.front().filter(|_| self.written).map(|slot| slot.consumed).unwrap_or_default()
+        self.told.map(|slot| slot.consumed).unwrap_or_default()
     }
 
     /// The window that it is sure to know.
@@ -273,16 +270,17 @@ impl Acks {
 
     /// What a peer that has received the first `position` frames may be told.
     pub(crate) fn covered(&self, position: u64) -> u64 {
-        self.slots
-            .iter()
-            .rfind(|slot| slot.after <= position)
-            .map_or(0, |slot| slot.consumed.frames)
+        let mut slots = self.told.iter().chain(&self.waiting);
+        slots.rfind(|slot| slot.after <= position).map_or(0, |slot| slot.consumed.frames)
     }
 
     /// A new link: what was written on the old one may not have arrived.
     pub(crate) fn replay(&mut self) {
-        (self.written, self.window) = (false, self.first_window);
-        self.due |= !self.slots.is_empty();
+        if let Some(slot) = self.told.take() {
+            self.waiting.push_front(slot);
+        }
+        self.window = self.first_window;
+        self.due |= !self.waiting.is_empty();
     }
 
     /// A new session, in which nothing is acknowledged.

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::Violation;
-use super::batch::Sink;
+use super::batch::Batch;
 use super::cost::Position;
 use super::frame::{Ack, Frame, HEADER, frame_len, kind, put_frame, put_header};
 use super::spent::Spent;
@@ -115,14 +115,6 @@ impl Outbox {
         }
     }
 
-    /// Appends the FIN again, if there was one and it was acknowledged: a new
-    /// session ends as the old one did.
-    pub(crate) fn finish_again(&mut self) {
-        if self.finished && self.is_empty() {
-            self.append(kind::FIN, &[]);
-        }
-    }
-
     fn append(&mut self, kind: u8, body: &[u8]) {
         if self.tail.len() + HEADER + body.len() > TAIL {
             self.seal();
@@ -186,7 +178,7 @@ impl Outbox {
         bytes
     }
 
-    /// Moves frames to `sink` until it is full, everything is moved, or what
+    /// Moves frames to `batch` until it is full, everything is moved, or what
     /// is outstanding fills the peer's window (which one frame may overshoot).
     ///
     /// If nothing is left, `ack` may give an acknowledgement to go behind the
@@ -194,16 +186,16 @@ impl Outbox {
     /// of a round trip. It is not kept.
     pub(crate) fn fill(
         &mut self,
-        sink: &mut impl Sink,
+        batch: &mut Batch,
         window: usize,
         ack: impl FnOnce() -> Option<Ack>,
     ) {
-        while !sink.is_full() && self.has_output(window) {
+        while !batch.is_full() && self.has_output(window) {
             let room = window - self.outstanding();
             let fits = |rest: Position| rest.frames == 1 || rest.cost() <= room;
             let Some(segment) = self.segments.get(self.index(self.written.frames)) else {
                 if fits(self.end - self.written) {
-                    sink.push(self.seal_before(ack()));
+                    batch.push(self.seal_before(ack()));
                     self.written = self.end;
                     break;
                 }
@@ -217,9 +209,9 @@ impl Outbox {
             };
             let mut frames = segment.frames.slice(segment.offset(from)..);
             frames.truncate(encoded_len(self.written - from));
-            sink.push(frames);
+            batch.push(frames);
             if !segment.body.is_empty() {
-                sink.push(segment.body.clone());
+                batch.push(segment.body.clone());
             }
         }
         self.sent = self.sent.max(self.written.frames);
@@ -297,12 +289,16 @@ impl Outbox {
         }
     }
 
-    /// The session was lost: what is kept becomes the beginning of a new one.
-    pub(crate) fn restart(&mut self) {
+    /// The session was lost: what is kept becomes the beginning of a new one, which
+    /// `ends` as the old one did also if the FIN was acknowledged.
+    pub(crate) fn restart(&mut self, ends: bool) {
         let start = std::mem::take(&mut self.acknowledged);
         self.segments.iter_mut().for_each(|segment| segment.end -= start);
         self.end -= start;
         (self.written, self.sent) = (self.acknowledged, 0);
+        if ends && self.finished && self.is_empty() {
+            self.append(kind::FIN, &[]);
+        }
     }
 
     /// What everything kept counts for in the window.

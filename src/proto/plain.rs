@@ -46,7 +46,6 @@ use bytes::{Bytes, BytesMut};
 
 use super::Violation;
 use super::batch::Batch;
-use super::batch::Sink;
 use super::frame::{CloseCode, Decoder};
 use super::handshake::Limits;
 use super::pulse::Verdict;

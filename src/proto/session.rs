@@ -94,9 +94,31 @@ impl Session {
         misses: u32,
         now: Instant,
     ) -> Session {
-        let mut session = Session::new(token, own, own, (interval, misses), now);
-        session.pulse.set_rhythm(interval.map(|interval| Rhythm::client(interval, misses)));
-        session
+        let rhythm = interval.map(|interval| Rhythm::client(interval, misses));
+        Session {
+            state: State::Down,
+            token,
+            epoch: 0,
+            created_from: 0,
+            attempt: 0,
+            generation: 0,
+            own,
+            peer: own,
+            announced: 0,
+            peer_window: own.window,
+            heartbeat: (interval, misses),
+            outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            acks: Acks::new(own.window),
+            pulse: Pulse::new(rhythm, now),
+            up: Up::default(),
+            closing: None,
+            leaving: false,
+            peer_closed: None,
+            peer_received: 0,
+            ever_heard_frame: false,
+            totals: Totals::default(),
+        }
     }
 
     /// A server's session, made by a hello that resumes none.
@@ -108,45 +130,11 @@ impl Session {
         misses: u32,
         now: Instant,
     ) -> Session {
-        let heartbeat = (interval, misses);
-        let mut session = Session::new(hello.token, own, hello.limits, heartbeat, now);
-        session.epoch = epoch;
-        session.created_from = hello.epoch;
+        let mut session = Session::client(hello.token, own, interval, misses, now);
+        (session.peer, session.peer_window) = (hello.limits, hello.limits.window);
+        (session.epoch, session.created_from) = (epoch, hello.epoch);
         session.serve_link(hello, 0, now);
         session
-    }
-
-    fn new(
-        token: Token,
-        own: Limits,
-        peer: Limits,
-        heartbeat: (Option<Duration>, u32),
-        now: Instant,
-    ) -> Session {
-        Session {
-            state: State::Down,
-            token,
-            epoch: 0,
-            created_from: 0,
-            attempt: 0,
-            generation: 0,
-            own,
-            peer,
-            announced: 0,
-            peer_window: peer.window,
-            heartbeat,
-            outbox: Outbox::default(),
-            inbox: Inbox::default(),
-            acks: Acks::new(own.window),
-            pulse: Pulse::new(None, now),
-            up: Up::default(),
-            closing: None,
-            leaving: false,
-            peer_closed: None,
-            peer_received: 0,
-            ever_heard_frame: false,
-            totals: Totals::default(),
-        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct PendingPeer {
 
 impl PendingPeer {
     pub(super) fn new(socket: Socket, addr: SocketAddr) -> PendingPeer {
-        PendingPeer { socket, addr, decoder: Decoder::new(), due: None }
+        PendingPeer { socket, addr, decoder: Decoder::default(), due: None }
     }
 
     /// Whether it has said more than was decoded.

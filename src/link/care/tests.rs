@@ -33,7 +33,7 @@ fn carry(protocol: impl Into<Protocol>) -> (Arc<Shared>, TcpStream) {
     let driver = Arc::new(DriverHandle::new().unwrap());
     let shared = Shared::new(Builder::default().terms(None), protocol, addr, 1, driver);
     let shared = Arc::new(shared);
-    shared.install(shared.lock(), socket, Decoder::new(), addr, Opened::First);
+    shared.install(shared.lock(), socket, Decoder::default(), addr, Opened::First);
     (shared, peer)
 }
 

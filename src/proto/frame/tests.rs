@@ -42,7 +42,7 @@ fn every_frame() -> Vec<Frame> {
 }
 
 fn decoder() -> Decoder {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     decoder.allow_data(MAX);
     decoder
 }
@@ -138,7 +138,7 @@ fn what_cannot_be_is_refused_by_its_header_alone() {
         let violation = refused(&mut decoder(), kind::DATA, len);
         assert_eq!(violation, Violation("a message larger than was agreed"));
     }
-    let violation = refused(&mut Decoder::new(), kind::DATA, 0);
+    let violation = refused(&mut Decoder::default(), kind::DATA, 0);
     assert_eq!(violation, Violation("data before the welcome"));
 }
 

@@ -65,7 +65,7 @@ fn one_message_may_overshoot_the_window_and_no_more() {
 }
 
 fn run(lens: &[usize]) -> Run {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     decoder.allow_data(OWN.max_message);
     for len in lens {
         let frame = Frame::data(vec![0; *len].into()).to_bytes();
@@ -307,7 +307,7 @@ fn the_newest_that_may_be_written_is_never_far_behind() {
                     acks.record(slot(consumed, end), 1, now);
                 }
             }
-            assert!(acks.slots.len() <= 3, "seed {seed}: they add up");
+            assert!(acks.waiting.len() <= 3, "seed {seed}: they add up");
         }
         take(&mut acks, end);
         assert_eq!(acks.covered(end), consumed, "seed {seed}");

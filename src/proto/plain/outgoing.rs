@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{Settings, Unanswered};
-use crate::proto::batch::Sink;
+use crate::proto::batch::Batch;
 use crate::proto::cost::{OVERHEAD, cost};
 use crate::proto::handshake::Limits;
 use crate::proto::spent::Spent;
@@ -60,10 +60,10 @@ impl Outgoing {
         self.lines.push_back(line);
     }
 
-    /// Moves lines to `sink`, until it is full or nothing more may be written.
-    pub(super) fn fill(&mut self, sink: &mut impl Sink) {
-        while !sink.is_full() && self.has_output() {
-            sink.push(self.lines[self.handed].clone());
+    /// Moves lines to `batch`, until it is full or nothing more may be written.
+    pub(super) fn fill(&mut self, batch: &mut Batch) {
+        while !batch.is_full() && self.has_output() {
+            batch.push(self.lines[self.handed].clone());
             self.handed += 1;
         }
     }

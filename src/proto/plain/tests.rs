@@ -41,7 +41,7 @@ impl Side {
     }
 
     fn new(session: PlainSession, now: Instant) -> Side {
-        let (decoder, batch) = (Decoder::new(), Batch::default());
+        let (decoder, batch) = (Decoder::default(), Batch::default());
         Side {
             session,
             decoder,
@@ -150,7 +150,7 @@ impl Side {
     fn cut(&mut self) -> Vec<String> {
         let rest = std::mem::take(&mut self.batch).len();
         let Unanswered { lines, forgotten } = self.session.link_lost(rest);
-        self.decoder = Decoder::new();
+        self.decoder = Decoder::default();
         assert_eq!(forgotten, 0);
         lines.iter().map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
     }
@@ -262,7 +262,7 @@ fn what_is_not_taken_is_not_read() {
     // A line as long as the window is read to its end.
     let limits = Limits { window: 10, max_message: 10 };
     let mut session = PlainSession::server(limits, server.now);
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     decoder.push(b"123456789");
     assert_eq!(session.hear(1, &mut decoder, server.now), Ok(true));
     assert!(session.status().may_read);

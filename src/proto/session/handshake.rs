@@ -98,11 +98,7 @@ impl Session {
         self.epoch = welcome.epoch;
         (self.peer, self.peer_window) = (welcome.limits, welcome.limits.window);
         self.peer_received = 0;
-        let complete = self.is_complete();
-        self.outbox.restart();
-        if !complete {
-            self.outbox.finish_again();
-        }
+        self.outbox.restart(!self.is_complete());
         self.inbox.restart();
         self.acks.restart(self.announced);
         if self.inbox.room(self.own.window) > self.announced {

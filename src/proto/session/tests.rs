@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use super::*;
-use crate::proto::batch::{BATCH_SLICES, Sink};
+use crate::proto::batch::BATCH_SLICES;
 use crate::proto::cost::OVERHEAD;
 use crate::proto::inbox::{ACK_DELAY, Item};
 use crate::proto::report::Payload::{Owned, Slice};
@@ -34,7 +34,7 @@ fn found(hello: &Hello, epoch: u64, window: u32, now: Instant) -> Session {
 
 /// All that a session has to write.
 fn written(session: &mut Session) -> Vec<Frame> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     decoder.allow_data(u32::MAX);
     let mut frames = Vec::new();
     while session.output() > Output::Nothing {

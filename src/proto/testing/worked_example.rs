@@ -74,7 +74,7 @@ fn the_worked_example_is_what_is_said() {
     let mut client = Session::client(token, LIMITS, Some(INTERVAL), 3, now);
     let mut said = Vec::new();
     let data = || {
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::default();
         decoder.allow_data(LIMITS.max_message);
         decoder
     };
@@ -83,7 +83,7 @@ fn the_worked_example_is_what_is_said() {
     let hello = client.hello();
     said.push(('C', Frame::Hello(hello).to_bytes().to_vec()));
     let mut server = Session::server(&hello, EPOCH, LIMITS, Some(INTERVAL), 3, now);
-    let (mut to_client, mut to_server) = (Decoder::new(), data());
+    let (mut to_client, mut to_server) = (Decoder::default(), data());
     said.push(spoken('S', &mut server));
     hears(&mut client, &mut to_client, &said[1].1, now);
     client.feed(&Slice(b"hi\n"));
@@ -104,7 +104,7 @@ fn the_worked_example_is_what_is_said() {
     said.push(('C', Frame::Hello(hello).to_bytes().to_vec()));
     assert_eq!(server.judge(&hello), crate::proto::session::Admission::Resume);
     server.resume(&hello, now).unwrap();
-    (to_client, to_server) = (Decoder::new(), data());
+    (to_client, to_server) = (Decoder::default(), data());
     said.push(spoken('S', &mut server));
     hears(&mut client, &mut to_client, &said[6].1, now);
     assert_eq!(take(&mut client, now).unwrap(), "hi\n");

@@ -82,7 +82,7 @@ impl Stage {
 impl Peer {
     fn answer(&mut self) -> Answer {
         self.0.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::default();
         loop {
             let mut bytes = [0; 100];
             let n = match self.0.read(&mut bytes) {

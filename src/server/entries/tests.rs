@@ -31,7 +31,7 @@ fn second(ahead: Option<Instant>) -> (Option<Instant>, Option<Instant>) {
     }
     let before = entries.by_id[&2].due;
     let mut state = entries.by_id[&2].shared.lock();
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     decoder.push(&Frame::Pong(0).to_bytes());
     state.protocol.hear(1, &mut decoder, far()).unwrap();
     state.protocol.sent(far());

@@ -34,7 +34,7 @@ fn in_pieces(
     most: Option<u32>,
     pieces: &[usize],
 ) -> (Vec<Frame>, Result<(), Violation>) {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     let mut frames = Vec::new();
     let mut pieces = pieces.iter().cycle();
     while !stream.is_empty() {
@@ -89,7 +89,7 @@ fn naive(mut stream: &[u8], most: Option<u32>) -> (Vec<Frame>, bool) {
 
 /// A whole frame on a connection of its own.
 fn alone(bytes: &[u8]) -> Result<Frame, Violation> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     decoder.allow_data(u32::MAX);
     let mut rest = bytes;
     loop {

@@ -25,7 +25,7 @@ pub(super) fn run(bytes: &[u8], origin: Instant) {
         let truths = peer.watched.truths();
         let hello = speech::hello(&mut peer.choices, &truths);
         peer.serve(&hello);
-        peer.link = Some(peer.linked(Decoder::new(), Vec::new()));
+        peer.link = Some(peer.linked(Decoder::default(), Vec::new()));
     }
     while !peer.choices.are_over() {
         peer.step();
@@ -136,7 +136,7 @@ impl Peer {
         if choices.bool() {
             speech::say(choices, &truths, &mut bytes);
         }
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::default();
         let frame = loop {
             match decoder.next() {
                 Ok(Some(frame)) => break frame,

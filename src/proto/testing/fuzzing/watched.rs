@@ -55,7 +55,7 @@ pub(super) struct Watched {
 }
 
 fn reader() -> Decoder {
-    let mut reader = Decoder::new();
+    let mut reader = Decoder::default();
     reader.allow_data(u32::MAX);
     reader
 }

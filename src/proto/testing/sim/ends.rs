@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::link::{End, Link, Side};
 use super::{World, millis};
 use crate::proto::batch::Batch;
-use crate::proto::batch::Sink;
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kind};
 use crate::proto::handshake::{Hello, Limits};
@@ -653,7 +652,7 @@ fn written_ack(batch: &Batch) -> Option<Ack> {
     while let Some((&[kind, ..], _)) = rest.split_first_chunk::<HEADER>() {
         let (frame, behind) = rest.split_at(frame_len(rest));
         if kind == kind::ACK {
-            let mut decoder = Decoder::new();
+            let mut decoder = Decoder::default();
             decoder.push(frame);
             return ack(&decoder.next().expect("a frame of ours")?);
         }

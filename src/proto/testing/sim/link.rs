@@ -80,7 +80,7 @@ pub(super) struct End {
 impl End {
     fn new() -> End {
         End {
-            decoder: Decoder::new(),
+            decoder: Decoder::default(),
             batch: Batch::default(),
             generation: 0,
             open: true,
