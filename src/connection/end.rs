@@ -89,9 +89,9 @@ impl Connection {
     fn end_in_order(&self, within: Option<Duration>) -> Result<()> {
         let until = within.map(sync::later);
         let left = || until.map(|until| until.saturating_duration_since(sync::now()));
-        let patience = self.shared.close_timeout();
         let mut state = self.shared.lock();
-        state.leave(true, patience);
+        let patience = state.close_timeout();
+        state.leave(true);
         self.shared.settle(state);
         let time = left().map_or(Patience::Forever, Patience::For);
         let ended =

@@ -38,11 +38,11 @@ impl State {
 
     /// A close begins: no more sends, no more messages. `done`: the application is
     /// done with those it was handed.
-    pub(crate) fn leave(&mut self, done: bool, patience: Duration) {
+    pub(crate) fn leave(&mut self, done: bool) {
         if !self.life.has_ended() {
             let now = sync::now();
             self.protocol.leave(done, now);
-            self.life.close(Closing::new(patience, now));
+            self.life.close(Closing::new(self.terms.close_timeout, now));
             self.call = true;
         }
     }
@@ -59,7 +59,7 @@ impl State {
     /// end is not acknowledged: more would have to be delivered.
     pub(super) fn closes_alone_at(&self) -> Option<Instant> {
         let unacknowledged = self.protocol.status().unacknowledged;
-        let alone = self.endless && self.link.is_none() && unacknowledged == 0;
+        let alone = self.terms.endless && self.link.is_none() && unacknowledged == 0;
         let closing = self.life.closing().filter(|_| alone)?;
         closing.alone_until(self.lost.as_ref().map(|lost| lost.at))
     }
@@ -88,6 +88,10 @@ impl State {
         if self.life.is_over() {
             self.protocol.discard();
         }
+    }
+
+    pub(crate) fn close_timeout(&self) -> Duration {
+        self.terms.close_timeout
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -169,7 +173,7 @@ impl State {
         match self.life.is_over() {
             // It might hold the connection, and nothing would let go of it.
             true => Some(on_event),
-            false => self.on_event.replace(on_event),
+            false => self.terms.on_event.replace(on_event),
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::life::Telling;
-use super::roles::{Link, ReadHalf, WriteHalf, Writer};
+use super::roles::{Cover, Link, ReadHalf, Tick, WriteHalf, Writer};
 use super::{Ending, Lost, OnEvent, Shared, State};
 use crate::error::Cause;
 use crate::event::Event;
@@ -67,20 +67,28 @@ impl Shared {
         if checks {
             state = self.check(state, now);
         }
-        state = match state.protocol.tick(None, now) {
-            Verdict::Alive => state,
-            verdict => self.look(state, verdict, now),
-        };
+        let mut verdict = state.protocol.tick(None, now);
+        if verdict != Verdict::Alive && state.protocol.status().counts_bytes {
+            // What the peer's kernel has acknowledged meanwhile may be life.
+            let reach;
+            (state, reach) = self.measure(state);
+            if let Some(Reach { acknowledged, .. }) = reach {
+                verdict = state.protocol.tick(Some(acknowledged), now);
+            }
+        }
+        if let Verdict::Dead(silence) = verdict {
+            state = self.judge(state, silence, now);
+        }
         state.tick(now);
         if state.is_closing_due(now) {
             let (measured, reach) = self.measure(state);
             state = measured;
             state.look_at_closing(reach, now);
         }
-        state.time_to_end(now, self.close_timeout, self.resume_within);
+        state.time_to_end(now);
         state = self.settle_within(state);
         state.has_gathered();
-        let over = state.is_over(self.resume_within.is_some());
+        let over = state.is_over();
         if over && state.life.finish() {
             state.news = true;
             if state.dropped {
@@ -92,10 +100,11 @@ impl Shared {
         let events = std::mem::take(&mut state.events);
         // The last events are the last use of the callback, which may itself hold the
         // connection.
-        let on_event = if over { state.on_event.take() } else { state.on_event.clone() };
+        let on_event =
+            if over { state.terms.on_event.take() } else { state.terms.on_event.clone() };
         let checkup = Checkup {
             // A finished connection has none.
-            deadline: state.deadline(self.resume_within).filter(|_| !over),
+            deadline: state.deadline().filter(|_| !over),
             watch: state.watch(),
             lost: state.lost.clone().filter(|_| !over),
             hurry: checks,
@@ -132,75 +141,58 @@ impl Shared {
     fn check<'a>(&'a self, state: MutexGuard<'a, State>, now: Instant) -> MutexGuard<'a, State> {
         let (mut state, reach) = self.measure(state);
         let acknowledged = reach.map(|reach| reach.acknowledged);
-        state.protocol.check(self.connect_timeout, acknowledged, now);
+        let within = state.terms.connect_timeout;
+        state.protocol.check(within, acknowledged, now);
         state
-    }
-
-    /// The peer is asked, or has been silent for too long: what its kernel has
-    /// acknowledged meanwhile may be life.
-    fn look<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        verdict: Verdict,
-        now: Instant,
-    ) -> MutexGuard<'a, State> {
-        let mut verdict = verdict;
-        if state.protocol.status().counts_bytes {
-            let reach;
-            (state, reach) = self.measure(state);
-            if let Some(Reach { acknowledged, .. }) = reach {
-                verdict = state.protocol.tick(Some(acknowledged), now);
-            }
-        }
-        match verdict {
-            Verdict::Dead(silence) => self.judge(state, silence, now),
-            _ => state,
-        }
     }
 
     /// The peer has been silent for too long. But bytes that wait to be read
     /// are life, even if the reader had no time for them.
     fn judge<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, State>,
         silence: Duration,
         now: Instant,
     ) -> MutexGuard<'a, State> {
-        let Some(link) = &state.link else { return state };
-        let (socket, generation) = (link.socket.clone(), link.generation);
-        drop(state);
-        let queued = socket.has_queued();
-        state = self.lock();
-        if state.current(generation).is_none() {
-            return state;
-        }
-        if queued {
+        let (mut state, queued) = self.ask(state, Socket::has_queued);
+        if queued == Some(true) {
             state.protocol.excuse(Excuse::Queued);
-        } else if let Verdict::Dead(_) = state.protocol.tick(None, now) {
+        } else if queued == Some(false)
+            && let Verdict::Dead(_) = state.protocol.tick(None, now)
+        {
             state.lose(Cause::Silent(silence));
         }
         state
     }
 
     /// Asks the system how far the bytes of the present link have come. Nothing is
-    /// known while a thread is writing, and where the system does not tell. The
-    /// lock is released meanwhile.
+    /// known while a thread is writing, and where the system does not tell.
     pub(super) fn measure<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
     ) -> (MutexGuard<'a, State>, Option<Reach>) {
-        let Some((link, write_half)) =
-            state.link.as_ref().and_then(|link| Some((link, link.write_half.as_ref()?)))
-        else {
-            return (state, None);
-        };
+        let half = state.link.as_ref().and_then(|link| link.write_half.as_ref());
+        let Some(batch) = half.map(|half| &half.batch) else { return (state, None) };
+        let (written, carried) = (batch.written(), batch.carried());
+        let (state, acknowledged) = self.ask(state, |socket| socket.acknowledged(written));
+        let reach = |acknowledged| Reach { acknowledged, written, carried };
+        (state, acknowledged.flatten().map(reach))
+    }
+
+    /// Asks the system about the present link. The lock is released meanwhile, and there is
+    /// no answer if the link is lost by then.
+    fn ask<'a, T>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        question: impl FnOnce(&Socket) -> T,
+    ) -> (MutexGuard<'a, State>, Option<T>) {
+        let Some(link) = &state.link else { return (state, None) };
         let (socket, generation) = (link.socket.clone(), link.generation);
-        let (written, carried) = (write_half.batch.written(), write_half.batch.carried());
         drop(state);
-        let acknowledged = socket.acknowledged(written);
+        let answer = question(&socket);
         let mut state = self.lock();
-        let reach = acknowledged.filter(|_| state.current(generation).is_some());
-        (state, reach.map(|acknowledged| Reach { acknowledged, written, carried }))
+        let same = state.current(generation).is_some();
+        (state, same.then_some(answer))
     }
 
     /// The socket is ready, as [`Checkup::watch`] asked.
@@ -210,9 +202,14 @@ impl Shared {
             state.unblock_writer();
         }
         if ready.read && state.protocol.status().deaf {
-            state = self.look_for_failure(state);
+            // Nothing can be read: the link is broken, or another thread was faster.
+            let failure;
+            (state, failure) = self.ask(state, Socket::failure);
+            if let Some(Some(error)) = failure {
+                state.lose(Cause::Io(Arc::new(error)));
+            }
         } else if ready.read
-            && let Some(mut read_half) = state.take_read_half_if_covered()
+            && let Some(mut read_half) = state.take_covered_read_half()
         {
             drop(state);
             let result = read_half.socket.try_read(read_half.decoder.space());
@@ -220,22 +217,6 @@ impl Shared {
             state.after_read(read_half, result);
         }
         self.settle(state);
-    }
-
-    /// What was polled for may have been read by another thread; or there is
-    /// nothing to read, and the link is broken.
-    fn look_for_failure<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let Some(link) = &state.link else { return state };
-        let (socket, generation) = (link.socket.clone(), link.generation);
-        drop(state);
-        let failure = socket.failure();
-        state = self.lock();
-        if let Some(error) = failure
-            && state.current(generation).is_some()
-        {
-            state.lose(Cause::Io(Arc::new(error)));
-        }
-        state
     }
 
     /// A link is up, for the generation that the session has just started.
@@ -276,14 +257,13 @@ impl Shared {
             read_half: None,
             writer: Writer::Idle,
             write_half: Some(Box::new(write_half)),
-            covered: true,
-            reads: 0,
-            reads_at_tick: 0,
+            cover: Cover::Driver,
+            // An application that waits for the first message has not said so: the
+            // driver finds out, and need not poll for it as well.
+            tick: Tick::Due,
+            read_lately: false,
             read_timeout: None,
         });
-        // An application that waits for the first message has not said so: the
-        // driver finds out, and need not poll for it as well.
-        state.start_ticking();
         // Bytes may have come along with the handshake.
         match state.decode(generation, &mut read_half.decoder, now) {
             Ok(()) => state.link.as_mut().expect("just made").read_half = Some(read_half),
@@ -320,18 +300,21 @@ impl State {
 
     /// Decides which thread reads until the next look.
     fn tick(&mut self, now: Instant) {
-        let Some(link) = self.link.as_mut().filter(|_| self.ticking) else { return };
-        let at = *self.tick_at.get_or_insert(now + TICK);
-        if now < at {
-            return;
-        }
-        if std::mem::replace(&mut link.reads_at_tick, link.reads) != link.reads {
-            self.tick_at = Some(now + TICK);
-            return;
-        }
-        // Quiet. If a thread waits in a read, it calls when it is done.
-        link.covered = link.read_half.is_some();
-        self.ticking = false;
+        let Some(link) = &mut self.link else { return };
+        link.tick = match link.tick {
+            Tick::Off => Tick::Off,
+            Tick::Due => Tick::At(now + TICK),
+            Tick::At(at) if now < at => Tick::At(at),
+            Tick::At(_) if std::mem::take(&mut link.read_lately) => Tick::At(now + TICK),
+            Tick::At(_) => {
+                // Quiet. If a thread waits in a read, it calls when it is done.
+                link.cover = match link.read_half {
+                    Some(_) => Cover::Driver,
+                    None => Cover::Application,
+                };
+                Tick::Off
+            }
+        };
     }
 
     fn is_closing_due(&self, now: Instant) -> bool {
@@ -351,14 +334,10 @@ impl State {
         }
     }
 
-    fn time_to_end(
-        &mut self,
-        now: Instant,
-        close_timeout: Duration,
-        resume_within: Option<Duration>,
-    ) {
+    fn time_to_end(&mut self, now: Instant) {
         if self.life.tells() {
-            let until = self.life.told_until().unwrap_or_else(|| sync::later(close_timeout));
+            let until =
+                self.life.told_until().unwrap_or_else(|| sync::later(self.terms.close_timeout));
             self.life.tell(Telling::Until(until));
             if now >= until {
                 self.life.tell(Telling::Done);
@@ -368,7 +347,7 @@ impl State {
         if self.closes_alone_at().is_some_and(|at| now >= at) {
             self.stop_closing();
         }
-        if let Some(within) = resume_within
+        if let Some(within) = self.terms.resume_within
             && let Some(lost) = &self.lost
             && (!self.protocol.status().framed
                 || lost.at.checked_add(within).is_some_and(|at| now >= at))
@@ -389,15 +368,22 @@ impl State {
         self.life.tell(Telling::Done);
     }
 
-    fn is_over(&self, server: bool) -> bool {
-        let told = server || !self.life.tells() || self.protocol.status().end_told;
+    fn is_over(&self) -> bool {
+        // A client that comes back to a server is told by the handshake.
+        let told = self.terms.resume_within.is_some()
+            || !self.life.tells()
+            || self.protocol.status().end_told;
         self.life.has_ended() && self.link.is_none() && told
     }
 
-    fn deadline(&self, resume_within: Option<Duration>) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         let session = self.protocol.status().deadline;
-        let tick = self.tick_at.filter(|_| self.ticking && self.link.is_some());
-        let resume = self.lost.as_ref().zip(resume_within).filter(|_| !self.life.has_ended());
+        let tick = self.link.as_ref().and_then(|link| match link.tick {
+            Tick::At(at) => Some(at),
+            Tick::Off | Tick::Due => None,
+        });
+        let resume =
+            self.lost.as_ref().zip(self.terms.resume_within).filter(|_| !self.life.has_ended());
         let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
         let closing = self.life.closing().and_then(Closing::deadline);
         let ends = [closing, self.closes_alone_at(), self.life.told_until()];
@@ -407,7 +393,7 @@ impl State {
     fn watch(&self) -> Option<(Arc<Socket>, Interest)> {
         let link = self.link.as_ref()?;
         let status = self.protocol.status();
-        let read = link.covered && status.may_read;
+        let read = link.cover == Cover::Driver && status.may_read;
         let interest = Interest { read, write: link.writer == Writer::Blocked };
         // One that is not read any more still tells that the peer has gone.
         let polled = interest.read || interest.write || status.deaf;

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::roles::Writer;
+use super::roles::{Link, Tick, Writer};
 use super::wait::{Calls, ShutdownKind, Wake};
 use super::{Ending, Lost, State};
 use crate::error::Cause;
@@ -38,7 +38,7 @@ impl State {
         if self.link.as_ref().is_some_and(|link| link.writer == Writer::Dead) && self.is_stuck() {
             self.lose(Cause::Io(Arc::new(io::ErrorKind::BrokenPipe.into())));
         }
-        if self.protocol.status().owes_ack && !self.ticking {
+        if self.protocol.status().owes_ack {
             self.start_ticking();
         }
     }
@@ -106,7 +106,6 @@ impl State {
         self.spent
             .extend(link.write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
         self.lost = Some(Lost { at: now, cause, has_received: status.has_received, proof });
-        self.ticking = false;
         self.call = true;
     }
 
@@ -126,9 +125,10 @@ impl State {
         }
     }
 
+    /// From now on the driver looks once a tick.
     pub(super) fn start_ticking(&mut self) {
-        if !std::mem::replace(&mut self.ticking, true) {
-            self.tick_at = None;
+        if let Some(link) = self.link.as_mut().filter(|link| link.tick == Tick::Off) {
+            link.tick = Tick::Due;
             self.call = true;
         }
     }
@@ -136,7 +136,7 @@ impl State {
     /// Reports to the application; how the end is told to the peer is none of
     /// its business any more.
     pub(crate) fn event(&mut self, event: Event) {
-        if self.on_event.is_some() && !self.life.has_ended() {
+        if self.terms.on_event.is_some() && !self.life.has_ended() {
             self.events.push_back(event);
             self.call = true;
         } else {
@@ -175,22 +175,18 @@ impl State {
             || !self.life.is_open()
             || status.closing
             || self.link.as_ref().is_some_and(|link| link.unwritten() > 0)
-            || (status.owes_ack && !self.ticking)
-            || self.is_neglected()
-    }
-
-    /// No thread reads, and the driver does not know.
-    pub(super) fn is_neglected(&self) -> bool {
-        let mut link = self.link.iter().filter(|_| !self.ticking);
-        link.any(|link| link.read_half.is_some() && !link.covered)
+            || self.link.as_ref().is_some_and(|link| {
+                link.tick == Tick::Off && (status.owes_ack || link.is_neglected())
+            })
     }
 
     /// The threads that the changes concern. One that is `leaving` passes the reader's
     /// role on.
     pub(super) fn calls(&mut self, leaving: bool) -> Calls {
         let news = std::mem::take(&mut self.news);
-        let free = leaving && self.link.as_ref().is_some_and(|link| link.read_half.is_some());
-        if leaving && self.is_neglected() {
+        let link = self.link.as_ref().filter(|_| leaving);
+        let free = link.is_some_and(|link| link.read_half.is_some());
+        if link.is_some_and(Link::is_neglected) {
             self.start_ticking();
         }
         let receivers = match () {

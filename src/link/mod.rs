@@ -106,8 +106,7 @@ pub(crate) struct State {
     life: Life,
     /// The last handle was dropped.
     dropped: bool,
-    /// Nothing bounds the time without a link.
-    endless: bool,
+    terms: Terms,
     /// Threads that wait on [`Shared::readable`] and [`Shared::progress`].
     receivers: Waiters,
     others: Waiters,
@@ -123,9 +122,6 @@ pub(crate) struct State {
     /// the last pause; since the driver last looked, those that were left to others.
     written: u32,
     gathered: u32,
-    /// The driver looks once a tick, next at `tick_at`.
-    ticking: bool,
-    tick_at: Option<Instant>,
     /// When the driver looks after the peer's silence next, as it was told.
     expected: Option<Instant>,
     /// Sockets to part with once the lock is released.
@@ -135,7 +131,6 @@ pub(crate) struct State {
     events: VecDeque<Event>,
     /// The driver is calling the callback.
     reporting: bool,
-    on_event: Option<OnEvent>,
     reconnects: u64,
     sessions_lost: u64,
 }
@@ -152,20 +147,15 @@ pub(crate) struct Shared {
     /// the rest; and [`GONE`].
     handles: AtomicUsize,
     driver: Arc<DriverHandle>,
-    close_timeout: Duration,
-    /// So long may the answer to a check take.
-    connect_timeout: Duration,
-    /// A server waits to be resumed for so long; a client dials instead.
-    resume_within: Option<Duration>,
 }
 
 /// The callback for events, which is given what they happen to.
 pub(crate) type OnEvent = std::sync::Arc<dyn Fn(&Arc<Shared>, Event) + Send + Sync>;
 
 /// What the application chose for a connection.
-#[derive(Clone)]
 pub(crate) struct Terms {
     pub(crate) close_timeout: Duration,
+    /// So long may the answer to a check take.
     pub(crate) connect_timeout: Duration,
     /// A server waits to be resumed for so long; a client dials instead.
     pub(crate) resume_within: Option<Duration>,
@@ -191,7 +181,7 @@ impl Shared {
             lost: None,
             life: Life::Open,
             dropped: false,
-            endless: terms.endless,
+            terms,
             receivers: Waiters::default(),
             others: Waiters::default(),
             news: false,
@@ -200,14 +190,11 @@ impl Shared {
             called: false,
             written: 0,
             gathered: 0,
-            ticking: false,
-            tick_at: None,
             expected: None,
             retired: Vec::new(),
             spent: Spent::default(),
             events: VecDeque::new(),
             reporting: false,
-            on_event: terms.on_event,
             reconnects: 0,
             sessions_lost: 0,
         };
@@ -218,9 +205,6 @@ impl Shared {
             id,
             handles: AtomicUsize::new(1),
             driver,
-            close_timeout: terms.close_timeout,
-            connect_timeout: terms.connect_timeout,
-            resume_within: terms.resume_within,
         }
     }
 
@@ -228,10 +212,6 @@ impl Shared {
         #[cfg(all(test, not(shuttle)))]
         crate::testing::counters::count(|counters| counters.locks += 1);
         self.state.lock()
-    }
-
-    pub(crate) fn close_timeout(&self) -> Duration {
-        self.close_timeout
     }
 
     pub(crate) fn id(&self) -> u64 {

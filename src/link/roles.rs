@@ -28,12 +28,10 @@ pub(super) struct Link {
     pub(super) writer: Writer,
     /// The thread that takes it writes.
     pub(super) write_half: Option<Box<WriteHalf>>,
-    /// The driver polls for input; else an application thread reads, or did
-    /// so lately.
-    pub(super) covered: bool,
-    /// Counts how often an application thread took the decoder.
-    pub(super) reads: u64,
-    pub(super) reads_at_tick: u64,
+    pub(super) cover: Cover,
+    pub(super) tick: Tick,
+    /// An application thread took the read half since the last tick.
+    pub(super) read_lately: bool,
     /// What `SO_RCVTIMEO` is set to.
     pub(super) read_timeout: Option<Duration>,
 }
@@ -55,7 +53,31 @@ pub(super) struct WriteHalf {
     pub(super) batch: Batch,
 }
 
+/// Which thread sees to it that input is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// The driver polls for it.
+    Driver,
+    /// A thread of the application reads, or did so lately.
+    Application,
+}
+
+/// Whether the driver looks once a [`TICK`](super::care::TICK) whether the application
+/// still reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tick {
+    Off,
+    /// The driver was called, and has not come yet.
+    Due,
+    At(Instant),
+}
+
 impl Link {
+    /// No thread reads, and the driver does not poll.
+    pub(super) fn is_neglected(&self) -> bool {
+        self.read_half.is_some() && self.cover == Cover::Application
+    }
+
     /// What is left of the last batch; nothing is known of one that a thread
     /// has in hand.
     pub(super) fn unwritten(&self) -> usize {
@@ -87,14 +109,15 @@ impl State {
         let helps = waiter == Waiter::Receiver || status.framed;
         let link = self.link.as_mut().filter(|_| helps && status.may_read)?;
         let read_half = link.read_half.take()?;
-        link.covered = false;
-        link.reads += 1;
+        link.cover = Cover::Application;
+        link.read_lately = true;
         Some(read_half)
     }
 
-    pub(super) fn take_read_half_if_covered(&mut self) -> Option<Box<ReadHalf>> {
-        let link =
-            self.link.as_mut().filter(|link| link.covered && self.protocol.status().may_read)?;
+    /// For the driver.
+    pub(super) fn take_covered_read_half(&mut self) -> Option<Box<ReadHalf>> {
+        let may_read = self.protocol.status().may_read;
+        let link = self.link.as_mut().filter(|link| may_read && link.cover == Cover::Driver)?;
         link.read_half.take()
     }
 
@@ -196,7 +219,9 @@ impl State {
                 // end behind it.
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset if reads => {
                     link.writer = Writer::Dead;
-                    link.covered |= link.read_half.is_some();
+                    if link.read_half.is_some() {
+                        link.cover = Cover::Driver;
+                    }
                     self.call = true;
                 }
                 _ => {
