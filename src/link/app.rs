@@ -11,7 +11,7 @@ use super::{Ending, LINGER, OnEvent, State};
 use crate::error::{Error, Result};
 use crate::proto::closing::Closing;
 use crate::proto::frame::CloseCode;
-use crate::proto::inbox::Item;
+use crate::proto::inbox::Received;
 use crate::stats::Stats;
 use crate::sync;
 
@@ -138,8 +138,8 @@ impl State {
         // There is room again for what the driver has left in the socket.
         self.call |= paused && self.protocol.status().may_read;
         match item {
-            Some(Item::Message(message)) => Some(Ok(Some(message))),
-            Some(Item::End) => Some(Ok(None)),
+            Some(Received::Message(message)) => Some(Ok(Some(message))),
+            Some(Received::End) => Some(Ok(None)),
             None => self.check().err().map(Err),
         }
     }

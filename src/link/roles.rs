@@ -170,7 +170,7 @@ impl State {
         while let Some(seen) = self.protocol.hear(generation, decoder, now).map_err(violation)? {
             match seen {
                 // Receivers learn of messages by their own rule.
-                Seen::Nothing | Seen::Item => {}
+                Seen::Nothing | Seen::Received => {}
                 // Threads that wait, and do not read, are counted.
                 Seen::Acknowledged => self.news |= self.others.are_asleep(),
                 Seen::Closed => self.news = true,

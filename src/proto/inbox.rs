@@ -15,7 +15,7 @@ use super::testing::sim::{Fault, planted};
 
 /// The next thing that the peer said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Item {
+pub(crate) enum Received {
     Message(Bytes),
     /// The peer's FIN: it says no more.
     End,
@@ -80,15 +80,15 @@ impl Inbox {
     }
 
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<Item> {
+    pub(crate) fn take(&mut self) -> Option<Received> {
         if let Some(message) = self.take_message() {
-            return Some(Item::Message(message));
+            return Some(Received::Message(message));
         }
         if self.fin && !self.over {
             self.over = true;
             self.handed.pass(0);
         }
-        self.over.then_some(Item::End)
+        self.over.then_some(Received::End)
     }
 
     /// Appends messages to `to`, at most so many, and never the end. Returns

@@ -35,7 +35,7 @@ use bytes::Bytes;
 use super::Violation;
 use super::batch::Batch;
 use super::frame::{CloseCode, Decoder};
-use super::inbox::Item;
+use super::inbox::Received;
 use super::plain::{PlainSession, Unanswered};
 use super::pulse::Verdict;
 use super::report::{Excuse, Output, Payload, Seen, Status};
@@ -105,7 +105,7 @@ impl Protocol {
     }
 
     /// The next message, or the end.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<Item> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Received> {
         match self {
             Protocol::Framed(session) => session.take(now),
             Protocol::Plain(session) => session.take(),
@@ -178,7 +178,7 @@ impl Protocol {
         match self {
             Protocol::Framed(session) => session.hear(generation, decoder, now),
             Protocol::Plain(session) => {
-                Ok(session.hear(generation, decoder, now)?.then_some(Seen::Item))
+                Ok(session.hear(generation, decoder, now)?.then_some(Seen::Received))
             }
         }
     }

@@ -125,7 +125,7 @@ pub(crate) struct Progress {
 pub(crate) enum Seen {
     Nothing,
     /// A message, or the end.
-    Item,
+    Received,
     /// The peer is done with more, or has room for more.
     Acknowledged,
     /// The ping of this number was answered.

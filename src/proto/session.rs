@@ -272,7 +272,7 @@ impl Session {
             self.acks.hurry();
         }
         self.skip_end(now);
-        Seen::Item
+        Seen::Received
     }
 
     fn on_ack(&mut self, ack: Ack) -> Result<Seen, Violation> {

@@ -5,14 +5,14 @@ use crate::proto::testing::rounds;
 
 const OWN: Limits = Limits { window: 1000, max_message: 200 };
 
-fn message(len: usize) -> Item {
-    Item::Message(vec![0; len].into())
+fn message(len: usize) -> Received {
+    Received::Message(vec![0; len].into())
 }
 
-fn push(inbox: &mut Inbox, item: Item) -> Result<(), Violation> {
+fn push(inbox: &mut Inbox, item: Received) -> Result<(), Violation> {
     match item {
-        Item::Message(message) => inbox.push(message.into(), OWN),
-        Item::End => inbox.push_end(OWN),
+        Received::Message(message) => inbox.push(message.into(), OWN),
+        Received::End => inbox.push_end(OWN),
     }
 }
 
@@ -23,7 +23,7 @@ fn consume(inbox: &mut Inbox) -> Option<(u64, usize)> {
 }
 
 fn take_all(inbox: &mut Inbox) -> usize {
-    std::iter::from_fn(|| inbox.take().filter(|item| *item != Item::End)).count()
+    std::iter::from_fn(|| inbox.take().filter(|item| *item != Received::End)).count()
 }
 
 #[test]
@@ -117,14 +117,14 @@ fn many_are_taken_as_one_by_one() {
                     3..=4 => drop(push(inbox, message(lens[0]))),
                     5 => inbox.restart(),
                     6 => drop(consume(inbox)),
-                    _ => drop(push(inbox, Item::End)),
+                    _ => drop(push(inbox, Received::End)),
                 }
             }
             let [many, single] = &mut both;
             let (mut taken, most) = (Vec::new(), n * usize::from(rng.bool()));
             let bytes = many.take_many(most, &mut taken);
             for message in &taken {
-                assert_eq!(single.take(), Some(Item::Message(message.clone())), "{seed}");
+                assert_eq!(single.take(), Some(Received::Message(message.clone())), "{seed}");
             }
             assert_eq!(bytes, taken.iter().map(|message| message.len() as u64).sum(), "{seed}");
             let end = taken.len() == most || single.is_empty() || single.is_at_end();
@@ -152,13 +152,13 @@ fn a_run_that_overshoots_the_window_is_not_taken_in_part() {
 #[test]
 fn nothing_comes_after_the_end() {
     let mut inbox = Inbox::default();
-    push(&mut inbox, Item::End).unwrap();
+    push(&mut inbox, Received::End).unwrap();
     assert!(inbox.is_at_end() && !inbox.is_over());
     push(&mut inbox, message(0)).unwrap_err();
-    push(&mut inbox, Item::End).unwrap_err();
-    assert_eq!(inbox.take(), Some(Item::End));
+    push(&mut inbox, Received::End).unwrap_err();
+    assert_eq!(inbox.take(), Some(Received::End));
     assert_eq!(consume(&mut inbox), Some((1, cost(0))));
-    assert_eq!(inbox.take(), Some(Item::End), "an end is the end");
+    assert_eq!(inbox.take(), Some(Received::End), "an end is the end");
     assert_eq!(consume(&mut inbox), None);
 }
 
@@ -166,7 +166,7 @@ fn nothing_comes_after_the_end() {
 #[test]
 fn what_an_older_session_left_is_handed_out_and_acknowledges_nothing() {
     let mut inbox = Inbox::default();
-    for item in [message(10), message(20), message(30), Item::End] {
+    for item in [message(10), message(20), message(30), Received::End] {
         push(&mut inbox, item).unwrap();
     }
     inbox.take();
@@ -206,14 +206,14 @@ fn lost_sessions_never_add_up_to_more_than_a_window() {
 #[test]
 fn after_the_end_a_new_session_has_nothing_to_add() {
     let mut inbox = Inbox::default();
-    push(&mut inbox, Item::End).unwrap();
+    push(&mut inbox, Received::End).unwrap();
     inbox.take();
     inbox.restart();
     for n in 1..100 {
         push(&mut inbox, message(200)).unwrap();
         assert_eq!(consume(&mut inbox), Some((n, cost(200))));
     }
-    assert_eq!(inbox.take(), Some(Item::End));
+    assert_eq!(inbox.take(), Some(Received::End));
 }
 
 fn slot(consumed: u64, after: u64) -> Slot {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{PlainSession, as_line};
 use crate::proto::frame::CloseCode;
-use crate::proto::inbox::Item;
+use crate::proto::inbox::Received;
 use crate::proto::report::{Payload, Status};
 use crate::proto::spent::Spent;
 
@@ -64,24 +64,24 @@ impl PlainSession {
         self.finished = true;
     }
 
-    pub(crate) fn take(&mut self) -> Option<Item> {
+    pub(crate) fn take(&mut self) -> Option<Received> {
         if self.over {
-            return Some(Item::End);
+            return Some(Received::End);
         }
         if let Some(line) = self.incoming.take() {
             self.totals.messages_received += 1;
             self.totals.bytes_received += line.len() as u64;
-            return Some(Item::Message(line));
+            return Some(Received::Message(line));
         }
         self.over = self.eof;
-        self.over.then_some(Item::End)
+        self.over.then_some(Received::End)
     }
 
     pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) {
         let full = to.len().saturating_add(most);
         while to.len() < full
             && self.incoming.has_line()
-            && let Some(Item::Message(line)) = self.take()
+            && let Some(Received::Message(line)) = self.take()
         {
             to.push(line);
         }

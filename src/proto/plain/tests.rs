@@ -3,7 +3,7 @@
 use bytes::Buf;
 
 use super::*;
-use crate::proto::inbox::Item;
+use crate::proto::inbox::Received;
 use crate::proto::report::Payload;
 use crate::proto::testing::fuzzing::plain::{in_pieces, naive};
 use crate::proto::testing::rounds;
@@ -114,8 +114,8 @@ impl Side {
 
     fn takes(&mut self) -> Vec<String> {
         std::iter::from_fn(|| match self.session.take() {
-            Some(Item::Message(line)) => Some(String::from_utf8(line.to_vec()).unwrap()),
-            Some(Item::End) | None => None,
+            Some(Received::Message(line)) => Some(String::from_utf8(line.to_vec()).unwrap()),
+            Some(Received::End) | None => None,
         })
         .collect()
     }
@@ -275,7 +275,7 @@ fn a_last_line_needs_no_newline() {
     assert_eq!(server.takes(), ["one\n"]);
     assert_eq!(server.session.end(server.now), Ok(Some(Unanswered::default())));
     assert_eq!(server.takes(), ["two"]);
-    assert_eq!(server.session.take(), Some(Item::End));
+    assert_eq!(server.session.take(), Some(Received::End));
     // Its replies still go out, and the end of them.
     assert!(server.session.status().deaf && !server.session.status().complete);
     server.feed("two").session.finish();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Session, State};
 use crate::proto::cost::Position;
 use crate::proto::frame::CloseCode;
-use crate::proto::inbox::{Item, Slot};
+use crate::proto::inbox::{Received, Slot};
 use crate::proto::report::{Payload, Status};
 use crate::proto::spent::Spent;
 
@@ -70,20 +70,20 @@ impl Session {
     }
 
     /// The next message, or the end; the end is acknowledged with it.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<Item> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Received> {
         let seen_end = self.inbox.is_over();
         let item = self.inbox.take()?;
         match &item {
-            Item::Message(message) => {
+            Received::Message(message) => {
                 self.totals.messages_received += 1;
                 self.totals.bytes_received += message.len() as u64;
             }
-            Item::End if !seen_end => {
+            Received::End if !seen_end => {
                 self.consume(now);
                 self.acks.hurry();
                 self.complete();
             }
-            Item::End => {}
+            Received::End => {}
         }
         Some(item)
     }

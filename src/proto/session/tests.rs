@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use super::*;
 use crate::proto::batch::BATCH_SLICES;
 use crate::proto::cost::OVERHEAD;
-use crate::proto::inbox::{ACK_DELAY, Item};
+use crate::proto::inbox::{ACK_DELAY, Received};
 use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::testing::rounds;
 
@@ -81,7 +81,7 @@ impl Pair {
     }
 }
 
-fn take(session: &mut Session, now: Instant) -> Option<Item> {
+fn take(session: &mut Session, now: Instant) -> Option<Received> {
     session.consume(now);
     session.take(now)
 }
@@ -106,7 +106,7 @@ fn a_dropped_connection_acknowledges_nothing_that_it_was_handed() {
         client.finish();
         read(&mut server, written(&mut client), now);
         read(&mut client, written(&mut server), now);
-        while take(&mut client, now) != Some(Item::End) {}
+        while take(&mut client, now) != Some(Received::End) {}
         read(&mut server, written(&mut client), now);
         assert!(server.status().acknowledged && !server.status().complete, "{end_first}");
         // As the monitor does.
@@ -164,7 +164,7 @@ fn an_end_is_acknowledged_at_once_and_so_is_all_that_comes_after_it() {
     let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
     server.finish();
     read(&mut client, written(&mut server), now);
-    assert_eq!(take(&mut client, now), Some(Item::End));
+    assert_eq!(take(&mut client, now), Some(Received::End));
     let ack = |consumed| [Frame::Ack(Ack { consumed, window: WINDOW })];
     assert_eq!(written(&mut client), ack(1));
     // A session that takes the place of this one has nothing to add.
@@ -295,7 +295,7 @@ fn an_idle_link_gives_back_what_a_busy_one_has_reserved() {
         pair.client.feed(&Slice(&[0; 100]));
     }
     pair.exchange();
-    while let Some(Item::Message(message)) = take(&mut pair.server, pair.now) {
+    while let Some(Received::Message(message)) = take(&mut pair.server, pair.now) {
         pair.server.feed(&Slice(&message));
     }
     pair.exchange();
@@ -362,12 +362,12 @@ fn what_became_complete_after_the_hello_stays_so() {
     let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
     client.finish();
     read(&mut server, written(&mut client), now);
-    assert_eq!(take(&mut server, now), Some(Item::End));
+    assert_eq!(take(&mut server, now), Some(Received::End));
     server.finish();
     read(&mut client, written(&mut server), now);
     client.link_lost();
     let mut server = found(&client.hello(), 2, WINDOW, now);
-    assert_eq!(take(&mut client, now), Some(Item::End));
+    assert_eq!(take(&mut client, now), Some(Received::End));
     assert!(client.status().complete);
     let (welcome, _) = welcome(&mut server);
     client.welcomed(&welcome, now).unwrap();

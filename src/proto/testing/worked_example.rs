@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::proto::batch::Batch;
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Limits, Token};
-use crate::proto::inbox::Item;
+use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Payload::Slice;
 use crate::proto::session::Session;
@@ -61,8 +61,8 @@ fn hears(session: &mut Session, decoder: &mut Decoder, bytes: &[u8], now: Instan
 fn take(session: &mut Session, now: Instant) -> Option<Bytes> {
     session.consume(now);
     match session.take(now).expect("something has come") {
-        Item::Message(message) => Some(message),
-        Item::End => None,
+        Received::Message(message) => Some(message),
+        Received::End => None,
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::proto::cost::cost;
 use crate::proto::frame::{Ack, Frame};
-use crate::proto::inbox::Item;
+use crate::proto::inbox::Received;
 
 /// What the session said, by its application: everything that is not acknowledged.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ impl Said {
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// Not handed out yet; the first few were left by an older session.
-    pub(super) items: VecDeque<Item>,
+    pub(super) items: VecDeque<Received>,
     pub(super) stale: usize,
     /// Counted in frames of the present session.
     pub(super) received: u64,
@@ -109,10 +109,10 @@ pub(super) struct Heard {
     pub(super) over: bool,
 }
 
-fn item_cost(item: &Item) -> usize {
+fn item_cost(item: &Received) -> usize {
     match item {
-        Item::Message(body) => cost(body.len()),
-        Item::End => cost(0),
+        Received::Message(body) => cost(body.len()),
+        Received::End => cost(0),
     }
 }
 
@@ -135,10 +135,10 @@ impl Heard {
         self.items.iter().take(self.stale).map(item_cost).sum()
     }
 
-    pub(super) fn received(&mut self, item: Item) {
+    pub(super) fn received(&mut self, item: Received) {
         self.received += 1;
         self.arrived += item_cost(&item);
-        self.fin = item == Item::End;
+        self.fin = item == Received::End;
         if self.over {
             (self.handed, self.consumed) = (self.received, self.received);
         } else {
@@ -146,10 +146,10 @@ impl Heard {
         }
     }
 
-    pub(super) fn take(&mut self) -> Option<Item> {
+    pub(super) fn take(&mut self) -> Option<Received> {
         self.consume();
         if self.over {
-            return Some(Item::End);
+            return Some(Received::End);
         }
         let item = self.items.pop_front()?;
         if self.stale > 0 {
@@ -158,7 +158,7 @@ impl Heard {
             self.handed += 1;
             self.in_hand += item_cost(&item);
         }
-        if item == Item::End {
+        if item == Received::End {
             self.over = true;
             self.consume();
         }
@@ -170,7 +170,7 @@ impl Heard {
     }
 
     pub(super) fn restart(&mut self) {
-        if self.items.back() == Some(&Item::End) {
+        if self.items.back() == Some(&Received::End) {
             self.items.pop_back();
         }
         self.stale = self.items.len();

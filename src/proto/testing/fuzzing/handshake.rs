@@ -9,7 +9,7 @@ use super::speech;
 use super::watched::Watched;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Hello, VERSION};
-use crate::proto::inbox::{ACK_DELAY, Item};
+use crate::proto::inbox::{ACK_DELAY, Received};
 use crate::proto::session::Admission;
 use crate::proto::testing::choices::Choices;
 
@@ -235,11 +235,13 @@ fn take(end: &mut End, other: Option<&mut End>) {
     let item = end.watched.take();
     let Some(other) = other else { return };
     match item {
-        Some(Item::Message(body)) => {
+        Some(Received::Message(body)) => {
             assert!(body == other.fed[end.taken], "not message {}", end.taken);
             end.taken += 1;
         }
-        Some(Item::End) => assert_eq!(end.taken, other.fed.len(), "messages lost before the end"),
+        Some(Received::End) => {
+            assert_eq!(end.taken, other.fed.len(), "messages lost before the end")
+        }
         None => {}
     }
 }

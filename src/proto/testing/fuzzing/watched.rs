@@ -11,7 +11,7 @@ use crate::proto::batch::Batch;
 use crate::proto::cost::cost;
 use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
 use crate::proto::handshake::{Hello, Limits, Token, Welcome};
-use crate::proto::inbox::Item;
+use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::report::Seen;
@@ -236,7 +236,7 @@ impl Watched {
     }
 
     /// As in `recv`: done with the last, the application asks for the next.
-    pub(super) fn take(&mut self) -> Option<Item> {
+    pub(super) fn take(&mut self) -> Option<Received> {
         if self.leaving {
             return None;
         }
@@ -275,7 +275,7 @@ impl Watched {
     }
 
     fn skip_end(&mut self) {
-        if self.leaving && self.heard.items.front() == Some(&Item::End) {
+        if self.leaving && self.heard.items.front() == Some(&Received::End) {
             self.heard.take();
         }
         self.owe();
@@ -330,8 +330,8 @@ impl Watched {
             return Err(());
         }
         match frame {
-            Frame::Data(run) => run.for_each(|body| self.received(Item::Message(body))),
-            Frame::Fin => self.received(Item::End),
+            Frame::Data(run) => run.for_each(|body| self.received(Received::Message(body))),
+            Frame::Fin => self.received(Received::End),
             Frame::Ack(ack) => {
                 self.progress |= self.said.acknowledged(ack.consumed);
                 self.peer.window = ack.window;
@@ -361,7 +361,7 @@ impl Watched {
         })
     }
 
-    fn received(&mut self, item: Item) {
+    fn received(&mut self, item: Received) {
         self.heard.received(item);
         self.skip_end();
         self.progress = true;

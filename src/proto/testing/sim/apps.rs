@@ -6,7 +6,7 @@ use super::World;
 use super::ends::{Phase, Server};
 use crate::proto::closing::Closing;
 use crate::proto::frame::CloseCode;
-use crate::proto::inbox::Item;
+use crate::proto::inbox::Received;
 use crate::proto::report::Payload::{Owned, Slice};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,7 +38,7 @@ impl World {
     }
 
     /// As an application does in `recv`: done with the last, it asks for the next.
-    pub(super) fn client_takes(&mut self) -> Option<Item> {
+    pub(super) fn client_takes(&mut self) -> Option<Received> {
         if self.left {
             return None;
         }
@@ -46,7 +46,7 @@ impl World {
         self.model.client_consumes();
         let item = self.client.session.take(self.now);
         self.model.client_takes(item.as_ref());
-        if item.is_some() && item != Some(Item::End) {
+        if item.is_some() && item != Some(Received::End) {
             self.note("client takes", 0, 0);
         }
         item
@@ -115,12 +115,14 @@ impl World {
             return;
         }
         match self.server_takes(server) {
-            Some(Item::Message(_)) => server.replies = self.rng.usize(self.plan.replies.clone()),
-            Some(Item::End) if !server.at_end => {
+            Some(Received::Message(_)) => {
+                server.replies = self.rng.usize(self.plan.replies.clone())
+            }
+            Some(Received::End) if !server.at_end => {
                 server.at_end = true;
                 self.server_finishes(host, server);
             }
-            Some(Item::End) | None => {}
+            Some(Received::End) | None => {}
         }
     }
 
@@ -143,7 +145,7 @@ impl World {
         }
     }
 
-    pub(super) fn server_takes(&mut self, server: &mut Server) -> Option<Item> {
+    pub(super) fn server_takes(&mut self, server: &mut Server) -> Option<Received> {
         server.session.consume(self.now);
         self.model.server_consumes(server.life);
         let item = server.session.take(self.now);

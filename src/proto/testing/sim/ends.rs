@@ -8,7 +8,7 @@ use crate::proto::batch::Batch;
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kind};
 use crate::proto::handshake::{Hello, Limits};
-use crate::proto::inbox::Item;
+use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::{Excuse, Output, Seen};
 use crate::proto::session::{Admission, Opened, Session, Unwelcome};
@@ -224,7 +224,7 @@ impl World {
             self.note("  stale bytes", id, 0);
             return assert_eq!(seen, Seen::Nothing, "a stale link was heard");
         }
-        if seen == Seen::Item {
+        if seen == Seen::Received {
             items.iter().for_each(|item| self.model.client_receives(item));
         }
         if let (Seen::Acknowledged, Some(ack)) = (seen, ack) {
@@ -345,7 +345,7 @@ impl World {
         let Some(mut server) = self.hosts[host].server.take_if(|s| !s.ended) else { return };
         if server.closing.is_none() {
             while let Some(item) = self.server_takes(&mut server)
-                && item != Item::End
+                && item != Received::End
             {}
         }
         self.check_server_leftovers(&mut server);
@@ -375,7 +375,7 @@ impl World {
             return assert_eq!(seen, Seen::Nothing, "a stale link was heard");
         }
         let (life, acked) = (server.life, server.session.status().acknowledged_messages());
-        if seen == Seen::Item {
+        if seen == Seen::Received {
             items.iter().for_each(|item| self.model.server_receives(life, item));
         }
         if let (Seen::Acknowledged, Some(ack)) = (seen, ack) {
@@ -630,10 +630,10 @@ impl World {
     }
 }
 
-fn items(frame: &Frame) -> Vec<Item> {
+fn items(frame: &Frame) -> Vec<Received> {
     match frame {
-        Frame::Data(run) => run.clone().map(Item::Message).collect(),
-        Frame::Fin => vec![Item::End],
+        Frame::Data(run) => run.clone().map(Received::Message).collect(),
+        Frame::Fin => vec![Received::End],
         _ => Vec::new(),
     }
 }
@@ -664,7 +664,7 @@ fn written_ack(batch: &Batch) -> Option<Ack> {
 fn seen_id(seen: Seen) -> u64 {
     match seen {
         Seen::Nothing => 0,
-        Seen::Item => 1,
+        Seen::Received => 1,
         Seen::Acknowledged => 2,
         Seen::Pong(..) => 3,
         Seen::Closed => 4,

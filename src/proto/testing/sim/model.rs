@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::proto::cost::cost;
 use crate::proto::frame::{Ack, CloseCode};
-use crate::proto::inbox::Item;
+use crate::proto::inbox::Received;
 
 /// The messages that one application sent.
 #[derive(Debug, Default)]
@@ -255,11 +255,11 @@ impl Model {
         }
     }
 
-    pub(super) fn client_receives(&mut self, item: &Item) {
+    pub(super) fn client_receives(&mut self, item: &Received) {
         let index = self.current.expect("frames follow a welcome");
         let life = &mut self.lives[index];
         let arrival = match item {
-            Item::Message(message) => {
+            Received::Message(message) => {
                 let number = life.at_client;
                 assert!(number < life.said.len(), "the client received what was never sent");
                 assert!(*message == life.said.message(number), "not message {number}");
@@ -267,7 +267,7 @@ impl Model {
                 self.arrived_cost += cost(message.len());
                 Arrival::Message { life: index, number }
             }
-            Item::End => {
+            Received::End => {
                 assert!(life.said.finished, "an end that was never sent");
                 assert_eq!(life.at_client, life.said.len(), "messages lost before the end");
                 life.end_at_client = true;
@@ -296,26 +296,26 @@ impl Model {
     /// An end that comes next is taken for an application that is done and has left.
     fn skip_end(&mut self) {
         if self.left && self.arrived.front() == Some(&Arrival::End) {
-            self.client_takes(Some(&Item::End));
+            self.client_takes(Some(&Received::End));
         }
     }
 
-    pub(super) fn client_takes(&mut self, item: Option<&Item>) {
+    pub(super) fn client_takes(&mut self, item: Option<&Received>) {
         if self.over.is_some() {
-            return assert_eq!(item, Some(&Item::End), "an end is the end");
+            return assert_eq!(item, Some(&Received::End), "an end is the end");
         }
         let Some(item) = item else {
             return assert_eq!(self.arrived.len(), 0, "what has arrived is not handed out");
         };
         match (self.arrived.pop_front(), item) {
-            (Some(Arrival::Message { life, number }), Item::Message(message)) => {
+            (Some(Arrival::Message { life, number }), Received::Message(message)) => {
                 assert!(*message == self.lives[life].said.message(number), "not message {number}");
                 self.arrived_cost -= cost(message.len());
                 if self.current == Some(life) {
                     self.lives[life].client_taken += 1;
                 }
             }
-            (Some(Arrival::End), Item::End) => {
+            (Some(Arrival::End), Received::End) => {
                 self.over = self.current;
                 self.client_consumes();
             }
@@ -378,17 +378,17 @@ impl Model {
         message
     }
 
-    pub(super) fn server_receives(&mut self, life: usize, item: &Item) {
+    pub(super) fn server_receives(&mut self, life: usize, item: &Received) {
         let life = &mut self.lives[life];
         let base = life.base.expect("only a welcomed client sends frames");
         match item {
-            Item::Message(message) => {
+            Received::Message(message) => {
                 let number = base + life.arrived;
                 assert!(number < self.said.len(), "the server received what was never sent");
                 assert!(*message == self.said.message(number), "not message {number}");
                 life.arrived += 1;
             }
-            Item::End => {
+            Received::End => {
                 assert!(self.said.finished, "an end that was never sent");
                 assert_eq!(base + life.arrived, self.said.len(), "messages lost before the end");
                 life.end_arrived = true;
@@ -399,16 +399,16 @@ impl Model {
         self.check_bounds(kept, window, "the server's inbox");
     }
 
-    pub(super) fn server_takes(&mut self, index: usize, item: Option<&Item>) {
+    pub(super) fn server_takes(&mut self, index: usize, item: Option<&Received>) {
         let life = &mut self.lives[index];
         let base = life.base.unwrap_or(0);
         match item {
-            Some(Item::Message(message)) => {
+            Some(Received::Message(message)) => {
                 assert!(life.taken < life.arrived, "handed out what did not arrive");
                 assert!(*message == self.said.message(base + life.taken), "not the next message");
                 life.taken += 1;
             }
-            Some(Item::End) => {
+            Some(Received::End) => {
                 assert!(life.end_arrived && life.taken == life.arrived, "an end out of place");
                 life.end_taken = true;
                 self.server_consumes(index);
