@@ -24,7 +24,7 @@ use super::testing::sim::{Fault, planted};
 
 /// Where a session stands. `Down` and `Up` alternate; the end is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Stage {
     /// No link.
     Down,
     /// A link carries frames.
@@ -50,7 +50,7 @@ struct Up {
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    state: State,
+    stage: Stage,
     token: Token,
     epoch: u64,
     /// On a server: the epoch that the client named when this session was made.
@@ -96,7 +96,7 @@ impl Session {
     ) -> Session {
         let rhythm = interval.map(|interval| Rhythm::client(interval, misses));
         Session {
-            state: State::Down,
+            stage: Stage::Down,
             token,
             epoch: 0,
             created_from: 0,
@@ -144,7 +144,7 @@ impl Session {
     /// pings after that `interval`.
     fn start_link(&mut self, received: u64, interval: Option<Duration>, now: Instant) {
         self.generation += 1;
-        self.state = State::Up;
+        self.stage = Stage::Up;
         self.up = Up { moved: received > self.peer_has(), ..Up::default() };
         self.peer_received = self.peer_received.max(received);
         self.acks.replay();
@@ -157,12 +157,12 @@ impl Session {
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        self.state != State::Down
+        self.stage != Stage::Down
     }
 
     /// The link is gone.
     pub(crate) fn link_lost(&mut self) {
-        self.state = State::Down;
+        self.stage = Stage::Down;
     }
 
     fn progress(&self) -> Progress {
@@ -204,7 +204,7 @@ impl Session {
     pub(crate) fn sent(&mut self, now: Instant) {
         self.pulse.sent(now);
         if std::mem::take(&mut self.up.carried)
-            && self.state == State::Up
+            && self.stage == Stage::Up
             && let Some(id) = self.pulse.sent_messages(now)
         {
             self.up.ping_due = Some(id);
@@ -298,7 +298,7 @@ impl Session {
 
     /// Moves what is to be written next into `batch`.
     pub(crate) fn fill(&mut self, batch: &mut Batch) {
-        if self.state != State::Up {
+        if self.stage != Stage::Up {
             return;
         }
         if std::mem::take(&mut self.up.welcome_due) {
@@ -312,7 +312,7 @@ impl Session {
         if let Some(code) = self.closing {
             let consumed = self.acks.covered(self.outbox.written());
             batch.push_frame(&Frame::Close(Close { code, consumed }));
-            self.state = State::Parting;
+            self.stage = Stage::Parting;
             return;
         }
         let before = batch.len();
@@ -357,7 +357,7 @@ impl Session {
     /// What [`fill`](Session::fill) has to write.
     #[inline]
     pub(crate) fn output(&self) -> Output {
-        if self.state != State::Up {
+        if self.stage != Stage::Up {
             return Output::Nothing;
         }
         let messages = self.outbox.has_output(self.send_window());
@@ -399,7 +399,7 @@ impl Session {
 
     /// Looks after the times. Afterwards something may have to be written.
     pub(crate) fn tick(&mut self, acknowledged: Option<u64>, now: Instant) -> Verdict {
-        if self.state == State::Down {
+        if self.stage == Stage::Down {
             return Verdict::Alive;
         }
         if let Some(acknowledged) = acknowledged {
@@ -415,7 +415,7 @@ impl Session {
 
     /// See [`Pulse::check`].
     pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
-        if self.state == State::Up
+        if self.stage == Stage::Up
             && let Some(id) = self.pulse.check(within, acknowledged, now)
         {
             self.up.ping_due = Some(id);
@@ -430,7 +430,7 @@ impl Session {
 
     /// When [`tick`](Session::tick) has something to do.
     fn deadline(&self) -> Option<Instant> {
-        if self.state == State::Down {
+        if self.stage == Stage::Down {
             return None;
         }
         self.pulse.deadline().into_iter().chain(self.acks.deadline()).min()

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Session, State};
+use super::{Session, Stage};
 use crate::proto::cost::Position;
 use crate::proto::frame::CloseCode;
 use crate::proto::inbox::{Received, Slot};
@@ -39,7 +39,7 @@ impl Session {
             closing: self.is_closing(),
             closed_by_peer: self.peer_closed,
             end_told: self.peer_closed.is_some(),
-            parted: self.state == State::Parting && self.peer_closed.is_some(),
+            parted: self.stage == Stage::Parting && self.peer_closed.is_some(),
             has_spent: self.outbox.has_spent(),
         }
     }
