@@ -64,7 +64,7 @@ impl Batch {
     }
 
     /// The link is idle: gives back what a busy time has reserved.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.is_empty() {
             self.slices = VecDeque::new();
         }

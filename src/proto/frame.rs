@@ -424,7 +424,7 @@ impl Decoder {
             return Ok(Some(frame));
         }
         if kind == kind::DATA && len >= LARGE_BODY {
-            // With room for the beginning of what follows, which spares it a read
+            // With room for the beginning of what follows, which saves it a read
             // for a handle that is allocated when the body is shared.
             let mut bytes = Vec::with_capacity(len + SMALL_BUFFER);
             bytes.extend_from_slice(rest);

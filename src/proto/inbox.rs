@@ -161,7 +161,7 @@ impl Inbox {
     }
 
     /// The link is idle: gives back what a busy time has reserved.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }

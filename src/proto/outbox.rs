@@ -144,7 +144,7 @@ impl Outbox {
 
     /// Keeps the buffer of a segment that is not needed any more; `cost` is what
     /// everything was a moment ago.
-    fn spare(&mut self, segment: Segment, cost: usize) {
+    fn recycle(&mut self, segment: Segment, cost: usize) {
         if !segment.body.is_empty() {
             self.spent.push(segment.body);
         }
@@ -243,7 +243,7 @@ impl Outbox {
                 break;
             }
             let front = self.segments.pop_front().expect("it has a front");
-            self.spare(front, cost);
+            self.recycle(front, cost);
         }
         Ok(is_news)
     }
@@ -409,7 +409,7 @@ impl Outbox {
     /// The link is idle: gives back what a busy time has reserved. A last reply
     /// stays for as long as its receiver asks for nothing more, and its buffer,
     /// which was made for many, would stay with it.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.is_empty() {
             return self.discard();
         }

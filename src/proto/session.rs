@@ -133,7 +133,7 @@ impl Session {
         let mut session = Session::client(hello.token, own, interval, misses, now);
         (session.peer, session.peer_window) = (hello.limits, hello.limits.window);
         (session.epoch, session.created_from) = (epoch, hello.epoch);
-        session.serve_link(hello, 0, now);
+        session.accept_link(hello, 0, now);
         session
     }
 }
@@ -237,11 +237,11 @@ impl Session {
             Frame::Ping(id) => {
                 // At most one answer waits; the newest says all.
                 self.up.pong_due = Some(id);
-                self.rest();
+                self.shrink();
                 Ok(Seen::Nothing)
             }
             Frame::Pong(id) => {
-                self.rest();
+                self.shrink();
                 Ok(self.pulse.pong(id, now).map_or(Seen::Nothing, |time| Seen::Pong(id, time)))
             }
             Frame::Close(close) => {
@@ -256,9 +256,9 @@ impl Session {
 
     /// The link is idle, since one of us pings: memory that it took when it was
     /// busy is given back.
-    fn rest(&mut self) {
-        self.outbox.rest();
-        self.inbox.rest();
+    fn shrink(&mut self) {
+        self.outbox.shrink();
+        self.inbox.shrink();
     }
 
     fn received(&mut self, now: Instant) -> Seen {
@@ -331,7 +331,7 @@ impl Session {
             batch.push_frame(&Frame::Ack(ack));
         }
         if !carried && (self.up.pong_due.is_some() || self.up.ping_due.is_some()) {
-            batch.rest();
+            batch.shrink();
         }
         if let Some(id) = self.up.pong_due.take() {
             batch.push_frame(&Frame::Pong(id));

@@ -152,7 +152,7 @@ fn operate(rng: &mut fastrand::Rng, outbox: &mut Outbox, naive: &mut Naive, wind
             }
             outbox.finish();
         }
-        _ => outbox.rest(),
+        _ => outbox.shrink(),
     }
 }
 
@@ -293,7 +293,7 @@ fn an_idle_link_keeps_no_more_than_its_last_message() {
         outbox.acknowledge(trip * count - 1).unwrap();
     }
     assert!(!outbox.spare.is_empty());
-    outbox.rest();
+    outbox.shrink();
     assert!(outbox.spare.is_empty() && outbox.tail.capacity() == 0);
     let last = outbox.segments.pop_front().unwrap();
     let memory = last.frames.try_into_mut().expect("memory of its own").capacity();

@@ -148,13 +148,13 @@ impl Session {
             self.peer = hello.limits;
         }
         self.peer_window = self.peer_window.max(hello.limits.window);
-        self.serve_link(hello, received, now);
+        self.accept_link(hello, received, now);
         Ok(replayed)
     }
 
     /// A server's link, which begins with a welcome, goes by the interval that the client
     /// says on each of them.
-    pub(super) fn serve_link(&mut self, hello: &Hello, received: u64, now: Instant) {
+    pub(super) fn accept_link(&mut self, hello: &Hello, received: u64, now: Instant) {
         self.attempt = hello.attempt;
         let (own, misses) = self.heartbeat;
         let rhythm = own.map(|own| {
