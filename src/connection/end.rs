@@ -91,7 +91,7 @@ impl Connection {
         let left = || until.map(|until| until.saturating_duration_since(sync::now()));
         let mut state = self.shared.lock();
         let patience = state.close_timeout();
-        state.leave(true);
+        state.detach(true);
         self.shared.settle(state);
         let time = left().map_or(Patience::Forever, Patience::For);
         let ended =

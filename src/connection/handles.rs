@@ -88,7 +88,7 @@ impl Connection {
     fn drop_last(&self) {
         let mut state = self.shared.lock();
         // After an abort that does nothing.
-        state.leave(false);
+        state.detach(false);
         state.drop_handles();
         self.shared.settle(state);
     }

@@ -38,10 +38,10 @@ impl State {
 
     /// A close begins: no more sends, no more messages. `done`: the application is
     /// done with those it was handed.
-    pub(crate) fn leave(&mut self, done: bool) {
+    pub(crate) fn detach(&mut self, done: bool) {
         if !self.life.has_ended() {
             let now = sync::now();
-            self.protocol.leave(done, now);
+            self.protocol.detach(done, now);
             self.life.close(Closing::new(self.terms.close_timeout, now));
             self.call = true;
         }

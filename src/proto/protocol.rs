@@ -23,7 +23,7 @@
 //!   before a verdict counts, [`excuse`](Protocol::excuse) if bytes wait to be read.
 //! * **The link is lost**: [`link_lost`](Protocol::link_lost), and its
 //!   [progress](Status::progress), until the next link begins.
-//! * **It ends**: [`finish`](Protocol::finish), [`leave`](Protocol::leave) or
+//! * **It ends**: [`finish`](Protocol::finish), [`detach`](Protocol::detach) or
 //!   [`close`](Protocol::close). The connection is over for the application when it is
 //!   [complete](Status::complete) or [closed by the peer](Status::closed_by_peer); the link
 //!   has served when both have [parted](Status::parted).
@@ -122,11 +122,11 @@ impl Protocol {
         ask!(self, protocol => protocol.finish());
     }
 
-    /// The application sends no more and takes no more; see [`Session::leave`].
-    pub(crate) fn leave(&mut self, done: bool, now: Instant) {
+    /// The application sends no more and takes no more; see [`Session::detach`].
+    pub(crate) fn detach(&mut self, done: bool, now: Instant) {
         match self {
-            Protocol::Framed(session) => session.leave(done, now),
-            Protocol::Plain(session) => session.leave(),
+            Protocol::Framed(session) => session.detach(done, now),
+            Protocol::Plain(session) => session.detach(),
         }
     }
 

@@ -76,7 +76,7 @@ pub(crate) struct Session {
     closing: Option<CloseCode>,
     /// The application takes no more messages, and is done with those it was handed:
     /// an end that comes next is taken for it.
-    leaving: bool,
+    detached: bool,
     peer_closed: Option<CloseCode>,
     /// The most that a handshake said the peer has received in this session.
     peer_received: u64,
@@ -113,7 +113,7 @@ impl Session {
             pulse: Pulse::new(rhythm, now),
             up: Up::default(),
             closing: None,
-            leaving: false,
+            detached: false,
             peer_closed: None,
             peer_received: 0,
             ever_heard_frame: false,

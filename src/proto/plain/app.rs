@@ -88,7 +88,7 @@ impl PlainSession {
     }
 
     /// The application sends no more and takes no more.
-    pub(crate) fn leave(&mut self) {
+    pub(crate) fn detach(&mut self) {
         self.finished = true;
         self.leaving = true;
         self.over |= self.eof && !self.incoming.has_line();

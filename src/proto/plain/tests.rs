@@ -743,7 +743,7 @@ fn an_abort_writes_nothing_more() {
     assert_eq!(server.write(), b"");
     // Closed in order, the link stays until the peer has ended it as well.
     let mut server = Side::server();
-    server.feed("hello").session.leave();
+    server.feed("hello").session.detach();
     assert!(!server.session.status().acknowledged);
     server.write();
     assert!(server.ends() && server.session.status().acknowledged);

@@ -97,9 +97,9 @@ impl Session {
 
     /// The application sends no more and takes no more. It is `done` with what it was
     /// handed, or nothing is known of that, and nothing is acknowledged.
-    pub(crate) fn leave(&mut self, done: bool, now: Instant) {
+    pub(crate) fn detach(&mut self, done: bool, now: Instant) {
         if done {
-            self.leaving = true;
+            self.detached = true;
             self.consume(now);
         }
         self.finish();
@@ -107,7 +107,7 @@ impl Session {
     }
 
     pub(super) fn skip_end(&mut self, now: Instant) {
-        if self.leaving && !self.inbox.is_over() && self.inbox.is_at_end() {
+        if self.detached && !self.inbox.is_over() && self.inbox.is_at_end() {
             self.take(now);
         }
     }

@@ -102,7 +102,7 @@ fn a_dropped_connection_acknowledges_nothing_that_it_was_handed() {
             read(&mut server, written(&mut client), now);
         }
         server.feed(&Slice(b"reply"));
-        server.leave(false, now);
+        server.detach(false, now);
         client.finish();
         read(&mut server, written(&mut client), now);
         read(&mut client, written(&mut server), now);
@@ -126,7 +126,7 @@ fn a_closed_connection_acknowledges_what_it_was_handed_and_the_end_behind_it() {
     client.finish();
     read(&mut server, written(&mut client), now);
     server.take(now).unwrap();
-    server.leave(true, now);
+    server.detach(true, now);
     read(&mut client, written(&mut server), now);
     assert_eq!(client.status().unacknowledged, 0);
     assert!(client.status().acknowledged, "the end, too");

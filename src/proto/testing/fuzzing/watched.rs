@@ -263,7 +263,7 @@ impl Watched {
     /// The application goes, sooner or later.
     pub(super) fn leave(&mut self, code: Option<CloseCode>) {
         self.leaving = true;
-        self.session.leave(true, self.now);
+        self.session.detach(true, self.now);
         self.heard.consume();
         self.owe();
         self.said.finish();

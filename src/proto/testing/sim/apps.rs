@@ -61,7 +61,7 @@ impl World {
         let done = self.rng.bool();
         (self.left, self.model.said.finished) = (true, true);
         self.model.client_leaves(done);
-        self.client.session.leave(done, self.now);
+        self.client.session.detach(done, self.now);
         if !abort {
             self.client.closing = Some(Closing::new(CLOSE_TIMEOUT, self.now));
             return;
@@ -106,7 +106,7 @@ impl World {
                 self.model.server_consumes(server.life);
             }
             self.model.server_leaves(server.life);
-            server.session.leave(done, self.now);
+            server.session.detach(done, self.now);
             server.closing = Some(Closing::new(CLOSE_TIMEOUT, self.now));
             if self.rng.bool() {
                 server.session.close(CloseCode::Aborted);
