@@ -10,12 +10,11 @@ use anyhow::{Context, anyhow};
 use log::Level;
 
 use longlink::cli::args::ServerArgs;
-use longlink::cli::chat::Chat;
+use longlink::cli::clients::Clients;
 use longlink::cli::end::{self, Ending};
 use longlink::cli::printer::Printer;
-use longlink::cli::tally::Tally;
 use longlink::cli::threads::{self, Job};
-use longlink::cli::{code, descriptors, events, log as journal, text};
+use longlink::cli::{chat, code, descriptors, events, log as journal, text};
 use longlink::{Connection, Listener, Protocol};
 
 /// How long Ctrl-C waits for the printer.
@@ -47,8 +46,8 @@ fn main() -> ExitCode {
 fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     journal::start(args.shared.level()).context("cannot start the log")?;
     let printer = Printer::start(args.prints()).context("cannot start a thread")?;
-    let tally = Tally::start();
-    let (printing, account) = (printer.clone(), tally.clone());
+    let clients = Clients::new(args.chat);
+    let (printing, account) = (printer.clone(), clients.clone());
     // The sockets close with the process and the sessions do not end, so that
     // the clients come back.
     let leave = move |_| {
@@ -64,71 +63,66 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let listener = bound.with_context(|| format!("cannot listen on {address} port {port}"))?;
     let local = listener.local_addr();
     log::info!("listening on {local}{}", text::reach(local.ip()));
-    let too_few = descriptors::allow(args.max_clients());
+    let most = args.max_clients();
+    let too_few = descriptors::allow(most);
     let asked = if too_few.is_some() { Level::Info } else { args.level_of_limits() };
     log::log!(asked, "{}", args.limits());
     if let Some((clients, limit)) = too_few {
         log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
     }
 
-    let chat = args.chat.then(|| Arc::new(Chat::new(printer.clone())));
-    let most = args.max_clients();
-    let clients = Arc::new(Clients { listener, tally, printer, chat: chat.clone(), most });
-    let Some(chat) = chat else {
-        clients.accept();
+    let server = Arc::new(Server { listener, clients, printer, chat: args.chat });
+    if !args.chat {
+        server.accept(most);
         return Ok(code::OK);
-    };
-    let accepting = clients.clone();
+    }
+    let accepting = server.clone();
     let acceptor = thread::Builder::new().name("accept".into());
-    acceptor.spawn(move || accepting.accept()).context("cannot start a thread")?;
-    let sent = chat.operate(args.max_message());
-    clients.listener.close();
-    chat.say_goodbye();
-    let delivered = clients.tally.is_acknowledged();
-    log::info!("{}", clients.tally.account());
+    acceptor.spawn(move || accepting.accept(most)).context("cannot start a thread")?;
+    let sent = chat::operate(&server.clients, args.max_message());
+    server.listener.close();
+    chat::say_goodbye(&server.clients, &server.printer);
+    let delivered = server.clients.is_acknowledged();
+    log::info!("{}", server.clients.account());
     Ok(if sent && delivered { code::OK } else { code::FAILED })
 }
 
-struct Clients {
+struct Server {
     listener: Listener,
-    tally: Arc<Tally>,
-    printer: Printer,
-    /// `None` echoes what clients send.
-    chat: Option<Arc<Chat>>,
-    /// How many are served at once.
-    most: u32,
+    clients: Arc<Clients>,
+    printer: Arc<Printer>,
+    /// An operator answers, instead of an echo.
+    chat: bool,
 }
 
-impl Clients {
-    /// Serves every client on a thread of its own, until the listener is closed.
-    fn accept(&self) {
-        let wait = || self.tally.wait_for_room(self.most);
+impl Server {
+    /// Serves every client on a thread of its own, at most so many at once, until the
+    /// listener is closed.
+    fn accept(self: &Arc<Self>, most: u32) {
+        let wait = || self.clients.wait_for_room(most);
         let serve = |number, connection| self.serve(number, connection);
         threads::accept(&self.listener, wait, threads::start, serve);
     }
 
     /// A client comes. What its thread has to do.
-    fn serve(&self, number: u64, connection: Connection) -> Job {
-        let connection = Arc::new(connection);
-        let entry = self.tally.enter(number, connection.clone());
-        let seat = self.chat.as_ref().map(|chat| chat.join(number, connection.clone()));
+    fn serve(self: &Arc<Self>, number: u64, connection: Connection) -> Job {
+        let entry = self.clients.enter(number, connection.clone());
         let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
         log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
-        let watching = self.chat.clone();
+        let watching = self.clients.clone();
         connection.on_event(move |_, event| {
-            if let Some(chat) = &watching {
-                chat.note(number, &event);
-            }
+            watching.note(number, &event);
             let (level, line) = events::of_server(number, &event);
             log::log!(level, "{line}");
         });
-        let (chat, printer) = (self.chat.clone(), self.printer.clone());
+        let server = self.clone();
         Box::new(move || {
-            threads::attend(number, &connection, || match &chat {
-                Some(chat) => chat.serve(number, &connection),
-                None => echo(number, &connection, &printer),
+            let (clients, printer) = (&server.clients, &server.printer);
+            threads::attend(number, &connection, || match server.chat {
+                true => chat::serve(clients, printer, number, &connection),
+                false => echo(number, &connection, printer),
             });
-            drop((connection, entry, seat));
+            drop((connection, entry));
         })
     }
 }

@@ -21,6 +21,8 @@ use super::{now, terminal, text};
 
 /// How many lines may wait to be written.
 const ROOM: usize = 4096;
+/// One write takes so many.
+const MANY: usize = 64;
 /// How many lines of a level are written in a second.
 const PACE: u32 = 1000;
 /// How long the end of the process waits for a stuck standard error.
@@ -52,7 +54,7 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
         .format(move |_, record| {
             let pace = &paces[record.level() as usize];
             if !pace.lock().unwrap_or_else(PoisonError::into_inner).allows(now()) {
-                QUEUE.drop_lines(1, "");
+                QUEUE.drop_entries(1, "");
                 return Ok(());
             }
             let time = time(Timestamp::now(), zone.as_ref());
@@ -72,12 +74,12 @@ pub fn flush() -> bool {
 /// Writes lines that were asked for, whatever is logged: behind what was
 /// logged before, and not at its pace.
 pub fn answer(lines: String) {
-    QUEUE.offer(Item::Line(lines.into_bytes()), "");
+    QUEUE.offer([Item::Line(lines.into_bytes())], "");
 }
 
 /// Shows a prompt below what was logged, in the place of the one before.
 pub fn show_prompt(text: &str) {
-    QUEUE.offer(Item::Prompt(text.to_string()), "");
+    QUEUE.offer([Item::Prompt(text.to_string())], "");
 }
 
 /// The time of day: in this zone, or else `12:03:04Z`, which is UTC. A person who
@@ -107,31 +109,29 @@ fn format(time: &str, record: &Record<'_>, colour: bool) -> String {
 /// The log's thread.
 fn write() {
     let (output, mut batch) = (Writer::error(), Batch::default());
-    // Writes a line, or counts it as so many that are left out.
-    let mut write = |line: &[u8], count| {
-        batch.push(line);
-        let written = batch.write(&output);
-        batch.forget();
-        // One that nothing reads misses nothing.
-        if written.is_err_and(|error| !output.has_lost_reader(&error)) {
-            QUEUE.drop_lines(count, "");
-        }
-    };
     loop {
-        for item in QUEUE.take() {
-            match &item {
-                Item::Line(line) => write(line, 1),
-                Item::Prompt(text) => terminal::show_row(text),
+        for item in QUEUE.take(MANY) {
+            match item {
+                Item::Line(line) => batch.push(&line),
+                Item::Prompt(text) => terminal::show_row(&text),
             }
-            QUEUE.done(item.weight(), item.lines());
         }
-        if let Some((count, _)) = QUEUE.dropped() {
+        let dropped = QUEUE.dropped().map_or(0, |(count, _)| count);
+        if dropped > 0 {
             let note = format!(
-                "[{count} lines of the log are left out: more than {PACE} a second, or than \
+                "[{dropped} lines of the log are left out: more than {PACE} a second, or than \
                  standard error takes]\n"
             );
-            write(note.as_bytes(), count);
+            batch.push(note.as_bytes());
         }
+        // One that nothing reads misses nothing.
+        if let Err(error) = batch.write(&output)
+            && !output.has_lost_reader(&error)
+        {
+            // The note is the last, and says so again.
+            QUEUE.drop_entries(batch.unwritten() + dropped.saturating_sub(1), "");
+        }
+        batch.forget();
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod args;
 mod batch;
 pub mod chat;
+pub mod clients;
 pub mod descriptors;
 mod editor;
 pub mod end;
@@ -26,16 +27,15 @@ pub mod progress;
 mod queue;
 mod raw;
 pub mod replies;
-pub mod roster;
+mod roster;
 mod source;
 mod stdio;
 pub mod stop;
-pub mod tally;
 pub mod terminal;
 pub mod text;
 pub mod threads;
 pub mod values;
-pub mod who;
+mod who;
 
 /// The time, for what is shown of it.
 #[expect(clippy::disallowed_methods, reason = "programs read the clock here")]

@@ -16,11 +16,6 @@ pub(super) trait Load {
     fn weight(&self) -> usize {
         1
     }
-
-    /// How many lines it has.
-    fn lines(&self) -> u64 {
-        1
-    }
 }
 
 /// A queue, and an account of what came through it.
@@ -30,18 +25,16 @@ pub(super) struct Queue<T> {
 }
 
 struct State<T> {
-    entries: VecDeque<T>,
+    waiting: VecDeque<T>,
     /// Of what is not written yet.
     weight: usize,
-    /// Lines that came, and those of them that are written or dropped.
+    /// What was taken last, and is being written: its weight, and how many entries it has.
+    taken: (usize, u64),
+    /// How many entries came, and how many of them are written or dropped.
     came: u64,
     gone: u64,
-    dropped: Dropped,
-}
-
-/// Lines that were dropped, and are to be told of.
-struct Dropped {
-    count: u64,
+    /// Entries that were dropped, and are to be told of.
+    dropped: u64,
     /// Why the last was dropped.
     why: String,
     pace: Pace,
@@ -50,21 +43,32 @@ struct Dropped {
 impl<T: Load> Queue<T> {
     /// A queue that takes entries up to this weight, or one.
     pub(super) const fn new(most: usize) -> Queue<T> {
-        let dropped = Dropped { count: 0, why: String::new(), pace: Pace::of(1) };
-        let state = State { entries: VecDeque::new(), weight: 0, came: 0, gone: 0, dropped };
+        let state = State {
+            waiting: VecDeque::new(),
+            weight: 0,
+            taken: (0, 0),
+            came: 0,
+            gone: 0,
+            dropped: 0,
+            why: String::new(),
+            pace: Pace::of(1),
+        };
         Queue { most, state: Monitor::new(state) }
     }
 
-    /// Takes an entry if there is room for it, or else counts it as dropped. Never blocks.
-    pub(super) fn offer(&self, entry: T, why: &str) -> bool {
+    /// Takes the entries for which there is room, and counts the others as dropped. Never
+    /// blocks. Returns whether there was room for all.
+    pub(super) fn offer(&self, entries: impl IntoIterator<Item = T>, why: &str) -> bool {
         let mut state = self.state.lock();
-        let fits = state.fits(&entry, self.most);
-        match fits {
-            true => state.push(entry),
-            false => state.dropped.add(entry.lines(), why),
+        let before = state.dropped;
+        for entry in entries {
+            match state.fits(&entry, self.most) {
+                true => state.push(entry),
+                false => state.drop_entries(1, why),
+            }
         }
         self.state.notify();
-        fits
+        state.dropped == before
     }
 
     /// Takes an entry; waits while there is no room for it.
@@ -73,46 +77,52 @@ impl<T: Load> Queue<T> {
         self.state.notify();
     }
 
-    /// All that has come. Waits for it; where there are dropped lines to be told of, no
-    /// longer than a second.
-    pub(super) fn take(&self) -> VecDeque<T> {
-        let has_come = |state: &State<T>| !state.entries.is_empty();
-        drop(self.state.wait(|state| has_come(state) || state.dropped.count > 0));
-        std::mem::take(&mut self.state.wait_for(SECOND, has_come).entries)
-    }
-
-    /// An entry of this weight and so many lines is written, or dropped.
-    pub(super) fn done(&self, weight: usize, lines: u64) {
+    /// What comes next, up to this weight, or one entry. What was taken before is written, or
+    /// dropped. Waits for it; where there are dropped entries to be told of, no longer than a
+    /// second.
+    pub(super) fn take(&self, most: usize) -> Vec<T> {
         let mut state = self.state.lock();
+        let (weight, entries) = std::mem::take(&mut state.taken);
         state.weight -= weight;
-        state.gone += lines;
+        state.gone += entries;
         self.state.notify();
+        drop(state);
+        let has_come = |state: &State<T>| !state.waiting.is_empty();
+        drop(self.state.wait(|state| has_come(state) || state.dropped > 0));
+        let mut state = self.state.wait_for(SECOND, has_come);
+        let mut taken = Vec::new();
+        while state.taken.0 < most
+            && let Some(entry) = state.waiting.pop_front()
+        {
+            state.taken = (state.taken.0 + entry.weight(), state.taken.1 + 1);
+            taken.push(entry);
+        }
+        taken
     }
 
     /// Waits until what has come so far is written, but no longer than this. Returns how
-    /// many lines are not.
+    /// many entries are not.
     pub(super) fn flush(&self, time: Duration) -> u64 {
         let came = self.state.lock().came;
         came.saturating_sub(self.state.wait_for(time, |state| state.gone >= came).gone)
     }
 
-    /// Counts lines as dropped.
-    pub(super) fn drop_lines(&self, count: u64, why: &str) {
-        self.state.lock().dropped.add(count, why);
+    /// Counts entries as dropped.
+    pub(super) fn drop_entries(&self, count: u64, why: &str) {
+        self.state.lock().drop_entries(count, why);
         self.state.notify();
     }
 
-    /// How many lines were dropped, and why the last was, if it is time to tell.
+    /// How many entries were dropped, and why the last was, if it is time to tell.
     pub(super) fn dropped(&self) -> Option<(u64, String)> {
-        let dropped = &mut self.state.lock().dropped;
-        let told = dropped.count > 0 && dropped.pace.allows(now());
-        told.then(|| (std::mem::take(&mut dropped.count), dropped.why.clone()))
+        let mut state = self.state.lock();
+        let told = state.dropped > 0 && state.pace.allows(now());
+        told.then(|| state.take_dropped())
     }
 
     /// The same, whenever it was told last.
     pub(super) fn last_dropped(&self) -> (u64, String) {
-        let dropped = &mut self.state.lock().dropped;
-        (std::mem::take(&mut dropped.count), std::mem::take(&mut dropped.why))
+        self.state.lock().take_dropped()
     }
 }
 
@@ -123,16 +133,17 @@ impl<T: Load> State<T> {
 
     fn push(&mut self, entry: T) {
         self.weight += entry.weight();
-        self.came += entry.lines();
-        self.entries.push_back(entry);
+        self.came += 1;
+        self.waiting.push_back(entry);
     }
-}
 
-impl Dropped {
-    fn add(&mut self, count: u64, why: &str) {
-        self.count += count;
-        self.why.clear();
-        self.why.push_str(why);
+    fn drop_entries(&mut self, count: u64, why: &str) {
+        self.dropped += count;
+        why.clone_into(&mut self.why);
+    }
+
+    fn take_dropped(&mut self) -> (u64, String) {
+        (std::mem::take(&mut self.dropped), self.why.clone())
     }
 }
 
@@ -183,19 +194,21 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_counts_without_waiting() {
         let queue = Queue::new(3);
-        let offer = |size: usize| queue.offer(vec![0; size], "why");
+        let offer = |size: usize| queue.offer([vec![0; size]], "why");
         // One that is larger than all the room is taken alone.
         assert!(offer(4) && !offer(1));
-        assert_eq!(queue.take().len(), 1);
+        assert_eq!(queue.take(1).len(), 1);
         assert!(!offer(1), "it is not written yet");
         assert_eq!(queue.flush(Duration::ZERO), 1);
-        queue.done(4, 1);
+        // There is nothing to take, but something to tell.
+        assert_eq!(queue.take(1).len(), 0);
         assert_eq!(queue.flush(Duration::MAX), 0);
-        assert!(offer(2) && offer(1) && !offer(1));
+        assert!(!queue.offer([2, 1, 1].map(|size| vec![0; size]), "why"));
         assert_eq!(queue.dropped(), Some((3, "why".to_string())));
         // The next one waits for its second.
         assert!(!offer(1));
         assert_eq!(queue.dropped(), None);
         assert_eq!(queue.last_dropped().0, 1);
+        assert_eq!([queue.take(2).len(), queue.take(2).len()], [1, 1]);
     }
 }

@@ -7,7 +7,7 @@ use super::text;
 
 /// What a line of the operator says.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Command<'a> {
+pub(super) enum Command<'a> {
     /// Text for the client that is the target.
     Text(&'a [u8]),
     /// `@N text`: text for client N, which is the target from now on.
@@ -20,57 +20,52 @@ pub enum Command<'a> {
     Who,
     /// `/help`: the commands are.
     Help,
-    /// Something that begins like a command. Why it is none.
-    Wrong(String),
 }
 
 impl Command<'_> {
-    /// Reads a line, which may have a newline.
-    pub fn parse(line: &[u8]) -> Command<'_> {
+    /// Reads a line, which may have a newline. Of one that begins like a command and is none
+    /// it says why.
+    pub(super) fn parse(line: &[u8]) -> Result<Command<'_>, String> {
         match line {
-            [b'@', b'@', ..] | [b'/', b'/', ..] => Command::Text(&line[1..]),
+            [b'@', b'@', ..] | [b'/', b'/', ..] => Ok(Command::Text(&line[1..])),
             [b'@', rest @ ..] => Command::named(rest),
             [b'/', rest @ ..] => Command::ordered(rest),
-            _ => Command::Text(line),
+            _ => Ok(Command::Text(line)),
         }
     }
 
     /// Whether it takes a client to do it.
-    pub fn is_for_a_client(&self) -> bool {
-        !matches!(self, Command::Who | Command::Help | Command::Wrong(_))
+    pub(super) fn is_for_a_client(&self) -> bool {
+        !matches!(self, Command::Who | Command::Help)
     }
 
     /// What follows an `@`.
-    fn named(rest: &[u8]) -> Command<'_> {
+    fn named(rest: &[u8]) -> Result<Command<'_>, String> {
         let (name, text) = first_word(rest);
-        match (number(name), text) {
-            (None, _) => {
-                let right = "after @ comes the number of a client: @2 text (@@ sends an @)";
-                Command::Wrong(right.to_string())
-            }
-            (Some(number), b"" | b"\n") => Command::Target(number),
-            (Some(number), text) => Command::To(number, text),
-        }
+        let right = "after @ comes the number of a client: @2 text (@@ sends an @)";
+        let number = number(name).ok_or(right)?;
+        Ok(match text {
+            b"" | b"\n" => Command::Target(number),
+            text => Command::To(number, text),
+        })
     }
 
     /// What follows a `/`.
-    fn ordered<'a>(rest: &[u8]) -> Command<'a> {
+    fn ordered<'a>(rest: &[u8]) -> Result<Command<'a>, String> {
         let (word, argument) = first_word(rest);
-        let argument = argument.trim_ascii();
-        match (word.trim_ascii(), argument) {
-            (b"end", argument) => match number(argument) {
-                Some(number) => Command::End(number),
-                None => Command::Wrong("after /end comes the number of a client: /end 2".into()),
-            },
-            (b"who", b"") => Command::Who,
-            (b"help", b"") => Command::Help,
-            (b"who" | b"help", _) => Command::Wrong("nothing comes after /who and /help".into()),
+        match (word.trim_ascii(), argument.trim_ascii()) {
+            (b"end", argument) => {
+                let right = "after /end comes the number of a client: /end 2";
+                Ok(Command::End(number(argument).ok_or(right)?))
+            }
+            (b"who", b"") => Ok(Command::Who),
+            (b"help", b"") => Ok(Command::Help),
+            (b"who" | b"help", _) => Err("nothing comes after /who and /help".to_string()),
             (word, _) => {
                 // Of what may be a path or a page, the beginning will do.
                 let word = text::escaped(&word[..word.len().min(20)]);
-                Command::Wrong(format!(
-                    "/{word} is no command (/help lists them, //{word} sends it as text)"
-                ))
+                let help = format!("/help lists them, //{word} sends it as text");
+                Err(format!("/{word} is no command ({help})"))
             }
         }
     }
@@ -92,183 +87,162 @@ fn number(text: &[u8]) -> Option<u64> {
 /// So many clients to choose from are named in the prompt.
 const CHOICE: usize = 4;
 
-/// The client to which a line without a name goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
-    /// To none, until the operator names one, or one comes and is alone.
-    None,
-    Client(u64),
-    /// To none: it was meant for this client, which left.
-    Left(u64),
-}
-
 /// The clients, and the operator's target among them.
 #[derive(Debug)]
-pub struct Roster<C> {
-    clients: BTreeMap<u64, Entry<C>>,
-    target: Target,
+pub(super) struct Roster<C> {
+    clients: BTreeMap<u64, Client<C>>,
+    /// The client to which a line without a name goes; to none, if it has left. `None`: until
+    /// the operator names one, or one comes and is alone.
+    target: Option<u64>,
 }
 
 /// How the operator stands with a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// The next line goes there.
-    pub is_target: bool,
-    /// It has sent all it had; the next line to it is the last.
-    pub finished: bool,
-    /// It was told that nothing more comes.
-    pub ended: bool,
-}
-
 #[derive(Debug)]
-struct Entry<C> {
-    client: C,
-    /// The client has sent all it had; the next line to it is the last.
-    finished: bool,
+pub(super) struct Client<C> {
+    /// The way to it.
+    pub(super) connection: C,
+    /// It has sent all it had; the next line to it is the last.
+    pub(super) finished: bool,
     /// Why nothing more goes to it.
-    ended: Option<&'static str>,
+    pub(super) ended: Option<&'static str>,
 }
 
 impl<C> Default for Roster<C> {
     fn default() -> Roster<C> {
-        Roster { clients: BTreeMap::new(), target: Target::None }
+        Roster { clients: BTreeMap::new(), target: None }
     }
 }
 
 impl<C: Clone> Roster<C> {
     /// A client comes. It is the target if it is alone, and the target has not just left.
-    pub fn join(&mut self, number: u64, client: C) {
-        self.clients.insert(number, Entry { client, finished: false, ended: None });
-        if self.target == Target::None {
+    pub(super) fn join(&mut self, number: u64, connection: C) {
+        self.clients.insert(number, Client { connection, finished: false, ended: None });
+        if self.target.is_none() {
             self.choose();
         }
     }
 
     /// A client is gone.
-    pub fn leave(&mut self, number: u64) {
+    pub(super) fn leave(&mut self, number: u64) {
         self.clients.remove(&number);
-        self.vacate(number);
     }
 
     /// A client has sent all it had. Returns whether it knows already that
     /// nothing more comes from here.
-    pub fn finish(&mut self, number: u64) -> bool {
-        self.clients.get_mut(&number).is_none_or(|entry| {
-            entry.finished = true;
-            entry.ended.is_some()
+    pub(super) fn finish(&mut self, number: u64) -> bool {
+        self.clients.get_mut(&number).is_none_or(|client| {
+            client.finished = true;
+            client.ended.is_some()
         })
     }
 
     /// Why nothing more goes to this client, if that is so.
-    pub fn why_ended(&self, number: u64) -> Option<&'static str> {
-        self.clients.get(&number).map_or(Some(""), |entry| entry.ended)
+    pub(super) fn why_ended(&self, number: u64) -> Option<&'static str> {
+        self.clients.get(&number).map_or(Some(""), |client| client.ended)
     }
 
-    /// Ends the way to this client, and keeps the reason. Returns the client, to be told
-    /// so, or what is wrong.
-    pub fn end(&mut self, number: u64, why: &'static str) -> Result<C, String> {
-        let entry = match self.clients.get_mut(&number) {
-            Some(entry) if entry.ended.is_none() => entry,
-            _ => return Err(self.no_such(number)),
-        };
-        entry.ended = Some(why);
-        let client = entry.client.clone();
-        self.vacate(number);
-        Ok(client)
+    /// Ends the way to this client, and keeps the reason. Returns the way, for the client to
+    /// be told so, or what is wrong.
+    pub(super) fn end(&mut self, number: u64, why: &'static str) -> Result<C, String> {
+        match self.clients.get_mut(&number) {
+            Some(client) if client.ended.is_none() => {
+                client.ended = Some(why);
+                Ok(client.connection.clone())
+            }
+            _ => Err(self.no_such(number)),
+        }
     }
 
     /// As [`end`](Roster::end), where the operator asked for it, and need not be told that
     /// the next line would go to no client.
-    pub fn dismiss(&mut self, number: u64, why: &'static str) -> Result<C, String> {
-        let client = self.end(number, why)?;
+    pub(super) fn dismiss(&mut self, number: u64, why: &'static str) -> Result<C, String> {
+        let connection = self.end(number, why)?;
         if self.open().next().is_none() {
-            self.target = Target::None;
+            self.target = None;
         }
-        Ok(client)
+        Ok(connection)
     }
 
-    /// Ends the way to all clients. Returns those that are to be told so.
-    pub fn end_all(&mut self, why: &'static str) -> Vec<C> {
-        self.target = Target::None;
+    /// Ends the way to all clients. Returns the ways to those that are to be told so.
+    pub(super) fn end_all(&mut self, why: &'static str) -> Vec<C> {
+        self.target = None;
         let open: Vec<_> = self.open().collect();
         open.into_iter().filter_map(|number| self.end(number, why).ok()).collect()
     }
 
     /// All clients, by number.
-    pub fn clients(&self) -> impl Iterator<Item = (u64, C, Standing)> {
-        self.clients.iter().map(|(&number, entry)| {
-            let (finished, ended) = (entry.finished, entry.ended.is_some());
-            let is_target = self.target == Target::Client(number);
-            (number, entry.client.clone(), Standing { is_target, finished, ended })
-        })
+    pub(super) fn clients(&self) -> impl Iterator<Item = (u64, &Client<C>)> {
+        self.clients.iter().map(|(&number, client)| (number, client))
     }
 
-    /// Whether all clients are gone.
-    pub fn is_empty(&self) -> bool {
-        self.clients.is_empty()
+    /// How many clients there are.
+    pub(super) fn len(&self) -> usize {
+        self.clients.len()
     }
 
     /// Makes a client the target.
-    pub fn aim(&mut self, number: u64) -> Result<(), String> {
-        if self.why_ended(number).is_some() {
+    pub(super) fn aim(&mut self, number: u64) -> Result<(), String> {
+        if !self.is_open(number) {
             return Err(self.no_such(number));
         }
-        self.target = Target::Client(number);
+        self.target = Some(number);
         Ok(())
     }
 
-    /// The client to which a line goes now: its number, itself, and whether
+    /// Whether a line without a name goes to this client.
+    pub(super) fn is_target(&self, number: u64) -> bool {
+        self.target == Some(number) && self.is_open(number)
+    }
+
+    /// The client to which a line goes now: its number, the way to it, and whether
     /// this line is its last. Or why the line goes to none.
-    pub fn target(&mut self) -> Result<(u64, C, bool), String> {
+    pub(super) fn target(&mut self) -> Result<(u64, C, bool), String> {
         let why = match self.target {
-            Target::Client(number) => match self.clients.get(&number) {
-                Some(entry) => return Ok((number, entry.client.clone(), entry.finished)),
-                None => format!("client-{number} has left"),
-            },
-            Target::Left(number) => format!("client-{number} has left"),
-            Target::None if self.open().next().is_none() => {
+            Some(number) if self.is_open(number) => {
+                let client = &self.clients[&number];
+                return Ok((number, client.connection.clone(), client.finished));
+            }
+            Some(number) => format!("client-{number} has left"),
+            None if self.open().next().is_none() => {
                 return Err("nobody is connected, the line was not sent".to_string());
             }
-            Target::None => "several clients are connected".to_string(),
+            None => "several clients are connected".to_string(),
         };
         let list = self.list();
-        self.target = Target::None;
+        self.target = None;
         // The operator has been told, so the only one there is can be meant now.
         self.choose();
         Err(format!("{why}, the line was not sent; {list}"))
     }
 
     /// What the operator sees before the line being typed.
-    pub fn prompt(&self) -> String {
-        match self.target {
-            Target::Client(number) => format!("to client-{number}> "),
-            Target::Left(_) | Target::None => {
-                let open: Vec<_> = self.open().take(CHOICE + 1).map(|n| format!("@{n}")).collect();
-                match &open[..] {
-                    [] => "to nobody> ".to_string(),
-                    [one] => format!("to {one}?> "),
-                    [rest @ .., last] if rest.len() < CHOICE => {
-                        format!("to {} or {last}?> ", rest.join(", "))
-                    }
-                    _ => "to @N?> ".to_string(),
-                }
+    pub(super) fn prompt(&self) -> String {
+        if let Some(number) = self.target.filter(|&number| self.is_open(number)) {
+            return format!("to client-{number}> ");
+        }
+        let open: Vec<_> =
+            self.open().take(CHOICE + 1).map(|number| format!("@{number}")).collect();
+        match &open[..] {
+            [] => "to nobody> ".to_string(),
+            [one] => format!("to {one}?> "),
+            [rest @ .., last] if rest.len() < CHOICE => {
+                format!("to {} or {last}?> ", rest.join(", "))
             }
+            _ => "to @N?> ".to_string(),
         }
     }
 
+    fn is_open(&self, number: u64) -> bool {
+        self.why_ended(number).is_none()
+    }
+
     fn open(&self) -> impl Iterator<Item = u64> {
-        self.clients.iter().filter(|(_, entry)| entry.ended.is_none()).map(|(&number, _)| number)
+        self.clients().filter(|(_, client)| client.ended.is_none()).map(|(number, _)| number)
     }
 
     fn choose(&mut self) {
         if let [number] = self.open().take(2).collect::<Vec<_>>()[..] {
-            self.target = Target::Client(number);
-        }
-    }
-
-    fn vacate(&mut self, number: u64) {
-        if self.target == Target::Client(number) {
-            self.target = Target::Left(number);
+            self.target = Some(number);
         }
     }
 
@@ -289,43 +263,44 @@ impl<C: Clone> Roster<C> {
 mod tests {
     use super::*;
 
+    fn parse(line: &[u8]) -> Command<'_> {
+        Command::parse(line).unwrap()
+    }
+
     #[test]
     fn lines_and_commands() {
         use Command::{End, Help, Target, Text, To, Who};
-        assert_eq!(Command::parse(b"hello\n"), Text(b"hello\n"));
-        assert_eq!(Command::parse(b"\n"), Text(b"\n"));
-        assert_eq!(Command::parse(b"hello"), Text(b"hello"));
-        assert_eq!(Command::parse(b"@2 hello\n"), To(2, b"hello\n"));
-        assert_eq!(Command::parse(b"@2  two\xff"), To(2, b" two\xff"));
-        assert_eq!(Command::parse(b"@2 @3 x\n"), To(2, b"@3 x\n"));
-        assert_eq!(Command::parse(b"@2 /end 2\n"), To(2, b"/end 2\n"));
-        assert_eq!(Command::parse(b"@2\n"), Target(2));
-        assert_eq!(Command::parse(b"@2 \n"), Target(2));
-        assert_eq!(Command::parse(b"/end 2\n"), End(2));
-        assert_eq!(Command::parse(b"/end  2 \n"), End(2));
-        assert_eq!(Command::parse(b"/who\n"), Who);
-        assert_eq!(Command::parse(b"/who \r\n"), Who);
-        assert_eq!(Command::parse(b"/help"), Help);
+        assert_eq!(parse(b"hello\n"), Text(b"hello\n"));
+        assert_eq!(parse(b"\n"), Text(b"\n"));
+        assert_eq!(parse(b"hello"), Text(b"hello"));
+        assert_eq!(parse(b"@2 hello\n"), To(2, b"hello\n"));
+        assert_eq!(parse(b"@2  two\xff"), To(2, b" two\xff"));
+        assert_eq!(parse(b"@2 @3 x\n"), To(2, b"@3 x\n"));
+        assert_eq!(parse(b"@2 /end 2\n"), To(2, b"/end 2\n"));
+        assert_eq!(parse(b"@2\n"), Target(2));
+        assert_eq!(parse(b"@2 \n"), Target(2));
+        assert_eq!(parse(b"/end 2\n"), End(2));
+        assert_eq!(parse(b"/end  2 \n"), End(2));
+        assert_eq!(parse(b"/who\n"), Who);
+        assert_eq!(parse(b"/who \r\n"), Who);
+        assert_eq!(parse(b"/help"), Help);
     }
 
     #[test]
     fn what_begins_like_a_command_can_be_sent() {
         use Command::{Text, To};
-        assert_eq!(Command::parse(b"@@home\n"), Text(b"@home\n"));
-        assert_eq!(Command::parse(b"//x\n"), Text(b"/x\n"));
-        assert_eq!(Command::parse(b"//who\n"), Text(b"/who\n"));
-        assert_eq!(Command::parse(b"///"), Text(b"//"));
-        assert_eq!(Command::parse(b"@@"), Text(b"@"));
-        assert_eq!(Command::parse(b" /who\n"), Text(b" /who\n"));
-        assert_eq!(Command::parse(b"@2 @@x\n"), To(2, b"@@x\n"));
+        assert_eq!(parse(b"@@home\n"), Text(b"@home\n"));
+        assert_eq!(parse(b"//x\n"), Text(b"/x\n"));
+        assert_eq!(parse(b"//who\n"), Text(b"/who\n"));
+        assert_eq!(parse(b"///"), Text(b"//"));
+        assert_eq!(parse(b"@@"), Text(b"@"));
+        assert_eq!(parse(b" /who\n"), Text(b" /who\n"));
+        assert_eq!(parse(b"@2 @@x\n"), To(2, b"@@x\n"));
     }
 
     #[test]
     fn a_mistyped_command_is_refused_and_says_how_to_send_it() {
-        let why = |line: &[u8]| match Command::parse(line) {
-            Command::Wrong(why) => why,
-            other => panic!("{line:?} is {other:?}"),
-        };
+        let why = |line: &[u8]| Command::parse(line).unwrap_err();
         assert_eq!(
             why(b"/ned 2\n"),
             "/ned is no command (/help lists them, //ned sends it as text)"
@@ -432,10 +407,10 @@ mod tests {
         assert!(roster.finish(1));
         assert_eq!(roster.end_all("all"), ['c']);
         assert_eq!(roster.why_ended(2), Some("all"));
-        assert!(!roster.is_empty());
+        assert_eq!(roster.len(), 2);
         roster.leave(1);
         roster.leave(2);
-        assert!(roster.is_empty());
+        assert_eq!(roster.len(), 0);
     }
 
     #[test]

@@ -1,0 +1,217 @@
+//! A server's clients: how many there are at once, how the operator stands with them, and an
+//! account of what they had.
+//!
+//! Connections count by themselves. Their counts are added up when one leaves, and when the
+//! account is asked for: a message costs nothing here.
+//!
+//! A connection that is over frees its place in the library, but its thread may still print
+//! what came over it. A client that comes meanwhile waits in the library, whose limits count
+//! it: so neither threads nor messages add up, however slow standard output is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::monitor::Monitor;
+use super::roster::Roster;
+use super::terminal::{self, Prompt};
+use super::{keyboard, log, now, text};
+use crate::{Connection, Error, Event};
+
+/// Why a session has ended.
+const LEFT: &str = "it left";
+const INPUT_ENDED: &str = "your input has ended";
+
+/// All clients of a server, those that have left included.
+pub struct Clients {
+    since: Instant,
+    /// There is an operator, for whom a terminal edits the lines.
+    shows_prompt: bool,
+    pub(super) room: Monitor<Room>,
+}
+
+/// Its lock is never held while something blocks.
+#[derive(Default)]
+pub(super) struct Room {
+    pub(super) roster: Roster<Connection>,
+    /// What those had that have left.
+    past: Counts,
+    /// The operator has left; a client that still comes must leave as well.
+    closing: bool,
+}
+
+impl Room {
+    /// Whether a client is there, or was.
+    pub(super) fn has_begun(&self) -> bool {
+        self.past.clients > 0 || self.roster.len() > 0
+    }
+
+    pub(super) fn connections(&self) -> Vec<Connection> {
+        self.roster.clients().map(|(_, client)| client.connection.clone()).collect()
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = self.past;
+        self.roster.clients().for_each(|(_, client)| counts.add(&client.connection));
+        counts
+    }
+}
+
+/// A client among the others, until this is dropped: then it is gone.
+pub struct Entry {
+    clients: Arc<Clients>,
+    number: u64,
+    connection: Connection,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut room = self.clients.room.lock();
+        room.roster.leave(self.number);
+        room.past.add(&self.connection);
+        self.clients.changed(&room);
+    }
+}
+
+impl Clients {
+    /// No client was served yet. An operator has a prompt.
+    pub fn new(operator: bool) -> Arc<Clients> {
+        let shows_prompt = operator && terminal::is_interactive() && !terminal::can_edit();
+        let clients = Clients { since: now(), shows_prompt, room: Monitor::default() };
+        clients.changed(&clients.room.lock());
+        Arc::new(clients)
+    }
+
+    /// Tells the threads that wait, and the operator.
+    pub(super) fn changed(&self, room: &Room) {
+        self.room.notify();
+        keyboard::wake();
+        if self.shows_prompt {
+            log::show_prompt(&if room.closing { String::new() } else { room.roster.prompt() });
+        }
+    }
+
+    /// What the operator sees before a line that the terminal edits.
+    pub(super) fn prompt(&self) -> Prompt {
+        let text = self.room.lock().roster.prompt();
+        let colour = if terminal::has_colours() { "\x1b[36m" } else { "" };
+        Prompt { text, colour, ..Prompt::default() }
+    }
+
+    /// Waits until there are fewer clients than so many.
+    pub fn wait_for_room(&self, most: u32) {
+        drop(self.room.wait(|room| room.roster.len() < most as usize));
+    }
+
+    /// A client comes.
+    pub fn enter(self: &Arc<Clients>, number: u64, connection: Connection) -> Entry {
+        let mut room = self.room.lock();
+        room.roster.join(number, connection.clone());
+        let late = room.closing && room.roster.end(number, INPUT_ENDED).is_ok();
+        self.changed(&room);
+        drop(room);
+        if late {
+            let _ = connection.finish();
+        }
+        Entry { clients: self.clone(), number, connection }
+    }
+
+    /// For [`Connection::on_event`]: notices a client that is gone for good.
+    pub fn note(&self, number: u64, event: &Event) {
+        if let Event::GaveUp { .. } | Event::Closed { .. } = event {
+            self.part(number);
+        }
+    }
+
+    /// Nothing more goes to a client. Returns why.
+    pub(super) fn part(&self, number: u64) -> &'static str {
+        let mut room = self.room.lock();
+        let _ = room.roster.end(number, LEFT);
+        self.changed(&room);
+        room.roster.why_ended(number).unwrap_or(LEFT)
+    }
+
+    /// Tells all clients that nothing more comes, and returns their connections.
+    pub(super) fn close(&self) -> Vec<Connection> {
+        let mut room = self.room.lock();
+        room.closing = true;
+        let all = room.connections();
+        let open = room.roster.end_all(INPUT_ENDED);
+        self.changed(&room);
+        drop(room);
+        for connection in open {
+            let _ = connection.finish();
+        }
+        all
+    }
+
+    /// Whether each message to a client was acknowledged.
+    pub fn is_acknowledged(&self) -> bool {
+        self.room.lock().counts().unacknowledged == 0
+    }
+
+    /// The account so far, as one line.
+    pub fn account(&self) -> String {
+        self.room.lock().counts().account(now().saturating_duration_since(self.since))
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    clients: u64,
+    received: u64,
+    sent: u64,
+    unacknowledged: u64,
+    resumed: u64,
+    lost: u64,
+}
+
+impl Counts {
+    fn add(&mut self, connection: &Connection) {
+        let stats = connection.stats();
+        self.clients += 1;
+        self.received += stats.messages_received;
+        self.sent += stats.messages_sent;
+        self.unacknowledged += stats.unacknowledged;
+        self.resumed += stats.reconnects;
+        // How a connection ended is told by whatever is asked of it afterwards.
+        self.lost += u64::from(matches!(connection.flush(), Err(Error::GaveUp { .. })));
+    }
+
+    fn account(&self, time: Duration) -> String {
+        let clients = text::count(self.clients, "client");
+        let messages = text::messages(self.received);
+        let unacknowledged = match self.unacknowledged {
+            0 => String::new(),
+            count => format!(" ({count} of them not acknowledged)"),
+        };
+        let links = text::count(self.resumed, "link");
+        let sessions = text::count(self.lost, "session");
+        format!(
+            "served {clients} in {}: {messages} in, {} out{unacknowledged}; {links} resumed, \
+             {sessions} lost",
+            text::humane(time),
+            self.sent
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_one_line() {
+        let account = |counts: Counts| counts.account(Duration::from_secs(7500));
+        assert_eq!(
+            account(Counts::default()),
+            "served 0 clients in 2h 5m: 0 messages in, 0 out; 0 links resumed, 0 sessions lost"
+        );
+        let counts =
+            Counts { clients: 1, received: 1, sent: 7, unacknowledged: 2, resumed: 1, lost: 1 };
+        assert_eq!(
+            account(counts),
+            "served 1 client in 2h 5m: 1 message in, 7 out (2 of them not acknowledged); \
+             1 link resumed, 1 session lost"
+        );
+    }
+}
