@@ -31,15 +31,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code.into(),
     };
-    let outcome = run(&args);
-    let ending = Ending::begin();
-    ending.exit(match outcome {
-        Ok(code) => code,
-        Err(error) => {
-            log::error!("{error:#}");
-            code::FAILED
-        }
-    })
+    end::exit_after(run(&args), |code| code)
 }
 
 /// Serves, and says what came of it. Returns the exit code.

@@ -81,8 +81,8 @@ fn obey_all(clients: &Clients, source: &mut Source, max_message: usize) -> io::R
     let mut sent = true;
     loop {
         let done = match source.next(|| ())? {
-            Line::Text(line) => obey(clients, line, patience),
-            Line::TooLong { size } => Err(too_long(size, max_message)),
+            Line::Text(line) => obey(clients, &line, patience),
+            Line::TooLong(_, size) => Err(too_long(size, max_message)),
             Line::End => return Ok(sent),
         };
         if let Err(why) = done {

@@ -22,6 +22,7 @@ use rustyline::line_buffer::{ChangeListener, DeleteListener, Direction, LineBuff
 use rustyline::{At, Movement, Word};
 
 use super::keys::Key;
+use super::lines::Line;
 use super::raw;
 
 /// How many lines are remembered, and how long one may be.
@@ -29,17 +30,6 @@ const HISTORY: usize = 1000;
 const REMEMBERED: usize = 4096;
 /// A held byte takes four; there is room for a line of such, if that is not huge.
 const ROOM: usize = 16 * 1024 * 1024;
-
-/// What was typed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entered {
-    /// A line, without its end.
-    Line(Vec<u8>),
-    /// The beginning of a line that has more bytes than are taken for one: so many.
-    TooLong(Vec<u8>, u64),
-    /// Ctrl-D on an empty line.
-    End,
-}
 
 /// The line, its cursor, and the history. Bytes that are no text are
 /// [held](raw) in all of them.
@@ -89,7 +79,7 @@ impl Editor {
 
     /// What a key does; a line if it is complete. Of keys that concern the
     /// screen or the process there is nothing to do here.
-    pub(super) fn press(&mut self, key: Key) -> Option<Entered> {
+    pub(super) fn press(&mut self, key: Key) -> Option<Line> {
         if self.search.is_some() && self.look(key) {
             return None;
         }
@@ -103,7 +93,7 @@ impl Editor {
             Key::Byte(byte) => self.insert(raw::held(byte)),
             Key::Cancel => self.insert('\x07'),
             Key::Enter => return Some(self.enter()),
-            Key::End if self.line.is_empty() && self.beyond == 0 => return Some(Entered::End),
+            Key::End if self.line.is_empty() && self.beyond == 0 => return Some(Line::End),
             Key::Earlier if self.shown > 0 => self.show(self.shown - 1),
             Key::Later if self.shown < self.history.len() => self.show(self.shown + 1),
             Key::Search => self.search = Some(String::new()),
@@ -156,9 +146,10 @@ impl Editor {
         self.size = size(text);
     }
 
-    fn enter(&mut self) -> Entered {
+    fn enter(&mut self) -> Line {
         let text = self.line.as_str().to_string();
-        let (line, size) = (raw::bytes(&text), self.size as u64);
+        let (mut line, size) = (raw::bytes(&text), self.size as u64 + 1);
+        line.push(b'\n');
         self.replace("");
         if text.len() <= REMEMBERED && !text.is_empty() && self.history.last() != Some(&text) {
             self.history.push(text);
@@ -167,8 +158,8 @@ impl Editor {
         self.shown = self.history.len();
         self.typed.clear();
         match std::mem::take(&mut self.beyond) {
-            0 => Entered::Line(line),
-            beyond => Entered::TooLong(line, size + beyond),
+            0 => Line::Text(line),
+            beyond => Line::TooLong(line, size + beyond),
         }
     }
 
@@ -248,7 +239,7 @@ mod tests {
     use super::*;
 
     /// Types text, in which some characters stand for other keys.
-    fn press(editor: &mut Editor, text: &str) -> Vec<Entered> {
+    fn press(editor: &mut Editor, text: &str) -> Vec<Line> {
         let key = |char| match char {
             '|' => Key::Enter,
             '<' => Key::Left,
@@ -266,6 +257,14 @@ mod tests {
             other => Key::Char(other),
         };
         text.chars().filter_map(|char| editor.press(key(char))).collect()
+    }
+
+    fn text(line: &[u8]) -> Line {
+        Line::Text([line, b"\n"].concat())
+    }
+
+    fn too_long(line: &[u8], size: u64) -> Line {
+        Line::TooLong([line, b"\n"].concat(), size)
     }
 
     fn typed(text: &str) -> String {
@@ -286,13 +285,13 @@ mod tests {
 
     #[test]
     fn an_end_is_an_end_on_an_empty_line_only() {
-        assert_eq!(press(&mut Editor::new(9), "a{!!"), [Entered::End]);
+        assert_eq!(press(&mut Editor::new(9), "a{!!"), [Line::End]);
     }
 
     #[test]
     fn earlier_lines_come_back_and_what_was_typed_is_kept() {
         let mut editor = Editor::new(100);
-        let lines = ["one", "two", "two"].map(|line| Entered::Line(line.into()));
+        let lines = ["one", "two", "two"].map(|line| text(line.as_bytes()));
         assert_eq!(press(&mut editor, "one|two|two|"), lines);
         press(&mut editor, "thr^");
         assert_eq!(editor.line(), ("two", 3));
@@ -313,16 +312,16 @@ mod tests {
         assert_eq!(editor.line().0, "begin");
         press(&mut editor, "?");
         assert_eq!(editor.line().0, "begin");
-        assert_eq!(press(&mut editor, "|"), [Entered::Line("begin".into())]);
+        assert_eq!(press(&mut editor, "|"), [text(b"begin")]);
         assert_eq!(editor.search(), None);
     }
 
     #[test]
     fn a_line_beyond_the_limit_is_measured() {
         let mut editor = Editor::new(4);
-        assert_eq!(press(&mut editor, "1234|"), [Entered::Line("1234".into())]);
-        assert_eq!(press(&mut editor, "12345\u{e9}|"), [Entered::TooLong("1234".into(), 7)]);
-        assert_eq!(press(&mut editor, "123456####1|"), [Entered::Line("1".into())]);
+        assert_eq!(press(&mut editor, "1234|"), [text(b"1234")]);
+        assert_eq!(press(&mut editor, "12345\u{e9}|"), [too_long(b"1234", 8)]);
+        assert_eq!(press(&mut editor, "123456####1|"), [text(b"1")]);
     }
 
     #[test]
@@ -333,12 +332,12 @@ mod tests {
             assert_eq!(editor.press(key), None);
         }
         let line = b"\xff\xf4\x8f\xbd\x81\0\xc3".to_vec();
-        assert_eq!(press(&mut editor, "|"), [Entered::Line(line)]);
-        assert_eq!(press(&mut editor, "^##|"), [Entered::Line(b"\xff\xf4\x8f\xbd\x81".to_vec())]);
+        assert_eq!(press(&mut editor, "|"), [text(&line)]);
+        assert_eq!(press(&mut editor, "^##|"), [text(b"\xff\xf4\x8f\xbd\x81")]);
         // A held byte counts as one, also where it was found again.
         press(&mut editor, "^1234");
         assert_eq!(editor.press(Key::Byte(0xff)), None);
         let line = b"\xff\xf4\x8f\xbd\x811234".to_vec();
-        assert_eq!(press(&mut editor, "|"), [Entered::TooLong(line, 10)]);
+        assert_eq!(press(&mut editor, "|"), [too_long(&line, 11)]);
     }
 }

@@ -11,7 +11,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use super::{log, terminal};
+use super::{code, log, terminal};
 
 /// Signals that come within this time of the first are the same wish: `timeout` signals
 /// its child, and then its process group.
@@ -33,7 +33,7 @@ pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new(ours.iter().chain(others))?;
     let again = Arc::new(AtomicBool::new(false));
     for signal in ours {
-        flag::register_conditional_shutdown(signal, code(signal).into(), again.clone())?;
+        flag::register_conditional_shutdown(signal, code_of(signal).into(), again.clone())?;
     }
     for signal in others {
         flag::register_conditional_default(*signal, again.clone())?;
@@ -41,7 +41,7 @@ pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
     let wait = move || match signals.forever().next() {
         Some(signal) if ours.contains(&signal) => {
             arm(again);
-            leave(code(signal));
+            leave(code_of(signal));
         }
         Some(signal) => {
             terminal::close();
@@ -65,9 +65,20 @@ fn arm(again: Arc<AtomicBool>) {
     }
 }
 
-fn code(signal: i32) -> u8 {
+fn code_of(signal: i32) -> u8 {
     // There are no 128 signals.
     128 + signal as u8
+}
+
+/// Ends the process after its work: with the code that `conclude` finds for what came of it, or
+/// with [`code::FAILED`] and what kept it from working.
+pub fn exit_after<T>(outcome: anyhow::Result<T>, conclude: impl FnOnce(T) -> u8) -> ! {
+    let ending = Ending::begin();
+    let code = outcome.map(conclude).unwrap_or_else(|error| {
+        ::log::error!("{error:#}");
+        code::FAILED
+    });
+    ending.exit(code)
 }
 
 /// The right to end the process. The thread that holds it says the last words.

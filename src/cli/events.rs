@@ -171,7 +171,7 @@ impl Watch {
     }
 
     /// The same as a prompt.
-    pub fn prompt(&self) -> Prompt {
+    pub(super) fn prompt(&self) -> Prompt {
         let seen = self.seen.lock();
         let (words, changes) = seen.words(now());
         let colour = if terminal::has_colours() { seen.link.colour() } else { "" };

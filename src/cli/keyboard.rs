@@ -20,7 +20,7 @@ use signal_hook::consts::{SIGCONT, SIGWINCH};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
-use super::editor::{Editor, Entered};
+use super::editor::Editor;
 use super::keys::{Key, Keys};
 use super::lines::Line;
 use super::monitor::Monitor;
@@ -40,103 +40,88 @@ const LOOK: Duration = Duration::from_millis(250);
 const STOPPING: Duration = Duration::from_millis(200);
 
 static WAKE: OnceLock<UnixStream> = OnceLock::new();
-static LINES: Monitor<Lines> = Monitor::new(Lines { done: 0, shown: 0, rest: VecDeque::new() });
+static LINES: Monitor<Lines> =
+    Monitor::new(Lines { done: 0, in_hand: false, shown: 0, rest: VecDeque::new() });
 
 /// The lines that were typed.
 struct Lines {
     /// So many are done with.
     done: u64,
+    /// The first of the others was taken.
+    in_hand: bool,
     /// So many of the others are on the screen, and can be taken. An answer comes
     /// below its question.
     shown: usize,
     /// The others. An error is the last: nothing reads standard output any more
     /// ([`ErrorKind::BrokenPipe`]), or the terminal cannot be read.
-    rest: VecDeque<io::Result<Entered>>,
+    rest: VecDeque<io::Result<Line>>,
 }
 
 /// The lines that were typed after the first `number`, and are not done with.
 pub(super) fn lines_after(number: u64) -> Vec<Vec<u8>> {
     let lines = LINES.lock();
-    let text = |entered: &io::Result<Entered>| match entered {
-        Ok(Entered::Line(line) | Entered::TooLong(line, _)) => Some(line.clone()),
-        Ok(Entered::End) | Err(_) => None,
+    let text = |line: &io::Result<Line>| match line {
+        Ok(Line::Text(text) | Line::TooLong(text, _)) => Some(text.clone()),
+        Ok(Line::End) | Err(_) => None,
     };
     lines.rest.iter().skip(number.saturating_sub(lines.done) as usize).filter_map(text).collect()
 }
 
 /// Has the prompt asked for again. Never blocks.
-pub fn wake() {
+pub(super) fn wake() {
     if let Some(mut stream) = WAKE.get() {
         // If it is full, the thread will wake in any case.
         let _ = stream.write(&[0]);
     }
 }
 
-/// The lines that are typed, for the one thread that takes them.
-#[derive(Debug)]
-pub(super) struct Typing {
-    /// The line that was taken last.
-    line: Option<Vec<u8>>,
+/// Starts the thread that reads lines of at most `limit` bytes; longer ones are only
+/// measured. It ends when `output` has gone, if that is given. [`terminal::close`] ends it
+/// as well.
+pub(super) fn start(limit: usize, prompter: Prompter, output: Option<ReadEnd>) -> io::Result<()> {
+    let (theirs, ours) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    let wake = theirs.try_clone()?;
+    let signals = SignalDelivery::with_pipe(ours, theirs, SignalOnly, [SIGCONT, SIGWINCH])?;
+    let _ = WAKE.set(wake);
+    let (keys, editor) = (Keys::default(), Editor::new(limit));
+    let mut keyboard = Keyboard { signals, output, keys, editor };
+    let work = move || {
+        let read = catch_unwind(AssertUnwindSafe(|| keyboard.read(prompter)));
+        if let Err(error) = read.unwrap_or_else(|_| Err(io::Error::other("a panic"))) {
+            LINES.lock().rest.push_back(Err(error));
+            show();
+        }
+    };
+    thread::Builder::new().name("keyboard".into()).spawn(work).map(drop)
 }
 
-impl Typing {
-    /// Starts the thread that reads lines of at most `limit` bytes; longer ones are
-    /// only measured. It ends when `output` has gone, if that is given.
-    /// [`terminal::close`] ends it as well.
-    pub(super) fn start(
-        limit: usize,
-        prompter: Prompter,
-        output: Option<ReadEnd>,
-    ) -> io::Result<Typing> {
-        let (theirs, ours) = UnixStream::pair()?;
-        theirs.set_nonblocking(true)?;
-        let wake = theirs.try_clone()?;
-        let signals = SignalDelivery::with_pipe(ours, theirs, SignalOnly, [SIGCONT, SIGWINCH])?;
-        let _ = WAKE.set(wake);
-        let (keys, editor) = (Keys::default(), Editor::new(limit));
-        let mut keyboard = Keyboard { signals, output, keys, editor };
-        let work = move || {
-            let read = catch_unwind(AssertUnwindSafe(|| keyboard.read(prompter)));
-            if let Err(error) = read.unwrap_or_else(|_| Err(io::Error::other("a panic"))) {
-                LINES.lock().rest.push_back(Err(error));
-                show();
-            }
-        };
-        thread::Builder::new().name("keyboard".into()).spawn(work)?;
-        Ok(Typing { line: None })
+/// Takes the next line; the one before is done with. Calls `before_wait` if there is none
+/// yet. It is for one thread.
+pub(super) fn next(before_wait: impl FnOnce()) -> io::Result<Line> {
+    let mut lines = LINES.lock();
+    if lines.in_hand {
+        lines.rest.pop_front();
+        lines.shown -= 1;
+        lines.done += 1;
+        lines.in_hand = false;
     }
-
-    /// Takes the next line; the one before is done with. Calls `before_wait` if there is
-    /// none yet.
-    pub(super) fn next(&mut self, before_wait: impl FnOnce()) -> io::Result<Line<'_>> {
-        let mut lines = LINES.lock();
-        if self.line.take().is_some() {
-            lines.rest.pop_front();
-            lines.shown -= 1;
-            lines.done += 1;
-        }
-        let waits = lines.shown == 0;
+    if lines.shown == 0 {
         drop(lines);
-        if waits {
-            before_wait();
-        }
-        let mut lines = LINES.wait(|lines| lines.shown > 0);
-        let line = self.line.insert(Vec::new());
-        match &mut lines.rest[0] {
-            Ok(Entered::Line(text)) => {
-                *line = [text, &b"\n"[..]].concat();
-                Ok(Line::Text(line))
-            }
-            Ok(Entered::TooLong(_, size)) => Ok(Line::TooLong { size: *size + 1 }),
-            Ok(Entered::End) => Ok(Line::End),
-            Err(error) => Err(std::mem::replace(error, ErrorKind::Other.into())),
-        }
+        before_wait();
+        lines = LINES.wait(|lines| lines.shown > 0);
     }
+    lines.in_hand = true;
+    match &mut lines.rest[0] {
+        Ok(line) => Ok(line.clone()),
+        Err(error) => Err(std::mem::replace(error, ErrorKind::Other.into())),
+    }
+}
 
-    /// The number of the line that was taken last, from 1.
-    pub(super) fn number(&self) -> u64 {
-        LINES.lock().done + u64::from(self.line.is_some())
-    }
+/// The number of the line that was taken last, from 1.
+pub(super) fn number() -> u64 {
+    let lines = LINES.lock();
+    lines.done + u64::from(lines.in_hand)
 }
 
 /// Lines that were typed are on the screen.
@@ -169,7 +154,7 @@ impl Keyboard {
                 changes = terminal::show_line(&above, self.editor.line(), search);
                 above.clear();
                 show();
-                if let Some(Ok(Entered::End)) = LINES.lock().rest.back() {
+                if let Some(Ok(Line::End)) = LINES.lock().rest.back() {
                     return Ok(());
                 }
             }
@@ -180,7 +165,7 @@ impl Keyboard {
                 continue;
             }
             match rustix::io::read(io::stdin(), &mut bytes) {
-                Ok(0) => LINES.lock().rest.push_back(Ok(Entered::End)),
+                Ok(0) => LINES.lock().rest.push_back(Ok(Line::End)),
                 Ok(count) => above += &self.type_in(&bytes[..count]),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 Err(error) => return Err(error.into()),
@@ -243,7 +228,7 @@ impl Keyboard {
                 _ => {}
             }
             let entered = self.editor.press(key);
-            let ends = entered == Some(Entered::End);
+            let ends = entered == Some(Line::End);
             LINES.lock().rest.extend(entered.map(Ok));
             if ends {
                 break;

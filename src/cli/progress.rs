@@ -4,15 +4,14 @@
 //! the sending thread knows nothing of it.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::events::Watch;
-use super::input::{Input, Stage};
+use super::client::Client;
 use super::{now, terminal, text};
-use crate::{Connection, Stats};
+use crate::Stats;
 
 /// The time between two looks at the counters.
 const LOOK: Duration = Duration::from_millis(250);
@@ -21,21 +20,24 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// After such a pause the time begins anew.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Starts the thread. It ends when the whole input is acknowledged, or with the
-/// process.
-pub fn start(connection: Connection, input: Arc<Input>, watch: Arc<Watch>) -> io::Result<()> {
+/// Starts the thread where it has something to show, once there is a connection. It ends
+/// when the whole input is acknowledged, or with the process.
+pub(super) fn start(client: Arc<Client>) -> io::Result<()> {
+    if io::stdin().is_terminal() || !terminal::shows_progress() {
+        return Ok(());
+    }
     let work = move || {
         let mut meter = Meter::default();
         loop {
             thread::park_timeout(LOOK);
-            let stats = connection.stats();
-            let done = input.stage() != Stage::Reading && stats.unacknowledged == 0;
+            let stats = client.connection.wait().stats();
+            let done = !client.stage().is_reading() && stats.unacknowledged == 0;
             let line = meter.look(now(), &stats).filter(|_| !done);
             match &line {
                 Some(line) => {
                     // The last column stays free, or the next line would be entered.
                     let room = terminal::columns().saturating_sub(1);
-                    let line = format!("{line}, {}", watch.state());
+                    let line = format!("{line}, {}", client.watch.state());
                     terminal::show_row(&line.chars().take(room).collect::<String>());
                 }
                 None if meter.shown => terminal::show_row(""),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::keyboard::{self, Typing};
+use super::keyboard;
 use super::lines::{Line, Lines};
 use super::stdio::{ReadEnd, Reader};
 use super::terminal::{self, Prompter};
@@ -13,7 +13,7 @@ pub(super) enum Source {
     /// Read as they are.
     Read(Lines<Reader>),
     /// Typed at a terminal, and edited there.
-    Typed(Typing),
+    Typed,
 }
 
 impl Source {
@@ -26,26 +26,17 @@ impl Source {
         output: Option<ReadEnd>,
     ) -> io::Result<Source> {
         match terminal::can_edit() {
-            true => Typing::start(limit, prompter, output).map(Source::Typed),
+            true => keyboard::start(limit, prompter, output).map(|()| Source::Typed),
             false => Ok(Source::Read(Lines::new(Reader::new(output), limit))),
-        }
-    }
-
-    /// Waits until there is something to read, and takes none of it. Fails as a read does.
-    /// For typed lines there is nothing to wait for: they are taken as they come.
-    pub(super) fn wait(&mut self) -> io::Result<()> {
-        match self {
-            Source::Read(lines) => lines.reader().wait(),
-            Source::Typed(_) => Ok(()),
         }
     }
 
     /// The next line. The one before is done with. Calls `before_wait` if there is none
     /// yet.
-    pub(super) fn next(&mut self, before_wait: impl FnMut()) -> io::Result<Line<'_>> {
+    pub(super) fn next(&mut self, before_wait: impl FnMut()) -> io::Result<Line> {
         match self {
             Source::Read(lines) => lines.next(before_wait),
-            Source::Typed(typing) => typing.next(before_wait),
+            Source::Typed => keyboard::next(before_wait),
         }
     }
 
@@ -53,7 +44,7 @@ impl Source {
     pub(super) fn number(&self) -> u64 {
         match self {
             Source::Read(lines) => lines.number(),
-            Source::Typed(typing) => typing.number(),
+            Source::Typed => keyboard::number(),
         }
     }
 
@@ -61,13 +52,13 @@ impl Source {
     pub(super) fn has_more(&self) -> bool {
         match self {
             Source::Read(lines) => lines.has_more(),
-            Source::Typed(typing) => !keyboard::lines_after(typing.number()).is_empty(),
+            Source::Typed => !keyboard::lines_after(keyboard::number()).is_empty(),
         }
     }
 
     /// Takes no more: what is typed now is not read.
     pub(super) fn close(&self) {
-        if let Source::Typed(_) = self {
+        if let Source::Typed = self {
             terminal::close();
         }
     }

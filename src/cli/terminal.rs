@@ -35,7 +35,7 @@ const PASTES_UNMARKED: &str = "\x1b[?2004l";
 
 /// The prompt before a line being typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Prompt {
+pub(super) struct Prompt {
     /// The text up to the line itself.
     pub text: String,
     /// The sequence that begins its colour; empty for none.
@@ -48,14 +48,14 @@ pub struct Prompt {
 
 impl Prompt {
     /// A prompt without a colour.
-    pub fn of(text: impl Into<String>) -> Prompt {
+    pub(super) fn of(text: impl Into<String>) -> Prompt {
         Prompt { text: text.into(), ..Prompt::default() }
     }
 }
 
 /// Says what stands before the line being typed. It is called with the terminal's lock held,
 /// and must not write to it.
-pub type Prompter = Box<dyn Fn() -> Prompt + Send + Sync>;
+pub(super) type Prompter = Box<dyn Fn() -> Prompt + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct Screen {
@@ -109,18 +109,18 @@ fn screen_soon() -> Option<MutexGuard<'static, Screen>> {
 }
 
 /// Whether a person types, and sees what is said.
-pub fn is_interactive() -> bool {
+pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Whether lines can be edited: a person types at a terminal that can move its
 /// cursor.
-pub fn can_edit() -> bool {
+pub(super) fn can_edit() -> bool {
     is_interactive() && is_capable()
 }
 
 /// Whether standard error is a terminal on which a row can be written over.
-pub fn shows_progress() -> bool {
+pub(super) fn shows_progress() -> bool {
     io::stderr().is_terminal() && is_capable()
 }
 
@@ -129,13 +129,13 @@ fn is_capable() -> bool {
 }
 
 /// Whether standard error may have colours.
-pub fn has_colours() -> bool {
+pub(super) fn has_colours() -> bool {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     wanted && io::stderr().is_terminal() && is_capable()
 }
 
 /// Shows a prompt, or another row of text, in the place of the one before.
-pub fn show_row(text: &str) {
+pub(super) fn show_row(text: &str) {
     let mut screen = screen();
     if matches!(screen.bottom, Bottom::Line(..)) || is_closed() {
         return;
@@ -150,7 +150,7 @@ pub fn show_row(text: &str) {
 }
 
 /// The number of columns.
-pub fn columns() -> usize {
+pub(super) fn columns() -> usize {
     size().0
 }
 
@@ -287,7 +287,7 @@ pub(super) fn is_closed() -> bool {
 
 /// Gives the terminal back for good: in its old mode, and without the prompt, unless it
 /// [stays](Prompt::stays) or stands before text.
-pub fn close() {
+pub(super) fn close() {
     if CLOSED.swap(true, Ordering::SeqCst) {
         return;
     }

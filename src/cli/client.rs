@@ -1,0 +1,249 @@
+//! The client: it sends the lines of standard input, prints what comes back, and says how it
+//! ended.
+
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context;
+
+use super::args::{ClientArgs, DEFAULT_MAX_MESSAGE};
+use super::end::{self, Ending};
+use super::events::Watch;
+use super::monitor::Monitor;
+use super::replies::{self, End};
+use super::{code, input, keyboard, log as journal, progress, text};
+use crate::{Connection, Error, Event, Protocol};
+
+/// How far the input has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// There may be more.
+    #[default]
+    Waiting,
+    /// Lines of a pipe are at hand, and not all of them are sent.
+    Sending,
+    /// There is no more to read.
+    AllRead,
+    /// `exit` was read.
+    Exit,
+    /// The connection was ended, since nothing reads the replies any more.
+    Unread,
+}
+
+impl Stage {
+    /// Whether there may be more.
+    pub(super) fn is_reading(self) -> bool {
+        matches!(self, Stage::Waiting | Stage::Sending)
+    }
+
+    /// Why a connection has ended well.
+    fn why_ended(self) -> &'static str {
+        match self {
+            // The other side may have ended in answer to that.
+            Stage::Unread => "ended: nothing reads the output any more",
+            Stage::Exit => "ended: `exit`, and everything is acknowledged",
+            Stage::AllRead => "ended: the other side has ended, too",
+            Stage::Waiting | Stage::Sending => "ended by the other side",
+        }
+    }
+}
+
+/// The client.
+#[derive(Debug)]
+pub struct Client {
+    /// Set before the log says that there is one: from then on Ctrl-C ends it.
+    pub(super) connection: OnceLock<Connection>,
+    pub(super) watch: Watch,
+    stage: Monitor<Stage>,
+    /// How many lines were refused.
+    refusals: AtomicU64,
+}
+
+impl Client {
+    /// A client that has not begun.
+    pub fn new(args: &ClientArgs) -> Arc<Client> {
+        Arc::new(Client {
+            connection: OnceLock::new(),
+            watch: Watch::new(&args.hosts()),
+            stage: Monitor::default(),
+            refusals: AtomicU64::new(0),
+        })
+    }
+
+    /// Sends and prints until the connection ends. Returns how it did.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from beginning.
+    pub fn run(self: &Arc<Self>, args: &ClientArgs) -> anyhow::Result<End> {
+        journal::start(args.shared.level()).context("cannot start the log")?;
+        let client = self.clone();
+        end::when_told(move |code| client.interrupt(code)).context("cannot wait for Ctrl-C")?;
+        let begun = input::start(self.clone(), DEFAULT_MAX_MESSAGE, !args.no_exit);
+        begun.context("cannot read the input")?;
+        let client = self.clone();
+        let builder = args.builder().on_event(move |connection, event| {
+            if let Event::Connected { .. } = event {
+                client.connection.get_or_init(|| connection.clone());
+            }
+            client.watch.note(&event);
+        });
+        let connection = match builder.connect(args.hosts()) {
+            Ok(connection) => connection,
+            Err(error) => return Ok(End::Connection(error)),
+        };
+        let connection = self.connection.get_or_init(|| connection);
+        progress::start(self.clone()).context("cannot start a thread")?;
+        // The first reply comes below that line of the log.
+        if self.watch.has_connected() {
+            journal::flush();
+        }
+        let end = replies::print(connection);
+        if let End::OutputClosed = end {
+            replies::close_unread(connection);
+            return Ok(end);
+        }
+        // The other side learns of the end before the process leaves.
+        let closed = connection.close();
+        Ok(match (end, closed) {
+            (End::Connection(_), _) if self.stage() == Stage::Unread => End::OutputClosed,
+            (End::Peer { .. }, Err(error)) if error.unacknowledged() != Some(0) => {
+                End::Connection(error)
+            }
+            (end, _) => end,
+        })
+    }
+
+    /// Says how it ended. Returns the exit code.
+    pub fn conclude(&self, end: End) -> u8 {
+        self.watch.end();
+        let unprinted = matches!(end, End::Peer { printed: false });
+        let failed = self.refusals() > 0 || unprinted || self.watch.has_unanswered();
+        let well = |why: &str| {
+            log::info!("{why}");
+            if failed { code::FAILED } else { code::OK }
+        };
+        let (stage, waiting, unsent) = (self.stage(), self.waiting(), self.unsent());
+        match end {
+            End::Peer { .. } => match unsent {
+                // A pipe that makes us wait may have no more.
+                Some(line) if stage == Stage::Sending => {
+                    log::error!("the other side ended: the input was not sent from line {line} on");
+                }
+                _ if waiting.is_empty() => return well(stage.why_ended()),
+                _ => {
+                    let lines = text::count(waiting.len() as u64, "line");
+                    log::error!("the other side ended: {lines} not sent");
+                    self.name(&waiting);
+                }
+            },
+            End::OutputClosed => match self.unacknowledged() {
+                0 => return well(Stage::Unread.why_ended()),
+                count => {
+                    let messages = text::messages(count);
+                    log::error!("{messages} not acknowledged: nothing reads the output any more");
+                }
+            },
+            End::Connection(error) => {
+                let gave_up = matches!(error, Error::GaveUp { .. });
+                if stage == Stage::Exit && error.unacknowledged() == Some(0) && !gave_up {
+                    return well(stage.why_ended());
+                }
+                // Of that there is an event.
+                if !gave_up || !self.watch.has_given_up() {
+                    log::error!("{}", text::error(&error));
+                }
+                self.name(&waiting);
+                if self.connection.get().is_some()
+                    && let Some(line) = unsent
+                {
+                    log::error!("the input was not sent from line {line} on");
+                }
+            }
+        }
+        code::FAILED
+    }
+
+    /// Ctrl-C, or SIGTERM.
+    fn interrupt(&self, code: u8) {
+        let ending = Ending::begin();
+        let (count, waiting) = (self.unacknowledged(), self.waiting());
+        if let Some(connection) = self.connection.get() {
+            connection.abort();
+        }
+        let messages = text::messages(count + waiting.len() as u64);
+        log::warn!("interrupted, {messages} not acknowledged");
+        self.name(&waiting);
+        ending.exit(code)
+    }
+
+    /// Names the lines that were not delivered, after the end of the connection.
+    fn name(&self, waiting: &[Vec<u8>]) {
+        let mut names = Vec::new();
+        if let Some(connection) = self.connection.get() {
+            let what = match connection.protocol() {
+                Protocol::Plain => "not sent",
+                _ => "not acknowledged",
+            };
+            names = text::named(what, &connection.take_unacknowledged());
+        }
+        names.append(&mut text::named("not sent", waiting));
+        names.iter().for_each(|line| log::warn!("{line}"));
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        *self.stage.lock()
+    }
+
+    pub(super) fn enter(&self, stage: Stage) {
+        *self.stage.lock() = stage;
+    }
+
+    /// A line, or the whole input, cannot be sent.
+    pub(super) fn refuse(&self) {
+        self.refusals.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::SeqCst)
+    }
+
+    fn unacknowledged(&self) -> u64 {
+        self.connection.get().map_or(0, |connection| connection.stats().unacknowledged)
+    }
+
+    /// How many lines were sent or refused.
+    fn done(&self) -> u64 {
+        let sent = self.connection.get().map_or(0, |connection| connection.stats().messages_sent);
+        sent + self.refusals()
+    }
+
+    /// From which line on a pipe was not sent; nothing if all of it was. What is typed is
+    /// known [otherwise](Client::waiting), or not at all, where a terminal edits its lines
+    /// itself.
+    fn unsent(&self) -> Option<u64> {
+        let from_a_pipe = !io::stdin().is_terminal();
+        (from_a_pipe && self.stage().is_reading()).then(|| self.done() + 1)
+    }
+
+    /// The lines that were typed and wait.
+    fn waiting(&self) -> Vec<Vec<u8>> {
+        match self.stage().is_reading() {
+            true => keyboard::lines_after(self.done()),
+            false => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An echo ends when we do.
+    #[test]
+    fn an_end_for_want_of_a_reader_is_not_the_other_sides() {
+        assert_eq!(Stage::default().why_ended(), "ended by the other side");
+        assert_eq!(Stage::Unread.why_ended(), "ended: nothing reads the output any more");
+    }
+}
