@@ -19,9 +19,8 @@
 //! * A prompt cannot stay at the end to say that the connection is gone.
 
 use rustyline::line_buffer::{ChangeListener, DeleteListener, Direction, LineBuffer};
-use rustyline::{At, Movement, Word};
+use rustyline::{Cmd, Movement};
 
-use super::keys::Key;
 use super::lines::Line;
 use super::raw;
 
@@ -45,7 +44,8 @@ pub(super) struct Editor {
     shown: usize,
     /// What was typed before one was shown.
     typed: String,
-    killed: Killed,
+    /// What was cut out last.
+    killed: String,
     /// What is looked for in the history, while it is.
     search: Option<String>,
 }
@@ -62,7 +62,7 @@ impl Editor {
             history: Vec::new(),
             shown: 0,
             typed: String::new(),
-            killed: Killed::default(),
+            killed: String::new(),
             search: None,
         }
     }
@@ -79,27 +79,24 @@ impl Editor {
 
     /// What a key does; a line if it is complete. Of keys that concern the
     /// screen or the process there is nothing to do here.
-    pub(super) fn press(&mut self, key: Key) -> Option<Line> {
-        if self.search.is_some() && self.look(key) {
+    pub(super) fn press(&mut self, key: Cmd) -> Option<Line> {
+        if self.search.is_some() && self.look(&key) {
             return None;
         }
         match key {
-            Key::Char(char) if raw::byte(char).is_some() => {
-                let mut bytes = [0; 4];
-                let bytes = char.encode_utf8(&mut bytes).bytes();
-                bytes.for_each(|byte| self.insert(raw::held(byte)));
-            }
-            Key::Char(char) => self.insert(char),
-            Key::Byte(byte) => self.insert(raw::held(byte)),
-            Key::Cancel => self.insert('\x07'),
-            Key::Enter => return Some(self.enter()),
-            Key::End if self.line.is_empty() && self.beyond == 0 => return Some(Line::End),
-            Key::Earlier if self.shown > 0 => self.show(self.shown - 1),
-            Key::Later if self.shown < self.history.len() => self.show(self.shown + 1),
-            Key::Search => self.search = Some(String::new()),
-            Key::Earlier | Key::Later | Key::Suspend | Key::ClearScreen => {}
-            Key::Yank if self.size + size(&self.killed.text) > self.limit => {}
-            key => self.edit(key),
+            Cmd::SelfInsert(_, char) => self.insert(char),
+            Cmd::Abort => self.insert('\x07'),
+            Cmd::AcceptLine => return Some(self.enter()),
+            Cmd::EndOfFile if self.line.is_empty() && self.beyond == 0 => return Some(Line::End),
+            Cmd::EndOfFile => self.kill(&Movement::ForwardChar(1)),
+            Cmd::Kill(movement) => self.kill(&movement),
+            Cmd::Move(movement) => self.go(&movement),
+            Cmd::Yank(..) => self.yank(),
+            Cmd::TransposeChars => drop(self.line.transpose_chars(&mut Unheard)),
+            Cmd::PreviousHistory if self.shown > 0 => self.show(self.shown - 1),
+            Cmd::NextHistory if self.shown < self.history.len() => self.show(self.shown + 1),
+            Cmd::ReverseSearchHistory => self.search = Some(String::new()),
+            _ => {}
         }
         if self.line.is_empty() {
             self.beyond = 0;
@@ -107,42 +104,44 @@ impl Editor {
         None
     }
 
-    /// A key that moves the cursor or changes the text around it.
-    fn edit(&mut self, key: Key) {
-        let Editor { line, killed, .. } = self;
-        let after = At::AfterEnd;
-        match key {
-            Key::Left => line.move_backward(1),
-            Key::Right => line.move_forward(1),
-            Key::WordLeft => line.move_to_prev_word(Word::Emacs, 1),
-            Key::WordRight => line.move_to_next_word(after, Word::Emacs, 1),
-            Key::LineStart => line.move_buffer_start(),
-            Key::LineEnd => line.move_buffer_end(),
-            Key::End | Key::Delete => line.kill(&Movement::ForwardChar(1), killed),
-            Key::Backspace => line.kill(&Movement::BackwardChar(1), killed),
-            Key::KillToStart => line.kill(&Movement::BeginningOfBuffer, killed),
-            Key::KillToEnd => line.kill(&Movement::EndOfBuffer, killed),
-            Key::KillWordLeft => line.kill(&Movement::BackwardWord(1, Word::Emacs), killed),
-            Key::KillBlankWordLeft => line.kill(&Movement::BackwardWord(1, Word::Big), killed),
-            Key::KillWordRight => line.kill(&Movement::ForwardWord(1, after, Word::Emacs), killed),
-            Key::Yank => line.yank(&killed.text.clone(), 1, killed).is_some(),
-            Key::Transpose => line.transpose_chars(killed),
-            _ => false,
+    fn go(&mut self, movement: &Movement) {
+        let (at, over) = (self.line.pos(), self.line.copy(movement).unwrap_or_default().len());
+        let to = match movement {
+            Movement::ForwardChar(_) | Movement::ForwardWord(..) | Movement::EndOfBuffer => {
+                at + over
+            }
+            _ => at - over,
         };
+        self.line.set_pos(to);
+    }
+
+    fn kill(&mut self, movement: &Movement) {
+        if !matches!(movement, Movement::ForwardChar(_) | Movement::BackwardChar(_)) {
+            self.killed = self.line.copy(movement).unwrap_or_default();
+        }
+        self.line.kill(movement, &mut Unheard);
         self.size = size(self.line.as_str());
+    }
+
+    fn yank(&mut self) {
+        let more = size(&self.killed);
+        if self.size + more <= self.limit && self.line.yank(&self.killed, 1, &mut Unheard).is_some()
+        {
+            self.size += more;
+        }
     }
 
     fn insert(&mut self, char: char) {
         let size = raw::size(char);
         let fits = self.size + size <= self.limit;
-        match fits && self.line.insert(char, 1, &mut self.killed).is_some() {
+        match fits && self.line.insert(char, 1, &mut Unheard).is_some() {
             true => self.size += size,
             false => self.beyond += size as u64,
         }
     }
 
     fn replace(&mut self, text: &str) {
-        self.line.update(text, text.len(), &mut self.killed);
+        self.line.update(text, text.len(), &mut Unheard);
         self.size = size(text);
     }
 
@@ -176,17 +175,16 @@ impl Editor {
 
     /// A key while something is looked for. `false` if it ends the search, and
     /// is to do what it always does.
-    fn look(&mut self, key: Key) -> bool {
+    fn look(&mut self, key: &Cmd) -> bool {
         let Some(term) = &mut self.search else { return false };
         let mut from = self.history.len();
         match key {
-            Key::Char(char) => term.push(char),
-            Key::Byte(byte) => term.push(raw::held(byte)),
-            Key::Backspace => drop(term.pop()),
-            Key::Search => from = self.shown,
+            Cmd::SelfInsert(_, char) => term.push(*char),
+            Cmd::Kill(Movement::BackwardChar(_)) => drop(term.pop()),
+            Cmd::ReverseSearchHistory => from = self.shown,
             _ => {
                 self.search = None;
-                return key == Key::Cancel;
+                return *key == Cmd::Abort;
             }
         }
         let found = self.history[..from].iter().rposition(|line| line.contains(&**term));
@@ -202,31 +200,14 @@ fn size(text: &str) -> usize {
     text.chars().map(raw::size).sum()
 }
 
-/// What was cut out last.
-#[derive(Debug, Default)]
-struct Killed {
-    text: String,
-    cutting: bool,
+/// Of each change it would be told what was changed.
+struct Unheard;
+
+impl DeleteListener for Unheard {
+    fn delete(&mut self, _at: usize, _text: &str, _direction: Direction) {}
 }
 
-impl DeleteListener for Killed {
-    fn start_killing(&mut self) {
-        self.text.clear();
-        self.cutting = true;
-    }
-
-    fn delete(&mut self, _at: usize, text: &str, _direction: Direction) {
-        if self.cutting {
-            self.text.push_str(text);
-        }
-    }
-
-    fn stop_killing(&mut self) {
-        self.cutting = false;
-    }
-}
-
-impl ChangeListener for Killed {
+impl ChangeListener for Unheard {
     fn insert_char(&mut self, _at: usize, _char: char) {}
 
     fn insert_str(&mut self, _at: usize, _text: &str) {}
@@ -236,27 +217,33 @@ impl ChangeListener for Killed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::Keys;
     use super::*;
 
-    /// Types text, in which some characters stand for other keys.
-    fn press(editor: &mut Editor, text: &str) -> Vec<Line> {
-        let key = |char| match char {
-            '|' => Key::Enter,
-            '<' => Key::Left,
-            '>' => Key::Right,
-            '^' => Key::Earlier,
-            '_' => Key::Later,
-            '{' => Key::LineStart,
-            '}' => Key::LineEnd,
-            '#' => Key::Backspace,
-            '%' => Key::KillBlankWordLeft,
-            '$' => Key::KillToEnd,
-            '=' => Key::Yank,
-            '?' => Key::Search,
-            '!' => Key::End,
-            other => Key::Char(other),
-        };
-        text.chars().filter_map(|char| editor.press(key(char))).collect()
+    /// Types bytes, of which some stand for other keys.
+    fn press(editor: &mut Editor, text: impl AsRef<[u8]>) -> Vec<Line> {
+        let (mut keys, mut lines) = (Keys::default(), Vec::new());
+        for byte in text.as_ref() {
+            let bytes: &[u8] = match byte {
+                b'|' => b"\r",
+                b'<' => b"\x1b[D",
+                b'>' => b"\x1b[C",
+                b'^' => b"\x1b[A",
+                b'_' => b"\x1b[B",
+                b'{' => b"\x01",
+                b'}' => b"\x05",
+                b'#' => b"\x7f",
+                b'%' => b"\x17",
+                b'$' => b"\x0b",
+                b'=' => b"\x19",
+                b'?' => b"\x12",
+                b'!' => b"\x04",
+                byte => &[*byte],
+            };
+            let mut take = |key| lines.extend(editor.press(key));
+            bytes.iter().for_each(|byte| keys.take(*byte, &mut take));
+        }
+        lines
     }
 
     fn text(line: &[u8]) -> Line {
@@ -328,15 +315,13 @@ mod tests {
     fn what_is_no_text_is_edited_and_comes_out_as_it_was() {
         let mut editor = Editor::new(9);
         // The character is one of those that hold bytes.
-        for key in [Key::Byte(0xff), Key::Char('\u{10ff41}'), Key::Char('\0'), Key::Byte(0xc3)] {
-            assert_eq!(editor.press(key), None);
-        }
+        assert_eq!(press(&mut editor, b"\xff\xf4\x8f\xbd\x81\0"), []);
         let line = b"\xff\xf4\x8f\xbd\x81\0\xc3".to_vec();
-        assert_eq!(press(&mut editor, "|"), [text(&line)]);
+        assert_eq!(press(&mut editor, b"\xc3|"), [text(&line)]);
         assert_eq!(press(&mut editor, "^##|"), [text(b"\xff\xf4\x8f\xbd\x81")]);
         // A held byte counts as one, also where it was found again.
         press(&mut editor, "^1234");
-        assert_eq!(editor.press(Key::Byte(0xff)), None);
+        assert_eq!(press(&mut editor, b"\xff"), []);
         let line = b"\xff\xf4\x8f\xbd\x811234".to_vec();
         assert_eq!(press(&mut editor, "|"), [too_long(&line, 11)]);
     }

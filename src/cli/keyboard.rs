@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, kill_current_process_group};
+use rustyline::Cmd;
 use signal_hook::consts::{SIGCONT, SIGWINCH};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use super::editor::Editor;
-use super::keys::{Key, Keys};
+use super::keys::Keys;
 use super::lines::Line;
 use super::monitor::Monitor;
 use super::stdio::{self, ReadEnd, Writer};
@@ -222,9 +223,9 @@ impl Keyboard {
         }
         for key in keys {
             match key {
-                Key::Suspend => self.suspend(),
-                Key::ClearScreen => terminal::clear_screen(),
-                Key::Enter => above.push_str(&terminal::left_behind(self.editor.line().0)),
+                Cmd::Suspend => self.suspend(),
+                Cmd::ClearScreen => terminal::clear_screen(),
+                Cmd::AcceptLine => above.push_str(&terminal::left_behind(self.editor.line().0)),
                 _ => {}
             }
             let entered = self.editor.press(key);

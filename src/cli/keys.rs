@@ -1,43 +1,17 @@
-//! Reads keys out of what a terminal sends. Pure.
+//! Reads keys out of what a terminal sends, as commands to an editor. Pure.
 
-/// A key, by what it does in a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
-    Char(char),
-    /// A byte that is no part of a character.
-    Byte(u8),
-    Enter,
-    /// Ctrl-D: the end of input on an empty line, else the character is deleted.
-    End,
-    /// Ctrl-Z.
-    Suspend,
-    /// Ctrl-L.
-    ClearScreen,
-    Backspace,
-    Delete,
-    Left,
-    Right,
-    WordLeft,
-    WordRight,
-    LineStart,
-    LineEnd,
-    /// Up, and Ctrl-P.
-    Earlier,
-    /// Down, and Ctrl-N.
-    Later,
-    /// Ctrl-R.
-    Search,
-    /// Ctrl-G: ends a search; else it is text.
-    Cancel,
-    KillToStart,
-    KillToEnd,
-    KillWordLeft,
-    /// Ctrl-W: back to a blank.
-    KillBlankWordLeft,
-    KillWordRight,
-    Yank,
-    Transpose,
-}
+use rustyline::{Anchor, At, Cmd, Movement, Word};
+
+use super::raw;
+
+const CHAR_LEFT: Movement = Movement::BackwardChar(1);
+const CHAR_RIGHT: Movement = Movement::ForwardChar(1);
+const WORD_LEFT: Movement = Movement::BackwardWord(1, Word::Emacs);
+/// Back to a blank.
+const BLANK_LEFT: Movement = Movement::BackwardWord(1, Word::Big);
+const WORD_RIGHT: Movement = Movement::ForwardWord(1, At::AfterEnd, Word::Emacs);
+const START: Movement = Movement::BeginningOfBuffer;
+const END: Movement = Movement::EndOfBuffer;
 
 /// Reads keys out of bytes, wherever those are cut.
 #[derive(Debug, Default)]
@@ -58,7 +32,7 @@ const LONGEST: usize = 16;
 
 impl Keys {
     /// Takes a byte, and hands out the keys that are complete now.
-    pub(super) fn take(&mut self, byte: u8, mut to: impl FnMut(Key)) {
+    pub(super) fn take(&mut self, byte: u8, mut to: impl FnMut(Cmd)) {
         self.bytes.push(byte);
         while let Some((length, key)) = self.first() {
             self.pasting = match &self.bytes[..length] {
@@ -79,35 +53,38 @@ impl Keys {
 
     /// The length of the first key, and the key, if it means one. `None` if it is not
     /// complete.
-    fn first(&self) -> Option<(usize, Option<Key>)> {
+    fn first(&self) -> Option<(usize, Option<Cmd>)> {
         match *self.bytes.first()? {
             0x80.. => character(&self.bytes),
             0x1b if self.pasting => match PASTE_END.starts_with(&self.bytes) {
                 true => (self.bytes == PASTE_END).then_some((self.bytes.len(), None)),
-                false => Some((1, Some(Key::Char('\x1b')))),
+                false => Some((1, Some(insert('\x1b')))),
             },
             0x1b => sequence(&self.bytes),
-            b'\r' | b'\n' => Some((1, Some(Key::Enter))),
-            byte if self.pasting => Some((1, Some(Key::Char(char::from(byte))))),
+            b'\r' | b'\n' => Some((1, Some(Cmd::AcceptLine))),
+            byte if self.pasting => Some((1, Some(insert(char::from(byte))))),
             byte => Some((1, Some(control(byte)))),
         }
     }
 }
 
-/// A character of several bytes, or a byte that is no part of one.
-fn character(bytes: &[u8]) -> Option<(usize, Option<Key>)> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) if error.valid_up_to() > 0 => {
-            std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
-        }
-        Err(error) => return error.error_len().map(|_| (1, Some(Key::Byte(bytes[0])))),
-    };
-    text.chars().next().map(|char| (char.len_utf8(), Some(Key::Char(char))))
+fn insert(char: char) -> Cmd {
+    Cmd::SelfInsert(1, char)
+}
+
+/// A character of several bytes. A byte that is no part of one is [held](raw) by another, and
+/// so are the bytes of a character that may hold one.
+fn character(bytes: &[u8]) -> Option<(usize, Option<Cmd>)> {
+    let chunk = bytes.utf8_chunks().next()?;
+    match chunk.valid().chars().next() {
+        Some(char) if raw::byte(char).is_none() => Some((char.len_utf8(), Some(insert(char)))),
+        None if std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none()) => None,
+        _ => Some((1, Some(insert(raw::held(bytes[0]))))),
+    }
 }
 
 /// What begins with Escape.
-fn sequence(bytes: &[u8]) -> Option<(usize, Option<Key>)> {
+fn sequence(bytes: &[u8]) -> Option<(usize, Option<Cmd>)> {
     let key = match *bytes.get(1)? {
         b'[' => {
             let last = bytes[2..].iter().position(|byte| !matches!(byte, 0x20..=0x3f))? + 2;
@@ -118,64 +95,64 @@ fn sequence(bytes: &[u8]) -> Option<(usize, Option<Key>)> {
             });
         }
         b'O' => return bytes.get(2).map(|&byte| (3, cursor_key(byte))),
-        b'b' => Key::WordLeft,
-        b'f' => Key::WordRight,
-        b'd' => Key::KillWordRight,
-        0x08 | 0x7f => Key::KillWordLeft,
+        b'b' => Cmd::Move(WORD_LEFT),
+        b'f' => Cmd::Move(WORD_RIGHT),
+        b'd' => Cmd::Kill(WORD_RIGHT),
+        0x08 | 0x7f => Cmd::Kill(WORD_LEFT),
         // Alt with a key that means nothing, or Escape alone before one.
         _ => return Some((1, None)),
     };
     Some((2, Some(key)))
 }
 
-fn control(byte: u8) -> Key {
+fn control(byte: u8) -> Cmd {
     match byte {
-        0x01 => Key::LineStart,
-        0x02 => Key::Left,
-        0x04 => Key::End,
-        0x05 => Key::LineEnd,
-        0x06 => Key::Right,
-        0x07 => Key::Cancel,
-        0x08 | 0x7f => Key::Backspace,
-        0x0b => Key::KillToEnd,
-        0x0c => Key::ClearScreen,
-        0x0e => Key::Later,
-        0x10 => Key::Earlier,
-        0x12 => Key::Search,
-        0x14 => Key::Transpose,
-        0x15 => Key::KillToStart,
-        0x17 => Key::KillBlankWordLeft,
-        0x19 => Key::Yank,
-        0x1a => Key::Suspend,
+        0x01 => Cmd::Move(START),
+        0x02 => Cmd::Move(CHAR_LEFT),
+        0x04 => Cmd::EndOfFile,
+        0x05 => Cmd::Move(END),
+        0x06 => Cmd::Move(CHAR_RIGHT),
+        0x07 => Cmd::Abort,
+        0x08 | 0x7f => Cmd::Kill(CHAR_LEFT),
+        0x0b => Cmd::Kill(END),
+        0x0c => Cmd::ClearScreen,
+        0x0e => Cmd::NextHistory,
+        0x10 => Cmd::PreviousHistory,
+        0x12 => Cmd::ReverseSearchHistory,
+        0x14 => Cmd::TransposeChars,
+        0x15 => Cmd::Kill(START),
+        0x17 => Cmd::Kill(BLANK_LEFT),
+        0x19 => Cmd::Yank(1, Anchor::Before),
+        0x1a => Cmd::Suspend,
         // What no key means is text.
-        _ => Key::Char(char::from(byte)),
+        _ => insert(char::from(byte)),
     }
 }
 
-fn control_sequence(parameters: &[u8], last: u8) -> Option<Key> {
+fn control_sequence(parameters: &[u8], last: u8) -> Option<Cmd> {
     let mut parameters = parameters.split(|&byte| byte == b';');
     let first = parameters.next().unwrap_or_default();
     // Ctrl and Alt, with Shift or without.
     let by_word = matches!(parameters.next(), Some([b'3'..=b'8']));
     match (last, first) {
-        (b'~', b"1" | b"7") => Some(Key::LineStart),
-        (b'~', b"4" | b"8") => Some(Key::LineEnd),
-        (b'~', b"3") if by_word => Some(Key::KillWordRight),
-        (b'~', b"3") => Some(Key::Delete),
-        (b'C', _) if by_word => Some(Key::WordRight),
-        (b'D', _) if by_word => Some(Key::WordLeft),
+        (b'~', b"1" | b"7") => Some(Cmd::Move(START)),
+        (b'~', b"4" | b"8") => Some(Cmd::Move(END)),
+        (b'~', b"3") if by_word => Some(Cmd::Kill(WORD_RIGHT)),
+        (b'~', b"3") => Some(Cmd::Kill(CHAR_RIGHT)),
+        (b'C', _) if by_word => Some(Cmd::Move(WORD_RIGHT)),
+        (b'D', _) if by_word => Some(Cmd::Move(WORD_LEFT)),
         _ => cursor_key(last),
     }
 }
 
-fn cursor_key(last: u8) -> Option<Key> {
+fn cursor_key(last: u8) -> Option<Cmd> {
     Some(match last {
-        b'A' => Key::Earlier,
-        b'B' => Key::Later,
-        b'C' => Key::Right,
-        b'D' => Key::Left,
-        b'F' => Key::LineEnd,
-        b'H' => Key::LineStart,
+        b'A' => Cmd::PreviousHistory,
+        b'B' => Cmd::NextHistory,
+        b'C' => Cmd::Move(CHAR_RIGHT),
+        b'D' => Cmd::Move(CHAR_LEFT),
+        b'F' => Cmd::Move(END),
+        b'H' => Cmd::Move(START),
         _ => return None,
     })
 }
@@ -184,7 +161,7 @@ fn cursor_key(last: u8) -> Option<Key> {
 mod tests {
     use super::*;
 
-    fn keys(bytes: &[u8]) -> Vec<Key> {
+    fn keys(bytes: &[u8]) -> Vec<Cmd> {
         let (mut keys, mut all) = (Keys::default(), Vec::new());
         for &byte in bytes {
             keys.take(byte, |key| all.push(key));
@@ -194,9 +171,11 @@ mod tests {
 
     fn text(bytes: &[u8]) -> String {
         let text = |key| match key {
-            Key::Char(char) => char.to_string(),
-            Key::Byte(byte) => format!("<{byte:02x}>"),
-            Key::Enter => "|".to_string(),
+            Cmd::SelfInsert(1, char) => match raw::byte(char) {
+                Some(byte) => format!("<{byte:02x}>"),
+                None => char.to_string(),
+            },
+            Cmd::AcceptLine => "|".to_string(),
             other => panic!("{other:?}"),
         };
         keys(bytes).into_iter().map(text).collect()
@@ -215,6 +194,8 @@ mod tests {
         assert_eq!(text(b"\xc0\xafx"), "<c0><af>x");
         assert_eq!(text(b"\xed\xa0\x80"), "<ed><a0><80>");
         assert_eq!(text(b"\xf4\x90\x80\x80"), "<f4><90><80><80>");
+        // Those that hold bytes are held themselves.
+        assert_eq!(text("\u{10ff41}\u{10feff}".as_bytes()), "<f4><8f><bd><81>\u{10feff}");
         // What interrupts a character is not lost.
         assert_eq!(text(b"\xe4\r"), "<e4>|");
         assert_eq!(text(b"\xe4\xbd\xc3\xa9"), "<e4><bd>\u{e9}");
@@ -224,13 +205,15 @@ mod tests {
 
     #[test]
     fn cursor_keys_of_several_terminals() {
-        use Key::*;
-        assert_eq!(keys(b"\x1b[A\x1bOA\x1b[B\x1b[C\x1b[D"), [Earlier, Earlier, Later, Right, Left]);
-        assert_eq!(keys(b"\x1b[H\x1b[1~\x1b[7~\x1bOH\x01"), [LineStart; 5]);
-        assert_eq!(keys(b"\x1b[F\x1b[4~\x1b[8~\x1bOF\x05"), [LineEnd; 5]);
-        assert_eq!(keys(b"\x1b[1;5D\x1b[1;3D\x1bb"), [WordLeft; 3]);
-        assert_eq!(keys(b"\x1b[1;5C\x1b[1;3C\x1bf"), [WordRight; 3]);
-        assert_eq!(keys(b"\x1b[3~\x7f\x08"), [Delete, Backspace, Backspace]);
+        use Cmd::{Kill, Move, NextHistory, PreviousHistory};
+        let moved = keys(b"\x1b[A\x1bOA\x1b[B\x1b[C\x1b[D");
+        let (left, right) = (Move(CHAR_LEFT), Move(CHAR_RIGHT));
+        assert_eq!(moved, [PreviousHistory, PreviousHistory, NextHistory, right, left]);
+        assert_eq!(keys(b"\x1b[H\x1b[1~\x1b[7~\x1bOH\x01"), [const { Move(START) }; 5]);
+        assert_eq!(keys(b"\x1b[F\x1b[4~\x1b[8~\x1bOF\x05"), [const { Move(END) }; 5]);
+        assert_eq!(keys(b"\x1b[1;5D\x1b[1;3D\x1bb"), [const { Move(WORD_LEFT) }; 3]);
+        assert_eq!(keys(b"\x1b[1;5C\x1b[1;3C\x1bf"), [const { Move(WORD_RIGHT) }; 3]);
+        assert_eq!(keys(b"\x1b[3~\x7f\x08"), [CHAR_RIGHT, CHAR_LEFT, CHAR_LEFT].map(Kill));
     }
 
     #[test]
