@@ -11,10 +11,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::layout::Prompt;
 use super::monitor::Monitor;
 use super::roster::Roster;
-use super::terminal::{self, Prompt};
-use super::{keyboard, log, now, text};
+use super::{keyboard, log, now, terminal, text};
 use crate::{Connection, Error, Event};
 
 /// Why a session has ended.

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter};
 
+use super::layout::Prompt;
 use super::monitor::Monitor;
-use super::terminal::{self, Prompt};
-use super::{keyboard, now, text};
+use super::{keyboard, now, terminal, text};
 use crate::{Event, Host};
 
 /// How long the first reply waits for the log to say that there is a connection.

@@ -26,7 +26,7 @@ use super::keys::Keys;
 use super::lines::Line;
 use super::monitor::Monitor;
 use super::stdio::{self, ReadEnd, Writer};
-use super::terminal::{self, Prompter};
+use super::terminal::{self, Bottom, Prompter};
 
 /// How many lines may wait to be taken.
 const QUEUE: usize = 1024;
@@ -152,7 +152,8 @@ impl Keyboard {
             let mut changes = Some(RETRY);
             if Writer::error().takes_output(Duration::ZERO) {
                 let search = self.editor.search().map(|term| format!("search: {term}> "));
-                changes = terminal::show_line(&above, self.editor.line(), search);
+                let (line, at) = self.editor.line();
+                changes = terminal::show(&above, Bottom::Line(line.to_string(), at, search));
                 above.clear();
                 show();
                 if let Some(Ok(Line::End)) = LINES.lock().rest.back() {

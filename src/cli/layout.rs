@@ -1,12 +1,33 @@
 //! How a prompt and a line stand on the rows of a terminal. Pure.
 
+use std::time::Duration;
+
 use unicode_width::UnicodeWidthChar;
 
-use super::terminal::Prompt;
 use super::{raw, text};
 
 /// A tab ends at the next of these columns.
 const TABS: usize = 8;
+
+/// The prompt before a line being typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Prompt {
+    /// The text up to the line itself.
+    pub(super) text: String,
+    /// The sequence that begins its colour; empty for none.
+    pub(super) colour: &'static str,
+    /// Whether it stays on the screen at the end.
+    pub(super) stays: bool,
+    /// For how long it is right; `None`: until the keyboard is [woken](super::keyboard::wake).
+    pub(super) changes: Option<Duration>,
+}
+
+impl Prompt {
+    /// A prompt without a colour.
+    pub(super) fn of(text: impl Into<String>) -> Prompt {
+        Prompt { text: text.into(), ..Prompt::default() }
+    }
+}
 
 /// What is shown at the bottom of the screen.
 #[derive(Debug, PartialEq, Eq)]

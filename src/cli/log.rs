@@ -17,7 +17,8 @@ use log::{Level, LevelFilter, Record};
 use super::batch::Batch;
 use super::queue::{Load, Pace, Queue};
 use super::stdio::Writer;
-use super::{now, terminal, text};
+use super::terminal::{self, Bottom};
+use super::{now, text};
 
 /// How many lines may wait to be written.
 const ROOM: usize = 4096;
@@ -113,7 +114,7 @@ fn write() {
         for item in QUEUE.take(MANY) {
             match item {
                 Item::Line(line) => batch.push(&line),
-                Item::Prompt(text) => terminal::show_row(&text),
+                Item::Prompt(text) => drop(terminal::show("", Bottom::Row(text))),
             }
         }
         let dropped = QUEUE.dropped().map_or(0, |(count, _)| count);

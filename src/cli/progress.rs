@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::{now, terminal, text};
+use super::terminal::{self, Bottom};
+use super::{now, text};
 use crate::Stats;
 
 /// The time between two looks at the counters.
@@ -33,17 +34,17 @@ pub(super) fn start(client: Arc<Client>) -> io::Result<()> {
             let stats = client.connection.wait().stats();
             let done = !client.stage().is_reading() && stats.unacknowledged == 0;
             let line = meter.look(now(), &stats).filter(|_| !done);
-            match &line {
-                Some(line) => {
-                    // The last column stays free, or the next line would be entered.
-                    let room = terminal::columns().saturating_sub(1);
-                    let line = format!("{line}, {}", client.watch.state());
-                    terminal::show_row(&line.chars().take(room).collect::<String>());
-                }
-                None if meter.shown => terminal::show_row(""),
-                None => {}
+            let shown = line.is_some();
+            if let Some(line) = line {
+                // The last column stays free, or the next line would be entered.
+                let room = terminal::size().0.saturating_sub(1);
+                let line = format!("{line}, {}", client.watch.state());
+                let line = line.chars().take(room).collect();
+                terminal::show("", Bottom::Line(String::new(), 0, Some(line)));
+            } else if meter.shown {
+                terminal::show("", Bottom::Row(String::new()));
             }
-            meter.shown = line.is_some();
+            meter.shown = shown;
             if done {
                 return;
             }

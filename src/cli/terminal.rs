@@ -23,7 +23,7 @@ use rustix::termios::{
     tcsetattr,
 };
 
-use super::layout::Layout;
+use super::layout::{Layout, Prompt};
 use super::stdio::Writer;
 
 /// How long the end of the process waits for others to have written.
@@ -33,31 +33,11 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const PASTES_MARKED: &str = "\x1b[?2004h";
 const PASTES_UNMARKED: &str = "\x1b[?2004l";
 
-/// The prompt before a line being typed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Prompt {
-    /// The text up to the line itself.
-    pub text: String,
-    /// The sequence that begins its colour; empty for none.
-    pub colour: &'static str,
-    /// Whether it stays on the screen at the end.
-    pub stays: bool,
-    /// For how long it is right; `None`: until [`keyboard::wake`](super::keyboard::wake).
-    pub changes: Option<Duration>,
-}
-
-impl Prompt {
-    /// A prompt without a colour.
-    pub(super) fn of(text: impl Into<String>) -> Prompt {
-        Prompt { text: text.into(), ..Prompt::default() }
-    }
-}
-
 /// Says what stands before the line being typed. It is called with the terminal's lock held,
 /// and must not write to it.
 pub(super) type Prompter = Box<dyn Fn() -> Prompt + Send + Sync>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Screen {
     bottom: Bottom,
     /// How the line being typed stands on the screen now.
@@ -69,20 +49,21 @@ struct Screen {
 }
 
 /// What stands below everything else.
-#[derive(Debug, Default)]
-enum Bottom {
-    #[default]
-    Nothing,
-    /// One row of text. After a prompt of this kind the terminal itself
-    /// echoes what is typed.
+#[derive(Debug)]
+pub(super) enum Bottom {
+    /// One row of text, or nothing, on a terminal that itself echoes what is typed.
     Row(String),
     /// A line being typed, the byte before which the cursor stands, and what
     /// stands in the place of the prompt, if anything does.
     Line(String, usize, Option<String>),
 }
 
-static SCREEN: Mutex<Screen> =
-    Mutex::new(Screen { bottom: Bottom::Nothing, drawn: None, away: false, out: String::new() });
+static SCREEN: Mutex<Screen> = Mutex::new(Screen {
+    bottom: Bottom::Row(String::new()),
+    drawn: None,
+    away: false,
+    out: String::new(),
+});
 /// Each drawing of the prompt asks it anew.
 static PROMPTER: OnceLock<Prompter> = OnceLock::new();
 /// The terminal's mode before it was changed. A shell has another one while a
@@ -116,42 +97,34 @@ pub(super) fn is_interactive() -> bool {
 /// Whether lines can be edited: a person types at a terminal that can move its
 /// cursor.
 pub(super) fn can_edit() -> bool {
-    is_interactive() && is_capable()
+    io::stdin().is_terminal() && shows_progress()
 }
 
 /// Whether standard error is a terminal on which a row can be written over.
 pub(super) fn shows_progress() -> bool {
-    io::stderr().is_terminal() && is_capable()
-}
-
-fn is_capable() -> bool {
-    std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+    let capable = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    capable && io::stderr().is_terminal()
 }
 
 /// Whether standard error may have colours.
 pub(super) fn has_colours() -> bool {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    wanted && io::stderr().is_terminal() && is_capable()
+    wanted && shows_progress()
 }
 
-/// Shows a prompt, or another row of text, in the place of the one before.
-pub(super) fn show_row(text: &str) {
+/// Shows this at the bottom, below lines that are complete. Returns for how long it is right.
+pub(super) fn show(above: &str, bottom: Bottom) -> Option<Duration> {
     let mut screen = screen();
-    if matches!(screen.bottom, Bottom::Line(..)) || is_closed() {
-        return;
+    if is_closed() {
+        return None;
     }
-    screen.clear();
-    screen.bottom = match text.is_empty() {
-        true => Bottom::Nothing,
-        false => Bottom::Row(text.to_string()),
-    };
-    screen.draw();
-    screen.flush();
-}
-
-/// The number of columns.
-pub(super) fn columns() -> usize {
-    size().0
+    match (&screen.bottom, &bottom) {
+        (Bottom::Line(..), Bottom::Line(..)) if above.is_empty() => screen.rise(),
+        _ => screen.clear(),
+    }
+    screen.out.push_str(above);
+    screen.bottom = bottom;
+    screen.draw()
 }
 
 /// Writes whole lines. If they go to the terminal, they appear above what
@@ -165,47 +138,23 @@ pub(super) fn write(to: &Writer, lines: &mut &[u8]) -> io::Result<()> {
     screen.flush();
     let written = to.write_all(lines);
     screen.draw();
-    screen.flush();
     written
 }
 
-/// Takes the terminal for lines to be edited.
+/// Takes the terminal for lines to be edited, once.
 pub(super) fn begin(prompter: Prompter) -> io::Result<()> {
     tcgetattr(io::stdin())?;
-    if PROMPTER.set(prompter).is_ok() {
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            suspend();
-            hook(panic);
-            if thread::current().name() != Some("main") {
-                resume();
-            }
-        }));
-    }
+    PROMPTER.get_or_init(|| prompter);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        suspend();
+        hook(panic);
+        if thread::current().name() != Some("main") {
+            resume();
+        }
+    }));
     resume();
     Ok(())
-}
-
-/// Shows the line being typed, below lines that are complete, with `instead` in
-/// the place of the prompt. Returns for how long the prompt is right.
-pub(super) fn show_line(
-    above: &str,
-    (line, at): (&str, usize),
-    instead: Option<String>,
-) -> Option<Duration> {
-    let mut screen = screen();
-    if is_closed() {
-        return None;
-    }
-    match above.is_empty() {
-        true => screen.rise(),
-        false => screen.clear(),
-    }
-    screen.out.push_str(above);
-    screen.bottom = Bottom::Line(line.to_string(), at, instead);
-    let changes = screen.draw();
-    screen.flush();
-    changes
 }
 
 /// Draws everything anew, on a screen that is cleared.
@@ -214,13 +163,12 @@ pub(super) fn clear_screen() {
     screen.drawn = None;
     screen.out.push_str("\x1b[H\x1b[2J");
     screen.draw();
-    screen.flush();
 }
 
 /// How a line that is complete stays on the screen.
 pub(super) fn left_behind(line: &str) -> String {
     let mut to = String::new();
-    Layout::new(&prompt(), (line, line.len()), columns(), usize::MAX).draw(&mut to);
+    Layout::new(&prompt(), (line, line.len()), size().0, usize::MAX).draw(&mut to);
     to.push_str("\r\n");
     to
 }
@@ -231,12 +179,10 @@ fn prompt() -> Prompt {
 
 /// Gives the terminal back for a while.
 pub(super) fn suspend() {
-    let mut screen = screen_soon();
-    if let Some(screen) = &mut screen {
+    give_back(|screen| {
         screen.clear();
         screen.away = true;
-    }
-    give_back(screen);
+    });
 }
 
 /// Takes the terminal again, unless it is another job's now.
@@ -255,15 +201,14 @@ pub(super) fn resume() {
     // Keys come one by one and are not echoed. Ctrl-C stays a signal.
     raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN;
     // And as they are.
-    let changes = InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR | InputModes::ISTRIP;
-    raw.input_modes -= changes;
+    raw.input_modes -=
+        InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR | InputModes::ISTRIP;
     raw.special_codes[SpecialCodeIndex::VSUSP] = 0;
     raw.special_codes[SpecialCodeIndex::VMIN] = 1;
     raw.special_codes[SpecialCodeIndex::VTIME] = 0;
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, &raw);
     screen.out.push_str(PASTES_MARKED);
     screen.draw();
-    screen.flush();
 }
 
 /// Whether lines can be typed here now; if that is so again, takes the terminal.
@@ -291,8 +236,7 @@ pub(super) fn close() {
     if CLOSED.swap(true, Ordering::SeqCst) {
         return;
     }
-    let mut screen = screen_soon();
-    if let Some(screen) = &mut screen {
+    give_back(|screen| {
         match &screen.bottom {
             Bottom::Line(line, ..) if !screen.away && (!line.is_empty() || prompt().stays) => {
                 let line = left_behind(line);
@@ -301,14 +245,14 @@ pub(super) fn close() {
             }
             _ => screen.clear(),
         }
-        screen.bottom = Bottom::Nothing;
-    }
-    give_back(screen);
+        screen.bottom = Bottom::Row(String::new());
+    });
 }
 
 /// Writes last words, if the terminal takes them, and restores the mode.
-fn give_back(screen: Option<MutexGuard<'_, Screen>>) {
-    if let Some(mut screen) = screen {
+fn give_back(last_words: impl FnOnce(&mut Screen)) {
+    if let Some(mut screen) = screen_soon() {
+        last_words(&mut screen);
         if !Writer::error().takes_output(PATIENCE) {
             // Later they would be wrong.
             screen.out.clear();
@@ -335,7 +279,7 @@ impl Screen {
     fn rise(&mut self) {
         let Some(drawn) = self.drawn.take() else { return };
         self.out.push('\r');
-        let columns = columns();
+        let (columns, _) = size();
         let depth = drawn.depth(columns, reflows());
         if depth > 0 {
             self.out.push_str(&format!("\x1b[{depth}A"));
@@ -349,8 +293,7 @@ impl Screen {
     /// Takes away what stands at the bottom.
     fn clear(&mut self) {
         match &self.bottom {
-            Bottom::Nothing => {}
-            Bottom::Row(_) if is_capable() => self.out.push_str("\r\x1b[K"),
+            Bottom::Row(text) if text.is_empty() => {}
             Bottom::Row(text) => {
                 let blanks = text.chars().count();
                 self.out.push_str(&format!("\r{:blanks$}\r", ""));
@@ -363,26 +306,24 @@ impl Screen {
         }
     }
 
-    /// Draws what stands at the bottom; returns for how long it is right.
+    /// Draws what stands at the bottom, and writes it; returns for how long it is right.
     fn draw(&mut self) -> Option<Duration> {
+        let mut changes = None;
         match &self.bottom {
-            _ if self.away => None,
-            Bottom::Nothing => None,
-            Bottom::Row(text) => {
-                self.out.push_str(text);
-                None
-            }
+            _ if self.away => {}
+            Bottom::Row(text) => self.out.push_str(text),
             Bottom::Line(line, at, instead) => {
                 let prompt = instead.as_ref().map_or_else(prompt, Prompt::of);
                 // The row above stays in sight.
                 let (columns, rows) = size();
-                let rows = rows.saturating_sub(1);
-                let layout = Layout::new(&prompt, (line, *at), columns, rows);
+                let layout = Layout::new(&prompt, (line, *at), columns, rows.saturating_sub(1));
                 layout.draw(&mut self.out);
                 self.drawn = Some(layout);
-                prompt.changes
+                changes = prompt.changes;
             }
         }
+        self.flush();
+        changes
     }
 
     /// Writes what there is to write. What cannot be drawn is lost.
@@ -395,7 +336,7 @@ impl Screen {
 }
 
 /// Columns and rows.
-fn size() -> (usize, usize) {
+pub(super) fn size() -> (usize, usize) {
     match termios::tcgetwinsize(io::stderr()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
         _ => (80, 24),
