@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use log::{Level, LevelFilter, Record};
 
 use super::batch::Batch;
-use super::queue::{Load, Pace, Queue};
+use super::queue::{Pace, Queue};
 use super::stdio::Writer;
 use super::terminal::{self, Bottom};
 use super::{now, text};
@@ -34,9 +34,7 @@ enum Item {
     Prompt(String),
 }
 
-impl Load for Item {}
-
-static QUEUE: Queue<Item> = Queue::new(ROOM);
+static QUEUE: Queue<Item> = Queue::new(ROOM, |_| 1);
 
 /// Starts the log. `RUST_LOG` wins over `level`.
 pub fn start(level: LevelFilter) -> io::Result<()> {

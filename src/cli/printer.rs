@@ -12,7 +12,7 @@ use std::{io, thread};
 use bytes::Bytes;
 
 use super::batch::{self, Batch};
-use super::queue::{Load, Queue};
+use super::queue::Queue;
 use super::stdio::{ReadEnd, Writer};
 use super::{log as journal, text};
 
@@ -25,12 +25,6 @@ const ANSWERED: &str = "standard output is too slow (they were answered)";
 /// A message of a client.
 struct Message(u64, Bytes);
 
-impl Load for Message {
-    fn weight(&self) -> usize {
-        self.1.len() + OVERHEAD
-    }
-}
-
 /// Prints messages as `client-N> text`.
 pub struct Printer {
     queue: Queue<Message>,
@@ -42,7 +36,8 @@ impl Printer {
     /// Starts the printing thread, if anything is to be printed.
     pub fn start(prints: bool) -> io::Result<Arc<Printer>> {
         let closed = AtomicBool::new(!prints);
-        let printer = Arc::new(Printer { queue: Queue::new(ROOM), closed });
+        let queue = Queue::new(ROOM, |Message(_, text)| text.len() + OVERHEAD);
+        let printer = Arc::new(Printer { queue, closed });
         if prints {
             let printing = printer.clone();
             thread::Builder::new().name("printer".into()).spawn(move || printing.work())?;

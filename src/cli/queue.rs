@@ -10,17 +10,11 @@ use super::now;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Something to be written.
-pub(super) trait Load {
-    /// What it counts for in the queue.
-    fn weight(&self) -> usize {
-        1
-    }
-}
-
 /// A queue, and an account of what came through it.
 pub(super) struct Queue<T> {
     most: usize,
+    /// What an entry counts for.
+    weight: fn(&T) -> usize,
     state: Monitor<State<T>>,
 }
 
@@ -40,9 +34,9 @@ struct State<T> {
     pace: Pace,
 }
 
-impl<T: Load> Queue<T> {
+impl<T> Queue<T> {
     /// A queue that takes entries up to this weight, or one.
-    pub(super) const fn new(most: usize) -> Queue<T> {
+    pub(super) const fn new(most: usize, weight: fn(&T) -> usize) -> Queue<T> {
         let state = State {
             waiting: VecDeque::new(),
             weight: 0,
@@ -53,7 +47,7 @@ impl<T: Load> Queue<T> {
             why: String::new(),
             pace: Pace::of(1),
         };
-        Queue { most, state: Monitor::new(state) }
+        Queue { most, weight, state: Monitor::new(state) }
     }
 
     /// Takes the entries for which there is room, and counts the others as dropped. Never
@@ -62,8 +56,8 @@ impl<T: Load> Queue<T> {
         let mut state = self.state.lock();
         let before = state.dropped;
         for entry in entries {
-            match state.fits(&entry, self.most) {
-                true => state.push(entry),
+            match self.fits(&state, &entry) {
+                true => self.add(&mut state, entry),
                 false => state.drop_entries(1, why),
             }
         }
@@ -73,7 +67,8 @@ impl<T: Load> Queue<T> {
 
     /// Takes an entry; waits while there is no room for it.
     pub(super) fn push(&self, entry: T) {
-        self.state.wait(|state| state.fits(&entry, self.most)).push(entry);
+        let mut state = self.state.wait(|state| self.fits(state, &entry));
+        self.add(&mut state, entry);
         self.state.notify();
     }
 
@@ -94,7 +89,7 @@ impl<T: Load> Queue<T> {
         while state.taken.0 < most
             && let Some(entry) = state.waiting.pop_front()
         {
-            state.taken = (state.taken.0 + entry.weight(), state.taken.1 + 1);
+            state.taken = (state.taken.0 + (self.weight)(&entry), state.taken.1 + 1);
             taken.push(entry);
         }
         taken
@@ -124,19 +119,19 @@ impl<T: Load> Queue<T> {
     pub(super) fn last_dropped(&self) -> (u64, String) {
         self.state.lock().take_dropped()
     }
+
+    fn fits(&self, state: &State<T>, entry: &T) -> bool {
+        state.weight == 0 || state.weight + (self.weight)(entry) <= self.most
+    }
+
+    fn add(&self, state: &mut State<T>, entry: T) {
+        state.weight += (self.weight)(&entry);
+        state.came += 1;
+        state.waiting.push_back(entry);
+    }
 }
 
-impl<T: Load> State<T> {
-    fn fits(&self, entry: &T, most: usize) -> bool {
-        self.weight == 0 || self.weight + entry.weight() <= most
-    }
-
-    fn push(&mut self, entry: T) {
-        self.weight += entry.weight();
-        self.came += 1;
-        self.waiting.push_back(entry);
-    }
-
+impl<T> State<T> {
     fn drop_entries(&mut self, count: u64, why: &str) {
         self.dropped += count;
         why.clone_into(&mut self.why);
@@ -185,15 +180,9 @@ mod tests {
         }
     }
 
-    impl Load for Vec<u8> {
-        fn weight(&self) -> usize {
-            self.len()
-        }
-    }
-
     #[test]
     fn a_full_queue_drops_and_counts_without_waiting() {
-        let queue = Queue::new(3);
+        let queue = Queue::new(3, Vec::<u8>::len);
         let offer = |size: usize| queue.offer([vec![0; size]], "why");
         // One that is larger than all the room is taken alone.
         assert!(offer(4) && !offer(1));
