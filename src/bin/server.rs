@@ -57,8 +57,8 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     log::info!("listening on {local}{}", text::reach(local.ip()));
     let most = args.max_clients();
     let too_few = descriptors::allow(most);
-    let asked = if too_few.is_some() { Level::Info } else { args.level_of_limits() };
-    log::log!(asked, "{}", args.limits());
+    let (level, limits) = args.limits();
+    log::log!(if too_few.is_some() { Level::Info } else { level }, "{limits}");
     if let Some((clients, limit)) = too_few {
         log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
     }

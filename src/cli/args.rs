@@ -296,16 +296,14 @@ impl ServerArgs {
         self.max_clients.unwrap_or(DEFAULT_MAX_CLIENTS)
     }
 
-    /// How many clients there can be, and the memory that all this can come to.
-    pub fn limits(&self) -> String {
-        let clients = text::count(self.max_clients().into(), "client");
-        format!("at most {clients}, which can take {} of memory in all", text::size(self.memory()))
-    }
-
-    /// The level at which the limits are logged: they are shown if one was set.
-    pub fn level_of_limits(&self) -> Level {
+    /// How many clients there can be, and the memory that all this can come to; and the level
+    /// at which that is logged: it is shown if a limit was set.
+    pub fn limits(&self) -> (Level, String) {
         let set = self.max_clients.is_some() || self.window.or(self.max_message).is_some();
-        if set { Level::Info } else { Level::Debug }
+        let level = if set { Level::Info } else { Level::Debug };
+        let clients = text::count(self.max_clients().into(), "client");
+        let memory = text::size(self.memory());
+        (level, format!("at most {clients}, which can take {memory} of memory in all"))
     }
 
     /// The most memory that this server can come to need, in bytes: what
@@ -412,9 +410,9 @@ mod tests {
 
     #[test]
     fn the_memory_is_the_product_of_the_limits() {
-        let limits = server("").unwrap().limits();
+        let limits = server("").unwrap().limits().1;
         assert_eq!(limits, "at most 1024 clients, which can take 5.3 GiB of memory in all");
-        let one = server("--max-clients 1").unwrap().limits();
+        let one = server("--max-clients 1").unwrap().limits().1;
         assert!(one.starts_with("at most 1 client, which"), "{one}");
         let tiny = server("--max-clients 4 --window 1KiB --max-message 1KiB").unwrap();
         assert_eq!(tiny.memory(), 4 * (8 * 1024 + 256 * 1024) + 24 * 1024 * 1024);
@@ -422,7 +420,7 @@ mod tests {
 
     #[test]
     fn limits_are_told_to_those_who_set_them() {
-        let level = |line| server(line).unwrap().level_of_limits();
+        let level = |line| server(line).unwrap().limits().0;
         assert_eq!(level("--port 0"), Level::Debug);
         for line in ["--max-clients 5", "--window 64KiB", "--max-message 64KiB"] {
             assert_eq!(level(line), Level::Info, "{line}");

@@ -6,8 +6,8 @@ use std::io;
 use super::stdio::Writer;
 use super::{terminal, text};
 
-/// A batch of so many bytes is written in one go.
-pub(super) const SIZE: usize = 64 * 1024;
+/// So much memory is kept for the next batch.
+const KEPT: usize = 128 * 1024;
 
 /// Messages as they are to be written, in order.
 ///
@@ -37,19 +37,9 @@ impl Batch {
         self.ends.push(self.bytes.len());
     }
 
-    /// Whether there is enough for a write.
-    pub(super) fn is_full(&self) -> bool {
-        self.bytes.len() >= SIZE
-    }
-
-    /// Whether there is anything to write.
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// Writes what is not written yet. The batch is empty after that.
     pub(super) fn write(&mut self, to: &Writer) -> io::Result<()> {
-        if self.is_empty() {
+        if self.bytes.is_empty() {
             return Ok(());
         }
         if self.cut {
@@ -83,7 +73,7 @@ impl Batch {
 
     fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(2 * SIZE);
+        self.bytes.shrink_to(KEPT);
         self.ends.clear();
         self.written = 0;
     }

@@ -130,7 +130,7 @@ fn end(client: &Client, connection: &Connection) {
         // Unless the process has ended by then:
         thread::park_timeout(SILENCE);
         log::info!("everything is sent; waiting for the other side to end (Ctrl-C leaves)");
-        if ReadEnd::of_output().is_some_and(|output| output.wait()) {
+        if ReadEnd::of_output().is_some_and(|output| output.has_gone_before(&[])) {
             end_unread(client, connection);
         }
     }

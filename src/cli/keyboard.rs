@@ -77,21 +77,22 @@ pub(super) fn wake() {
 }
 
 /// Starts the thread that reads lines of at most `limit` bytes; longer ones are only
-/// measured. It ends when `output` has gone, if that is given. [`terminal::close`] ends it
-/// as well.
+/// measured. [`terminal::close`] ends it. When `output` has gone, if that is given, the lines
+/// end.
 pub(super) fn start(limit: usize, prompter: Prompter, output: Option<ReadEnd>) -> io::Result<()> {
     let (theirs, ours) = UnixStream::pair()?;
     theirs.set_nonblocking(true)?;
     let wake = theirs.try_clone()?;
     let signals = SignalDelivery::with_pipe(ours, theirs, SignalOnly, [SIGCONT, SIGWINCH])?;
     let _ = WAKE.set(wake);
-    let (keys, editor) = (Keys::default(), Editor::new(limit));
-    let mut keyboard = Keyboard { signals, output, keys, editor };
+    if let Some(output) = output {
+        output.watch(|| fail(ErrorKind::BrokenPipe.into()))?;
+    }
+    let mut keyboard = Keyboard { signals, keys: Keys::default(), editor: Editor::new(limit) };
     let work = move || {
         let read = catch_unwind(AssertUnwindSafe(|| keyboard.read(prompter)));
         if let Err(error) = read.unwrap_or_else(|_| Err(io::Error::other("a panic"))) {
-            LINES.lock().rest.push_back(Err(error));
-            show();
+            fail(error);
         }
     };
     thread::Builder::new().name("keyboard".into()).spawn(work).map(drop)
@@ -125,6 +126,12 @@ pub(super) fn number() -> u64 {
     lines.done + u64::from(lines.in_hand)
 }
 
+/// There are no more lines behind those that were typed.
+fn fail(error: io::Error) {
+    LINES.lock().rest.push_back(Err(error));
+    show();
+}
+
 /// Lines that were typed are on the screen.
 fn show() {
     let mut lines = LINES.lock();
@@ -136,8 +143,6 @@ struct Keyboard {
     /// Signals that concern the screen. They wake the thread; so does [`wake`]. Those that
     /// end the process are in [`end`](super::end).
     signals: SignalDelivery<UnixStream, SignalOnly>,
-    /// What is to read standard output.
-    output: Option<ReadEnd>,
     keys: Keys,
     editor: Editor,
 }
@@ -163,7 +168,7 @@ impl Keyboard {
             if terminal::is_closed() {
                 return Ok(());
             }
-            if !self.wait(changes)? || terminal::is_closed() {
+            if !self.wait(changes) || terminal::is_closed() {
                 continue;
             }
             match rustix::io::read(io::stdin(), &mut bytes) {
@@ -179,9 +184,8 @@ impl Keyboard {
         PollFd::new(self.signals.get_read(), PollFlags::IN)
     }
 
-    /// Waits for something to do; says whether a key can be read. Fails if nothing reads
-    /// standard output any more.
-    fn wait(&mut self, changes: Option<Duration>) -> io::Result<bool> {
+    /// Waits for something to do; says whether a key can be read.
+    fn wait(&mut self, changes: Option<Duration>) -> bool {
         let full = LINES.lock().rest.len() >= QUEUE;
         let ours = terminal::is_ours();
         let most = match ours {
@@ -191,28 +195,14 @@ impl Keyboard {
         };
         let most = most.and_then(|most| Timespec::try_from(most).ok());
         let mut fds = vec![self.woken()];
-        let reads = ours && !full;
-        if reads {
-            fds.push(stdio::input());
-        }
-        fds.extend(self.output.as_ref().filter(|_| !full).map(|it| it.poll_fd()));
-        if poll(&mut fds, most.as_ref()).is_err() {
-            return Ok(false);
-        }
-        let found: Vec<_> = fds.iter().map(PollFd::revents).collect();
-        let mut found = found.into_iter().skip(1);
-        let readable = reads && found.next().is_some_and(|found| !found.is_empty());
+        fds.extend((ours && !full).then(stdio::input));
+        let polled = poll(&mut fds, most.as_ref());
+        let readable = polled.is_ok() && fds[1..].iter().any(|fd| !fd.revents().is_empty());
         // The process that had the terminal meanwhile may have changed its mode.
         if self.was_continued() {
             terminal::resume();
         }
-        // What is typed comes first.
-        match found.next().filter(|found| !found.is_empty() && !readable) {
-            Some(found) if self.output.take().is_some_and(|output| output.has_gone(found)) => {
-                Err(ErrorKind::BrokenPipe.into())
-            }
-            _ => Ok(readable),
-        }
+        readable
     }
 
     /// Does what was typed; returns what of it stays on the screen.

@@ -11,7 +11,7 @@ use std::{io, thread};
 
 use bytes::Bytes;
 
-use super::batch::{self, Batch};
+use super::batch::Batch;
 use super::queue::Queue;
 use super::stdio::{ReadEnd, Writer};
 use super::{log as journal, text};
@@ -19,6 +19,8 @@ use super::{log as journal, text};
 /// How much may wait: bytes, of which each message counts [`OVERHEAD`] more.
 const ROOM: usize = 4 * 1024 * 1024;
 const OVERHEAD: usize = 64;
+/// So much is written in one go.
+const ONE_WRITE: usize = 64 * 1024;
 const TOO_SLOW: &str = "standard output is too slow";
 const ANSWERED: &str = "standard output is too slow (they were answered)";
 
@@ -44,8 +46,7 @@ impl Printer {
         }
         if let Some(output) = ReadEnd::of_output().filter(|_| prints) {
             let watching = printer.clone();
-            let watch = move || output.wait().then(|| watching.close());
-            thread::Builder::new().name("output".into()).spawn(watch)?;
+            output.watch(move || watching.close())?;
         }
         Ok(printer)
     }
@@ -89,7 +90,7 @@ impl Printer {
         // Of clients up to this one the log says that they have come.
         let mut told = 0;
         loop {
-            for Message(client, text) in self.queue.take(batch::SIZE) {
+            for Message(client, text) in self.queue.take(ONE_WRITE) {
                 if client > told {
                     // If the log is stuck, it is not waited for again.
                     told = if journal::flush() { client } else { u64::MAX };

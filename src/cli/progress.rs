@@ -28,23 +28,22 @@ pub(super) fn start(client: Arc<Client>) -> io::Result<()> {
         return Ok(());
     }
     let work = move || {
-        let mut meter = Meter::default();
+        let (mut meter, mut shown) = (Meter::default(), false);
         loop {
             thread::park_timeout(LOOK);
             let stats = client.connection.wait().stats();
             let done = !client.stage().is_reading() && stats.unacknowledged == 0;
             let line = meter.look(now(), &stats).filter(|_| !done);
-            let shown = line.is_some();
-            if let Some(line) = line {
+            let bottom = line.map(|line| {
                 // The last column stays free, or the next line would be entered.
                 let room = terminal::size().0.saturating_sub(1);
                 let line = format!("{line}, {}", client.watch.state());
-                let line = line.chars().take(room).collect();
-                terminal::show("", Bottom::Line(String::new(), 0, Some(line)));
-            } else if meter.shown {
-                terminal::show("", Bottom::Row(String::new()));
+                Bottom::Line(String::new(), 0, Some(line.chars().take(room).collect()))
+            });
+            if bottom.is_some() || shown {
+                shown = bottom.is_some();
+                terminal::show("", bottom.unwrap_or(terminal::NOTHING));
             }
-            meter.shown = shown;
             if done {
                 return;
             }
@@ -61,7 +60,6 @@ struct Meter {
     /// Since when there has been something to do without a pause, and when
     /// there last was.
     busy: Option<(Instant, Instant)>,
-    shown: bool,
 }
 
 impl Meter {

@@ -49,24 +49,18 @@ pub fn print(connection: &Connection) -> End {
             Ok(_) => {}
             Err(error) => return End::Connection(error),
         }
-        let mut rest = messages.drain(..);
-        while let Some(message) = rest.next() {
-            match terminal {
-                true => batch.push_line("server> ", &message, true),
-                false => batch.push(&message),
-            }
-            if !batch.is_full() && rest.len() > 0 {
-                continue;
-            }
-            match write(connection, &output, &mut batch) {
-                Ok(()) => {}
-                Err(error) if output.has_lost_reader(&error) => return End::OutputClosed,
-                Err(error) => {
-                    let count = batch.unwritten() + rest.len() as u64 + throw_away(connection);
-                    let (messages, why) = (text::messages(count), text::system(&error));
-                    log::error!("{messages} not printed: standard output: {why}");
-                    return End::Peer { printed: false };
-                }
+        messages.drain(..).for_each(|message| match terminal {
+            true => batch.push_line("server> ", &message, true),
+            false => batch.push(&message),
+        });
+        match write(connection, &output, &mut batch) {
+            Ok(()) => {}
+            Err(error) if output.has_lost_reader(&error) => return End::OutputClosed,
+            Err(error) => {
+                let messages = text::messages(batch.unwritten() + throw_away(connection));
+                let why = text::system(&error);
+                log::error!("{messages} not printed: standard output: {why}");
+                return End::Peer { printed: false };
             }
         }
     }

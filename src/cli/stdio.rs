@@ -51,21 +51,11 @@ impl Reader {
 
     /// Waits until there is input, or its end; fails as a read does. Without an output to
     /// watch it leaves the wait to the read.
-    pub(super) fn wait(&mut self) -> io::Result<()> {
-        while let Some(output) = self.output {
-            let mut fds = [input(), output.poll_fd()];
-            match poll(&mut fds, None) {
-                Err(Errno::INTR) => continue,
-                Err(_) => break,
-                Ok(_) if !fds[0].revents().is_empty() => break,
-                Ok(_) if output.has_gone(fds[1].revents()) => {
-                    return Err(ErrorKind::BrokenPipe.into());
-                }
-                // It cannot be told, and would be told of again and again.
-                Ok(_) => self.output = None,
-            }
+    pub(super) fn wait(&self) -> io::Result<()> {
+        match self.output {
+            Some(output) if output.has_gone_before(&[input()]) => Err(ErrorKind::BrokenPipe.into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -188,24 +178,26 @@ impl ReadEnd {
         }
     }
 
-    /// To be polled beside others.
-    pub(super) fn poll_fd(self) -> PollFd<'static> {
-        PollFd::from_borrowed_fd(stdio::stdout(), self.asked)
-    }
-
-    /// What `poll` found there, if anything. If it is not this, it says no more than that.
-    pub(super) fn has_gone(self, revents: PollFlags) -> bool {
-        revents.intersects(self.gone)
-    }
-
-    /// Waits until nothing reads there any more; `false` if that cannot be told.
-    pub(super) fn wait(self) -> bool {
+    /// Waits until nothing reads there any more; `false` if that cannot be told, or another
+    /// stream is ready.
+    pub(super) fn has_gone_before(self, others: &[PollFd<'static>]) -> bool {
         loop {
-            let mut fds = [self.poll_fd()];
+            let output = PollFd::from_borrowed_fd(stdio::stdout(), self.asked);
+            let mut fds = [&[output], others].concat();
             match poll(&mut fds, None) {
                 Err(Errno::INTR) => {}
-                polled => return polled.is_ok() && self.has_gone(fds[0].revents()),
+                Err(_) => return false,
+                Ok(_) => {
+                    let gone = fds[0].revents().intersects(self.gone);
+                    return gone && fds[1..].iter().all(|fd| fd.revents().is_empty());
+                }
             }
         }
+    }
+
+    /// Calls this on a thread of its own when nothing reads there any more.
+    pub(super) fn watch(self, gone: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let watch = move || self.has_gone_before(&[]).then(gone);
+        thread::Builder::new().name("output".into()).spawn(watch).map(drop)
     }
 }

@@ -58,12 +58,10 @@ pub(super) enum Bottom {
     Line(String, usize, Option<String>),
 }
 
-static SCREEN: Mutex<Screen> = Mutex::new(Screen {
-    bottom: Bottom::Row(String::new()),
-    drawn: None,
-    away: false,
-    out: String::new(),
-});
+pub(super) const NOTHING: Bottom = Bottom::Row(String::new());
+
+static SCREEN: Mutex<Screen> =
+    Mutex::new(Screen { bottom: NOTHING, drawn: None, away: false, out: String::new() });
 /// Each drawing of the prompt asks it anew.
 static PROMPTER: OnceLock<Prompter> = OnceLock::new();
 /// The terminal's mode before it was changed. A shell has another one while a
@@ -245,7 +243,7 @@ pub(super) fn close() {
             }
             _ => screen.clear(),
         }
-        screen.bottom = Bottom::Row(String::new());
+        screen.bottom = NOTHING;
     });
 }
 
@@ -292,17 +290,14 @@ impl Screen {
 
     /// Takes away what stands at the bottom.
     fn clear(&mut self) {
-        match &self.bottom {
-            Bottom::Row(text) if text.is_empty() => {}
-            Bottom::Row(text) => {
-                let blanks = text.chars().count();
-                self.out.push_str(&format!("\r{:blanks$}\r", ""));
-            }
-            Bottom::Line(..) if self.drawn.is_none() => {}
-            Bottom::Line(..) => {
-                self.rise();
-                self.out.push_str("\x1b[J");
-            }
+        if self.drawn.is_some() {
+            self.rise();
+            self.out.push_str("\x1b[J");
+        } else if let Bottom::Row(text) = &self.bottom
+            && !text.is_empty()
+        {
+            let blanks = text.chars().count();
+            self.out.push_str(&format!("\r{:blanks$}\r", ""));
         }
     }
 

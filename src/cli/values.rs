@@ -2,6 +2,8 @@
 //! would be right; clap puts the name of the argument before it.
 
 use std::net::Ipv6Addr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::{Heartbeat, Host};
@@ -45,47 +47,44 @@ pub fn heartbeat(text: &str) -> Result<Heartbeat, String> {
 /// How many attempts; `None` is forever.
 pub type Retries = Option<u32>;
 
+/// A number in this range, or else what would be right.
+fn number<T: FromStr + PartialOrd>(
+    text: &str,
+    range: RangeInclusive<T>,
+    right: impl Into<String>,
+) -> Result<T, String> {
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| right.into())
+}
+
 /// `5`, or `forever`.
 pub fn retries(text: &str) -> Result<Retries, String> {
-    match (text, text.parse()) {
-        ("forever", _) => Ok(None),
-        (_, Ok(number)) => Ok(Some(number)),
-        (_, Err(_)) => Err("a number of attempts such as 5, or forever".to_string()),
+    match text {
+        "forever" => Ok(None),
+        _ => number(text, 0..=u32::MAX, "a number of attempts such as 5, or forever").map(Some),
     }
 }
 
 /// A number of something, from 1 to `most`.
 pub fn count(text: &str, most: u32) -> Result<u32, String> {
-    match text.parse() {
-        Ok(number) if (1..=most).contains(&number) => Ok(number),
-        _ => Err(format!("a number from 1 to {most}")),
-    }
+    number(text, 1..=most, format!("a number from 1 to {most}"))
 }
 
 /// A port to connect to.
 pub fn port(text: &str) -> Result<u16, String> {
-    match text.parse() {
-        Ok(port) if port > 0 => Ok(port),
-        _ => Err("a port is a number from 1 to 65535".to_string()),
-    }
+    number(text, 1..=u16::MAX, "a port is a number from 1 to 65535")
 }
 
 /// A port to listen on.
 pub fn listening_port(text: &str) -> Result<u16, String> {
-    text.parse()
-        .map_err(|_| "a port is a number from 1 to 65535, or 0 for any free one".to_string())
+    number(text, 0..=u16::MAX, "a port is a number from 1 to 65535, or 0 for any free one")
 }
 
 /// A number of bytes: `65536`, `256KiB`, `1MiB`. From 1 to 1 GiB.
 pub fn bytes(text: &str) -> Result<usize, String> {
-    let wrong = || "a size in bytes such as 65536, 256KiB or 1MiB, at most 1024MiB".to_string();
-    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("", 1)];
-    let split = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
-    let (digits, unit) = split.unwrap_or((text, 1));
-    match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)) {
-        Some(size) if (1..=1 << 30).contains(&size) => Ok(size),
-        _ => Err(wrong()),
-    }
+    let of = |unit, size| text.strip_suffix(unit)?.parse::<usize>().ok()?.checked_mul(size);
+    let size = of("KiB", 1 << 10).or_else(|| of("MiB", 1 << 20)).or_else(|| of("", 1));
+    size.filter(|size| (1..=1 << 30).contains(size))
+        .ok_or("a size in bytes such as 65536, 256KiB or 1MiB, at most 1024MiB".to_string())
 }
 
 /// A host, perhaps with a port.
@@ -119,10 +118,7 @@ impl HostArg {
             Some(rest) => in_brackets(rest)
                 .ok_or("an IPv6 address in brackets is written [::1] or [::1]:6666")?,
             None if is_ipv6(text) => (text, None),
-            None => match text.split_once(':') {
-                Some((name, behind)) => (name, Some(behind)),
-                None => (text, None),
-            },
+            None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
         };
         let strange = |c: char| c.is_whitespace() || c.is_control() || "/@[]".contains(c);
         let is_strange = name.contains(strange) || behind.is_some_and(|it| it.contains(strange));
