@@ -12,9 +12,13 @@ use crate::{Event, Host};
 /// How long the first reply waits for the log to say that there is a connection.
 const MOMENT: Duration = Duration::from_secs(1);
 
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const RED: &str = "\x1b[31m";
+
 /// Logs what happens to a client's connection.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub(super) struct Watch {
     seen: Monitor<Seen>,
 }
 
@@ -30,78 +34,37 @@ struct Seen {
     connected: bool,
     /// Lines of plain text were not answered, and may be lost.
     unanswered: bool,
-    gave_up: bool,
-    link: Link,
+    /// The last event that says how the link is, and when it came. `None`: the first attempt
+    /// is being made.
+    link: Option<(Event, Instant)>,
     over: bool,
 }
 
-/// The state of the link, as the prompt shows it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    /// There is none yet, and the first attempt is being made.
-    #[default]
-    New,
-    Up,
-    Lost,
-    /// Attempt `attempt`, of so many if there is a limit, is due then.
-    Retrying {
-        attempt: u32,
-        of: Option<u32>,
-        due: Option<Instant>,
-    },
-    /// There will be none any more.
-    Gone,
-}
-
-impl Link {
-    fn after(self, event: &Event, now: Instant) -> Link {
-        match *event {
-            Event::Connected { .. }
-            | Event::Resumed { .. }
-            | Event::SessionLost { .. }
-            | Event::Reconnected { .. } => Link::Up,
-            Event::Lost { .. } => Link::Lost,
-            Event::Retrying { attempt, of, after } => {
-                Link::Retrying { attempt, of, due: now.checked_add(after) }
-            }
-            Event::GaveUp { .. } | Event::Closed { .. } => Link::Gone,
-            _ => self,
-        }
-    }
-
-    fn colour(self) -> &'static str {
-        match self {
-            Link::Up => "\x1b[32m",
-            Link::New | Link::Lost | Link::Retrying { .. } => "\x1b[33m",
-            Link::Gone => "\x1b[31m",
-        }
-    }
-}
-
 impl Seen {
-    /// The link's state in words, and for how long they are right.
-    fn words(&self, now: Instant) -> (String, Option<Duration>) {
-        let (attempt, of, due) = match self.link {
-            Link::New => return (format!("connecting to {}", self.hosts), None),
-            Link::Lost => return ("reconnecting".to_string(), None),
-            Link::Up => return ("up".to_string(), None),
-            Link::Gone => return ("gone".to_string(), None),
-            Link::Retrying { attempt, of, due } => (attempt, of, due),
-        };
-        let again = if self.connected { "re" } else { "" };
-        let mut words = format!("{again}connecting {attempt}");
-        if let Some(of) = of {
-            words += &format!(" of {of}");
+    /// The link's state in words, as a prompt has them.
+    fn prompt(&self, now: Instant) -> Prompt {
+        let of = |colour, text: &str| Prompt { colour, ..Prompt::of(text) };
+        match &self.link {
+            _ if self.over => of(RED, "gone"),
+            None => of(YELLOW, &format!("connecting to {}", self.hosts)),
+            Some((Event::Lost { .. }, _)) => of(YELLOW, "reconnecting"),
+            Some((event, _)) if is_link(event) => of(GREEN, "up"),
+            Some((Event::Retrying { attempt, of: most, after }, since)) => {
+                let again = if self.connected { "re" } else { "" };
+                let most = most.map_or(String::new(), |most| format!(" of {most}"));
+                let prompt = of(YELLOW, &format!("{again}connecting {attempt}{most}"));
+                let left = after.saturating_sub(now.saturating_duration_since(*since));
+                if left.is_zero() {
+                    return prompt;
+                }
+                let seconds = left.as_nanos().div_ceil(1_000_000_000) as u64;
+                // In the middle of a second the next one would be said too early.
+                let changes = left.saturating_sub(Duration::from_secs(seconds - 1));
+                let changes = Some(changes + Duration::from_millis(1));
+                Prompt { text: format!("{} in {seconds}s", prompt.text), changes, ..prompt }
+            }
+            Some(_) => of(RED, "gone"),
         }
-        let left = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
-        if left.is_zero() {
-            return (words, None);
-        }
-        let seconds = left.as_nanos().div_ceil(1_000_000_000) as u64;
-        words += &format!(" in {seconds}s");
-        // In the middle of a second the next one would be said too early.
-        let changes = left.saturating_sub(Duration::from_secs(seconds - 1));
-        (words, Some(changes + Duration::from_millis(1)))
     }
 
     /// What is logged of an event.
@@ -131,7 +94,7 @@ impl Seen {
 
 impl Watch {
     /// Watches a connection to these hosts.
-    pub fn new(hosts: &[Host]) -> Watch {
+    pub(super) fn new(hosts: &[Host]) -> Watch {
         let hosts = match hosts {
             [one, two] => format!("{one} or {two}"),
             [one, rest @ ..] if !rest.is_empty() => format!("{one} or {} others", rest.len()),
@@ -141,7 +104,7 @@ impl Watch {
     }
 
     /// For [`Builder::on_event`](crate::Builder::on_event).
-    pub fn note(&self, event: &Event) {
+    pub(super) fn note(&self, event: &Event) {
         let mut seen = self.seen.lock();
         let (level, line) = seen.tell(event);
         log::log!(level, "{line}");
@@ -154,57 +117,60 @@ impl Watch {
             }
             text::named("may be lost", messages).iter().for_each(|line| log::warn!("{line}"));
         }
-        let link = seen.link.after(event, now());
-        if link != seen.link {
-            seen.link = link;
+        let others = matches!(
+            event,
+            Event::Failed { .. } | Event::Heartbeat { .. } | Event::Unanswered { .. }
+        );
+        if !others {
+            seen.link = Some((event.clone(), now()));
             keyboard::wake();
         }
-        seen.gave_up |= matches!(event, Event::GaveUp { .. });
         seen.unanswered |= matches!(event, Event::Unanswered { .. });
         drop(seen);
         self.seen.notify();
     }
 
     /// The link's state in words, such as `up` or `reconnecting 2 of 5 in 3s`.
-    pub fn state(&self) -> String {
-        self.seen.lock().words(now()).0
+    pub(super) fn state(&self) -> String {
+        self.seen.lock().prompt(now()).text
     }
 
     /// The same as a prompt.
     pub(super) fn prompt(&self) -> Prompt {
         let seen = self.seen.lock();
-        let (words, changes) = seen.words(now());
-        let colour = if terminal::has_colours() { seen.link.colour() } else { "" };
-        Prompt { text: format!("{words}> "), colour, stays: seen.over, changes }
+        let prompt = seen.prompt(now());
+        let colour = if terminal::has_colours() { prompt.colour } else { "" };
+        Prompt { text: format!("{}> ", prompt.text), colour, stays: seen.over, ..prompt }
     }
 
     /// The connection is over by itself, although its last event may be still
     /// to come. The prompt stays, and says so.
-    pub fn end(&self) {
-        let mut seen = self.seen.lock();
-        (seen.link, seen.over) = (Link::Gone, true);
+    pub(super) fn end(&self) {
+        self.seen.lock().over = true;
     }
 
     /// Whether it was logged that lines may be lost.
-    pub fn has_unanswered(&self) -> bool {
+    pub(super) fn has_unanswered(&self) -> bool {
         self.seen.lock().unanswered
     }
 
     /// Whether it was logged that the connection gave up; waits a moment for
     /// it, since events come from another thread than errors.
-    pub fn has_given_up(&self) -> bool {
-        self.seen.wait_for(MOMENT, |seen| seen.gave_up).gave_up
+    pub(super) fn has_given_up(&self) -> bool {
+        let gave_up = |seen: &Seen| matches!(seen.link, Some((Event::GaveUp { .. }, _)));
+        gave_up(&self.seen.wait_for(MOMENT, gave_up))
     }
 
     /// Waits a moment until it was logged that there is a connection.
-    pub fn has_connected(&self) -> bool {
+    pub(super) fn has_connected(&self) -> bool {
         self.seen.wait_for(MOMENT, |seen| seen.connected).connected
     }
 }
 
 /// Whether it says that there is a link.
 fn is_link(event: &Event) -> bool {
-    Link::default().after(event, now()) == Link::Up
+    use Event::{Connected, Reconnected, Resumed, SessionLost};
+    matches!(event, Connected { .. } | Resumed { .. } | SessionLost { .. } | Reconnected { .. })
 }
 
 /// How a client tells of an event.
@@ -225,10 +191,9 @@ fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
         (Event::Retrying { .. }, Some(why)) => format!("{event} ({why})"),
         (Event::GaveUp { attempts, unacknowledged, cause }, why) => {
             let why = why.map_or_else(|| text::cause(cause), str::to_string);
+            let messages = text::messages(*unacknowledged);
             match attempts {
-                0 => {
-                    format!("gave up, {} not acknowledged: {why}", text::messages(*unacknowledged))
-                }
+                0 => format!("gave up, {messages} not acknowledged: {why}"),
                 _ => format!("{event}: {why}"),
             }
         }
@@ -302,37 +267,40 @@ mod tests {
     #[test]
     fn the_state_of_the_link_counts_down() {
         let start = now();
-        let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let after = Duration::from_millis(2900);
         let peer = "127.0.0.1:6666".parse().unwrap();
-        let seen = |link| Seen { link, connected: true, hosts: "host:1".into(), ..Seen::default() };
-        let words = |link, milliseconds| seen(link).words(at(milliseconds)).0;
+        let seen = |event| {
+            let link = Some((event, start));
+            Seen { link, connected: true, hosts: "host:1".into(), ..Seen::default() }
+        };
+        let words = |event, milliseconds| {
+            seen(event).prompt(start + Duration::from_millis(milliseconds)).text
+        };
+        let retrying = |attempt, of| Event::Retrying { attempt, of, after };
 
-        let (link, retrying) =
-            (Link::default(), Event::Retrying { attempt: 2, of: Some(5), after });
-        assert_eq!(words(link, 0), "connecting to host:1");
-        let never = Seen { link: link.after(&retrying, start), ..Seen::default() };
-        assert_eq!(never.words(start).0, "connecting 2 of 5 in 3s");
-        let link = link.after(&Event::Connected { peer }, start);
-        assert_eq!(words(link, 0), "up");
-        let link = link.after(&Event::Lost { cause: Cause::Eof }, start);
-        assert_eq!(words(link, 0), "reconnecting");
-        let link = link.after(&retrying, start);
-        assert_eq!(words(link, 0), "reconnecting 2 of 5 in 3s");
-        assert_eq!(words(link, 900), "reconnecting 2 of 5 in 2s");
-        assert_eq!(words(link, 2899), "reconnecting 2 of 5 in 1s");
-        assert_eq!(words(link, 2900), "reconnecting 2 of 5");
+        let mut never = Seen { hosts: "host:1".into(), ..Seen::default() };
+        assert_eq!(never.prompt(start).text, "connecting to host:1");
+        never.link = Some((retrying(2, Some(5)), start));
+        assert_eq!(never.prompt(start).text, "connecting 2 of 5 in 3s");
+        assert_eq!(words(Event::Connected { peer }, 0), "up");
+        assert_eq!(words(Event::Lost { cause: Cause::Eof }, 0), "reconnecting");
+        assert_eq!(words(retrying(2, Some(5)), 0), "reconnecting 2 of 5 in 3s");
+        assert_eq!(words(retrying(2, Some(5)), 900), "reconnecting 2 of 5 in 2s");
+        assert_eq!(words(retrying(2, Some(5)), 2899), "reconnecting 2 of 5 in 1s");
+        assert_eq!(words(retrying(2, Some(5)), 2900), "reconnecting 2 of 5");
         // A caller that asks again when it was told to sees every second once.
         let (mut time, mut said) = (start, Vec::new());
-        while let (words, Some(changes)) = seen(link).words(time) {
-            said.push(words);
+        while let prompt = seen(retrying(2, Some(5))).prompt(time)
+            && let Some(changes) = prompt.changes
+        {
+            said.push(prompt.text);
             time += changes;
         }
         assert_eq!(said.len(), 3, "{said:?}");
-        let forever = link.after(&Event::Retrying { attempt: 9, of: None, after }, start);
-        assert_eq!(words(forever, 0), "reconnecting 9 in 3s");
-        let event = Event::GaveUp { attempts: 5, unacknowledged: 0, cause: Cause::Eof };
-        assert_eq!(words(link.after(&event, start), 0), "gone");
+        assert_eq!(words(retrying(9, None), 0), "reconnecting 9 in 3s");
+        let gave_up = Event::GaveUp { attempts: 5, unacknowledged: 0, cause: Cause::Eof };
+        assert_eq!(words(gave_up, 0), "gone");
+        assert_eq!(words(Event::Closed { unacknowledged: 0 }, 0), "gone");
     }
 
     #[test]

@@ -73,11 +73,19 @@ fn read(client: &Client, mut source: Source, exit_ends: bool) {
         };
         match sent {
             Ok(()) => {}
-            // The thread that prints says so.
-            Err(error) if is_over(&error) => return,
+            // The connection has ended, or the other side has, and the thread that prints has
+            // finished ours, and says so.
+            Err(error) if error.is_final() || matches!(error, Error::Finished) => return,
             Err(error) => {
                 client.refuse();
-                say_refused(source.number(), &error);
+                let number = source.number();
+                match error {
+                    Error::TooLarge { size, limit } => {
+                        let size = text::count(size as u64, "byte");
+                        log::error!("line {number} refused: it has {size}, the limit is {limit}");
+                    }
+                    error => log::error!("line {number} not sent: {}", text::error(&error)),
+                }
             }
         }
     };
@@ -88,17 +96,6 @@ fn read(client: &Client, mut source: Source, exit_ends: bool) {
         Stage::Exit => leave(client, connection, source.has_more()),
         Stage::Unread => end_unread(client, connection),
         _ => end(client, connection),
-    }
-}
-
-/// Says why a line is not sent.
-fn say_refused(number: u64, error: &Error) {
-    match error {
-        Error::TooLarge { size, limit } => {
-            let size = text::count(*size as u64, "byte");
-            log::error!("line {number} refused: it has {size}, the limit is {limit}");
-        }
-        error => log::error!("line {number} not sent: {}", text::error(error)),
     }
 }
 
@@ -166,12 +163,6 @@ fn leave(client: &Client, connection: &Connection, has_more: bool) {
         // The thread that prints sees the end.
         let _ = connection.close();
     }
-}
-
-/// Whether nothing more can be sent: the connection has ended, or the other side
-/// has, and the thread that prints has finished ours.
-fn is_over(error: &Error) -> bool {
-    error.is_final() || matches!(error, Error::Finished)
 }
 
 /// Ends the process before there is a connection, since there is nothing to send.
