@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io;
 
-use super::stdio::Writer;
+use super::stdio::{self, Stream};
 use super::{terminal, text};
 
 /// So much memory is kept for the next batch.
@@ -38,13 +38,13 @@ impl Batch {
     }
 
     /// Writes what is not written yet. The batch is empty after that.
-    pub(super) fn write(&mut self, to: &Writer) -> io::Result<()> {
+    pub(super) fn write(&mut self, to: Stream) -> io::Result<()> {
         if self.bytes.is_empty() {
             return Ok(());
         }
         if self.cut {
             // Unless the line has gone with the file's other contents.
-            if !to.is_empty_file() {
+            if !stdio::is_empty_file(to) {
                 terminal::write(to, &mut &b"\n"[..])?;
             }
             self.cut = false;

@@ -13,7 +13,7 @@ use super::events::Watch;
 use super::monitor::Monitor;
 use super::replies::{self, End};
 use super::{code, input, keyboard, log as journal, progress, text};
-use crate::{Connection, Error, Event, Protocol};
+use crate::{Connection, Error, Event, Protocol, Stats};
 
 /// How far the input has come.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Client {
                     self.name(&waiting);
                 }
             },
-            End::OutputClosed => match self.unacknowledged() {
+            End::OutputClosed => match self.stats().unacknowledged {
                 0 => return well(Stage::Unread.why_ended()),
                 count => {
                     let messages = text::messages(count);
@@ -168,7 +168,7 @@ impl Client {
     /// Ctrl-C, or SIGTERM.
     fn interrupt(&self, code: u8) {
         let ending = Ending::begin();
-        let (count, waiting) = (self.unacknowledged(), self.waiting());
+        let (count, waiting) = (self.stats().unacknowledged, self.waiting());
         if let Some(connection) = self.connection.get() {
             connection.abort();
         }
@@ -209,14 +209,13 @@ impl Client {
         self.refusals.load(Ordering::SeqCst)
     }
 
-    fn unacknowledged(&self) -> u64 {
-        self.connection.get().map_or(0, |connection| connection.stats().unacknowledged)
+    fn stats(&self) -> Stats {
+        self.connection.get().map(Connection::stats).unwrap_or_default()
     }
 
     /// How many lines were sent or refused.
     fn done(&self) -> u64 {
-        let sent = self.connection.get().map_or(0, |connection| connection.stats().messages_sent);
-        sent + self.refusals()
+        self.stats().messages_sent + self.refusals()
     }
 
     /// From which line on a pipe was not sent; nothing if all of it was. What is typed is

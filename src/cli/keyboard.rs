@@ -25,7 +25,7 @@ use super::editor::Editor;
 use super::keys::Keys;
 use super::lines::Line;
 use super::monitor::Monitor;
-use super::stdio::{self, ReadEnd, Writer};
+use super::stdio::{self, ReadEnd};
 use super::terminal::{self, Bottom, Prompter};
 
 /// How many lines may wait to be taken.
@@ -155,7 +155,7 @@ impl Keyboard {
         let mut bytes = [0; 4096];
         loop {
             let mut changes = Some(RETRY);
-            if Writer::error().takes_output(Duration::ZERO) {
+            if stdio::takes_output(stdio::stderr(), Duration::ZERO) {
                 let search = self.editor.search().map(|term| format!("search: {term}> "));
                 let (line, at) = self.editor.line();
                 changes = terminal::show(&above, Bottom::Line(line.to_string(), at, search));

@@ -16,7 +16,7 @@ use log::{Level, LevelFilter, Record};
 
 use super::batch::Batch;
 use super::queue::{Pace, Queue};
-use super::stdio::Writer;
+use super::stdio::{has_lost_reader, stderr};
 use super::terminal::{self, Bottom};
 use super::{now, text};
 
@@ -107,7 +107,7 @@ fn format(time: &str, record: &Record<'_>, colour: bool) -> String {
 
 /// The log's thread.
 fn write() {
-    let (output, mut batch) = (Writer::error(), Batch::default());
+    let (output, mut batch) = (stderr(), Batch::default());
     loop {
         for item in QUEUE.take(MANY) {
             match item {
@@ -124,8 +124,8 @@ fn write() {
             batch.push(note.as_bytes());
         }
         // One that nothing reads misses nothing.
-        if let Err(error) = batch.write(&output)
-            && !output.has_lost_reader(&error)
+        if let Err(error) = batch.write(output)
+            && !has_lost_reader(output, &error)
         {
             // The note is the last, and says so again.
             QUEUE.drop_entries(batch.unwritten() + dropped.saturating_sub(1), "");

@@ -4,16 +4,17 @@
 //! for a terminal. What the queue or standard output cannot take (a disk may be
 //! full) is counted, and said at most once a second.
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
-use std::{io, thread};
 
 use bytes::Bytes;
 
 use super::batch::Batch;
 use super::queue::Queue;
-use super::stdio::{ReadEnd, Writer};
+use super::stdio::{ReadEnd, has_lost_reader, stdout};
 use super::{log as journal, text};
 
 /// How much may wait: bytes, of which each message counts [`OVERHEAD`] more.
@@ -84,7 +85,7 @@ impl Printer {
 
     /// The printing thread.
     fn work(&self) {
-        let output = Writer::output();
+        let output = stdout();
         let terminal = output.is_terminal();
         let mut batch = Batch::default();
         // Of clients up to this one the log says that they have come.
@@ -98,9 +99,9 @@ impl Printer {
                 batch.push_line(format_args!("client-{client}> "), &text, terminal);
             }
             if !self.is_closed()
-                && let Err(error) = batch.write(&output)
+                && let Err(error) = batch.write(output)
             {
-                if output.has_lost_reader(&error) {
+                if has_lost_reader(output, &error) {
                     self.close();
                 } else {
                     let why = format!("standard output: {}", text::system(&error));

@@ -1,11 +1,11 @@
 //! What the other side sends, as a client prints it.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::thread;
 use std::time::Duration;
 
 use super::batch::Batch;
-use super::stdio::Writer;
+use super::stdio::{has_lost_reader, stdout};
 use super::text;
 use crate::{Connection, Error};
 
@@ -39,8 +39,7 @@ pub enum End {
 /// printed, nothing acknowledges it, and nothing more is received. Once the connection is
 /// over, it does not wait for long.
 pub fn print(connection: &Connection) -> End {
-    let output = Writer::output();
-    let terminal = output.is_terminal();
+    let terminal = stdout().is_terminal();
     let mut messages = Vec::new();
     let mut batch = Batch::default();
     loop {
@@ -53,9 +52,9 @@ pub fn print(connection: &Connection) -> End {
             true => batch.push_line("server> ", &message, true),
             false => batch.push(&message),
         });
-        match write(connection, &output, &mut batch) {
+        match write(connection, &mut batch) {
             Ok(()) => {}
-            Err(error) if output.has_lost_reader(&error) => return End::OutputClosed,
+            Err(error) if has_lost_reader(stdout(), &error) => return End::OutputClosed,
             Err(error) => {
                 let messages = text::messages(batch.unwritten() + throw_away(connection));
                 let why = text::system(&error);
@@ -67,11 +66,11 @@ pub fn print(connection: &Connection) -> End {
 }
 
 /// Writes; waits while that fails, unless nothing reads the output or the connection is over.
-fn write(connection: &Connection, output: &Writer, batch: &mut Batch) -> io::Result<()> {
+fn write(connection: &Connection, batch: &mut Batch) -> io::Result<()> {
     let mut last_tries = LAST_TRIES;
     let mut waits = false;
-    while let Err(error) = batch.write(output) {
-        if output.has_lost_reader(&error) {
+    while let Err(error) = batch.write(stdout()) {
+        if has_lost_reader(stdout(), &error) {
             return Err(error);
         }
         if !waits {

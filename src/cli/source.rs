@@ -27,7 +27,7 @@ impl Source {
     ) -> io::Result<Source> {
         match terminal::can_edit() {
             true => keyboard::start(limit, prompter, output).map(|()| Source::Typed),
-            false => Ok(Source::Read(Lines::new(Reader::new(output), limit))),
+            false => Ok(Source::Read(Lines::new(Reader(output), limit))),
         }
     }
 

@@ -8,7 +8,7 @@
 //! written before an error, and `eprintln!` panics.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::thread;
@@ -16,43 +16,38 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::stdio;
+use rustix::stdio::stdin;
+pub(super) use rustix::stdio::{stderr, stdout};
 
 /// The pause before another try where `poll` does not help: it took a stream for ready
 /// that was not (a terminal with room for half an end of line), or refuses it (macOS
 /// does so with some terminals).
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// A standard stream, without a buffer.
+pub(super) type Stream = BorrowedFd<'static>;
+
 /// To be polled beside others.
 pub(super) fn input() -> PollFd<'static> {
-    PollFd::from_borrowed_fd(stdio::stdin(), PollFlags::IN)
+    PollFd::from_borrowed_fd(stdin(), PollFlags::IN)
 }
 
 /// Whether a byte of standard input comes within this time, rather than the end. It is lost.
 pub(super) fn has_more(patience: Duration) -> bool {
-    let patience = Timespec::try_from(patience).ok();
-    let ready = poll(&mut [input()], patience.as_ref()).is_ok_and(|ready| ready > 0);
-    ready && rustix::io::read(stdio::stdin(), &mut [0]).is_ok_and(|read| read > 0)
+    let ready = !poll_once(stdin(), PollFlags::IN, patience).is_empty();
+    ready && rustix::io::read(stdin(), &mut [0]).is_ok_and(|read| read > 0)
 }
 
-/// Standard input, without a buffer.
+/// Standard input, without a buffer. If an output is given and has gone, and there is no
+/// input yet, a read fails with [`ErrorKind::BrokenPipe`].
 #[derive(Debug)]
-pub(super) struct Reader {
-    /// Also waited for, before each read.
-    output: Option<ReadEnd>,
-}
+pub(super) struct Reader(pub(super) Option<ReadEnd>);
 
 impl Reader {
-    /// If `output` is given and has gone, and there is no input yet, a read fails with
-    /// [`ErrorKind::BrokenPipe`].
-    pub(super) fn new(output: Option<ReadEnd>) -> Reader {
-        Reader { output }
-    }
-
     /// Waits until there is input, or its end; fails as a read does. Without an output to
     /// watch it leaves the wait to the read.
     pub(super) fn wait(&self) -> io::Result<()> {
-        match self.output {
+        match self.0 {
             Some(output) if output.has_gone_before(&[input()]) => Err(ErrorKind::BrokenPipe.into()),
             _ => Ok(()),
         }
@@ -62,77 +57,56 @@ impl Reader {
 impl Read for Reader {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         self.wait()?;
-        let stdin = stdio::stdin();
-        patiently(stdin, PollFlags::IN, || rustix::io::read(stdin, &mut *to))
+        patiently(stdin(), PollFlags::IN, || rustix::io::read(stdin(), &mut *to))
     }
 }
 
-/// Standard output or standard error, without a buffer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Writer(BorrowedFd<'static>);
-
-impl Writer {
-    /// Standard output.
-    pub(super) fn output() -> Writer {
-        Writer(stdio::stdout())
-    }
-
-    /// Standard error.
-    pub(super) fn error() -> Writer {
-        Writer(stdio::stderr())
-    }
-
-    /// Writes everything. After an error, `bytes` is what was not written.
-    pub(super) fn write_all(self, bytes: &mut &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match patiently(self.0, PollFlags::OUT, || rustix::io::write(self.0, bytes))? {
-                0 => return Err(ErrorKind::WriteZero.into()),
-                written => *bytes = &bytes[written..],
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether this error of a write says that nothing reads the stream any more. Any
-    /// other may pass, such as that of a full disk.
-    pub(super) fn has_lost_reader(self, error: &io::Error) -> bool {
-        match error.kind() {
-            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => true,
-            // Of a terminal that is gone. A disk says the same.
-            _ if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
-                self.poll(Duration::ZERO).contains(PollFlags::HUP)
-            }
-            _ => false,
+/// Writes everything. After an error, `bytes` is what was not written.
+pub(super) fn write_all(to: Stream, bytes: &mut &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match patiently(to, PollFlags::OUT, || rustix::io::write(to, bytes))? {
+            0 => return Err(ErrorKind::WriteZero.into()),
+            written => *bytes = &bytes[written..],
         }
     }
+    Ok(())
+}
 
-    /// Whether output is taken within this time: not by a terminal that was stopped
-    /// (Ctrl-S), and goes on no sooner.
-    pub(super) fn takes_output(self, patience: Duration) -> bool {
-        !self.poll(patience).is_empty()
+/// Whether this error of a write says that nothing reads the stream any more. Any
+/// other may pass, such as that of a full disk.
+pub(super) fn has_lost_reader(stream: Stream, error: &io::Error) -> bool {
+    match error.kind() {
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => true,
+        // Of a terminal that is gone. A disk says the same.
+        _ if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+            poll_once(stream, PollFlags::OUT, Duration::ZERO).contains(PollFlags::HUP)
+        }
+        _ => false,
     }
+}
 
-    fn poll(self, patience: Duration) -> PollFlags {
-        let patience = Timespec::try_from(patience).ok();
-        let mut fds = [PollFd::from_borrowed_fd(self.0, PollFlags::OUT)];
-        poll(&mut fds, patience.as_ref()).map_or(PollFlags::empty(), |_| fds[0].revents())
-    }
+/// Whether output is taken within this time: not by a terminal that was stopped
+/// (Ctrl-S), and goes on no sooner.
+pub(super) fn takes_output(stream: Stream, patience: Duration) -> bool {
+    !poll_once(stream, PollFlags::OUT, patience).is_empty()
+}
 
-    /// Whether it is a terminal.
-    pub(super) fn is_terminal(self) -> bool {
-        self.0.is_terminal()
-    }
+/// Whether it is a file with nothing in it.
+pub(super) fn is_empty_file(stream: Stream) -> bool {
+    let metadata = stream.try_clone_to_owned().and_then(|file| File::from(file).metadata());
+    metadata.is_ok_and(|it| it.is_file() && it.len() == 0)
+}
 
-    /// Whether it is a file with nothing in it.
-    pub(super) fn is_empty_file(self) -> bool {
-        let metadata = self.0.try_clone_to_owned().and_then(|file| File::from(file).metadata());
-        metadata.is_ok_and(|it| it.is_file() && it.len() == 0)
-    }
+/// What a stream is ready for within this time.
+fn poll_once(stream: Stream, asked: PollFlags, patience: Duration) -> PollFlags {
+    let patience = Timespec::try_from(patience).ok();
+    let mut fds = [PollFd::from_borrowed_fd(stream, asked)];
+    poll(&mut fds, patience.as_ref()).map_or(PollFlags::empty(), |_| fds[0].revents())
 }
 
 /// Calls until the stream is ready for it.
 fn patiently<T>(
-    stream: BorrowedFd<'_>,
+    stream: Stream,
     ready: PollFlags,
     mut call: impl FnMut() -> rustix::io::Result<T>,
 ) -> io::Result<T> {
@@ -163,7 +137,7 @@ pub(super) struct ReadEnd {
 impl ReadEnd {
     /// `None` of a file or a terminal.
     pub(super) fn of_output() -> Option<ReadEnd> {
-        let stdout = File::from(stdio::stdout().try_clone_to_owned().ok()?);
+        let stdout = File::from(stdout().try_clone_to_owned().ok()?);
         let kind = stdout.metadata().ok()?.file_type();
         // A pipe without a reader: Linux says ERR, others HUP. macOS looks only at what
         // it is asked for.
@@ -182,7 +156,7 @@ impl ReadEnd {
     /// stream is ready.
     pub(super) fn has_gone_before(self, others: &[PollFd<'static>]) -> bool {
         loop {
-            let output = PollFd::from_borrowed_fd(stdio::stdout(), self.asked);
+            let output = PollFd::from_borrowed_fd(stdout(), self.asked);
             let mut fds = [&[output], others].concat();
             match poll(&mut fds, None) {
                 Err(Errno::INTR) => {}

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 
-use super::stdio::Writer;
+use super::stdio::{self, stderr, stdout};
 use super::{code, text};
 
 /// Why there is nothing to run.
@@ -32,30 +32,21 @@ impl Stop {
 
     /// Says it, and returns the code to exit with.
     pub fn say(&self, program: &str) -> u8 {
-        match self {
-            Stop::Print(text) => {
-                let output = Writer::output();
-                match output.write_all(&mut &text[..]) {
-                    // A reader that has seen enough closes the pipe.
-                    Err(error) if !output.has_lost_reader(&error) => {
-                        let why = text::system(&error);
-                        complain(&format!("{program}: cannot write to standard output: {why}"));
-                        code::FAILED
-                    }
-                    _ => code::OK,
+        let (line, code) = match self {
+            Stop::Print(text) => match stdio::write_all(stdout(), &mut &text[..]) {
+                // A reader that has seen enough closes the pipe.
+                Err(error) if !stdio::has_lost_reader(stdout(), &error) => {
+                    let why = text::system(&error);
+                    (format!("cannot write to standard output: {why}"), code::FAILED)
                 }
-            }
-            Stop::Usage(text) => {
-                complain(&format!("{program}: {text} (see {program} --help)"));
-                code::USAGE
-            }
-        }
+                _ => return code::OK,
+            },
+            Stop::Usage(text) => (format!("{text} (see {program} --help)"), code::USAGE),
+        };
+        // The exit code tells as well, where standard error takes nothing.
+        let _ = stdio::write_all(stderr(), &mut format!("{program}: {line}\n").as_bytes());
+        code
     }
-}
-
-/// The exit code tells as well, where standard error takes nothing.
-fn complain(line: &str) {
-    let _ = Writer::error().write_all(&mut format!("{line}\n").as_bytes());
 }
 
 /// What clap says over several lines, without the usage and the advice to read it.

@@ -24,7 +24,7 @@ use rustix::termios::{
 };
 
 use super::layout::{Layout, Prompt};
-use super::stdio::Writer;
+use super::stdio::{Stream, stderr, takes_output, write_all};
 
 /// How long the end of the process waits for others to have written.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -127,14 +127,14 @@ pub(super) fn show(above: &str, bottom: Bottom) -> Option<Duration> {
 
 /// Writes whole lines. If they go to the terminal, they appear above what
 /// stands at its bottom. After an error, `lines` is what was not written.
-pub(super) fn write(to: &Writer, lines: &mut &[u8]) -> io::Result<()> {
+pub(super) fn write(to: Stream, lines: &mut &[u8]) -> io::Result<()> {
     if !to.is_terminal() {
-        return to.write_all(lines);
+        return write_all(to, lines);
     }
     let mut screen = screen();
     screen.clear();
     screen.flush();
-    let written = to.write_all(lines);
+    let written = write_all(to, lines);
     screen.draw();
     written
 }
@@ -251,7 +251,7 @@ pub(super) fn close() {
 fn give_back(last_words: impl FnOnce(&mut Screen)) {
     if let Some(mut screen) = screen_soon() {
         last_words(&mut screen);
-        if !Writer::error().takes_output(PATIENCE) {
+        if !takes_output(stderr(), PATIENCE) {
             // Later they would be wrong.
             screen.out.clear();
         } else if MODE.get().is_some() && is_in_foreground() {
@@ -324,7 +324,7 @@ impl Screen {
     /// Writes what there is to write. What cannot be drawn is lost.
     fn flush(&mut self) {
         if !self.out.is_empty() {
-            let _ = Writer::error().write_all(&mut self.out.as_bytes());
+            let _ = write_all(stderr(), &mut self.out.as_bytes());
             self.out.clear();
         }
     }

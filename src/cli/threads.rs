@@ -6,6 +6,8 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 use std::{io, thread};
 
+use log::Level;
+
 use super::text;
 use crate::{Connection, Error, Listener, Result};
 
@@ -85,18 +87,21 @@ pub fn attend(number: u64, connection: &Connection, serve: impl FnOnce() -> Resu
         0 => String::new(),
         _ => format!(", {} not acknowledged", text::messages(unacknowledged)),
     };
-    match served {
-        Ok(why) => log::info!("client-{number}: closed: {why}"),
+    let (level, line) = match served {
+        Ok(why) => (Level::Info, format!("closed: {why}")),
         Err(Error::PeerClosed { unacknowledged }) => {
-            log::info!("client-{number}: closed: it left{}", lost(unacknowledged));
+            (Level::Info, format!("closed: it left{}", lost(unacknowledged)))
         }
         Err(Error::Closed { unacknowledged }) => {
-            log::info!("client-{number}: closed{}", lost(unacknowledged));
+            (Level::Info, format!("closed{}", lost(unacknowledged)))
         }
-        // Its event has said so.
-        Err(error) if error.is_final() => log::debug!("client-{number}: {}", text::error(&error)),
-        Err(error) => log::error!("client-{number}: {}", text::error(&error)),
-    }
+        // Of a final one the event has said so.
+        Err(error) => {
+            let level = if error.is_final() { Level::Debug } else { Level::Error };
+            (level, text::error(&error))
+        }
+    };
+    log::log!(level, "client-{number}: {line}");
 }
 
 #[cfg(test)]
