@@ -159,6 +159,9 @@ pub(crate) struct Pulse {
     /// When that was due, if it was on this link, and whether its pong is not here yet.
     pinged: Instant,
     awaits_pong: bool,
+    /// What is to be written: the last ping, and the pong of a ping that came.
+    ping_due: bool,
+    pong_due: Option<u64>,
     suspected: Option<Instant>,
     round_trip: Option<Duration>,
 }
@@ -175,6 +178,8 @@ impl Pulse {
             pings: 0,
             pinged: now,
             awaits_pong: false,
+            ping_due: false,
+            pong_due: None,
             suspected: None,
             round_trip: None,
         }
@@ -194,20 +199,21 @@ impl Pulse {
     /// this interval.
     pub(crate) fn restart(&mut self, peer_interval: Option<Duration>, now: Instant) {
         self.peer_interval = peer_interval;
-        (self.heard, self.sent, self.pinged, self.awaits_pong) = (now, now, now, false);
+        (self.heard, self.sent, self.pinged) = (now, now, now);
+        (self.awaits_pong, self.ping_due, self.pong_due) = (false, false, None);
         self.acquit();
     }
 
+    /// Bytes came. They are answered by a word, although nothing asks for one, if this
+    /// side does not ping, and has said nothing for the interval of its peer.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.acquit();
-    }
-
-    /// Whether bytes that came are to be answered by a word, although nothing asks for
-    /// one: this side does not ping, and has said nothing for the interval of its peer.
-    pub(crate) fn owes_word(&self, now: Instant) -> bool {
         let due = |interval: Duration| now >= self.sent + interval.max(SHORTEST_INTERVAL);
-        self.rhythm.is_none() && self.peer_interval.is_some_and(due)
+        if self.rhythm.is_none() && self.peer_interval.is_some_and(due) {
+            // It answers no ping: those are numbered from 1.
+            self.pong_due.get_or_insert(0);
+        }
     }
 
     /// No question is open.
@@ -222,9 +228,28 @@ impl Pulse {
     /// Messages were written. Where they go both ways, no silence ever asks for a ping; so
     /// that the round trip is known there, too, one follows messages once an interval. By
     /// its answer the peer is not judged.
-    pub(crate) fn sent_messages(&mut self, now: Instant) -> Option<u64> {
-        let due = |rhythm: Rhythm| now >= self.pinged + rhythm.ping_after;
-        self.rhythm.is_some_and(due).then(|| self.number_ping(now))
+    pub(crate) fn sent_messages(&mut self, now: Instant) {
+        if self.rhythm.is_some_and(|rhythm| now >= self.pinged + rhythm.ping_after) {
+            self.number_ping(now);
+        }
+    }
+
+    /// The peer pings. At most one answer waits; the newest says all.
+    pub(crate) fn ping(&mut self, id: u64) {
+        self.pong_due = Some(id);
+    }
+
+    /// Whether a ping or a pong is to be written.
+    pub(crate) fn has_output(&self) -> bool {
+        self.ping_due || self.pong_due.is_some()
+    }
+
+    pub(crate) fn take_ping(&mut self) -> Option<u64> {
+        std::mem::take(&mut self.ping_due).then_some(self.pings)
+    }
+
+    pub(crate) fn take_pong(&mut self) -> Option<u64> {
+        self.pong_due.take()
     }
 
     /// The pong of the last ping gives the round-trip time.
@@ -264,19 +289,13 @@ impl Pulse {
 
     /// Asks the peer out of turn, unless a check is under way: its answer is due
     /// `within` this time. `acknowledged` is what [`reached`](Pulse::reached) would
-    /// be told now. Returns the ping to send.
-    pub(crate) fn check(
-        &mut self,
-        within: Duration,
-        acknowledged: Option<u64>,
-        now: Instant,
-    ) -> Option<u64> {
-        if self.check.is_some() {
-            return None;
+    /// be told now.
+    pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
+        if self.check.is_none() {
+            let due = now.checked_add(within);
+            self.check = due.map(|due| Check { within, due, acknowledged });
+            self.ask(now);
         }
-        let due = now.checked_add(within);
-        self.check = due.map(|due| Check { within, due, acknowledged });
-        Some(self.ping(now))
     }
 
     /// The silence so far is not held against the peer. Returns whether a check is to
@@ -307,7 +326,7 @@ impl Pulse {
 
     pub(crate) fn tick(&mut self, now: Instant) -> Verdict {
         if self.ping_at().is_some_and(|at| now >= at) {
-            return Verdict::Ping(self.ping(now));
+            return Verdict::Ping(self.ask(now));
         }
         match self.dead_at() {
             Some(at) if now >= at => {}
@@ -320,7 +339,7 @@ impl Pulse {
         Verdict::Dead(now.saturating_duration_since(self.heard))
     }
 
-    fn ping(&mut self, now: Instant) -> u64 {
+    fn ask(&mut self, now: Instant) -> u64 {
         self.unanswered.get_or_insert(Asked::new(now));
         // Whether or not the ping can be written now, another is not due.
         self.sent = now;
@@ -329,7 +348,7 @@ impl Pulse {
 
     fn number_ping(&mut self, now: Instant) -> u64 {
         self.pings += 1;
-        (self.pinged, self.awaits_pong) = (now, true);
+        (self.pinged, self.awaits_pong, self.ping_due) = (now, true, true);
         self.pings
     }
 

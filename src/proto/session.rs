@@ -38,8 +38,6 @@ enum Stage {
 #[derive(Debug, Default)]
 struct Up {
     welcome_due: bool,
-    ping_due: Option<u64>,
-    pong_due: Option<u64>,
     /// Messages were moved into a batch that is not written yet.
     carried: bool,
     /// Something new came, or was acknowledged.
@@ -194,20 +192,13 @@ impl Session {
 
     pub(super) fn heard(&mut self, now: Instant) {
         self.pulse.heard(now);
-        if self.pulse.owes_word(now) {
-            // It answers no ping: those are numbered from 1.
-            self.up.pong_due.get_or_insert(0);
-        }
     }
 
     /// Bytes went out over the present link.
     pub(crate) fn sent(&mut self, now: Instant) {
         self.pulse.sent(now);
-        if std::mem::take(&mut self.up.carried)
-            && self.stage == Stage::Up
-            && let Some(id) = self.pulse.sent_messages(now)
-        {
-            self.up.ping_due = Some(id);
+        if std::mem::take(&mut self.up.carried) && self.stage == Stage::Up {
+            self.pulse.sent_messages(now);
         }
     }
 
@@ -235,8 +226,7 @@ impl Session {
             }
             Frame::Ack(ack) => self.on_ack(ack),
             Frame::Ping(id) => {
-                // At most one answer waits; the newest says all.
-                self.up.pong_due = Some(id);
+                self.pulse.ping(id);
                 self.shrink();
                 Ok(Seen::Nothing)
             }
@@ -330,13 +320,13 @@ impl Session {
         {
             batch.push_frame(&Frame::Ack(ack));
         }
-        if !carried && (self.up.pong_due.is_some() || self.up.ping_due.is_some()) {
+        if !carried && self.pulse.has_output() {
             batch.shrink();
         }
-        if let Some(id) = self.up.pong_due.take() {
+        if let Some(id) = self.pulse.take_pong() {
             batch.push_frame(&Frame::Pong(id));
         }
-        if let Some(id) = self.up.ping_due.take() {
+        if let Some(id) = self.pulse.take_ping() {
             batch.push_frame(&Frame::Ping(id));
             self.pulse.asked(batch.end());
         }
@@ -367,8 +357,7 @@ impl Session {
         }
         let due = self.up.welcome_due
             || self.closing.is_some()
-            || self.up.pong_due.is_some()
-            || self.up.ping_due.is_some()
+            || self.pulse.has_output()
             || self.acks.is_due(self.outbox.written(), self.is_stuck(), self.receive_window());
         match messages {
             _ if due => Output::Due,
@@ -406,19 +395,13 @@ impl Session {
             self.pulse.reached(acknowledged, now);
         }
         self.acks.tick(now);
-        let verdict = self.pulse.tick(now);
-        if let Verdict::Ping(id) = verdict {
-            self.up.ping_due = Some(id);
-        }
-        verdict
+        self.pulse.tick(now)
     }
 
     /// See [`Pulse::check`].
     pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
-        if self.stage == Stage::Up
-            && let Some(id) = self.pulse.check(within, acknowledged, now)
-        {
-            self.up.ping_due = Some(id);
+        if self.stage == Stage::Up {
+            self.pulse.check(within, acknowledged, now);
         }
     }
 

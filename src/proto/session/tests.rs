@@ -319,7 +319,7 @@ fn an_idle_link_gives_back_what_a_busy_one_has_reserved() {
         (0..100).for_each(|_| batch.push(Bytes::from_static(b"x")));
         batch.advance(100);
         match heartbeat {
-            Frame::Ping(id) => pair.client.up.ping_due = Some(id),
+            Frame::Ping(_) => pair.client.check(Duration::MAX, None, pair.now),
             _ => read(&mut pair.client, vec![Frame::Ping(1)], pair.now),
         }
         pair.client.fill(&mut batch);
