@@ -137,7 +137,7 @@ impl Client {
     fn give_up(&mut self, cause: Cause) -> Over {
         let mut state = self.shared.lock();
         state.give_up(self.budget.made(), cause);
-        self.shared.settle(state);
+        state.settle();
         while self.wait(None, &[]).is_ok() {}
         Over
     }
@@ -145,7 +145,7 @@ impl Client {
     fn tell(&self, event: Event) {
         let mut state = self.shared.lock();
         state.event(event);
-        self.shared.settle(state);
+        state.settle();
     }
 
     /// Waits until one of these sockets is ready, and returns its index; or until the moment

@@ -245,7 +245,7 @@ impl Connection {
     pub fn check(&self) {
         let mut state = self.shared.lock();
         state.request_check();
-        self.shared.settle(state);
+        state.settle();
     }
 
     /// What is spoken over this connection.

@@ -165,7 +165,7 @@ impl Client {
             Frame::Close(close) => {
                 let mut state = self.shared.lock();
                 state.read_close_reply(close).map_err(|violation| Cause::Protocol(violation.0))?;
-                self.shared.settle(state);
+                state.settle();
                 return Ok(());
             }
             Frame::Reject { code, text } => {
@@ -230,7 +230,7 @@ impl Client {
         };
         self.route.welcomed(host);
         self.budget.welcomed(state.protocol.status().progress.moved);
-        self.shared.install(state, call.socket, call.decoder, call.addr, opened);
+        state.install(call.socket, call.decoder, call.addr, opened);
         Ok(())
     }
 }

@@ -92,7 +92,7 @@ impl Connection {
         let mut state = self.shared.lock();
         let patience = state.close_timeout();
         state.detach(true);
-        self.shared.settle(state);
+        state.settle();
         let time = left().map_or(Patience::Forever, Patience::For);
         let ended =
             self.shared.wait(Waiter::Other, time, |state| state.has_ended().then_some(Ok(())));
@@ -103,7 +103,7 @@ impl Connection {
         if ended.is_err() {
             let mut state = self.shared.lock();
             state.stop_closing();
-            self.shared.settle(state);
+            state.settle();
         }
         // Our last word should arrive, but the verdict does not depend on it.
         let time = left().map_or(patience, |left| left.min(patience));
@@ -134,9 +134,10 @@ impl Connection {
     /// ```
     pub fn abort(&self) {
         // What the socket takes at once is not held back.
-        let mut state = self.shared.settle_within(self.shared.lock());
+        let mut state = self.shared.lock();
+        state.settle_within();
         state.abort();
-        self.shared.settle(state);
+        state.settle();
     }
 
     /// After an error that ended the connection: the messages that were not

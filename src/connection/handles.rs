@@ -90,7 +90,7 @@ impl Connection {
         // After an abort that does nothing.
         state.detach(false);
         state.drop_handles();
-        self.shared.settle(state);
+        state.settle();
     }
 }
 

@@ -135,7 +135,7 @@ impl Connection {
     pub fn done(&self) {
         let mut state = self.shared.lock();
         state.done();
-        self.shared.settle(state);
+        state.settle();
     }
 
     fn receive(&self, patience: Patience) -> Result<Option<Bytes>> {

@@ -203,7 +203,7 @@ impl Connection {
     pub fn flush(&self) -> Result<()> {
         let state = self.shared.lock();
         let result = state.check();
-        self.shared.post(state);
+        state.post();
         result
     }
 
@@ -277,7 +277,7 @@ impl Connection {
         if result.is_ok() {
             state.protocol.finish();
         }
-        self.shared.settle(state);
+        state.settle();
         result
     }
 
@@ -286,7 +286,7 @@ impl Connection {
         let mut state = self.shared.lock();
         let result = match offer(&mut state, &message) {
             Some(Ok(())) => {
-                self.shared.post(state);
+                state.post();
                 Ok(())
             }
             Some(result) => {
@@ -318,7 +318,7 @@ impl Connection {
             // A whole batch does not wait for more, so that the peer has work
             // before the window is full.
             if state.protocol.output() == Output::Batch {
-                self.shared.settle(state);
+                state.settle();
             }
             return result;
         }

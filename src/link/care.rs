@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::life::Telling;
+use super::locked::Locked;
 use super::roles::{Cover, Link, ReadHalf, Tick, WriteHalf, Writer};
 use super::{Ending, Lost, OnEvent, Shared, State};
 use crate::error::Cause;
@@ -17,7 +18,7 @@ use crate::proto::frame::Decoder;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Excuse;
 use crate::proto::session::Opened;
-use crate::sync::{self, Arc, MutexGuard};
+use crate::sync::{self, Arc};
 
 /// How often the driver looks at a link on which the application is active.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
@@ -65,28 +66,25 @@ impl Shared {
         }
         let checks = std::mem::take(&mut state.check_due);
         if checks {
-            state = self.check(state, now);
+            state.check(now);
         }
         let mut verdict = state.protocol.tick(None, now);
         if verdict != Verdict::Alive && state.protocol.status().counts_bytes {
             // What the peer's kernel has acknowledged meanwhile may be life.
-            let reach;
-            (state, reach) = self.measure(state);
-            if let Some(Reach { acknowledged, .. }) = reach {
+            if let Some(Reach { acknowledged, .. }) = state.measure() {
                 verdict = state.protocol.tick(Some(acknowledged), now);
             }
         }
         if let Verdict::Dead(silence) = verdict {
-            state = self.judge(state, silence, now);
+            state.judge(silence, now);
         }
         state.tick(now);
         if state.is_closing_due(now) {
-            let (measured, reach) = self.measure(state);
-            state = measured;
+            let reach = state.measure();
             state.look_at_closing(reach, now);
         }
         state.time_to_end(now);
-        state = self.settle_within(state);
+        state.settle_within();
         state.has_gathered();
         let over = state.is_over();
         if over && state.life.finish() {
@@ -110,7 +108,7 @@ impl Shared {
             hurry: checks,
             over,
         };
-        self.settle(state);
+        state.settle();
         if !events.is_empty() {
             self.report(events, on_event);
         }
@@ -125,7 +123,7 @@ impl Shared {
         let mut state = self.lock();
         state.reporting = false;
         state.news = true;
-        self.settle(state);
+        state.settle();
     }
 
     /// Its driver has died.
@@ -134,65 +132,7 @@ impl Shared {
         let cause = Cause::Io(Arc::new(io::Error::other("the heartbeat thread panicked")));
         state.lose(cause.clone());
         state.give_up(0, cause);
-        self.settle(state);
-    }
-
-    /// Asks the peer out of turn.
-    fn check<'a>(&'a self, state: MutexGuard<'a, State>, now: Instant) -> MutexGuard<'a, State> {
-        let (mut state, reach) = self.measure(state);
-        let acknowledged = reach.map(|reach| reach.acknowledged);
-        let within = state.terms.connect_timeout;
-        state.protocol.check(within, acknowledged, now);
-        state
-    }
-
-    /// The peer has been silent for too long. But bytes that wait to be read
-    /// are life, even if the reader had no time for them.
-    fn judge<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-        silence: Duration,
-        now: Instant,
-    ) -> MutexGuard<'a, State> {
-        let (mut state, queued) = self.ask(state, Socket::has_queued);
-        if queued == Some(true) {
-            state.protocol.excuse(Excuse::Queued);
-        } else if queued == Some(false)
-            && let Verdict::Dead(_) = state.protocol.tick(None, now)
-        {
-            state.lose(Cause::Silent(silence));
-        }
-        state
-    }
-
-    /// Asks the system how far the bytes of the present link have come. Nothing is
-    /// known while a thread is writing, and where the system does not tell.
-    pub(super) fn measure<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-    ) -> (MutexGuard<'a, State>, Option<Reach>) {
-        let half = state.link.as_ref().and_then(|link| link.write_half.as_ref());
-        let Some(batch) = half.map(|half| &half.batch) else { return (state, None) };
-        let (written, carried) = (batch.written(), batch.carried());
-        let (state, acknowledged) = self.ask(state, |socket| socket.acknowledged(written));
-        let reach = |acknowledged| Reach { acknowledged, written, carried };
-        (state, acknowledged.flatten().map(reach))
-    }
-
-    /// Asks the system about the present link. The lock is released meanwhile, and there is
-    /// no answer if the link is lost by then.
-    fn ask<'a, T>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-        question: impl FnOnce(&Socket) -> T,
-    ) -> (MutexGuard<'a, State>, Option<T>) {
-        let Some(link) = &state.link else { return (state, None) };
-        let (socket, generation) = (link.socket.clone(), link.generation);
-        drop(state);
-        let answer = question(&socket);
-        let mut state = self.lock();
-        let same = state.current(generation).is_some();
-        (state, same.then_some(answer))
+        state.settle();
     }
 
     /// The socket is ready, as [`Checkup::watch`] asked.
@@ -203,54 +143,90 @@ impl Shared {
         }
         if ready.read && state.protocol.status().deaf {
             // Nothing can be read: the link is broken, or another thread was faster.
-            let failure;
-            (state, failure) = self.ask(state, Socket::failure);
-            if let Some(Some(error)) = failure {
+            if let Some(Some(error)) = state.ask(Socket::failure) {
                 state.lose(Cause::Io(Arc::new(error)));
             }
         } else if ready.read
             && let Some(mut read_half) = state.take_covered_read_half()
         {
-            drop(state);
-            let result = read_half.socket.try_read(read_half.decoder.space());
-            state = self.lock();
+            let ReadHalf { socket, decoder, .. } = &mut *read_half;
+            let result = state.unlocked(|| socket.try_read(decoder.space()));
             state.after_read(read_half, result);
         }
-        self.settle(state);
+        state.settle();
+    }
+}
+
+impl Locked<'_> {
+    /// Asks the peer out of turn.
+    fn check(&mut self, now: Instant) {
+        let acknowledged = self.measure().map(|reach| reach.acknowledged);
+        let within = self.terms.connect_timeout;
+        self.protocol.check(within, acknowledged, now);
+    }
+
+    /// The peer has been silent for too long. But bytes that wait to be read
+    /// are life, even if the reader had no time for them.
+    fn judge(&mut self, silence: Duration, now: Instant) {
+        let queued = self.ask(Socket::has_queued);
+        if queued == Some(true) {
+            self.protocol.excuse(Excuse::Queued);
+        } else if queued == Some(false)
+            && let Verdict::Dead(_) = self.protocol.tick(None, now)
+        {
+            self.lose(Cause::Silent(silence));
+        }
+    }
+
+    /// Asks the system how far the bytes of the present link have come. Nothing is
+    /// known while a thread is writing, and where the system does not tell.
+    pub(super) fn measure(&mut self) -> Option<Reach> {
+        let batch = &self.link.as_ref()?.write_half.as_ref()?.batch;
+        let (written, carried) = (batch.written(), batch.carried());
+        let acknowledged = self.ask(|socket| socket.acknowledged(written))??;
+        Some(Reach { acknowledged, written, carried })
+    }
+
+    /// Asks the system about the present link. The lock is released meanwhile, and there is
+    /// no answer if the link is lost by then.
+    fn ask<T>(&mut self, question: impl FnOnce(&Socket) -> T) -> Option<T> {
+        let link = self.link.as_ref()?;
+        let (socket, generation) = (link.socket.clone(), link.generation);
+        let answer = self.unlocked(|| question(&socket));
+        self.current(generation).map(|_| answer)
     }
 
     /// A link is up, for the generation that the session has just started.
     pub(crate) fn install(
-        &self,
-        mut state: MutexGuard<'_, State>,
+        mut self,
         socket: Socket,
         mut decoder: Decoder,
         peer: SocketAddr,
         opened: Opened,
     ) {
         let now = sync::now();
-        let after = state.lost.take().map_or(Duration::ZERO, |lost| now - lost.at);
+        let after = self.lost.take().map_or(Duration::ZERO, |lost| now - lost.at);
         let event = match opened {
             Opened::First => Event::Connected { peer },
             Opened::Resumed { replayed } => Event::Resumed { replayed, after },
             Opened::Restarted { unacknowledged } => {
-                state.sessions_lost += 1;
+                self.sessions_lost += 1;
                 Event::SessionLost { unacknowledged, after }
             }
             Opened::Anew { waiting } => Event::Reconnected { waiting, after },
         };
-        state.reconnects += u64::from(opened != Opened::First);
-        state.event(event);
-        let status = state.protocol.status();
+        self.reconnects += u64::from(opened != Opened::First);
+        self.event(event);
+        let status = self.protocol.status();
         decoder.allow_data(status.own_max_message);
         let generation = status.generation;
-        state.peer = peer;
+        self.peer = peer;
         // At least its handshake, or its first words.
-        state.heard = Some(now);
+        self.heard = Some(now);
         let socket = Arc::new(socket);
         let mut read_half = Box::new(ReadHalf { socket: socket.clone(), generation, decoder });
         let write_half = WriteHalf { socket: socket.clone(), generation, batch: Batch::default() };
-        state.link = Some(Link {
+        self.link = Some(Link {
             socket,
             generation,
             since: now,
@@ -265,13 +241,13 @@ impl Shared {
             read_timeout: None,
         });
         // Bytes may have come along with the handshake.
-        match state.decode(generation, &mut read_half.decoder, now) {
-            Ok(()) => state.link.as_mut().expect("just made").read_half = Some(read_half),
-            Err(cause) => state.lose(cause),
+        match self.decode(generation, &mut read_half.decoder, now) {
+            Ok(()) => self.link.as_mut().expect("just made").read_half = Some(read_half),
+            Err(cause) => self.lose(cause),
         }
-        state.news = true;
-        state.call = true;
-        self.settle(state);
+        self.news = true;
+        self.call = true;
+        self.settle();
     }
 }
 

@@ -30,7 +30,7 @@ impl End {
         let addr = socket.local_addr().unwrap();
         let shared = Shared::new(Builder::default().terms(None), session, addr, 1, driver.clone());
         let shared = Arc::new(shared);
-        shared.install(shared.lock(), socket, Decoder::default(), addr, Opened::First);
+        shared.lock().install(socket, Decoder::default(), addr, Opened::First);
         shared.check_up(None);
         driver.answer();
         End { connection: Connection::new(shared.clone()), shared, driver }

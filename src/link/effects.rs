@@ -4,7 +4,7 @@
 use std::io;
 
 use super::roles::{Link, Tick, Writer};
-use super::wait::{Calls, ShutdownKind, Wake};
+use super::wait::{Calls, ShutdownKind, Waiter, Waiters, Wake};
 use super::{Ending, Lost, State};
 use crate::error::Cause;
 use crate::event::Event;
@@ -178,6 +178,13 @@ impl State {
             || self.link.as_ref().is_some_and(|link| {
                 link.tick == Tick::Off && (status.owes_ack || link.is_neglected())
             })
+    }
+
+    pub(super) fn waiters(&mut self, waiter: Waiter) -> &mut Waiters {
+        match waiter {
+            Waiter::Receiver => &mut self.receivers,
+            Waiter::Other => &mut self.others,
+        }
     }
 
     /// The threads that the changes concern. One that is `leaving` passes the reader's

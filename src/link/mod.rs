@@ -6,7 +6,7 @@
 //!    window has room; else it waits.
 //! 2. `proto/session/app.rs`, `proto/outbox.rs`: the message is encoded, and kept until
 //!    it is acknowledged.
-//! 3. `link/wait.rs`: [`Shared::post`] takes the [`WriteHalf`](roles::WriteHalf), fills
+//! 3. `link/wait.rs`: [`Locked::post`] takes the [`WriteHalf`](roles::WriteHalf), fills
 //!    its batch from the outbox (`proto/session.rs`), unlocks, and writes. In a row of
 //!    messages it leaves that to the driver.
 //! 4. At the peer a thread in `recv` holds the [`ReadHalf`](roles::ReadHalf); it reads
@@ -41,7 +41,7 @@
 //! * **A link is lost in one place**, [`State::lose`]: it takes the [`Link`] out of the
 //!   state, with both halves. A thread that comes back from a system call first asks
 //!   whether its generation is still there; if not, what it brings is thrown away.
-//! * **Effects in one place**: every change is followed by [`Shared::settle`], which
+//! * **Effects in one place**: every change is followed by [`Locked::settle`], which
 //!   writes what is due, ends what is over, wakes the threads that have to go on, and
 //!   calls the driver.
 
@@ -51,12 +51,14 @@ mod care;
 mod counts;
 mod effects;
 mod life;
+mod locked;
 mod roles;
 mod wait;
 
 pub(crate) use care::Checkup;
 pub(crate) use life::Ending;
 use life::Life;
+use locked::Locked;
 use roles::Link;
 pub(crate) use wait::{Patience, Waiter};
 use wait::{ShutdownKind, Waiters};
@@ -73,7 +75,7 @@ use crate::net::Socket;
 use crate::proto::protocol::Protocol;
 use crate::proto::spent::Spent;
 use crate::retry::Proof;
-use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, Ordering};
 
 /// How long an ended session goes on telling the peer so.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
@@ -208,10 +210,15 @@ impl Shared {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        #[cfg(all(test, not(shuttle)))]
-        crate::testing::counters::count(|counters| counters.locks += 1);
-        self.state.lock()
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked::new(self)
+    }
+
+    fn condvar(&self, waiter: Waiter) -> &Condvar {
+        match waiter {
+            Waiter::Receiver => &self.readable,
+            Waiter::Other => &self.progress,
+        }
     }
 
     pub(crate) fn id(&self) -> u64 {

@@ -1,16 +1,17 @@
 //! The threads of the application: waiting, reading, and what follows from a change.
 
 use std::net::Shutdown;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::roles::ReadHalf;
+use super::locked::Locked;
+use super::roles::{ReadHalf, WriteHalf};
 use super::{Shared, State};
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::net::Socket;
 use crate::proto::report::Output;
 use crate::proto::spent::Spent;
-use crate::sync::{self, Arc, MutexGuard};
+use crate::sync::{self, Arc};
 
 /// How many batches a thread writes before it leaves the rest to the driver:
 /// its own, and one that others appended meanwhile.
@@ -35,12 +36,12 @@ pub(super) struct Waiters {
 }
 
 impl Waiters {
-    fn sleep(&mut self) {
+    pub(super) fn sleep(&mut self) {
         self.count += 1;
     }
 
     /// One has come, called or because its time is over.
-    fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         self.count -= 1;
         self.called = self.called.saturating_sub(1);
     }
@@ -91,7 +92,7 @@ impl Shared {
             // A receiver that finds a message has not begun to wait: what was fed
             // may become more before it is written.
             if waiter == Waiter::Other || state.has_urgent_consequences() {
-                self.settle(state);
+                state.settle();
             }
             return result;
         }
@@ -109,9 +110,9 @@ impl Shared {
         loop {
             // What the peer is to answer must have been written before it is waited for.
             if !settled && state.has_consequences() {
-                state = self.settle_within(state);
+                state.settle_within();
                 if let Some(result) = ready(&mut state) {
-                    self.settle(state);
+                    state.settle();
                     return result;
                 }
             }
@@ -122,7 +123,7 @@ impl Shared {
             };
             let no_time = left.is_some_and(|left| left.is_zero());
             if no_time && looked {
-                self.settle(state);
+                state.settle();
                 return Err(match patience {
                     Patience::None => Error::WouldBlock,
                     _ => Error::TimedOut,
@@ -131,147 +132,119 @@ impl Shared {
             looked = true;
             let read_half = state.take_read_half(waiter);
             settled = read_half.is_none();
-            state = match read_half {
-                Some(read_half) if no_time => self.read(state, read_half, Some(Duration::ZERO)),
-                Some(read_half) => self.read(state, read_half, given.take().or(left)),
-                None if no_time => state,
-                None => self.sleep(state, waiter, deadline),
-            };
+            match read_half {
+                Some(read_half) if no_time => state.read(read_half, Some(Duration::ZERO)),
+                Some(read_half) => state.read(read_half, given.take().or(left)),
+                None if no_time => {}
+                None => state.sleep(waiter, deadline),
+            }
             given = None;
             if let Some(result) = ready(&mut state) {
-                self.settle(state);
+                state.settle();
                 return result;
             }
         }
     }
+}
 
-    fn sleep<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        waiter: Waiter,
-        deadline: Option<Instant>,
-    ) -> MutexGuard<'a, State> {
-        match waiter {
-            Waiter::Receiver => {
-                state.receivers.sleep();
-                state = sync::wait(&self.readable, state, deadline);
-                state.receivers.wake();
-            }
-            Waiter::Other => {
-                state.others.sleep();
-                state = sync::wait(&self.progress, state, deadline);
-                state.others.wake();
-            }
-        }
-        state
-    }
-
+impl Locked<'_> {
     /// Reads once, on the thread of an application: what is there, or what
     /// comes within the timeout.
-    fn read<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        mut read_half: Box<ReadHalf>,
-        timeout: Option<Duration>,
-    ) -> MutexGuard<'a, State> {
+    fn read(&mut self, mut read_half: Box<ReadHalf>, timeout: Option<Duration>) {
         let blocking = timeout != Some(Duration::ZERO);
         // The kernel takes less than a microsecond for no timeout at all.
         let timeout = timeout.map(|time| time.max(Duration::from_millis(1)));
-        let set = blocking && state.set_read_timeout(timeout);
-        drop(state);
-        let ReadHalf { socket, decoder, .. } = &mut *read_half;
-        let set = if set { socket.set_read_timeout(timeout) } else { Ok(()) };
-        let result = set.and_then(|()| match blocking {
-            true => socket.read(decoder.space()),
-            false => socket.try_read(decoder.space()),
+        let set = blocking && self.set_read_timeout(timeout);
+        let result = self.unlocked(|| {
+            let ReadHalf { socket, decoder, .. } = &mut *read_half;
+            if set {
+                socket.set_read_timeout(timeout)?;
+            }
+            match blocking {
+                true => socket.read(decoder.space()),
+                false => socket.try_read(decoder.space()),
+            }
         });
-        let mut state = self.lock();
-        state.after_read(read_half, result);
-        state
+        self.after_read(read_half, result);
     }
 }
 
 /// What follows from a change.
-impl Shared {
+impl Locked<'_> {
     /// Does what follows from the changes made, and releases the lock.
-    pub(crate) fn settle(&self, state: MutexGuard<'_, State>) {
-        if state.has_consequences() {
-            self.leave(self.flush(state));
+    pub(crate) fn settle(mut self) {
+        if self.has_consequences() {
+            self.flush();
+            self.leave();
         }
     }
 
     /// What was fed is to be written: sees to it, and releases the lock.
-    pub(crate) fn post(&self, mut state: MutexGuard<'_, State>) {
-        match state.gathers() {
-            true => self.leave(state),
-            false => self.leave(self.flush(state)),
+    pub(crate) fn post(mut self) {
+        if !self.gathers() {
+            self.flush();
         }
+        self.leave();
     }
 
-    fn leave(&self, mut state: MutexGuard<'_, State>) {
-        let calls = state.calls(true);
-        drop(state);
-        self.carry_out(calls);
+    fn leave(mut self) {
+        let shared = self.shared;
+        let calls = self.calls(true);
+        drop(self);
+        shared.carry_out(calls);
     }
 
     /// The same for a thread that goes on and needs the lock again.
-    pub(crate) fn settle_within<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-    ) -> MutexGuard<'a, State> {
-        if !state.has_consequences() {
-            return state;
+    pub(crate) fn settle_within(&mut self) {
+        if !self.has_consequences() {
+            return;
         }
-        let mut state = self.flush(state);
-        let calls = state.calls(false);
-        if calls.is_empty() {
-            return state;
+        self.flush();
+        let calls = self.calls(false);
+        if !calls.is_empty() {
+            let shared = self.shared;
+            self.unlocked(|| shared.carry_out(calls));
         }
-        drop(state);
-        self.carry_out(calls);
-        self.lock()
     }
 
-    /// Writes what is due, as far as the socket takes it at once. The lock is
-    /// released meanwhile.
-    fn flush<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.conclude();
+    /// Writes what is due, as far as the socket takes it at once.
+    fn flush(&mut self) {
+        self.conclude();
         for written in 0..BATCHES {
-            if written > 0 && state.protocol.output() == Output::Nothing {
-                return state;
+            if written > 0 && self.protocol.output() == Output::Nothing {
+                return;
             }
-            let Some(mut write_half) = state.take_write_half() else { break };
-            drop(state);
-            let result = write_half.socket.write(&mut write_half.batch);
-            if let Ok(true) = result
-                && write_half.batch.take_fin()
-            {
-                write_half.socket.shutdown(Shutdown::Write);
-            }
-            write_half.batch.spent().for_each(foreign::discard);
-            state = self.lock();
-            state.after_write(write_half, result);
-            state.conclude();
+            let Some(mut write_half) = self.take_write_half() else { break };
+            let result = self.unlocked(|| {
+                let WriteHalf { socket, batch, .. } = &mut *write_half;
+                let result = socket.write(batch);
+                if let Ok(true) = result
+                    && batch.take_fin()
+                {
+                    socket.shutdown(Shutdown::Write);
+                }
+                batch.spent().for_each(foreign::discard);
+                result
+            });
+            self.after_write(write_half, result);
+            self.conclude();
         }
-        state.leave_rest_to_driver();
-        state
+        self.leave_rest_to_driver();
     }
+}
 
+impl Shared {
     fn carry_out(&self, calls: Calls) {
-        #[cfg(all(test, not(shuttle)))]
-        crate::testing::counters::count(|counters| {
-            let woken = [calls.receivers, calls.others].into_iter().filter(|w| *w != Wake::None);
-            counters.notices += woken.count() as u64;
-        });
-        match calls.receivers {
-            Wake::None => {}
-            Wake::One => self.readable.notify_one(),
-            Wake::All => self.readable.notify_all(),
-        }
-        match calls.others {
-            Wake::None => {}
-            Wake::One => self.progress.notify_one(),
-            Wake::All => self.progress.notify_all(),
+        for (waiter, wake) in [(Waiter::Receiver, calls.receivers), (Waiter::Other, calls.others)] {
+            #[cfg(all(test, not(shuttle)))]
+            if wake != Wake::None {
+                crate::testing::counters::count(|counters| counters.notices += 1);
+            }
+            match wake {
+                Wake::None => {}
+                Wake::One => self.condvar(waiter).notify_one(),
+                Wake::All => self.condvar(waiter).notify_all(),
+            }
         }
         if calls.driver {
             self.driver.call(self.id);

@@ -124,5 +124,5 @@ fn refuse(shared: &Arc<Shared>) {
     if shared.remove_handle() {
         state.drop_handles();
     }
-    shared.settle(state);
+    state.settle();
 }

@@ -232,7 +232,7 @@ impl Sessions {
             self.next_id,
             self.driver.clone(),
         ));
-        shared.install(shared.lock(), peer.socket, peer.decoder, peer.addr, Opened::First);
+        shared.lock().install(peer.socket, peer.decoder, peer.addr, Opened::First);
         self.entries.insert(shared.clone());
         self.queue.push(shared.clone());
         shared
@@ -269,7 +269,7 @@ impl Sessions {
         let mut state = shared.lock();
         state.lose(cause.clone());
         state.give_up(0, cause);
-        shared.settle(state);
+        state.settle();
         self.tend(shared.id());
     }
 
@@ -282,7 +282,7 @@ impl Sessions {
         }
         let token = state.protocol.framed().map(|session| session.token());
         let was_closed = state.was_closed();
-        shared.settle(state);
+        state.settle();
         // Only a framed session can be come back to.
         let Some(token) = token else { return };
         if was_closed {
@@ -323,7 +323,7 @@ fn readmit(
         Admission::Ended => {
             let close = session.close_reply(hello);
             state.lose(Cause::Replaced);
-            shared.settle(state);
+            state.settle();
             peer.answer(&Frame::Close(close));
             return None;
         }
@@ -333,14 +333,14 @@ fn readmit(
             match resumed? {
                 Ok(replayed) => {
                     let welcomed = Opened::Resumed { replayed };
-                    shared.install(state, peer.socket, peer.decoder, peer.addr, welcomed);
+                    state.install(peer.socket, peer.decoder, peer.addr, welcomed);
                     return None;
                 }
                 Err(_) => Rejection::Protocol,
             }
         }
     };
-    shared.settle(state);
+    state.settle();
     foreign::log!(info, "{}: rejected for session {:?}: {refusal}", peer.addr, hello.token);
     peer.reject(refusal);
     None

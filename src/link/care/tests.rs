@@ -33,7 +33,7 @@ fn carry(protocol: impl Into<Protocol>) -> (Arc<Shared>, TcpStream) {
     let driver = Arc::new(DriverHandle::new().unwrap());
     let shared = Shared::new(Builder::default().terms(None), protocol, addr, 1, driver);
     let shared = Arc::new(shared);
-    shared.install(shared.lock(), socket, Decoder::default(), addr, Opened::First);
+    shared.lock().install(socket, Decoder::default(), addr, Opened::First);
     (shared, peer)
 }
 
@@ -57,7 +57,7 @@ fn read_quietly(shared: &Arc<Shared>) -> JoinHandle<(Result<Option<Bytes>>, Conn
 fn abort(shared: &Shared, read_half: JoinHandle<(Result<Option<Bytes>>, Connection)>) {
     let mut state = shared.lock();
     state.abort();
-    shared.settle(state);
+    state.settle();
     assert!(read_half.join().unwrap().0.is_err());
 }
 
@@ -177,7 +177,7 @@ fn keep(shared: &Arc<Shared>) {
 /// How far the bytes have come that were written, once `enough` says so.
 fn reach(shared: &Shared, enough: impl Fn(Reach) -> bool) -> Reach {
     loop {
-        if let (_, Some(reach)) = shared.measure(shared.lock())
+        if let Some(reach) = shared.lock().measure()
             && enough(reach)
         {
             return reach;

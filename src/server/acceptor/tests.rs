@@ -74,7 +74,7 @@ impl Stage {
     fn lose(&mut self, session: &Arc<Shared>) {
         let mut state = session.lock();
         state.lose(Cause::Eof);
-        session.settle(state);
+        state.settle();
         self.sessions.tend(session.id());
     }
 }
@@ -202,7 +202,7 @@ fn an_ended_session_takes_no_room_and_can_be_replaced() {
     let mut state = session.lock();
     state.abort();
     state.lose(Cause::Eof);
-    session.settle(state);
+    state.settle();
     stage.sessions.tend(session.id());
     assert_eq!(stage.greet(&next), Answer::Close);
     let (_again, again, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next });

@@ -1,0 +1,60 @@
+//! The lock on a connection's state, and who lets go of it meanwhile.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Instant;
+
+use super::{Shared, State, Waiter};
+use crate::sync::{self, MutexGuard};
+
+/// The state of a connection, for the thread that has locked it. What follows from a
+/// change is done by [`settle`](Locked::settle), which releases it.
+pub(crate) struct Locked<'a> {
+    pub(super) shared: &'a Shared,
+    /// Taken out only while the lock is released.
+    state: Option<MutexGuard<'a, State>>,
+}
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Locked<'a> {
+        let mut locked = Locked { shared, state: None };
+        locked.lock();
+        locked
+    }
+
+    fn lock(&mut self) {
+        #[cfg(all(test, not(shuttle)))]
+        crate::testing::counters::count(|counters| counters.locks += 1);
+        self.state = Some(self.shared.state.lock());
+    }
+
+    /// Does something while the lock is released: a system call, or code of the
+    /// application's. What was known of the state before may be wrong afterwards.
+    pub(super) fn unlocked<T>(&mut self, action: impl FnOnce() -> T) -> T {
+        self.state = None;
+        let result = action();
+        self.lock();
+        result
+    }
+
+    /// Waits to be woken, at most until `deadline`.
+    pub(super) fn sleep(&mut self, waiter: Waiter, deadline: Option<Instant>) {
+        self.waiters(waiter).sleep();
+        let state = self.state.take().expect("locked");
+        self.state = Some(sync::wait(self.shared.condvar(waiter), state, deadline));
+        self.waiters(waiter).wake();
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.state.as_ref().expect("locked")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.state.as_mut().expect("locked")
+    }
+}
