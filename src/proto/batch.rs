@@ -63,7 +63,7 @@ impl Batch {
         self.len
     }
 
-    /// The link is idle: gives back what a busy time has reserved.
+    /// Releases memory on an idle link.
     pub(super) fn shrink(&mut self) {
         if self.is_empty() {
             self.slices = VecDeque::new();

@@ -2,8 +2,8 @@
 //!
 //! It survives what the open connection would survive: while there is no link,
 //! the retry policy bounds it, or the time to resume; and on a slow path it goes
-//! on for as long as messages move. A peer that lives and takes nothing bounds it
-//! by its *patience*. Heartbeats are no headway: they move although nothing else does.
+//! on for as long as messages move. If the peer lives and takes nothing, it ends after
+//! its *patience*. Heartbeats are no headway: they move although nothing else does.
 
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,8 @@ impl Closing {
         Closing { patience, headway, moved: None, stuck: Duration::ZERO, begun: now, looked: now }
     }
 
-    /// There is no link: what bounds its loss bounds the close. If the link has `moved`
-    /// nothing, its time counts on the next one.
+    /// There is no link, so what bounds an outage bounds the close. If the lost link has
+    /// `moved` nothing, the time without headway goes on with the next one.
     pub(crate) fn link_lost(&mut self, moved: bool, now: Instant) {
         if let Some(since) = self.moved.take() {
             self.stuck = now.saturating_duration_since(since);
@@ -52,8 +52,8 @@ impl Closing {
         self.headway.reached = Some(0);
     }
 
-    /// When it ends without a link, lost at that time, if nothing else bounds that and
-    /// nothing but the end is not acknowledged.
+    /// When it ends if the link was `lost` then, nothing else bounds the outage, and only
+    /// the end is not acknowledged.
     pub(crate) fn alone_until(&self, lost: Option<Instant>) -> Option<Instant> {
         lost.into_iter().chain([self.begun]).max()?.checked_add(self.patience)
     }

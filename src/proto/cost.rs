@@ -1,6 +1,6 @@
 //! What messages count for in a window.
 
-use std::ops::{AddAssign, Sub, SubAssign};
+use std::ops::{AddAssign, Sub};
 
 /// What a message counts for in a window besides its length, so that empty
 /// messages count too.
@@ -46,11 +46,5 @@ impl Sub for Position {
 
     fn sub(self, before: Position) -> Position {
         Position { frames: self.frames - before.frames, bytes: self.bytes - before.bytes }
-    }
-}
-
-impl SubAssign for Position {
-    fn sub_assign(&mut self, before: Position) {
-        *self = *self - before;
     }
 }

@@ -270,8 +270,8 @@ pub(crate) struct Decoder {
     /// The size that the buffer should have, if that is not [`SMALL_BUFFER`].
     wanted: usize,
     body: Option<Body>,
-    /// The last body was large. The next may be, too: only its beginning is read
-    /// into the buffer, out of which it would have to be copied.
+    /// The last body was large, and so may be the next. Only its beginning is read into
+    /// the buffer, out of which it has to be copied.
     large: bool,
     max_data: Option<usize>,
 }
@@ -424,8 +424,8 @@ impl Decoder {
             return Ok(Some(frame));
         }
         if kind == kind::DATA && len >= LARGE_BODY {
-            // With room for the beginning of what follows, which saves it a read
-            // for a handle that is allocated when the body is shared.
+            // There is room for the beginning of what follows, which saves a read. The
+            // price is a handle, which is allocated when the body is shared.
             let mut bytes = Vec::with_capacity(len + SMALL_BUFFER);
             bytes.extend_from_slice(rest);
             self.body = Some(Body { bytes, len });

@@ -21,8 +21,8 @@ pub(crate) enum Received {
     End,
 }
 
-/// Received frames, in order. What was *received* drops duplicates and positions a
-/// replay; what is *consumed* prunes the sender's memory.
+/// Received frames, in order. How much was *received* tells the peer where to begin a
+/// replay; how much is *consumed* tells it what to forget.
 ///
 /// The positions count over all sessions: `consumed <= handed <= received`. What is
 /// before `start` belongs to older sessions, and acknowledges nothing.
@@ -47,8 +47,8 @@ impl Inbox {
     /// Takes all of it or nothing.
     pub(crate) fn push(&mut self, run: Run, own: Limits) -> Result<(), Violation> {
         self.receive(run.distance(), own)?;
-        // After the end it will not be asked for any more: a session that took the place
-        // of a finished one has nothing to add.
+        // After the end the application asks for nothing more: a session that took the
+        // place of a finished one has nothing to add.
         if !self.over {
             self.queue.push_back(run);
         }
@@ -160,7 +160,7 @@ impl Inbox {
         self.over
     }
 
-    /// The link is idle: gives back what a busy time has reserved.
+    /// Releases memory on an idle link.
     pub(crate) fn shrink(&mut self) {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
@@ -178,8 +178,8 @@ impl Inbox {
     }
 }
 
-/// An acknowledgement is due this long after it came to be owed, if nothing took
-/// it along before.
+/// An acknowledgement that nothing else took along is written this long after it was
+/// recorded.
 pub(crate) const ACK_DELAY: Duration = Duration::from_millis(50);
 
 /// "Done with the first `consumed` frames", to be written only behind the first
@@ -196,8 +196,9 @@ pub(crate) struct Slot {
 pub(crate) struct Acks {
     /// The last one that was written on the present link. The next link needs it again.
     told: Option<Slot>,
-    /// Later ones, ascending. Two wait at most: one whose place in the stream stays put,
-    /// and one that follows the newest; and on a new link the one that was told.
+    /// Later ones, ascending. At most two wait: the first keeps its place in the stream,
+    /// so that it is reached, and the second gives way to newer ones. On a new link, the
+    /// one that was told waits before them.
     waiting: VecDeque<Slot>,
     /// The cost that is free and that the peer does not know to be.
     owed: usize,
@@ -232,25 +233,25 @@ impl Acks {
     /// The index of the one to be written now: the newest whose place is reached,
     /// or else, if the peer may have to see it before it makes room for what comes
     /// before that place (`stuck`), the newest of all.
-    fn ready(&self, cursor: u64, stuck: bool) -> Option<usize> {
+    fn ready(&self, written: u64, stuck: bool) -> Option<usize> {
         #[cfg(test)]
         let stuck = stuck || planted(Fault::AckOvertakes);
-        let in_place = self.waiting.iter().rposition(|slot| slot.after <= cursor);
+        let in_place = self.waiting.iter().rposition(|slot| slot.after <= written);
         in_place.or(self.waiting.len().checked_sub(1).filter(|_| stuck))
     }
 
     /// Whether one has to be written even if nothing else is. `window`: the one
     /// that the peer keeps to.
-    pub(crate) fn is_due(&self, cursor: u64, stuck: bool, window: u32) -> bool {
-        (self.due || self.owed >= window as usize / 4) && self.ready(cursor, stuck).is_some()
+    pub(crate) fn is_due(&self, written: u64, stuck: bool, window: u32) -> bool {
+        (self.due || self.owed >= window as usize / 4) && self.ready(written, stuck).is_some()
     }
 
     /// Takes the one to be written now, with the window that it announces.
-    pub(crate) fn take(&mut self, cursor: u64, stuck: bool, window: u32) -> Option<Ack> {
-        let newest = self.ready(cursor, stuck)?;
+    pub(crate) fn take(&mut self, written: u64, stuck: bool, window: u32) -> Option<Ack> {
+        let newest = self.ready(written, stuck)?;
         let Slot { consumed, after } = self.waiting.drain(..=newest).next_back()?;
         // One that went ahead keeps its place on later links.
-        self.told = Some(Slot { consumed, after: after.min(cursor) });
+        self.told = Some(Slot { consumed, after: after.min(written) });
         self.window = window;
         if self.waiting.is_empty() {
             (self.owed, self.since, self.due) = (0, None, false);

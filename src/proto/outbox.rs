@@ -1,5 +1,5 @@
-//! What was sent and is not acknowledged: the memory from which a lost link is
-//! made good.
+//! Messages that were sent and are not acknowledged, kept to be sent again on the next
+//! link.
 //!
 //! Messages are kept as the frames in which they go over the wire, so the
 //! bytes that are written and the bytes that are kept for a replay are one
@@ -17,14 +17,14 @@ use super::cost::Position;
 use super::frame::{Ack, Frame, HEADER, frame_len, kind, put_frame, put_header};
 use super::spent::Spent;
 
-/// The tail is sealed at this size, so that its buffer can be reused. In tests
-/// it is small, so that less takes a test beyond it.
+/// The tail is sealed at this size, so that its buffer can be reused. In tests it is
+/// small, and filled with less.
 const TAIL: usize = if cfg!(any(test, fuzzing)) { 4 * 1024 } else { 64 * 1024 };
 /// The tail's first buffer.
 const SMALL_TAIL: usize = 1024;
-/// Buffers that have served are kept for the next messages, so that a steady exchange
-/// allocates nothing: together no larger than what everything was of which something was
-/// just acknowledged, or [`TAIL`] if that is more, nor than this.
+/// Used buffers are kept for the next messages, so that a steady exchange allocates
+/// nothing. Together they are no larger than this, nor than what was kept before the last
+/// acknowledgement; but one of the size of [`TAIL`] always is.
 const SPARE: usize = 16 * TAIL;
 /// An owned body of at least this size is kept as it is instead of being copied.
 const KEEP: usize = TAIL / 16;
@@ -38,8 +38,8 @@ pub(crate) struct Outbox {
     /// From `acknowledged` on; the tail goes on from their end to `end`.
     segments: VecDeque<Segment>,
     tail: BytesMut,
-    /// Empty buffers. To get large ones from the system and to give them back for
-    /// each message costs more than to write them.
+    /// Empty buffers. To allocate and to free a large one for each message costs more
+    /// than to write the message.
     spare: Vec<BytesMut>,
     /// Owned bodies that are acknowledged.
     spent: Spent,
@@ -135,15 +135,15 @@ impl Outbox {
         self.tail = match self.spare.iter().rposition(|spare| spare.capacity() >= len) {
             Some(index) => self.spare.swap_remove(index),
             None => {
-                // It gives up its place to a larger one.
+                // The larger one needs the room that small ones take.
                 self.spare.retain(|spare| spare.capacity() >= TAIL);
                 BytesMut::with_capacity(room.max(len))
             }
         };
     }
 
-    /// Keeps the buffer of a segment that is not needed any more; `cost` is what
-    /// everything was a moment ago.
+    /// Keeps the buffer of a segment that is acknowledged. `cost` is that of everything
+    /// that was kept before.
     fn recycle(&mut self, segment: Segment, cost: usize) {
         if !segment.body.is_empty() {
             self.spent.push(segment.body);
@@ -151,8 +151,8 @@ impl Outbox {
         if let Ok(mut buffer) = segment.frames.try_into_mut() {
             let kept: usize = self.spare.iter().map(BytesMut::capacity).sum();
             buffer.clear();
-            // Its beginning belonged to segments that are gone as well; it counts
-            // as a whole.
+            // The segments that had its beginning are gone as well. It counts as a
+            // whole.
             let _ = buffer.try_reclaim(buffer.capacity() + 1);
             if kept + buffer.capacity() <= cost.clamp(TAIL, SPARE) {
                 self.spare.push(buffer);
@@ -181,9 +181,8 @@ impl Outbox {
     /// Moves frames to `batch` until it is full, everything is moved, or what
     /// is outstanding fills the peer's window (which one frame may overshoot).
     ///
-    /// If nothing is left, `ack` may give an acknowledgement to go behind the
-    /// last message, in the same piece of memory: to write two pieces takes 3 %
-    /// of a round trip. It is not kept.
+    /// Behind the last message, `ack` may add an acknowledgement in the same piece of
+    /// memory: a second piece would take 3 % of a round trip. It is not kept.
     pub(crate) fn fill(
         &mut self,
         batch: &mut Batch,
@@ -293,8 +292,8 @@ impl Outbox {
     /// `ends` as the old one did also if the FIN was acknowledged.
     pub(crate) fn restart(&mut self, ends: bool) {
         let start = std::mem::take(&mut self.acknowledged);
-        self.segments.iter_mut().for_each(|segment| segment.end -= start);
-        self.end -= start;
+        self.segments.iter_mut().for_each(|segment| segment.end = segment.end - start);
+        self.end = self.end - start;
         (self.written, self.sent) = (self.acknowledged, 0);
         if ends && self.finished && self.is_empty() {
             self.append(kind::FIN, &[]);
@@ -388,7 +387,7 @@ impl Outbox {
         largest
     }
 
-    /// Forgets the messages of a session that has ended. What they count stays.
+    /// Frees the messages of a session that has ended. The positions stay.
     pub(crate) fn discard(&mut self) {
         let segments = std::mem::take(&mut self.segments);
         let bodies = segments.into_iter().map(|segment| segment.body);
@@ -397,7 +396,7 @@ impl Outbox {
         self.spare = Vec::new();
     }
 
-    /// What is to be dropped where that does no harm.
+    /// What is to be dropped outside the lock.
     pub(crate) fn spent(&mut self) -> &mut Spent {
         &mut self.spent
     }
@@ -406,9 +405,9 @@ impl Outbox {
         !self.spent.is_empty()
     }
 
-    /// The link is idle: gives back what a busy time has reserved. A last reply
-    /// stays for as long as its receiver asks for nothing more, and its buffer,
-    /// which was made for many, would stay with it.
+    /// Releases buffers on an idle link. A last reply stays until its receiver asks for
+    /// the next message, which may take hours. It gets memory of its own, else a buffer
+    /// that was made for many messages would stay with it.
     pub(crate) fn shrink(&mut self) {
         if self.is_empty() {
             return self.discard();

@@ -12,9 +12,9 @@
 //! the peer is asked when the ping has arrived. What moves behind it is no life: the
 //! kernel of a peer that hangs goes on acknowledging until its buffers are full.
 //!
-//! Nor does a kernel tell that is in the middle of the path, as a balancer's: it
-//! acknowledges at once what it passes on slowly. So a side that never pings says a word
-//! once in an interval of its peer, as long as bytes come.
+//! A kernel in the middle of the path, as a balancer's, acknowledges at once what it
+//! passes on slowly, and proves nothing. So a side that never pings sends a PONG once in
+//! an interval of its peer, as long as bytes come.
 //!
 //! A *check* asks out of turn, with or without heartbeats: after the machine slept,
 //! or because the application knows that the network has changed. Its question is
@@ -28,12 +28,12 @@ use super::report::Excuse;
 pub(crate) const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A verdict is passed on a second look, this much later, since the bytes that
-/// would refute it may have been read and not yet been accounted for.
+/// A verdict takes a second look, this much later: a thread may have read bytes that
+/// refute it, and not have reported them yet.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 
-/// However short the heartbeats are, nothing is sent again more often than a long
-/// path needs.
+/// The longest time between the kernel's retransmissions is never set to less, however
+/// short the heartbeats are: a long path needs it.
 const SOON: Duration = Duration::from_secs(10);
 
 /// About when the kernel gives up of itself what is not acknowledged.
@@ -204,8 +204,8 @@ impl Pulse {
         self.acquit();
     }
 
-    /// Bytes came. They are answered by a word, although nothing asks for one, if this
-    /// side does not ping, and has said nothing for the interval of its peer.
+    /// Bytes came. If this side does not ping, and has sent nothing for the interval of its
+    /// peer, a PONG is due that nothing asked for.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.acquit();
@@ -225,9 +225,9 @@ impl Pulse {
         self.sent = now;
     }
 
-    /// Messages were written. Where they go both ways, no silence ever asks for a ping; so
-    /// that the round trip is known there, too, one follows messages once an interval. By
-    /// its answer the peer is not judged.
+    /// Messages were written. Where they go both ways, no silence ever asks for a ping. So
+    /// that the round trip is known there, too, a ping follows messages once an interval.
+    /// The peer is not judged by its answer.
     pub(crate) fn sent_messages(&mut self, now: Instant) {
         if self.rhythm.is_some_and(|rhythm| now >= self.pinged + rhythm.ping_after) {
             self.number_ping(now);

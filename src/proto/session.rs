@@ -1,8 +1,8 @@
 //! One session: what outlives its links.
 //!
 //! A [`Session`] eats frames and emits batches of bytes. It owns no socket and
-//! reads no clock. Each link it is given starts a new *generation*, and what
-//! an older generation still has to say is ignored.
+//! reads no clock. Each link starts a new *generation*; frames of an older one are
+//! ignored.
 
 use std::time::{Duration, Instant};
 
@@ -33,8 +33,8 @@ enum Stage {
     Parting,
 }
 
-/// What belongs to one link. That of the last one is kept until the next, since what
-/// it has done is asked for when it is lost.
+/// What belongs to one link. It stays until the next link starts, since the progress of
+/// a lost link is asked for.
 #[derive(Debug, Default)]
 struct Up {
     welcome_due: bool,
@@ -59,11 +59,11 @@ pub(crate) struct Session {
     peer: Limits,
     /// The window that the last hello offered for a new session.
     announced: u32,
-    /// The largest window that the peer has announced in this session: its own,
-    /// to which it keeps as well, is no smaller.
+    /// The largest window that the peer has announced in this session. The peer keeps to
+    /// its own window as well, which is no smaller.
     peer_window: u32,
-    /// The interval between heartbeats, on a server unless the client announces one,
-    /// and how many misses are death.
+    /// The interval between heartbeats, instead of which a server takes the client's if
+    /// there is one; and after how many misses the peer is dead.
     heartbeat: (Option<Duration>, u32),
     outbox: Outbox,
     inbox: Inbox,
@@ -72,8 +72,8 @@ pub(crate) struct Session {
     up: Up,
     /// Our CLOSE, to be written on this link and each later one until the peer's is here.
     closing: Option<CloseCode>,
-    /// The application takes no more messages, and is done with those it was handed:
-    /// an end that comes next is taken for it.
+    /// The application takes no more messages, and is done with those it was handed. If
+    /// the end comes next, the session takes it.
     detached: bool,
     peer_closed: Option<CloseCode>,
     /// The most that a handshake said the peer has received in this session.
@@ -244,8 +244,7 @@ impl Session {
         }
     }
 
-    /// The link is idle, since one of us pings: memory that it took when it was
-    /// busy is given back.
+    /// Releases memory: a side pings, so the link is idle.
     fn shrink(&mut self) {
         self.outbox.shrink();
         self.inbox.shrink();
@@ -314,9 +313,9 @@ impl Session {
             batch.ends_message();
             self.up.carried = true;
         }
-        let (cursor, stuck) = (self.outbox.written(), self.is_stuck());
-        if (carried || self.acks.is_due(cursor, stuck, self.receive_window()))
-            && let Some(ack) = self.acks.take(cursor, stuck, window)
+        let (written, stuck) = (self.outbox.written(), self.is_stuck());
+        if (carried || self.acks.is_due(written, stuck, self.receive_window()))
+            && let Some(ack) = self.acks.take(written, stuck, window)
         {
             batch.push_frame(&Frame::Ack(ack));
         }
@@ -332,14 +331,13 @@ impl Session {
         }
     }
 
-    /// What may be outstanding: both sides keep it, one to send it again, the
-    /// other until it is asked for.
+    /// What may be outstanding. Both sides keep it: one to send it again, the other until
+    /// its application asks for it.
     fn send_window(&self) -> usize {
         self.own.window.min(self.peer.window) as usize
     }
 
-    /// What the peer may have outstanding, as far as it has been told, which keeps
-    /// it as well.
+    /// What the peer may have outstanding, as far as it has been told. It keeps that, too.
     fn receive_window(&self) -> u32 {
         self.acks.window().min(self.peer_window)
     }

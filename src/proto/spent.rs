@@ -1,13 +1,13 @@
-//! What the application gave, and is not needed any more.
+//! Messages that are not needed any more.
 //!
-//! To drop a message may run code of the application's: that of its owner, see
-//! [`Bytes::from_owner`]. So the core, which is worked with under a lock, drops
-//! none. They wait here until that is released.
+//! To drop a message may run the application's code: that of its owner, see
+//! [`Bytes::from_owner`]. So the core, which is used under a lock, drops none. They wait
+//! here until the lock is released.
 
 use bytes::Bytes;
 
-/// Messages to be dropped. The first takes no memory from the system: that is all
-/// there is when a large message is answered with another.
+/// Messages to be dropped. The first is stored without an allocation: when a large
+/// message is answered with another, there is no more.
 #[derive(Debug, Default)]
 pub(crate) struct Spent {
     first: Option<Bytes>,
