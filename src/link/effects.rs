@@ -150,7 +150,7 @@ impl State {
         }
     }
 
-    /// Whether [`settle`](super::Shared::settle) has something to do: it need not be asked for
+    /// Whether [`settle`](super::locked::Locked::settle) has something to do: it need not be asked for
     /// each message of a stream.
     pub(super) fn has_consequences(&self) -> bool {
         self.protocol.output() > Output::Nothing || self.has_other_consequences()
