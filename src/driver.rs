@@ -58,12 +58,19 @@ impl DriverHandle {
     }
 }
 
+/// The machine has slept if it did so for this long since the last question; two clocks
+/// are not read at quite the same time.
+const NAP: Duration = Duration::from_secs(1);
+
 /// A driver thread's side.
 pub(crate) struct Driver {
     handle: Arc<DriverHandle>,
     /// The pipe was readable.
     signalled: bool,
-    sleep: SleepWatch,
+    /// Rings when the machine wakes, where there is such a thing.
+    alarm: Option<Alarm>,
+    /// How long the machine had slept at the last question.
+    asleep: Duration,
 }
 
 /// What a wait has brought.
@@ -76,7 +83,7 @@ pub(crate) struct Woken<K> {
 
 impl Driver {
     pub(crate) fn new(handle: Arc<DriverHandle>) -> Driver {
-        Driver { handle, signalled: false, sleep: SleepWatch::new() }
+        Driver { handle, signalled: false, alarm: Alarm::new(), asleep: sync::asleep() }
     }
 
     /// Waits for these sockets, for the deadline, for a call, and for the machine to wake.
@@ -86,10 +93,9 @@ impl Driver {
         deadline: Option<Instant>,
         sockets: impl IntoIterator<Item = (K, &'a Socket, Interest)>,
     ) -> Woken<K> {
-        let readable = Interest { read: true, write: false };
         let mut fds = Vec::with_capacity(16);
-        fds.push(net::poll_fd(&self.handle.pipe, readable));
-        fds.extend(self.sleep.alarm.as_ref().map(|alarm| net::poll_fd(alarm, readable)));
+        fds.push(net::poll_fd(&self.handle.pipe, Interest::READ));
+        fds.extend(self.alarm.as_ref().map(|alarm| net::poll_fd(alarm, Interest::READ)));
         let own = fds.len();
         let mut keys = Vec::with_capacity(16);
         for (key, socket, interest) in sockets {
@@ -100,10 +106,19 @@ impl Driver {
         let mut interests = fds.iter().map(net::readiness);
         self.signalled = interests.next().is_some_and(|interest| interest.read);
         if own > 1 && interests.next().is_some_and(|interest| interest.read) {
-            self.sleep.alarm.iter().for_each(Alarm::answer);
+            self.alarm.iter().for_each(Alarm::answer);
         }
         let ready = keys.into_iter().zip(interests).filter(|(_, is)| is.read || is.write);
-        Woken { ready: ready.collect(), slept: self.sleep.has_slept() }
+        Woken { ready: ready.collect(), slept: self.has_slept() }
+    }
+
+    /// Whether the machine has slept since this was last asked. All deadlines are times of
+    /// a clock that stands still meanwhile. When it wakes, links may have been dead for
+    /// hours, and no deadline has come any nearer.
+    fn has_slept(&mut self) -> bool {
+        let asleep = sync::asleep();
+        let before = std::mem::replace(&mut self.asleep, asleep);
+        asleep.saturating_sub(before) >= NAP
     }
 
     /// Answers the calls that came so far, and returns the connections that have called.
@@ -116,33 +131,6 @@ impl Driver {
     }
 }
 
-/// The machine has slept if it did so for this long since the last question; two clocks
-/// are not read at quite the same time.
-const NAP: Duration = Duration::from_secs(1);
-
-/// All deadlines are times of a clock that stands still while the machine sleeps. When
-/// it wakes, links may have been dead for hours, and no deadline has come any nearer. So
-/// a driver learns of that by itself, and has its links checked.
-struct SleepWatch {
-    /// Rings when the machine wakes, where there is such a thing.
-    alarm: Option<Alarm>,
-    /// How long the machine had slept at the last question.
-    asleep: Duration,
-}
-
-impl SleepWatch {
-    fn new() -> SleepWatch {
-        SleepWatch { alarm: Alarm::new(), asleep: sync::asleep() }
-    }
-
-    /// Whether the machine has slept since this was last asked.
-    fn has_slept(&mut self) -> bool {
-        let asleep = sync::asleep();
-        let before = std::mem::replace(&mut self.asleep, asleep);
-        asleep.saturating_sub(before) >= NAP
-    }
-}
-
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use rustix::io::Errno;
@@ -151,7 +139,7 @@ mod tests {
     use crate::net::Interest;
 
     fn is_signalled(driver: &DriverHandle) -> bool {
-        let mut fds = [net::poll_fd(&driver.pipe, Interest { read: true, write: false })];
+        let mut fds = [net::poll_fd(&driver.pipe, Interest::READ)];
         net::poll(&mut fds, Some(sync::now()));
         net::readiness(&fds[0]).read
     }
@@ -191,11 +179,11 @@ mod tests {
 
     #[test]
     fn a_short_nap_is_none() {
-        let mut watch = SleepWatch::new();
-        assert!(!watch.has_slept());
+        let mut driver = Driver::new(Arc::new(DriverHandle::new().unwrap()));
+        assert!(!driver.has_slept());
         sync::sleep(NAP / 2);
-        assert!(!watch.has_slept());
+        assert!(!driver.has_slept());
         sync::sleep(Duration::from_secs(3 * 3600));
-        assert!(watch.has_slept() && !watch.has_slept());
+        assert!(driver.has_slept() && !driver.has_slept());
     }
 }

@@ -87,21 +87,24 @@ impl AsFd for Socket {
     }
 }
 
+fn tcp(addr: SocketAddr) -> io::Result<socket2::Socket> {
+    socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))
+}
+
 impl Socket {
     /// Begins to connect. [`Socket::connected`] tells how it went, once the
     /// socket is writable.
     pub(crate) fn connect(addr: SocketAddr) -> io::Result<Socket> {
-        let socket =
-            socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = tcp(addr)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&SockAddr::from(addr)) {
-            Ok(()) => Ok(Socket::from(socket)),
-            Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
-                Ok(Socket::from(socket))
+            // One that is interrupted goes on in the background as well.
+            Err(e)
+                if !matches!(Errno::from_io_error(&e), Some(Errno::INPROGRESS | Errno::INTR)) =>
+            {
+                Err(e)
             }
-            // An interrupted connect goes on in the background.
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Socket::from(socket)),
-            Err(e) => Err(e),
+            _ => Ok(Socket::from(socket)),
         }
     }
 
@@ -122,8 +125,7 @@ impl Socket {
 
     /// Listens, without blocking in [`Socket::accept`].
     pub(crate) fn listen(addr: SocketAddr) -> io::Result<Socket> {
-        let socket =
-            socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = tcp(addr)?;
         // A server that was killed can start again at once, although its old
         // connections linger in TIME-WAIT. macOS and the BSDs also let one that listens
         // on all addresses and others on single ones share the port.
@@ -215,7 +217,7 @@ impl Socket {
             FOREVER => None,
             millis => after(Duration::from_millis(u64::from(millis))),
         };
-        poll(&mut [poll_fd(self, Interest { read: true, write: false })], deadline);
+        poll(&mut [poll_fd(self, Interest::READ)], deadline);
     }
 
     /// Reads what is there.
@@ -234,7 +236,7 @@ impl Socket {
 
     /// Whether reading, or accepting, has something to say at once.
     pub(crate) fn is_readable(&self) -> bool {
-        let mut fds = [poll_fd(self, Interest { read: true, write: false })];
+        let mut fds = [poll_fd(self, Interest::READ)];
         poll(&mut fds, Some(now()));
         readiness(&fds[0]).read
     }

@@ -33,9 +33,6 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// ...and this long before it is asked again.
 const AGAIN: Duration = Duration::from_millis(400);
 
-const READ: Interest = Interest { read: true, write: false };
-const WRITE: Interest = Interest { read: false, write: true };
-
 /// The addresses of one host.
 struct Race {
     /// Those that were not asked yet.
@@ -82,7 +79,6 @@ impl Client {
                     Err(NoLink::Because(cause)) => (host, cause),
                     done => return done,
                 },
-                Next::Late(host) => (host, Cause::ConnectTimeout(self.timeout)),
                 Next::Spent => break,
             };
             self.route.failed(host, &cause);
@@ -98,10 +94,9 @@ impl Client {
 
     fn ask(&mut self, host: usize) -> Result<(), NoLink> {
         let name = &self.hosts[host].name;
-        let addrs = self
-            .resolver
-            .take(host)
-            .map_err(|error| Cause::Resolve { host: name.clone(), error: Arc::new(error) })?;
+        let addrs = self.resolver.take(host).ok_or(Cause::ConnectTimeout(self.timeout))?;
+        let addrs =
+            addrs.map_err(|error| Cause::Resolve { host: name.clone(), error: Arc::new(error) })?;
         let mut race = Race::new(addrs);
         loop {
             let call = self.connect(&mut race)?;
@@ -194,7 +189,7 @@ impl Client {
             if sync::now() >= call.until {
                 return Err(Cause::WelcomeTimeout(self.timeout).into());
             }
-            if self.wait(Some(call.until), &[(0, &call.socket, READ)])?.is_none() {
+            if self.wait(Some(call.until), &[(0, &call.socket, Interest::READ)])?.is_none() {
                 continue;
             }
             match call.socket.try_read(call.decoder.space()) {
@@ -276,8 +271,8 @@ impl Race {
     /// What to wait for, each with an index for [`take`](Race::take).
     fn sockets(&self) -> Vec<(usize, &Socket, Interest)> {
         let sockets = self.asked.iter().enumerate().flat_map(|(index, asked)| {
-            let again = asked.again.as_ref().map(|again| (2 * index + 1, again, WRITE));
-            [Some((2 * index, &asked.first, WRITE)), again].into_iter().flatten()
+            let again = asked.again.as_ref().map(|again| (2 * index + 1, again, Interest::WRITE));
+            [Some((2 * index, &asked.first, Interest::WRITE)), again].into_iter().flatten()
         });
         sockets.collect()
     }

@@ -71,15 +71,15 @@ impl Resolver {
         answer
     }
 
-    /// The addresses of a host that [`Resolver::resolve`] has found. A name is
+    /// The addresses of a host, if [`Resolver::resolve`] has an answer. A name is
     /// resolved anew each time.
-    pub(super) fn take(&mut self, index: usize) -> Addrs {
-        let job = self.jobs.remove(&index).expect("the name was resolved");
-        let addrs = job.answer.lock().take().expect("the name was resolved")?;
-        match addrs.is_empty() {
-            true => Err(io::Error::other("the name has no address")),
-            false => Ok(addrs),
-        }
+    pub(super) fn take(&mut self, index: usize) -> Option<Addrs> {
+        let addrs = self.jobs.get(&index)?.answer.lock().take()?;
+        self.jobs.remove(&index);
+        Some(match addrs {
+            Ok(none) if none.is_empty() => Err(io::Error::other("the name has no address")),
+            addrs => addrs,
+        })
     }
 
     /// Forgets the answers that are there: they are as old as the attempt that did not

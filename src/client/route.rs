@@ -17,17 +17,17 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// The hosts, and what each said last.
 pub(super) struct Route {
+    hosts: usize,
     /// The host that welcomed last is asked first: it has the session.
     home: usize,
-    /// The last word of each host, if it is final.
-    words: Vec<Option<Cause>>,
-    /// The host that said the latest of them.
-    latest: usize,
+    /// The hosts whose last word is final, and that word, in the order in which it was
+    /// said.
+    words: Vec<(usize, Cause)>,
 }
 
 impl Route {
     pub(super) fn new(hosts: usize) -> Route {
-        Route { home: 0, words: vec![None; hosts], latest: 0 }
+        Route { hosts, home: 0, words: Vec::new() }
     }
 
     pub(super) fn home(&self) -> usize {
@@ -36,43 +36,37 @@ impl Route {
 
     /// A new attempt: all hosts, the one that welcomed last before the others.
     pub(super) fn attempt(&self, now: Instant) -> Round {
-        let count = self.words.len();
-        Round { begun: now, left: (0..count).map(|i| (self.home + i) % count).collect() }
+        let left = (0..self.hosts).map(|i| (self.home + i) % self.hosts).collect();
+        Round { begun: now, left }
     }
 
     /// A link to this host is up.
     pub(super) fn welcomed(&mut self, host: usize) {
         self.home = host;
-        self.words[host] = None;
         // It takes the message that was too large for others.
-        for word in &mut self.words {
-            word.take_if(|word| matches!(word, Cause::TooLarge { .. }));
-        }
+        self.words.retain(|(by, word)| *by != host && !matches!(word, Cause::TooLarge { .. }));
     }
 
     /// An address of this host was no good.
     pub(super) fn failed(&mut self, host: usize, cause: &Cause) {
-        match is_final(cause) {
-            Some(true) => {
-                self.words[host] = Some(cause.clone());
-                self.latest = host;
-            }
-            Some(false) => self.words[host] = None,
-            None => {}
+        let Some(is_final) = is_final(cause) else { return };
+        self.words.retain(|(by, _)| *by != host);
+        if is_final {
+            self.words.push((host, cause.clone()));
         }
     }
 
     /// Why there is no point in another attempt, whichever host it asks.
     pub(super) fn end(&self) -> Option<&Cause> {
-        let all = self.words.iter().all(Option::is_some);
-        self.words.get(self.latest).filter(|_| all)?.as_ref()
+        let all = self.words.len() == self.hosts;
+        self.words.last().filter(|_| all).map(|(_, word)| word)
     }
 
     /// Why the session needs no parting any more: the host that has it says that
     /// it has ended. The others never knew it.
     pub(super) fn parted(&self) -> Option<&Cause> {
-        let word = self.words.get(self.home)?.as_ref();
-        word.filter(|word| matches!(word, Cause::Rejected(Rejection::Ended)))
+        let (_, word) = self.words.iter().find(|(by, _)| *by == self.home)?;
+        matches!(word, Cause::Rejected(Rejection::Ended)).then_some(word)
     }
 }
 
@@ -102,12 +96,10 @@ pub(super) struct Round {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// To be asked now.
+    /// To be asked now; or its name takes too long.
     Host(usize),
     /// Until then, or until a name is resolved.
     Wait(Instant),
-    /// The name of this host takes too long.
-    Late(usize),
     /// All were asked.
     Spent,
 }
@@ -140,7 +132,7 @@ impl Round {
         match first {
             None => Next::Spent,
             Some((late, _)) if now < late => Next::Wait(late),
-            Some((_, index)) => Next::Late(self.left.remove(index).expect("it was found there")),
+            Some((_, index)) => Next::Host(self.left.remove(index).expect("it was found there")),
         }
     }
 }
@@ -295,14 +287,14 @@ mod tests {
         assert_eq!(names.next(&mut round, GRACE), Next::Wait(start + TIMEOUT));
         names.since[2] = None;
         assert_eq!(names.next(&mut round, 2 * GRACE), Next::Host(2));
-        assert_eq!(names.next(&mut round, TIMEOUT), Next::Late(0));
+        assert_eq!(names.next(&mut round, TIMEOUT), Next::Host(0));
         assert_eq!(names.next(&mut round, TIMEOUT), Next::Spent);
         // The next attempt knows how long it has taken, and waits for it again.
         let mut round = names.route.attempt(start + 2 * TIMEOUT);
         assert_eq!(names.next(&mut round, 2 * TIMEOUT), Next::Host(1));
         assert_eq!(names.next(&mut round, 2 * TIMEOUT), Next::Host(2));
         assert_eq!(names.next(&mut round, 2 * TIMEOUT), Next::Wait(start + 3 * TIMEOUT));
-        assert_eq!(names.next(&mut round, 3 * TIMEOUT), Next::Late(0));
+        assert_eq!(names.next(&mut round, 3 * TIMEOUT), Next::Host(0));
     }
 
     #[test]
@@ -312,7 +304,7 @@ mod tests {
         assert_eq!(names.next(&mut round, Duration::ZERO), Next::Host(0));
         assert_eq!(names.next(&mut round, TIMEOUT), Next::Wait(start + TIMEOUT + GRACE));
         assert_eq!(names.next(&mut round, TIMEOUT + GRACE), Next::Wait(start + 2 * TIMEOUT));
-        assert_eq!(names.next(&mut round, 2 * TIMEOUT), Next::Late(1));
+        assert_eq!(names.next(&mut round, 2 * TIMEOUT), Next::Host(1));
     }
 
     #[test]
@@ -322,6 +314,6 @@ mod tests {
         let short = SECOND / 10;
         let mut next = |after| round.next(start + after, short, |host| names.since[host]);
         assert_eq!(next(Duration::ZERO), Next::Wait(start + short));
-        assert_eq!(next(short), Next::Late(0));
+        assert_eq!(next(short), Next::Host(0));
     }
 }

@@ -76,8 +76,7 @@ fn a_client_that_waits_tries_at_once_when_the_machine_wakes() {
     sync::spawn("client", move || client.run()).unwrap();
     let patience = Duration::from_secs(20);
     for _ in 0..3 {
-        let readable = Interest { read: true, write: false };
-        net::poll(&mut [net::poll_fd(&server, readable)], sync::after(patience));
+        net::poll(&mut [net::poll_fd(&server, Interest::READ)], sync::after(patience));
         drop(server.accept().expect("an attempt"));
         waiting.recv_timeout(patience).unwrap();
         driver.wake();

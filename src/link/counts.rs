@@ -40,8 +40,7 @@ impl End {
 fn ends() -> [End; 2] {
     let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let near = Socket::connect(listener.local_addr().unwrap()).unwrap();
-    let readable = Interest { read: true, write: false };
-    net::poll(&mut [net::poll_fd(&listener, readable)], None);
+    net::poll(&mut [net::poll_fd(&listener, Interest::READ)], None);
     let (far, _) = listener.accept().unwrap();
     near.connected().unwrap();
     let now = sync::now();

@@ -98,6 +98,11 @@ pub(crate) struct Interest {
     pub(crate) write: bool,
 }
 
+impl Interest {
+    pub(crate) const READ: Interest = Interest { read: true, write: false };
+    pub(crate) const WRITE: Interest = Interest { read: false, write: true };
+}
+
 /// A socket to wait for.
 pub(crate) fn poll_fd(fd: &impl AsFd, interest: Interest) -> PollFd<'_> {
     let mut flags = PollFlags::empty();

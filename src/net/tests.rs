@@ -53,8 +53,7 @@ fn the_kernel_sends_again_as_soon_as_it_was_told_if_it_can_be_told() {
 #[test]
 fn there_is_an_alarm_and_it_does_not_ring_without_cause() {
     let alarm = Alarm::new().expect("an alarm");
-    let readable = Interest { read: true, write: false };
-    let mut fds = [poll_fd(&alarm, readable)];
+    let mut fds = [poll_fd(&alarm, Interest::READ)];
     poll(&mut fds, Some(now()));
     assert!(!readiness(&fds[0]).read);
     alarm.answer();

@@ -58,8 +58,7 @@ impl Acceptor {
     pub(super) fn watched(&self) -> impl Iterator<Item = (usize, &Socket, Interest)> {
         let own = Some((0, &self.socket)).filter(|_| self.paused.is_none());
         let pending = self.pending.iter().map(|(index, peer)| (*index, &peer.socket));
-        let readable = Interest { read: true, write: false };
-        own.into_iter().chain(pending).map(move |(index, socket)| (index, socket, readable))
+        own.into_iter().chain(pending).map(|(index, socket)| (index, socket, Interest::READ))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -116,7 +115,7 @@ impl Acceptor {
                     // Most have sent their hello by now.
                     self.hear(index, now, sessions);
                 }
-                Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
+                Err(e) => match Errno::from_io_error(&e) {
                     Some(Errno::AGAIN) => break,
                     // The peer has gone again, or a signal came.
                     Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}

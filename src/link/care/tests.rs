@@ -223,7 +223,7 @@ fn a_link_that_cannot_be_written_and_is_full_both_ways_is_lost() {
     let (shared, mut peer) = carry(PlainSession::server(LIMITS, sync::now()));
     let connection = Connection::new(shared.clone());
     peer.write_all(&b"a line of text\n".repeat(10_000)).unwrap();
-    shared.serve(Interest { read: true, write: false });
+    shared.serve(Interest::READ);
     reset(peer);
     connection.send(b"a reply").unwrap();
     assert!(connection.is_connected(), "there is more to read");

@@ -8,13 +8,12 @@ fn pipes<const N: usize>() -> [Pipe; N] {
 #[test]
 fn more_sockets_than_the_system_polls_at_once_are_polled_in_pieces() {
     let pipes = pipes::<7>();
-    let readable = Interest { read: true, write: false };
     for limit in 0..8 {
         for ready in [None, Some(0), Some(3), Some(6)] {
             if let Some(at) = ready {
                 pipes[at].signal().unwrap();
             }
-            let mut fds: Vec<_> = pipes.iter().map(|pipe| poll_fd(pipe, readable)).collect();
+            let mut fds: Vec<_> = pipes.iter().map(|pipe| poll_fd(pipe, Interest::READ)).collect();
             let mut interrupted = false;
             poll_by(&mut fds, Some(BREATH), &mut |fds, timeout| match fds.len() > limit {
                 true => Err(Errno::INVAL),

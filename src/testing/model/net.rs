@@ -474,6 +474,11 @@ pub(crate) struct Interest {
     pub(crate) write: bool,
 }
 
+impl Interest {
+    pub(crate) const READ: Interest = Interest { read: true, write: false };
+    pub(crate) const WRITE: Interest = Interest { read: false, write: true };
+}
+
 /// What can be waited for.
 pub(crate) trait Source {
     fn id(&self) -> usize;
