@@ -6,7 +6,6 @@
 
 mod acceptor;
 mod entries;
-mod pending;
 mod queue;
 mod sessions;
 

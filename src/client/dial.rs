@@ -20,8 +20,9 @@ use crate::error::{Cause, Rejection};
 use crate::event::Event;
 use crate::foreign;
 use crate::heartbeat::Heartbeat;
+use crate::link::PendingLink;
 use crate::net::{Interest, Socket};
-use crate::proto::frame::{Decoder, Frame};
+use crate::proto::frame::Frame;
 use crate::proto::handshake::Welcome;
 use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
@@ -44,18 +45,8 @@ struct Race {
 }
 
 struct Asked {
-    addr: SocketAddr,
-    until: Instant,
-    first: Socket,
-    again: Option<Socket>,
-}
-
-/// A connection to one address, whose answer to the hello is due.
-struct Call {
-    socket: Socket,
-    addr: SocketAddr,
-    until: Instant,
-    decoder: Decoder,
+    first: PendingLink,
+    again: Option<PendingLink>,
 }
 
 impl Client {
@@ -99,10 +90,10 @@ impl Client {
             addrs.map_err(|error| Cause::Resolve { host: name.clone(), error: Arc::new(error) })?;
         let mut race = Race::new(addrs);
         loop {
-            let call = self.connect(&mut race)?;
+            let link = self.connect(&mut race)?;
             // If it has no welcome for us, the others are asked again.
             race.begin_again();
-            match self.greet(host, call) {
+            match self.greet(host, link) {
                 Err(NoLink::Because(cause)) if !race.addrs.is_empty() => {
                     self.route.failed(host, &cause);
                 }
@@ -112,7 +103,7 @@ impl Client {
     }
 
     /// Connects to the address that answers first.
-    fn connect(&mut self, race: &mut Race) -> Result<Call, NoLink> {
+    fn connect(&mut self, race: &mut Race) -> Result<PendingLink, NoLink> {
         let mut cause = None;
         loop {
             let now = sync::now();
@@ -129,9 +120,9 @@ impl Client {
                 return Err(cause.expect("every address leaves a cause"));
             }
             let Some(index) = self.wait(Some(race.deadline()), &race.sockets())? else { continue };
-            let mut call = race.take(index);
-            match call.socket.connected().and_then(|()| call.socket.prepare()) {
-                Ok(()) => return Ok(call),
+            let mut link = race.take(index);
+            match link.socket.connected().and_then(|()| link.socket.prepare()) {
+                Ok(()) => return Ok(link),
                 Err(e) => {
                     cause = Some(e.into());
                     race.next = sync::now();
@@ -141,12 +132,12 @@ impl Client {
     }
 
     /// Says hello, unless the protocol has none, and opens the link if it is welcomed.
-    fn greet(&mut self, host: usize, mut call: Call) -> Result<(), NoLink> {
+    fn greet(&mut self, host: usize, mut link: PendingLink) -> Result<(), NoLink> {
         let Some(hello) = self.shared.lock().protocol.framed().map(Session::hello) else {
-            return self.open(host, call, None);
+            return self.open(host, link, None);
         };
-        call.socket.try_write(&Frame::Hello(hello).to_bytes())?;
-        let cause = match self.hear(&mut call)? {
+        link.socket.try_write(&Frame::Hello(hello).to_bytes())?;
+        let cause = match self.hear(&mut link)? {
             // The welcome to a session that an earlier hello made there was lost. The
             // end is to be told where the session is.
             Frame::Welcome(welcome)
@@ -156,7 +147,7 @@ impl Client {
             {
                 Cause::Protocol("a new session, which was not asked for")
             }
-            Frame::Welcome(welcome) => return self.open(host, call, Some(&welcome)),
+            Frame::Welcome(welcome) => return self.open(host, link, Some(&welcome)),
             Frame::Close(close) => {
                 let mut state = self.shared.lock();
                 state.read_close_reply(close).map_err(|violation| Cause::Protocol(violation.0))?;
@@ -165,7 +156,7 @@ impl Client {
             }
             Frame::Reject { code, text } => {
                 // The text is the peer's: it is escaped.
-                foreign::log!(debug, "{} rejects us: {text:?}", call.addr);
+                foreign::log!(debug, "{} rejects us: {text:?}", link.addr);
                 match Rejection::from_code(code) {
                     Rejection::Ended if !hello.resume_only => {
                         Cause::Protocol("the end of a session that was to go on")
@@ -181,34 +172,32 @@ impl Client {
     }
 
     /// Waits for the answer to the hello.
-    fn hear(&mut self, call: &mut Call) -> Result<Frame, NoLink> {
+    fn hear(&mut self, link: &mut PendingLink) -> Result<Frame, NoLink> {
         loop {
-            if let Some(frame) = call.decoder.next().map_err(|_| Cause::NotLonglink)? {
+            if let Some(frame) = link.decoder.next().map_err(|_| Cause::NotLonglink)? {
                 return Ok(frame);
             }
-            if sync::now() >= call.until {
+            if link.is_late(sync::now()) {
                 return Err(Cause::WelcomeTimeout(self.timeout).into());
             }
-            if self.wait(Some(call.until), &[(0, &call.socket, Interest::READ)])?.is_none() {
+            if self.wait(link.due, &[(0, &link.socket, Interest::READ)])?.is_none() {
                 continue;
             }
-            match call.socket.try_read(call.decoder.space()) {
-                Ok(0) => return Err(Cause::Eof.into()),
-                Ok(n) => call.decoder.filled(n),
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) => {}
-                Err(e) => return Err(e.into()),
+            if !link.read()? {
+                return Err(Cause::Eof.into());
             }
         }
     }
 
     /// The link is up; a framed one was welcomed.
-    fn open(&mut self, host: usize, call: Call, welcome: Option<&Welcome>) -> Result<(), NoLink> {
+    fn open(
+        &mut self,
+        host: usize,
+        link: PendingLink,
+        welcome: Option<&Welcome>,
+    ) -> Result<(), NoLink> {
         let Heartbeat { interval, misses } = self.heartbeat;
-        call.socket.watch(match welcome {
+        link.socket.watch(match welcome {
             Some(welcome) => Watch::framed(interval, welcome.interval, misses),
             None => Watch::plain(interval, misses),
         })?;
@@ -225,7 +214,7 @@ impl Client {
         };
         self.route.welcomed(host);
         self.budget.welcomed(state.protocol.status().progress.moved);
-        state.install(call.socket, call.decoder, call.addr, opened);
+        state.install(link, opened);
         Ok(())
     }
 }
@@ -237,7 +226,7 @@ impl Race {
 
     /// All that are left are asked from the beginning.
     fn begin_again(&mut self) {
-        let others = self.asked.drain(..).map(|asked| asked.addr);
+        let others = self.asked.drain(..).map(|asked| asked.first.addr);
         self.addrs = others.chain(self.addrs.drain(..)).collect();
         self.next = sync::now();
     }
@@ -245,18 +234,20 @@ impl Race {
     /// Leaves those that have not answered in time. Returns whether there were any.
     fn leave_late(&mut self, now: Instant) -> bool {
         let before = self.asked.len();
-        self.asked.retain(|asked| now < asked.until);
+        self.asked.retain(|asked| !asked.first.is_late(now));
         self.asked.len() < before
     }
 
     /// Asks the next address; if all were asked, the one again that waits longest.
     fn ask(&mut self, now: Instant, timeout: Duration) -> io::Result<()> {
         if let Some(addr) = self.addrs.pop_front() {
-            let (first, until) = (Socket::connect(addr)?, sync::add(now, timeout));
-            self.asked.push_back(Asked { addr, until, first, again: None });
+            let due = Some(sync::add(now, timeout));
+            let first = PendingLink::new(Socket::connect(addr)?, addr, due);
+            self.asked.push_back(Asked { first, again: None });
         } else if let Some(mut asked) = self.asked.pop_front() {
             // Without a second socket there is still the first.
-            asked.again = Socket::connect(asked.addr).ok();
+            let PendingLink { addr, due, .. } = asked.first;
+            asked.again = Socket::connect(addr).ok().map(|s| PendingLink::new(s, addr, due));
             self.asked.push_back(asked);
         }
         let among = u32::try_from(self.asked.len()).unwrap_or(u32::MAX).max(1);
@@ -265,23 +256,22 @@ impl Race {
     }
 
     fn deadline(&self) -> Instant {
-        self.asked.iter().map(|asked| asked.until).fold(self.next, Instant::min)
+        self.asked.iter().filter_map(|asked| asked.first.due).fold(self.next, Instant::min)
     }
 
     /// What to wait for, each with an index for [`take`](Race::take).
     fn sockets(&self) -> Vec<(usize, &Socket, Interest)> {
-        let sockets = self.asked.iter().enumerate().flat_map(|(index, asked)| {
-            let again = asked.again.as_ref().map(|again| (2 * index + 1, again, Interest::WRITE));
-            [Some((2 * index, &asked.first, Interest::WRITE)), again].into_iter().flatten()
+        let links = self.asked.iter().enumerate().flat_map(|(index, asked)| {
+            let again = asked.again.as_ref().map(|again| (2 * index + 1, again));
+            [Some((2 * index, &asked.first)), again].into_iter().flatten()
         });
-        sockets.collect()
+        links.map(|(index, link)| (index, &link.socket, Interest::WRITE)).collect()
     }
 
     /// Takes out an address that has answered.
-    fn take(&mut self, index: usize) -> Call {
+    fn take(&mut self, index: usize) -> PendingLink {
         let asked = self.asked.remove(index / 2);
-        let Asked { addr, until, first, again } = asked.expect("what was waited for is there");
-        let again = again.filter(|_| !index.is_multiple_of(2));
-        Call { socket: again.unwrap_or(first), addr, until, decoder: Decoder::default() }
+        let Asked { first, again } = asked.expect("what was waited for is there");
+        again.filter(|_| !index.is_multiple_of(2)).unwrap_or(first)
     }
 }

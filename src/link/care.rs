@@ -2,19 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::life::Telling;
 use super::locked::Locked;
 use super::roles::{Cover, Link, ReadHalf, Tick, WriteHalf, Writer};
-use super::{Ending, Lost, OnEvent, Shared, State};
+use super::{Ending, Lost, OnEvent, PendingLink, Shared, State};
 use crate::error::Cause;
 use crate::event::Event;
 use crate::net::{Interest, Socket};
 use crate::proto::batch::Batch;
 use crate::proto::closing::{Closing, Headway};
-use crate::proto::frame::Decoder;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Excuse;
 use crate::proto::session::Opened;
@@ -197,13 +195,8 @@ impl Locked<'_> {
     }
 
     /// A link is up, for the generation that the session has just started.
-    pub(crate) fn install(
-        mut self,
-        socket: Socket,
-        mut decoder: Decoder,
-        peer: SocketAddr,
-        opened: Opened,
-    ) {
+    pub(crate) fn install(mut self, link: PendingLink, opened: Opened) {
+        let PendingLink { socket, addr: peer, mut decoder, .. } = link;
         let now = sync::now();
         let after = self.lost.take().map_or(Duration::ZERO, |lost| now - lost.at);
         let event = match opened {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{DriverHandle, Shared};
+use super::{DriverHandle, PendingLink, Shared};
 use crate::config::Builder;
 use crate::connection::Connection;
 use crate::net::{self, Interest, Socket};
@@ -30,7 +30,8 @@ impl End {
         let addr = socket.local_addr().unwrap();
         let shared = Shared::new(Builder::default().terms(None), session, addr, 1, driver.clone());
         let shared = Arc::new(shared);
-        shared.lock().install(socket, Decoder::default(), addr, Opened::First);
+        let link = PendingLink::new(socket, addr, None);
+        shared.lock().install(link, Opened::First);
         shared.check_up(None);
         driver.answer();
         End { connection: Connection::new(shared.clone()), shared, driver }

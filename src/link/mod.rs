@@ -52,6 +52,7 @@ mod counts;
 mod effects;
 mod life;
 mod locked;
+mod pending;
 mod roles;
 mod wait;
 
@@ -59,6 +60,7 @@ pub(crate) use care::Checkup;
 pub(crate) use life::Ending;
 use life::Life;
 use locked::Locked;
+pub(crate) use pending::PendingLink;
 use roles::Link;
 pub(crate) use wait::{Patience, Waiter};
 use wait::{ShutdownKind, Waiters};

@@ -12,15 +12,14 @@
 //! nothing of all that, and the log says it once a second.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::pending::PendingPeer;
 use super::sessions::Sessions;
 use crate::error::Rejection;
 use crate::foreign;
+use crate::link::PendingLink;
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Frame, kind};
 use crate::proto::plain;
@@ -42,7 +41,7 @@ pub(super) struct Acceptor {
     socket: Socket,
     accept_plain: bool,
     /// By age.
-    pending: BTreeMap<usize, PendingPeer>,
+    pending: BTreeMap<usize, PendingLink>,
     next_index: usize,
     /// Accepting goes on then.
     paused: Option<Instant>,
@@ -84,7 +83,7 @@ impl Acceptor {
 
     fn drop_late(&mut self, now: Instant) {
         self.pending.retain(|_, peer| {
-            let late = peer.due.is_some_and(|due| now >= due);
+            let late = peer.is_late(now);
             if late {
                 foreign::log!(info, "{}: dropped, its hello took too long", peer.addr);
             }
@@ -108,7 +107,7 @@ impl Acceptor {
                     // A peer that vanishes before its hello is noticed by the kernel,
                     // and so is one that speaks plain text.
                     let _ = socket.keep_alive();
-                    let peer = PendingPeer::new(socket, addr);
+                    let peer = PendingLink::new(socket, addr, None);
                     let index = self.next_index;
                     self.next_index += 1;
                     self.pending.insert(index, peer);
@@ -144,12 +143,8 @@ impl Acceptor {
     /// A peer has something to say.
     fn hear(&mut self, index: usize, now: Instant, sessions: &mut Sessions) {
         let Some(mut peer) = self.pending.remove(&index) else { return };
-        match peer.socket.try_read(peer.decoder.space()) {
-            Ok(0) => return,
-            Ok(n) => peer.decoder.filled(n),
-            Err(e)
-                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => return,
+        if !peer.read().unwrap_or(false) {
+            return;
         }
         match peer.decoder.first_byte() {
             None | Some(kind::HELLO) => {}

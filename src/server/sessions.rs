@@ -10,14 +10,13 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::entries::Entries;
-use super::pending::PendingPeer;
 use super::queue::AcceptQueue;
 use crate::config::Builder;
 use crate::driver::DriverHandle;
 use crate::error::{Cause, Rejection};
 use crate::foreign;
 use crate::heartbeat::Heartbeat;
-use crate::link::Shared;
+use crate::link::{PendingLink, Shared};
 use crate::net::{Interest, Socket};
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Hello, Token, VERSION};
@@ -113,7 +112,7 @@ impl Sessions {
 
     /// A hello is complete: resumes the session that it names, or makes a new one, or
     /// rejects it.
-    pub(super) fn admit(&mut self, mut peer: PendingPeer, hello: &Hello, now: Instant) {
+    pub(super) fn admit(&mut self, mut peer: PendingLink, hello: &Hello, now: Instant) {
         if hello.version != VERSION {
             foreign::log!(info, "{}: rejected, it speaks version {}", peer.addr, hello.version);
             return peer.reject(Rejection::Version);
@@ -138,7 +137,7 @@ impl Sessions {
     /// if the client had one.
     fn create(
         &mut self,
-        peer: PendingPeer,
+        peer: PendingLink,
         hello: &Hello,
         replaced: Option<&Arc<Shared>>,
         now: Instant,
@@ -179,7 +178,7 @@ impl Sessions {
     }
 
     /// A peer whose first bytes are text.
-    pub(super) fn create_plain(&mut self, mut peer: PendingPeer, now: Instant) {
+    pub(super) fn create_plain(&mut self, mut peer: PendingLink, now: Instant) {
         if let Err(rejection) = self.admits_plain(&mut peer, now) {
             // Whatever it were told, it would take for a reply.
             foreign::log!(info, "{}: turned away: {rejection}", peer.addr);
@@ -188,7 +187,7 @@ impl Sessions {
         self.enter(peer, PlainSession::server(self.builder.limits(), now));
     }
 
-    fn admits_plain(&mut self, peer: &mut PendingPeer, now: Instant) -> Result<(), Rejection> {
+    fn admits_plain(&mut self, peer: &mut PendingLink, now: Instant) -> Result<(), Rejection> {
         self.admits(None)?;
         (self.prepare)(&mut peer.socket).map_err(|e| self.lacks(now, &e))?;
         self.make_place(None)
@@ -223,7 +222,7 @@ impl Sessions {
     }
 
     /// A peer becomes a client.
-    fn enter(&mut self, peer: PendingPeer, session: impl Into<Protocol>) -> Arc<Shared> {
+    fn enter(&mut self, peer: PendingLink, session: impl Into<Protocol>) -> Arc<Shared> {
         self.next_id += 1;
         let shared = Arc::new(Shared::new(
             self.builder.terms(Some(self.builder.resume_within)),
@@ -232,7 +231,7 @@ impl Sessions {
             self.next_id,
             self.driver.clone(),
         ));
-        shared.lock().install(peer.socket, peer.decoder, peer.addr, Opened::First);
+        shared.lock().install(peer, Opened::First);
         self.entries.insert(shared.clone());
         self.queue.push(shared.clone());
         shared
@@ -306,10 +305,10 @@ impl Sessions {
 /// for a new one, which may replace this one.
 fn readmit(
     shared: &Arc<Shared>,
-    peer: PendingPeer,
+    peer: PendingLink,
     hello: &Hello,
     now: Instant,
-) -> Option<PendingPeer> {
+) -> Option<PendingLink> {
     let mut state = shared.lock();
     if state.has_ended() && !state.was_closed() {
         // Given up, and not removed yet.
@@ -324,7 +323,7 @@ fn readmit(
             let close = session.close_reply(hello);
             state.lose(Cause::Replaced);
             state.settle();
-            peer.answer(&Frame::Close(close));
+            peer.end(&Frame::Close(close));
             return None;
         }
         Admission::Resume => {
@@ -333,7 +332,7 @@ fn readmit(
             match resumed? {
                 Ok(replayed) => {
                     let welcomed = Opened::Resumed { replayed };
-                    state.install(peer.socket, peer.decoder, peer.addr, welcomed);
+                    state.install(peer, welcomed);
                     return None;
                 }
                 Err(_) => Rejection::Protocol,

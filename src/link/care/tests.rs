@@ -33,7 +33,8 @@ fn carry(protocol: impl Into<Protocol>) -> (Arc<Shared>, TcpStream) {
     let driver = Arc::new(DriverHandle::new().unwrap());
     let shared = Shared::new(Builder::default().terms(None), protocol, addr, 1, driver);
     let shared = Arc::new(shared);
-    shared.lock().install(socket, Decoder::default(), addr, Opened::First);
+    let link = PendingLink::new(socket, addr, None);
+    shared.lock().install(link, Opened::First);
     (shared, peer)
 }
 
