@@ -9,7 +9,7 @@ use crate::connection::Connection;
 use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
 use crate::net::Socket;
-use crate::server::{AcceptQueue, Served, Server};
+use crate::server::{AcceptQueue, Server};
 use crate::sync::{self, Arc};
 
 /// Listens for connections.
@@ -62,12 +62,7 @@ impl Listener {
         let queue = Arc::new(AcceptQueue::new());
         let driver = Arc::new(DriverHandle::new()?);
         let server = Server::new(builder, socket, queue.clone(), driver.clone());
-        let served = Served(queue.clone());
-        sync::spawn("longlink-server", move || {
-            // Dropped behind the server and its sockets, also if it panics.
-            let _served = served;
-            server.run();
-        })?;
+        sync::spawn("longlink-server", move || server.run())?;
         Ok(Listener { queue, driver, addr })
     }
 

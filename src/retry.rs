@@ -159,8 +159,8 @@ const REGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Budget {
     policy: RetryPolicy,
     made: u32,
-    immediate: u32,
-    counted: Instant,
+    /// When all attempts that were made at once have come back.
+    regained: Instant,
     /// Links in a row on which something waited and nothing moved.
     stuck: u32,
     /// A link lasted while something waited: it is taken for one that worked, once,
@@ -182,13 +182,12 @@ pub(crate) struct Attempt {
 
 impl Budget {
     pub(crate) fn new(policy: RetryPolicy, now: Instant) -> Budget {
-        Budget { policy, made: 0, immediate: IMMEDIATE, counted: now, stuck: 0, doubt: None }
+        Budget { policy, made: 0, regained: now, stuck: 0, doubt: None }
     }
 
     /// The first attempt of all; even a policy that never retries makes it.
-    pub(crate) fn first(&mut self) -> Attempt {
+    pub(crate) fn first(&mut self) {
         self.made = 1;
-        Attempt { number: 1, of: self.policy.attempts.map(|n| n.max(1)), after: Duration::ZERO }
     }
 
     /// The next attempt, or `None` when there are no more. `random` is uniform
@@ -259,16 +258,12 @@ impl Budget {
     }
 
     fn take_immediate(&mut self, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.counted);
-        let regained = u32::try_from(passed.as_secs() / REGAIN.as_secs()).unwrap_or(IMMEDIATE);
-        self.counted += REGAIN * regained.min(IMMEDIATE);
-        if regained >= IMMEDIATE {
-            self.counted = now;
+        let regained = self.regained.max(now) + REGAIN;
+        let may = regained - now <= REGAIN * IMMEDIATE;
+        if may {
+            self.regained = regained;
         }
-        self.immediate = self.immediate.saturating_add(regained).min(IMMEDIATE);
-        let taken = self.immediate > 0;
-        self.immediate -= u32::from(taken);
-        taken
+        may
     }
 }
 

@@ -9,9 +9,10 @@ mod entries;
 mod queue;
 mod sessions;
 
-pub(crate) use queue::{AcceptQueue, Served};
+pub(crate) use queue::AcceptQueue;
 
 use self::acceptor::Acceptor;
+use self::queue::Drained;
 use self::sessions::Sessions;
 use crate::config::Builder;
 use crate::driver::{Driver, DriverHandle, Woken};
@@ -22,6 +23,8 @@ pub(crate) struct Server {
     driver: Driver,
     acceptor: Acceptor,
     sessions: Sessions,
+    /// The last field is dropped behind the sockets in the others, also in a panic.
+    _drained: Drained,
 }
 
 /// What a socket that is polled belongs to.
@@ -39,8 +42,9 @@ impl Server {
     ) -> Server {
         Server {
             acceptor: Acceptor::new(socket, builder.accept_plain),
-            sessions: Sessions::new(builder, queue, driver.clone()),
+            sessions: Sessions::new(builder, queue.clone(), driver.clone()),
             driver: Driver::new(driver),
+            _drained: Drained(queue),
         }
     }
 

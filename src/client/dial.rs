@@ -180,10 +180,8 @@ impl Client {
             if link.is_late(sync::now()) {
                 return Err(Cause::WelcomeTimeout(self.timeout).into());
             }
-            if self.wait(link.due, &[(0, &link.socket, Interest::READ)])?.is_none() {
-                continue;
-            }
-            if !link.read()? {
+            let ready = self.wait(link.due, &[(0, &link.socket, Interest::READ)])?;
+            if ready.is_some() && !link.read()? {
                 return Err(Cause::Eof.into());
             }
         }

@@ -22,14 +22,14 @@ struct Queue {
     /// See [`Listener::set_full`](crate::Listener::set_full).
     full: bool,
     closed: bool,
-    /// Every session has ended, and the port is free.
+    /// See [`Drained`].
     drained: bool,
 }
 
-/// Says, when it is dropped, that nothing is served any more.
-pub(crate) struct Served(pub(crate) Arc<AcceptQueue>);
+/// Says, when it is dropped, that every session has ended and the port is free.
+pub(super) struct Drained(pub(super) Arc<AcceptQueue>);
 
-impl Drop for Served {
+impl Drop for Drained {
     fn drop(&mut self) {
         self.0.queue.lock().drained = true;
         self.0.drained.notify_all();
