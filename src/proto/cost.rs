@@ -11,7 +11,8 @@ pub(crate) fn cost(len: usize) -> usize {
     len + OVERHEAD
 }
 
-/// A place in the stream of sequenced frames, or the distance between two places.
+/// A place in the stream of sequenced frames, or the distance between two places. A line
+/// of plain text counts as a frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     /// How many frames are before it.

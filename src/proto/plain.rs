@@ -42,14 +42,14 @@ mod times;
 
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::Violation;
 use super::batch::Batch;
 use super::frame::{CloseCode, Decoder};
 use super::handshake::Limits;
 use super::pulse::Verdict;
-use super::report::{Excuse, Output, Progress, Totals};
+use super::report::{Excuse, Output, Totals};
 use super::session::Opened;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;
@@ -93,8 +93,20 @@ impl Unanswered {
     }
 }
 
-/// What a link has done at first.
-const IDLE: Progress = Progress { moved: false, heard: true, waits: false };
+/// What belongs to one link. That of the last one is kept until the next, since what
+/// it has done is asked for when it is lost.
+#[derive(Debug, Default)]
+struct Link {
+    /// A heartbeat is to be written.
+    beat_due: bool,
+    /// The peer was told that there are no more sends.
+    fin: bool,
+    /// A line came. There are no frames, and a link that stays up is all that can be
+    /// had of an idle server.
+    moved: bool,
+    /// The link is gone without a line in either direction, and one of ours waits.
+    waits: bool,
+}
 
 /// Lines both ways: what outlives the links that carry them.
 #[derive(Debug)]
@@ -103,64 +115,46 @@ pub(crate) struct PlainSession {
     limits: Limits,
     up: bool,
     generation: u64,
+    link: Link,
     incoming: Incoming,
     outgoing: Outgoing,
-    /// A heartbeat is to be written.
-    beat_due: bool,
-    /// There are no more sends, and the peer was told so on this link.
+    /// The application sends no more.
     finished: bool,
-    fin: bool,
-    /// The peer says no more, and the application knows.
-    eof: bool,
-    over: bool,
     /// The application takes no more.
     leaving: bool,
+    /// The peer says no more, and the application has seen that.
+    eof: bool,
+    over: bool,
     closing: Option<CloseCode>,
-    /// What the present link has done: moved is it once a line came. There are no
-    /// frames, and a link that stays up is all that can be had of an idle server.
-    progress: Progress,
-    taken: bool,
     totals: Totals,
 }
 
 impl PlainSession {
     /// A client's, before its first link.
     pub(crate) fn client(limits: Limits, settings: Settings, now: Instant) -> PlainSession {
-        let role = Role::Client(Patience::new(settings, now));
-        PlainSession::new(
-            role,
-            limits,
-            Incoming::of_client(limits),
-            Outgoing::of_client(limits, settings),
-        )
+        PlainSession::new(Role::Client(Patience::new(settings, now)), limits, Some(settings))
     }
 
     /// A server's, on its only link.
     pub(crate) fn server(limits: Limits, now: Instant) -> PlainSession {
         let role = Role::Server(HeartbeatInference::new(now));
-        let (incoming, outgoing) = (Incoming::of_server(limits), Outgoing::of_server(limits));
-        let mut session = PlainSession::new(role, limits, incoming, outgoing);
-        session.start_link(now);
-        session
+        PlainSession { up: true, generation: 1, ..PlainSession::new(role, limits, None) }
     }
 
-    fn new(role: Role, limits: Limits, incoming: Incoming, outgoing: Outgoing) -> PlainSession {
+    fn new(role: Role, limits: Limits, settings: Option<Settings>) -> PlainSession {
         PlainSession {
             role,
             limits,
             up: false,
             generation: 0,
-            incoming,
-            outgoing,
-            beat_due: false,
+            link: Link::default(),
+            incoming: Incoming::new(settings.is_none()),
+            outgoing: Outgoing::new(limits.window, settings),
             finished: false,
-            fin: false,
+            leaving: false,
             eof: false,
             over: false,
-            leaving: false,
             closing: None,
-            progress: IDLE,
-            taken: false,
             totals: Totals::default(),
         }
     }
@@ -168,22 +162,17 @@ impl PlainSession {
 
 /// The link's side.
 impl PlainSession {
-    fn start_link(&mut self, now: Instant) {
-        self.generation += 1;
-        self.up = true;
-        (self.fin, self.beat_due, self.progress) = (false, false, IDLE);
-        match &mut self.role {
-            Role::Client(patience) => patience.restart(now),
-            Role::Server(_) => {}
-        }
-    }
-
     /// A client's socket is connected: a new link is up.
     pub(crate) fn connected(&mut self, now: Instant) -> Opened {
-        self.start_link(now);
+        self.generation += 1;
+        self.up = true;
+        self.link = Link::default();
+        if let Role::Client(patience) = &mut self.role {
+            patience.restart(now);
+        }
         match self.generation {
             1 => Opened::First,
-            _ => Opened::Anew { waiting: self.outgoing.unwritten() as u64 },
+            _ => Opened::Anew { waiting: self.outgoing.unwritten().frames },
         }
     }
 
@@ -191,12 +180,11 @@ impl PlainSession {
     /// given out last were not written. Returns what is not known of its lines.
     pub(crate) fn link_lost(&mut self, unwritten: usize) -> Unanswered {
         self.up = false;
-        self.beat_due = false;
         self.incoming.cut();
         let unanswered = self.give_up_unanswered(unwritten);
         // A line counts as received once it was written.
-        let received = self.progress.moved || unanswered.count() > 0;
-        self.progress.waits = !received && self.outgoing.unwritten() > 0;
+        let received = self.link.moved || unanswered.count() > 0;
+        self.link.waits = !received && !self.outgoing.is_written();
         unanswered
     }
 
@@ -209,7 +197,7 @@ impl PlainSession {
     /// Whether the link is to be read at present. The peer keeps to no window,
     /// so what the application does not take stays where it is.
     fn may_read(&self) -> bool {
-        !self.eof && (self.leaving || !self.incoming.is_full())
+        !self.eof && (self.leaving || !self.incoming.is_full(self.limits))
     }
 
     /// Takes what has come over the link of that generation. Returns whether
@@ -220,39 +208,48 @@ impl PlainSession {
         decoder: &mut Decoder,
         now: Instant,
     ) -> Result<bool, Violation> {
-        let bytes = decoder.take_all();
+        let mut bytes = decoder.take_all();
         if bytes.is_empty() || generation != self.generation || !self.up {
             return Ok(false);
         }
+        while !self.leaving
+            && let Some(found) = self.incoming.push(&mut bytes, self.limits)?
+        {
+            self.found(found, now);
+        }
         match &mut self.role {
             Role::Client(patience) => patience.heard(),
-            Role::Server(inference) => inference.heard(now),
-        }
-        if self.leaving {
-            return Ok(true);
-        }
-        let PlainSession { role, incoming, outgoing, progress, .. } = self;
-        incoming.push(bytes, &mut |found| note(role, outgoing, progress, found, now))?;
-        if let Role::Server(inference) = role {
-            inference.may_be_heartbeat(incoming.may_be_heartbeat(), now);
+            Role::Server(inference) => inference.heard(self.incoming.may_be_heartbeat(), now),
         }
         Ok(true)
+    }
+
+    /// What the peer said means something to both directions.
+    fn found(&mut self, found: Found, now: Instant) {
+        self.link.moved |= found == Found::Line;
+        match &mut self.role {
+            Role::Client(patience) => {
+                self.outgoing.answered();
+                patience.answered(self.outgoing.waits_for_reply(), now);
+            }
+            Role::Server(inference) => inference.found(found, now),
+        }
     }
 
     /// The peer's end of the stream. `None` if the link has no use any more: a server
     /// that ends before we did has gone, and is looked for.
     pub(crate) fn end(&mut self, now: Instant) -> Result<Option<Unanswered>, Violation> {
-        let PlainSession { role, incoming, outgoing, progress, .. } = self;
-        if !self.leaving {
-            incoming.end(&mut |found| note(role, outgoing, progress, found, now))?;
+        if !self.leaving
+            && let Some(found) = self.incoming.end(self.limits)?
+        {
+            self.found(found, now);
         }
         if let Role::Client(_) = self.role
-            && !self.fin
+            && !self.link.fin
         {
             return Ok(None);
         }
         self.eof = true;
-        self.over |= self.leaving && !self.incoming.has_line();
         Ok(Some(self.give_up_unanswered(0)))
     }
 
@@ -262,28 +259,24 @@ impl PlainSession {
             return;
         }
         self.outgoing.fill(batch);
+        let beat_due = std::mem::take(&mut self.link.beat_due);
         if !batch.is_empty() {
             batch.ends_message();
-        }
-        // Alone, or not at all.
-        if std::mem::take(&mut self.beat_due) && batch.is_empty() {
+        } else if beat_due {
+            // Alone, or not at all.
             batch.push(Bytes::from_static(MARK));
-        }
-        if self.is_fin_due() && batch.is_empty() {
+        } else {
             batch.end_stream();
-            self.fin = true;
+            self.link.fin = true;
         }
-    }
-
-    /// Whether the peer is to be told now that there are no more sends; once for each link.
-    fn is_fin_due(&self) -> bool {
-        self.finished && !self.fin && self.outgoing.is_written()
     }
 
     #[inline]
     pub(crate) fn output(&self) -> Output {
         let may_write = self.up && self.closing != Some(CloseCode::Aborted);
-        let due = self.beat_due || self.outgoing.has_output() || self.is_fin_due();
+        // The peer is told once for each link that there are no more sends.
+        let fin_due = self.finished && !self.link.fin && self.outgoing.is_written();
+        let due = self.link.beat_due || self.outgoing.has_output() || fin_due;
         // Lines are small talk: none waits for others.
         if may_write && due { Output::Batch } else { Output::Nothing }
     }
@@ -300,51 +293,49 @@ impl PlainSession {
 
     /// Looks after the times.
     pub(crate) fn tick(&mut self, acknowledged: Option<u64>, now: Instant) -> Verdict {
-        if !self.up || self.eof {
-            return Verdict::Alive;
+        let may_beat = self.may_beat();
+        if let Role::Client(patience) = &mut self.role {
+            patience.reached(acknowledged);
+            self.link.beat_due |= may_beat && patience.beat(now);
         }
-        let silence = match &mut self.role {
-            Role::Client(patience) => {
-                if let Some(acknowledged) = acknowledged {
-                    patience.reached(acknowledged);
-                }
-                let idle = self.outgoing.is_idle() && !self.finished;
-                self.beat_due |= idle && patience.beat(now);
-                patience.judge(now)
-            }
-            Role::Server(inference) => inference.judge(now),
-        };
-        silence.map_or(Verdict::Alive, Verdict::Dead)
+        match self.dead_at() {
+            Some((at, since)) if now >= at => Verdict::Dead(now.saturating_duration_since(since)),
+            _ => Verdict::Alive,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if !self.up || self.eof {
-            return None;
-        }
+        let beat = match &self.role {
+            Role::Client(patience) if self.may_beat() => patience.beat_at(),
+            _ => None,
+        };
+        beat.into_iter().chain(self.dead_at().map(|(at, _)| at)).min()
+    }
+
+    /// When the peer is dead, and since when it is silent.
+    fn dead_at(&self) -> Option<(Instant, Instant)> {
         match &self.role {
-            Role::Client(patience) => {
-                let idle = self.outgoing.is_idle() && !self.finished;
-                let beat = patience.beat_at().filter(|_| idle);
-                beat.into_iter().chain(patience.dead_at()).min()
-            }
+            _ if !self.up || self.eof => None,
+            Role::Client(patience) => patience.dead_at(),
             Role::Server(inference) => inference.dead_at(),
         }
+    }
+
+    /// Whether a client's heartbeat would not be taken for a part of a line.
+    fn may_beat(&self) -> bool {
+        self.up && !self.eof && !self.finished && self.outgoing.is_idle()
     }
 
     /// A client that may send a heartbeat does so now, and the server's kernel has
     /// to acknowledge it `within` this time. Otherwise there is nothing that could be
     /// asked, and it is left to our kernel.
     pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
-        let idle = self.up && !self.eof && !self.finished && self.outgoing.is_idle();
+        let may_beat = self.may_beat();
         if let Role::Client(patience) = &mut self.role
-            && let Some(acknowledged) = acknowledged.filter(|_| idle)
+            && let Some(acknowledged) = acknowledged.filter(|_| may_beat)
         {
-            self.beat_due |= patience.check(within, acknowledged, now);
+            self.link.beat_due |= patience.check(within, acknowledged, now);
         }
-    }
-
-    fn is_checking(&self) -> bool {
-        matches!(&self.role, Role::Client(patience) if patience.is_checking())
     }
 
     /// The silence so far is not held against the peer. Returns whether a
@@ -355,49 +346,4 @@ impl PlainSession {
             Role::Server(inference) => inference.excuse(excuse),
         }
     }
-
-    /// What is reserved for what came in.
-    #[cfg(test)]
-    fn memory(&self) -> usize {
-        self.incoming.memory()
-    }
-}
-
-/// What the peer said means something to both directions.
-fn note(
-    role: &mut Role,
-    outgoing: &mut Outgoing,
-    progress: &mut Progress,
-    found: Found,
-    now: Instant,
-) {
-    match role {
-        Role::Client(patience) => {
-            progress.moved = true;
-            outgoing.answered();
-            patience.answered(outgoing.waits_for_reply(), now);
-        }
-        Role::Server(inference) => {
-            progress.moved |= found == Found::Line;
-            inference.found(found, now);
-        }
-    }
-}
-
-/// A message as a line, with the end that the peer expects.
-fn as_line(message: Bytes, crlf: bool) -> Bytes {
-    let text = message.strip_suffix(b"\n");
-    let fine = match (&text, crlf) {
-        (None, _) => false,
-        (Some(text), true) => text.ends_with(b"\r"),
-        (Some(_), false) => true,
-    };
-    if fine {
-        return message;
-    }
-    let text = text.unwrap_or(&message);
-    let mut line = BytesMut::with_capacity(text.len() + 2);
-    line.extend_from_slice(text);
-    line.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
-    line.freeze()
 }

@@ -2,62 +2,69 @@
 
 use bytes::Bytes;
 
-use super::{PlainSession, as_line};
+use super::{PlainSession, Role};
 use crate::proto::frame::CloseCode;
 use crate::proto::inbox::Received;
-use crate::proto::report::{Payload, Status};
+use crate::proto::report::{Payload, Progress, Status};
 use crate::proto::spent::Spent;
 
 impl PlainSession {
     /// Where it stands. Acknowledged is what was written: more there is not to know.
     #[inline]
     pub(crate) fn status(&self) -> Status {
-        let written = self.outgoing.is_written() && (self.fin || !self.finished || !self.up);
-        let parted = match self.closing {
-            None => false,
-            Some(CloseCode::Aborted) => true,
-            // The peer has gone as well, or is not waited for.
-            Some(_) => self.fin && self.eof,
-        };
+        let (unwritten, link) = (self.outgoing.unwritten(), &self.link);
         Status {
             framed: false,
             generation: self.generation,
             max_message: self.limits.max_message as usize,
             own_max_message: self.limits.max_message,
-            room: self.outgoing.room(),
-            unacknowledged: self.outgoing.unwritten() as u64,
-            unacknowledged_bytes: self.outgoing.unwritten_bytes() as u64,
+            room: (self.limits.window as usize).saturating_sub(unwritten.cost()),
+            unacknowledged: unwritten.frames,
+            unacknowledged_bytes: unwritten.bytes,
             totals: self.totals,
-            progress: self.progress,
+            progress: Progress { moved: link.moved, heard: true, waits: link.waits },
             round_trip: None,
             // It does not outlive its link, and is not asked.
             has_received: false,
             has_item: self.eof || self.incoming.has_line(),
             may_read: self.may_read(),
-            deaf: self.up && self.eof && !self.fin,
+            deaf: self.up && self.eof && !link.fin,
             owes_ack: false,
-            counts_bytes: self.is_checking(),
+            counts_bytes: matches!(&self.role, Role::Client(patience) if patience.is_checking()),
             deadline: self.deadline(),
             finished: self.finished,
-            acknowledged: written,
-            complete: self.fin && self.over,
+            acknowledged: self.outgoing.is_written() && (link.fin || !self.finished || !self.up),
+            complete: link.fin && self.over,
             closing: self.finished || self.closing.is_some(),
             // An end of the stream ends one direction, or is a lost link.
             closed_by_peer: None,
-            end_told: self.fin || (self.closing.is_some() && !self.up),
-            parted,
-            has_spent: self.outgoing.has_spent(),
+            end_told: link.fin || (self.closing.is_some() && !self.up),
+            parted: match self.closing {
+                None => false,
+                Some(CloseCode::Aborted) => true,
+                // The peer has gone as well, or is not waited for.
+                Some(_) => link.fin && self.eof,
+            },
+            has_spent: !self.outgoing.spent.is_empty(),
         }
     }
 
     pub(crate) fn feed(&mut self, message: &Payload<'_>) {
         self.totals.messages_sent += 1;
         self.totals.bytes_sent += message.len() as u64;
-        let message = match message {
-            Payload::Slice(bytes) => Bytes::copy_from_slice(bytes),
-            Payload::Owned(bytes) => bytes.clone(),
+        self.outgoing.feed(self.as_line(message));
+    }
+
+    /// A message with the newline that the peer expects.
+    fn as_line(&self, message: &Payload<'_>) -> Bytes {
+        let newline: &[u8] = if self.incoming.is_crlf() { b"\r\n" } else { b"\n" };
+        let message: &[u8] = match message {
+            Payload::Owned(line) if line.ends_with(newline) => return line.clone(),
+            Payload::Owned(message) => message,
+            Payload::Slice(message) => message,
         };
-        self.outgoing.feed(as_line(message, self.incoming.is_crlf()));
+        let text = message.strip_suffix(newline).or(message.strip_suffix(b"\n"));
+        [text.unwrap_or(message), newline].concat().into()
     }
 
     pub(crate) fn finish(&mut self) {
@@ -65,12 +72,7 @@ impl PlainSession {
     }
 
     pub(crate) fn take(&mut self) -> Option<Received> {
-        if self.over {
-            return Some(Received::End);
-        }
-        if let Some(line) = self.incoming.take() {
-            self.totals.messages_received += 1;
-            self.totals.bytes_received += line.len() as u64;
+        if let Some(line) = self.take_line() {
             return Some(Received::Message(line));
         }
         self.over = self.eof;
@@ -78,28 +80,34 @@ impl PlainSession {
     }
 
     pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) {
-        let full = to.len().saturating_add(most);
-        while to.len() < full
-            && self.incoming.has_line()
-            && let Some(Received::Message(line)) = self.take()
-        {
-            to.push(line);
-        }
+        to.extend(std::iter::from_fn(|| self.take_line()).take(most));
+    }
+
+    fn take_line(&mut self) -> Option<Bytes> {
+        let line = self.incoming.take()?;
+        self.totals.messages_received += 1;
+        self.totals.bytes_received += line.len() as u64;
+        Some(line)
     }
 
     /// The application sends no more and takes no more.
     pub(crate) fn detach(&mut self) {
         self.finished = true;
         self.leaving = true;
-        self.over |= self.eof && !self.incoming.has_line();
     }
 
     pub(crate) fn close(&mut self, code: CloseCode) {
         self.closing.get_or_insert(code);
     }
 
+    /// The lines that are not written, once.
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
-        if std::mem::replace(&mut self.taken, true) { Vec::new() } else { self.outgoing.kept() }
+        if self.totals.taken > 0 {
+            return Vec::new();
+        }
+        let lines = self.outgoing.kept();
+        self.totals.taken = lines.len() as u64;
+        lines
     }
 
     pub(crate) fn discard(&mut self) {
@@ -109,6 +117,6 @@ impl PlainSession {
 
     /// What is to be dropped where that does no harm.
     pub(crate) fn spent(&mut self) -> &mut Spent {
-        self.outgoing.spent()
+        &mut self.outgoing.spent
     }
 }

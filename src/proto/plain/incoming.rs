@@ -8,10 +8,13 @@ use crate::proto::handshake::Limits;
 /// A heartbeat, at the start of a line and without a newline behind it.
 pub(crate) const MARK: &[u8; 9] = b"keepalive";
 
+/// What begins so may be a heartbeat until the next byte tells: telnet's newline is `\r\n`.
+const OPENING: &[u8] = b"keepalive\r";
+
 /// A buffer that is empty keeps no more than this.
 const SMALL: usize = 4 * 1024;
 
-/// What there was in the stream, in order.
+/// What there is in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A line is whole, and can be taken.
@@ -21,125 +24,100 @@ pub(crate) enum Found {
 
 /// Finds the lines in a stream that arrives in pieces. They are kept as they
 /// came, one behind the other, so that the shortest cost no more than their bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Incoming {
     text: BytesMut,
     /// How many whole lines there are in the text, and the length of what
     /// stands behind them.
     lines: usize,
     rest: usize,
-    /// At the start of a line, so many bytes are held back, since they may be a
-    /// heartbeat: of [`MARK`], and of the `\r` behind it.
-    held: usize,
-    window: usize,
-    max_message: usize,
+    /// A server's: only a client sends heartbeats, and is answered in kind.
     server: bool,
     /// The first line ended with `\r\n`.
     crlf: Option<bool>,
 }
 
 impl Incoming {
-    /// Of a client, whose server sends no heartbeats.
-    pub(crate) fn of_client(limits: Limits) -> Incoming {
-        Incoming {
-            text: BytesMut::new(),
-            lines: 0,
-            rest: 0,
-            held: 0,
-            window: limits.window as usize,
-            max_message: limits.max_message as usize,
-            server: false,
-            crlf: None,
-        }
+    pub(crate) fn new(server: bool) -> Incoming {
+        Incoming { server, ..Incoming::default() }
     }
 
-    pub(crate) fn of_server(limits: Limits) -> Incoming {
-        Incoming { server: true, ..Incoming::of_client(limits) }
-    }
-
-    /// Takes the next bytes of the stream, and calls `found` for what is
-    /// complete by them.
+    /// Takes bytes of the stream until something is complete by them.
     pub(crate) fn push(
         &mut self,
-        mut bytes: &[u8],
-        found: &mut impl FnMut(Found),
-    ) -> Result<(), Violation> {
-        while let Some(&byte) = bytes.first() {
-            if self.server && self.rest == 0 && self.hold(byte, found)? {
-                bytes.advance(1);
+        bytes: &mut &[u8],
+        limits: Limits,
+    ) -> Result<Option<Found>, Violation> {
+        while let Some(&next) = bytes.first() {
+            if self.is_opening() && OPENING.get(self.rest) == Some(&next) {
+                self.append(bytes, 1);
                 continue;
+            }
+            if self.may_be_heartbeat() && next != b'\n' {
+                return Ok(Some(self.take_heartbeat()));
             }
             let newline = bytes.iter().position(|&byte| byte == b'\n');
             let len = newline.map_or(bytes.len(), |at| at + 1);
-            self.append(&bytes[..len])?;
+            self.check(len, limits)?;
+            self.append(bytes, len);
             if newline.is_some() {
-                self.complete(found);
+                return Ok(Some(self.complete()));
             }
-            bytes.advance(len);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// There are no more bytes: what stands there without a newline is the last line.
-    pub(crate) fn end(&mut self, found: &mut impl FnMut(Found)) -> Result<(), Violation> {
-        if self.held == MARK.len() {
-            self.held = 0;
-            found(Found::Heartbeat);
+    pub(crate) fn end(&mut self, limits: Limits) -> Result<Option<Found>, Violation> {
+        if self.may_be_heartbeat() && self.rest == MARK.len() {
+            return Ok(Some(self.take_heartbeat()));
         }
-        self.release()?;
-        if self.rest > 0 {
-            self.complete(found);
-        }
-        Ok(())
+        self.check(0, limits)?;
+        Ok((self.rest > 0).then(|| self.complete()))
     }
 
-    /// At the start of a line: whether this byte is held back.
-    fn hold(&mut self, byte: u8, found: &mut impl FnMut(Found)) -> Result<bool, Violation> {
-        let next = MARK.get(self.held);
-        if next == Some(&byte) || (self.held == MARK.len() && byte == b'\r') {
-            self.held += 1;
-            return Ok(true);
-        }
-        if next.is_some() || byte == b'\n' {
-            self.release()?;
-            return Ok(false);
-        }
-        found(Found::Heartbeat);
-        if self.held > MARK.len() {
-            self.held = 0;
-            self.append(b"\r")?;
-            return Ok(false);
-        }
-        self.held = 0;
-        self.hold(byte, found)
+    /// Whether the line has begun as a heartbeat does.
+    fn is_opening(&self) -> bool {
+        self.server && OPENING.starts_with(&self.text[self.text.len() - self.rest..])
     }
 
-    /// What was held back is text.
-    fn release(&mut self) -> Result<(), Violation> {
-        let held = std::mem::take(&mut self.held);
-        self.append(&MARK[..held.min(MARK.len())])?;
-        self.append(&b"\r"[..held.saturating_sub(MARK.len())])
+    /// Whether the next byte tells if the last ones were a heartbeat.
+    pub(crate) fn may_be_heartbeat(&self) -> bool {
+        self.rest >= MARK.len() && self.is_opening()
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Violation> {
-        if self.rest + bytes.len() > self.max_message {
-            return Err(Violation("a line longer than the largest message"));
+    /// What may be a heartbeat is one. A `\r` behind it begins a line.
+    fn take_heartbeat(&mut self) -> Found {
+        self.text.truncate(self.text.len() - self.rest);
+        self.rest -= MARK.len();
+        self.text.extend_from_slice(&OPENING[MARK.len()..][..self.rest]);
+        Found::Heartbeat
+    }
+
+    /// Whether the line may go on by so many bytes.
+    fn check(&self, len: usize, limits: Limits) -> Result<(), Violation> {
+        match self.rest + len > limits.max_message as usize {
+            true => Err(Violation("a line longer than the largest message")),
+            false => Ok(()),
         }
-        self.rest += bytes.len();
-        self.text.extend_from_slice(bytes);
-        Ok(())
     }
 
-    fn complete(&mut self, found: &mut impl FnMut(Found)) {
+    fn append(&mut self, bytes: &mut &[u8], len: usize) {
+        self.rest += len;
+        self.text.extend_from_slice(&bytes[..len]);
+        bytes.advance(len);
+    }
+
+    fn complete(&mut self) -> Found {
         self.rest = 0;
         self.lines += 1;
-        found(Found::Line);
+        Found::Line
     }
 
     /// The link is gone, and what it left unfinished is no message.
     pub(crate) fn cut(&mut self) {
         self.text.truncate(self.text.len() - self.rest);
-        (self.rest, self.held) = (0, 0);
+        self.rest = 0;
     }
 
     pub(crate) fn take(&mut self) -> Option<Bytes> {
@@ -169,20 +147,15 @@ impl Incoming {
         self.crlf == Some(true)
     }
 
-    /// Whether the next byte tells if the last ones were a heartbeat.
-    pub(crate) fn may_be_heartbeat(&self) -> bool {
-        self.held >= MARK.len()
-    }
-
     /// No more is to be read before something is taken. An unfinished line does
     /// not count: its end has to be read.
-    pub(crate) fn is_full(&self) -> bool {
-        self.lines > 0 && self.text.len() >= self.window
+    pub(crate) fn is_full(&self, limits: Limits) -> bool {
+        self.lines > 0 && self.text.len() >= limits.window as usize
     }
 
     pub(crate) fn discard(&mut self) {
         self.text = BytesMut::new();
-        (self.lines, self.rest, self.held) = (0, 0, 0);
+        (self.lines, self.rest) = (0, 0);
     }
 
     /// What is reserved.

@@ -41,12 +41,6 @@ struct Check {
     acknowledged: u64,
 }
 
-impl Check {
-    fn due(&self) -> Option<Instant> {
-        self.since.checked_add(self.within)
-    }
-}
-
 impl Patience {
     pub(super) fn new(settings: Settings, now: Instant) -> Patience {
         Patience {
@@ -118,21 +112,17 @@ impl Patience {
         self.check.is_some()
     }
 
-    pub(super) fn reached(&mut self, acknowledged: u64) {
-        self.check.take_if(|check| check.acknowledged < acknowledged);
+    /// The server's kernel has acknowledged so many bytes, if that was asked.
+    pub(super) fn reached(&mut self, acknowledged: Option<u64>) {
+        self.check.take_if(|check| acknowledged > Some(check.acknowledged));
     }
 
-    pub(super) fn judge(&self, now: Instant) -> Option<Duration> {
-        self.dead_at().filter(|at| now >= *at)?;
-        let check = self.check.as_ref().map(|check| check.since);
-        let since = check.into_iter().chain(self.waiting).min();
-        since.map(|since| now.saturating_duration_since(since))
-    }
-
-    pub(super) fn dead_at(&self) -> Option<Instant> {
+    /// When the server is dead, and since when it is silent.
+    pub(super) fn dead_at(&self) -> Option<(Instant, Instant)> {
         let timeout = self.settings.reply_timeout.filter(|_| !self.excused);
-        let reply = self.waiting.zip(timeout).and_then(|(since, time)| since.checked_add(time));
-        self.check.as_ref().and_then(Check::due).into_iter().chain(reply).min()
+        let check = self.check.as_ref().map(|check| (check.since, check.within));
+        let waits = self.waiting.zip(timeout).into_iter().chain(check);
+        waits.filter_map(|(since, time)| Some((since.checked_add(time)?, since))).min()
     }
 
     /// Returns whether a check is to begin anew.
@@ -164,22 +154,23 @@ impl Patience {
 /// ours while one of its lines does. So its silence counts from there, and only
 /// if all of them were answered, unless it has shown since its last line that it
 /// does not wait. And ours sends a single one before it is served.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct HeartbeatInference {
     since: Instant,
     /// The last byte of the peer, or the last line to it.
     active: Instant,
+    /// The last heartbeat, if no line came after it.
     heartbeat: Option<Instant>,
-    /// May turn out to be the beginning of a line.
+    /// The stream may have ended with a heartbeat then. It may turn out to be the
+    /// beginning of a line.
     maybe: Option<Instant>,
     /// From the beginning to the first heartbeat, and the longest time between
     /// two with nothing in between.
-    first: Duration,
+    first: Option<Duration>,
     spacing: Option<Duration>,
-    adjacent: bool,
     beats: usize,
     /// So many lines wait for their replies.
-    owed: usize,
+    owed: u64,
     /// A line was sent to it.
     is_served: bool,
     excused: bool,
@@ -192,9 +183,8 @@ impl HeartbeatInference {
             active: now,
             heartbeat: None,
             maybe: None,
-            first: Duration::ZERO,
+            first: None,
             spacing: None,
-            adjacent: false,
             beats: 0,
             owed: 0,
             is_served: false,
@@ -202,12 +192,15 @@ impl HeartbeatInference {
         }
     }
 
-    pub(super) fn heard(&mut self, now: Instant) {
+    /// Bytes came, and what was [found](HeartbeatInference::found) in them is known.
+    /// `maybe`: the last of them may be a heartbeat.
+    pub(super) fn heard(&mut self, maybe: bool, now: Instant) {
         self.active = now;
         self.excused = false;
+        self.maybe = if maybe { self.maybe.or(Some(now)) } else { None };
     }
 
-    pub(super) fn replied(&mut self, lines: usize, now: Instant) {
+    pub(super) fn replied(&mut self, lines: u64, now: Instant) {
         self.active = now;
         self.owed = self.owed.saturating_sub(lines);
         self.is_served = true;
@@ -216,47 +209,30 @@ impl HeartbeatInference {
     pub(super) fn found(&mut self, found: Found, now: Instant) {
         let at = self.maybe.take().unwrap_or(now);
         match found {
-            Found::Line => (self.owed, self.adjacent) = (self.owed + 1, false),
+            Found::Line => (self.owed, self.heartbeat) = (self.owed + 1, None),
             Found::Heartbeat => {
-                self.beats += 1;
-                match self.heartbeat.replace(at) {
-                    None => self.first = at.saturating_duration_since(self.since),
-                    Some(before) if self.adjacent => {
-                        let spacing = at.saturating_duration_since(before);
-                        if spacing >= GLUED {
-                            self.spacing = self.spacing.max(Some(spacing));
-                        }
-                    }
-                    Some(_) => {}
-                }
-                (self.owed, self.adjacent) = (0, true);
+                self.first.get_or_insert(at.saturating_duration_since(self.since));
+                let before = self.heartbeat.replace(at);
+                let spacing = before.map(|before| at.saturating_duration_since(before));
+                self.spacing = self.spacing.max(spacing.filter(|spacing| *spacing >= GLUED));
+                (self.beats, self.owed) = (self.beats + 1, 0);
             }
         }
     }
 
-    /// The stream may have ended with a heartbeat, for now.
-    pub(super) fn may_be_heartbeat(&mut self, maybe: bool, now: Instant) {
-        self.maybe = if maybe { self.maybe.or(Some(now)) } else { None };
-    }
-
-    pub(super) fn judge(&self, now: Instant) -> Option<Duration> {
-        self.dead_at().filter(|at| now >= *at)?;
-        Some(now.saturating_duration_since(self.active))
-    }
-
-    pub(super) fn dead_at(&self) -> Option<Instant> {
+    /// When the client is dead, and since when it is silent.
+    pub(super) fn dead_at(&self) -> Option<(Instant, Instant)> {
+        let mut seen = *self;
         // By the time that this is asked about, nothing came behind it.
-        let waits = self.owed > 0 && self.maybe.is_none();
-        let beats = self.beats + usize::from(self.maybe.is_some());
-        if self.excused || waits || beats < if self.is_served { 1 } else { 2 } {
+        if let Some(at) = self.maybe {
+            seen.found(Found::Heartbeat, at);
+        }
+        let least = if seen.is_served { 1 } else { 2 };
+        if seen.excused || seen.owed > 0 || seen.beats < least {
             return None;
         }
-        let first = match (self.heartbeat, self.maybe) {
-            (None, Some(maybe)) => maybe.saturating_duration_since(self.since),
-            _ => self.first,
-        };
-        let patience = self.spacing.unwrap_or(first).saturating_mul(SPACINGS).max(LEAST);
-        self.active.checked_add(patience)
+        let patience = seen.spacing.or(seen.first)?.saturating_mul(SPACINGS).max(LEAST);
+        Some((self.active.checked_add(patience)?, self.active))
     }
 
     /// Returns whether a check is to begin anew: there is none.

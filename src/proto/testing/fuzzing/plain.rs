@@ -32,19 +32,22 @@ type Reading = Option<Vec<(usize, Vec<u8>)>>;
 /// What is made of a stream in pieces of these sizes, in turn.
 pub(in crate::proto) fn in_pieces(mut stream: &[u8], pieces: &[usize]) -> Reading {
     let limits = Limits { window: 1 << 20, max_message: MOST as u32 };
-    let mut incoming = Incoming::of_server(limits);
+    let mut incoming = Incoming::new(true);
     let (mut before, mut heartbeats) = (Vec::new(), 0);
-    let mut found = |found| match found {
+    let mut note = |found| match found {
         Found::Line => before.push(std::mem::take(&mut heartbeats)),
         Found::Heartbeat => heartbeats += 1,
     };
     let mut pieces = pieces.iter().cycle();
     while !stream.is_empty() {
         let len = (*pieces.next().expect("a cycle")).min(stream.len());
-        incoming.push(&stream[..len], &mut found).ok()?;
-        stream = &stream[len..];
+        let mut piece;
+        (piece, stream) = stream.split_at(len);
+        while let Some(found) = incoming.push(&mut piece, limits).ok()? {
+            note(found);
+        }
     }
-    incoming.end(&mut found).ok()?;
+    incoming.end(limits).ok()?.into_iter().for_each(note);
     let lines = std::iter::from_fn(|| incoming.take()).map(|line| line.to_vec());
     let mut reading: Vec<_> = before.into_iter().zip(lines).collect();
     assert!(incoming.take().is_none(), "a line that was not found");
