@@ -148,9 +148,11 @@ impl Incoming {
     }
 
     /// No more is to be read before something is taken. An unfinished line does
-    /// not count: its end has to be read.
+    /// not count: its end has to be read. But a last line without a newline has to
+    /// be taken before the next link is read, which would go on with it.
     pub(crate) fn is_full(&self, limits: Limits) -> bool {
-        self.lines > 0 && self.text.len() >= limits.window as usize
+        let is_last = self.rest == 0 && !self.text.ends_with(b"\n");
+        self.lines > 0 && (is_last || self.text.len() >= limits.window as usize)
     }
 
     pub(crate) fn discard(&mut self) {

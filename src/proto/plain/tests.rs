@@ -580,6 +580,23 @@ fn an_end_before_ours_is_a_lost_link() {
 }
 
 #[test]
+fn what_the_next_server_says_does_not_go_on_with_a_last_line() {
+    let mut client = Side::client(SETTINGS);
+    client.says("one\nlast");
+    assert!(client.session.status().may_read);
+    assert_eq!(client.session.end(client.now), Ok(None));
+    client.cut();
+    client.connect(usize::MAX);
+    assert!(!client.session.status().may_read);
+    assert_eq!(client.session.take(), Some(Received::Message("one\n".into())));
+    assert!(!client.session.status().may_read);
+    assert_eq!(client.takes(), ["last"]);
+    assert!(client.session.status().may_read);
+    client.says("welcome\n");
+    assert_eq!(client.takes(), ["welcome\n"]);
+}
+
+#[test]
 fn no_reply_in_time_is_death() {
     let settings = Settings { reply_timeout: Some(7 * SECOND), ..SETTINGS };
     let mut client = Side::client(settings);
