@@ -166,7 +166,7 @@ impl Client {
         let mut first = None;
         for (index, interest) in woken.ready {
             match index {
-                None => self.shared.serve(interest),
+                None => self.shared.on_ready(interest),
                 Some(_) => first = first.or(index),
             }
         }

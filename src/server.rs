@@ -1,8 +1,8 @@
 //! A listener's thread: drives all its connections, and takes in new ones.
 //!
-//! It is one loop: wait in `poll` for sockets, for the next deadline, or for a call, then
-//! serve the sockets that are ready and tend the connections that have called or whose
-//! time has come.
+//! It is one loop: it waits in `poll` for sockets, for the next deadline, or for a call;
+//! reads and writes the sockets that are ready; and tends the connections that have called
+//! or whose time has come.
 
 mod acceptor;
 mod entries;
@@ -58,12 +58,12 @@ impl Server {
             let mut accepting = Vec::new();
             for (owner, interest) in ready {
                 match owner {
-                    Owner::Session(id) => self.sessions.serve(id, interest),
+                    Owner::Session(id) => self.sessions.on_ready(id, interest),
                     Owner::Acceptor(index) => accepting.push(index),
                 }
             }
             self.driver.answer().into_iter().for_each(|id| self.sessions.tend(id));
-            self.acceptor.serve(&accepting, &mut self.sessions);
+            self.acceptor.on_ready(&accepting, &mut self.sessions);
             self.sessions.on_time(sync::now());
         }
     }

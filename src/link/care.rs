@@ -134,7 +134,7 @@ impl Shared {
     }
 
     /// The socket is ready, as [`Checkup::watch`] asked.
-    pub(crate) fn serve(&self, ready: Interest) {
+    pub(crate) fn on_ready(&self, ready: Interest) {
         let mut state = self.lock();
         if ready.write {
             state.unblock_writer();

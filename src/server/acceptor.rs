@@ -65,8 +65,8 @@ impl Acceptor {
         pending.into_iter().chain(self.paused).min()
     }
 
-    /// Serves the sockets that are ready.
-    pub(super) fn serve(&mut self, ready: &[usize], sessions: &mut Sessions) {
+    /// These sockets are ready.
+    pub(super) fn on_ready(&mut self, ready: &[usize], sessions: &mut Sessions) {
         let now = sync::now();
         if self.paused.is_some_and(|until| now >= until) {
             self.paused = None;

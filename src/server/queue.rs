@@ -85,7 +85,7 @@ impl AcceptQueue {
         self.queue.lock().closed
     }
 
-    /// Blocks until nothing is served any more, at most until `deadline`.
+    /// Blocks until every session has ended and the port is free, at most until `deadline`.
     pub(crate) fn wait_drained(&self, deadline: Option<Instant>) -> Result<()> {
         let mut queue = self.queue.lock();
         while !queue.drained {

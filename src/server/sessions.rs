@@ -94,9 +94,9 @@ impl Sessions {
     }
 
     /// The link of a connection is ready.
-    pub(super) fn serve(&mut self, id: u64, ready: Interest) {
+    pub(super) fn on_ready(&mut self, id: u64, ready: Interest) {
         if let Some(shared) = self.entries.get(id) {
-            shared.serve(ready);
+            shared.on_ready(ready);
         }
         self.tend(id);
     }

@@ -169,7 +169,7 @@ fn keep(shared: &Arc<Shared>) {
         let Some((socket, interest)) = checkup.watch else { return };
         let mut fds = [net::poll_fd(&*socket, interest)];
         net::poll(&mut fds, sync::after(Duration::from_secs(20)));
-        shared.serve(net::readiness(&fds[0]));
+        shared.on_ready(net::readiness(&fds[0]));
         checkup = shared.check_up(None);
     }
     panic!("it spins");
@@ -224,7 +224,7 @@ fn a_link_that_cannot_be_written_and_is_full_both_ways_is_lost() {
     let (shared, mut peer) = carry(PlainSession::server(LIMITS, sync::now()));
     let connection = Connection::new(shared.clone());
     peer.write_all(&b"a line of text\n".repeat(10_000)).unwrap();
-    shared.serve(Interest::READ);
+    shared.on_ready(Interest::READ);
     reset(peer);
     connection.send(b"a reply").unwrap();
     assert!(connection.is_connected(), "there is more to read");

@@ -50,7 +50,7 @@ impl Stage {
         let mut peer = Peer(TcpStream::connect(self.addr).unwrap());
         peer.0.write_all(bytes).unwrap();
         let before = self.newest();
-        self.acceptor.serve(&[0], &mut self.sessions);
+        self.acceptor.on_ready(&[0], &mut self.sessions);
         let created = self.newest().filter(|newest| Some(newest.id()) > before.map(|s| s.id()));
         (peer.answer(), peer, created)
     }
@@ -243,6 +243,6 @@ fn a_client_that_says_hello_and_no_more_is_let_in() {
     let mut peer = Peer(TcpStream::connect(stage.addr).unwrap());
     peer.0.write_all(&Frame::Hello(hello(1)).to_bytes()).unwrap();
     peer.0.shutdown(Shutdown::Write).unwrap();
-    stage.acceptor.serve(&[0], &mut stage.sessions);
+    stage.acceptor.on_ready(&[0], &mut stage.sessions);
     assert!(matches!(peer.answer(), Answer::Welcome { .. }));
 }
