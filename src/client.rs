@@ -121,7 +121,7 @@ impl Client {
         let Some(Attempt { number, of, after }) = self.budget.next(sync::now(), random) else {
             return Err(self.give_up(cause));
         };
-        self.tell(Event::Retrying { attempt: number, of, after });
+        self.report(Event::Retrying { attempt: number, of, after });
         let until = sync::later(after);
         while sync::now() < until {
             // What the last attempt failed of may be over.
@@ -142,7 +142,7 @@ impl Client {
         Over
     }
 
-    fn tell(&self, event: Event) {
+    fn report(&self, event: Event) {
         let mut state = self.shared.lock();
         state.event(event);
         state.settle();

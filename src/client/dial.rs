@@ -76,13 +76,14 @@ impl Client {
             failed = Some((host, cause));
         }
         let (host, cause) = failed.expect("there is a host, and it has failed");
-        self.tell(Event::Failed { host: self.hosts[host].clone(), cause: cause.clone() });
+        self.report(Event::Failed { host: self.hosts[host].clone(), cause: cause.clone() });
         match self.route.end().cloned() {
             Some(word) => Err(self.give_up(word).into()),
             None => Err(cause.into()),
         }
     }
 
+    /// Asks the addresses of a host until one takes us.
     fn ask(&mut self, host: usize) -> Result<(), NoLink> {
         let name = &self.hosts[host].name;
         let addrs = self.resolver.take(host).ok_or(Cause::ConnectTimeout(self.timeout))?;
