@@ -53,11 +53,12 @@ impl Acceptor {
         Acceptor { socket, accept_plain, pending, next_index, paused: None }
     }
 
-    /// The sockets to poll, each with an index: 0 is the listener's own.
+    /// The sockets to poll, each with an index: 0 is the listener's own. Pending peers come
+    /// first: a newcomer may take the place of one that is silent.
     pub(super) fn watched(&self) -> impl Iterator<Item = (usize, &Socket, Interest)> {
         let own = Some((0, &self.socket)).filter(|_| self.paused.is_none());
         let pending = self.pending.iter().map(|(index, peer)| (*index, &peer.socket));
-        own.into_iter().chain(pending).map(|(index, socket)| (index, socket, Interest::READ))
+        pending.chain(own).map(|(index, socket)| (index, socket, Interest::READ))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -65,19 +66,16 @@ impl Acceptor {
         pending.into_iter().chain(self.paused).min()
     }
 
-    /// These sockets are ready.
+    /// These sockets are ready, in the order in which they are polled.
     pub(super) fn on_ready(&mut self, ready: &[usize], sessions: &mut Sessions) {
         let now = sync::now();
-        if self.paused.is_some_and(|until| now >= until) {
-            self.paused = None;
-        }
+        self.paused.take_if(|until| now >= *until);
         self.drop_late(now);
-        // Pending peers first: a newcomer may take the place of one that is silent.
-        for index in ready.iter().filter(|index| **index != 0) {
-            self.hear(*index, now, sessions);
-        }
-        if ready.contains(&0) {
-            self.accept(now, sessions);
+        for index in ready {
+            match index {
+                0 => self.accept(now, sessions),
+                pending => self.hear(*pending, now, sessions),
+            }
         }
     }
 
@@ -107,10 +105,9 @@ impl Acceptor {
                     // A peer that vanishes before its hello is noticed by the kernel,
                     // and so is one that speaks plain text.
                     let _ = socket.keep_alive();
-                    let peer = PendingLink::new(socket, addr, None);
                     let index = self.next_index;
                     self.next_index += 1;
-                    self.pending.insert(index, peer);
+                    self.pending.insert(index, PendingLink::new(socket, addr, None));
                     // Most have sent their hello by now.
                     self.hear(index, now, sessions);
                 }
