@@ -9,29 +9,29 @@
 //!   hands out lines without the `\r`, and answers in kind. A client leaves the
 //!   bytes of both directions as they are.
 //! * A client's heartbeat is the 9 bytes `keepalive` at the start of a line,
-//!   without a newline; any number of them, in any pieces, glued to what
-//!   follows. With a newline at once behind them they are a line of text. The
-//!   answer to a heartbeat is nothing at all.
+//!   without a newline. Any number of them may follow each other, in any pieces,
+//!   with text right behind them. If a newline comes right behind one, it is a line
+//!   of text. Nothing answers a heartbeat.
 //!
 //! There are no acknowledgements and no sessions, so this is all that is known
-//! of a line that a client has sent when its link goes:
+//! of a line that a client has sent when its link is lost:
 //!
 //! | of the line | what becomes of it |
 //! | --- | --- |
 //! | nothing, or not all of it, was handed to the system | it is sent on the next link, from its beginning |
-//! | all of it was, or it was in the middle of being so, and no reply has come | unknown: it is announced, and not sent again |
-//! | it was answered | it is done with |
+//! | all of it was, or a thread was just writing it, and no reply has come | unknown: it is announced, and not sent again |
+//! | it was answered | the client is done with it |
 //!
 //! Each line that comes answers the oldest line that waits. That is exact for
 //! a server in lock-step, and a guess for one that answers with two lines or
-//! with none. What a window holds of unanswered lines is remembered; of older
-//! ones, only how many they are.
+//! with none. A client remembers as many unanswered lines as a window holds; of
+//! older ones, only their number.
 //!
-//! A client sends a heartbeat only while no line waits for its reply, since a
-//! server in lock-step, whose operator is slow, reads a heap of them as a
-//! message. Nor does a connect say that a server reads: it may be busy with
-//! another client. So until a first line has come over a link, one heartbeat is
-//! sent at most, and there is never a heap.
+//! A client sends a heartbeat only while no line waits for its reply: a server in
+//! lock-step whose operator is slow would read several of them at once, and take
+//! them for a message. Nor does a connection show that its server reads: it may be
+//! busy with another client. So a client sends at most one heartbeat over a link
+//! before the first line has come.
 
 mod app;
 mod incoming;
@@ -79,7 +79,7 @@ enum Role {
     Server(HeartbeatInference),
 }
 
-/// Lines that were written to a link which is gone, and not answered.
+/// Lines that were written to a lost link and not answered.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unanswered {
     pub(crate) lines: Vec<Bytes>,
@@ -176,8 +176,8 @@ impl PlainSession {
         }
     }
 
-    /// The link is gone. So many bytes of what [`fill`](PlainSession::fill) has
-    /// given out last were not written. Returns what is not known of its lines.
+    /// The link is lost, and the last `unwritten` bytes that [`fill`](PlainSession::fill)
+    /// has moved were not written. Returns the lines of unknown fate.
     pub(crate) fn link_lost(&mut self, unwritten: usize) -> Unanswered {
         self.up = false;
         self.incoming.cut();
@@ -195,7 +195,7 @@ impl PlainSession {
     }
 
     /// Whether the link is to be read at present. The peer keeps to no window,
-    /// so what the application does not take stays where it is.
+    /// so what the application does not take stays in the socket.
     fn may_read(&self) -> bool {
         !self.eof && (self.leaving || !self.incoming.is_full(self.limits))
     }
@@ -224,7 +224,7 @@ impl PlainSession {
         Ok(true)
     }
 
-    /// What the peer said means something to both directions.
+    /// A line that came is a reply as well, and a heartbeat says that the client lives.
     fn found(&mut self, found: Found, now: Instant) {
         self.link.moved |= found == Found::Line;
         match &mut self.role {
@@ -236,8 +236,8 @@ impl PlainSession {
         }
     }
 
-    /// The peer's end of the stream. `None` if the link has no use any more: a server
-    /// that ends before we did has gone, and is looked for.
+    /// The peer has ended its stream. `None` if the link is lost by that: a server that
+    /// ends its stream before the client does is gone, and the client dials again.
     pub(crate) fn end(&mut self, now: Instant) -> Result<Option<Unanswered>, Violation> {
         if !self.leaving
             && let Some(found) = self.incoming.end(self.limits)?
@@ -263,7 +263,7 @@ impl PlainSession {
         if !batch.is_empty() {
             batch.ends_message();
         } else if beat_due {
-            // Alone, or not at all.
+            // Alone, or not at all: a line is as good.
             batch.push(Bytes::from_static(MARK));
         } else {
             batch.end_stream();
@@ -277,11 +277,11 @@ impl PlainSession {
         // The peer is told once for each link that there are no more sends.
         let fin_due = self.finished && !self.link.fin && self.outgoing.is_written();
         let due = self.link.beat_due || self.outgoing.has_output() || fin_due;
-        // Lines are small talk: none waits for others.
+        // Lines are short and wanted at once: none waits until a batch is full.
         if may_write && due { Output::Batch } else { Output::Nothing }
     }
 
-    /// What [`fill`](PlainSession::fill) gave out was written.
+    /// What [`fill`](PlainSession::fill) has moved is written.
     pub(crate) fn sent(&mut self, now: Instant) {
         let lines = self.outgoing.written();
         match &mut self.role {
@@ -321,14 +321,14 @@ impl PlainSession {
         }
     }
 
-    /// Whether a client's heartbeat would not be taken for a part of a line.
+    /// Whether a client may send a heartbeat, as far as its lines are concerned.
     fn may_beat(&self) -> bool {
         self.up && !self.eof && !self.finished && self.outgoing.is_idle()
     }
 
-    /// A client that may send a heartbeat does so now, and the server's kernel has
-    /// to acknowledge it `within` this time. Otherwise there is nothing that could be
-    /// asked, and it is left to our kernel.
+    /// If a client may send a heartbeat, it sends one now, and the server's kernel has
+    /// to acknowledge it `within` this time. Otherwise there is no way to ask the peer,
+    /// and only our kernel can notice that it is gone.
     pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
         let may_beat = self.may_beat();
         if let Role::Client(patience) = &mut self.role

@@ -9,7 +9,7 @@ use crate::proto::report::{Payload, Progress, Status};
 use crate::proto::spent::Spent;
 
 impl PlainSession {
-    /// Where it stands. Acknowledged is what was written: more there is not to know.
+    /// Where it stands. What is written counts as acknowledged: more cannot be known.
     #[inline]
     pub(crate) fn status(&self) -> Status {
         let (unwritten, link) = (self.outgoing.unwritten(), &self.link);
@@ -24,7 +24,7 @@ impl PlainSession {
             totals: self.totals,
             progress: Progress { moved: link.moved, heard: true, waits: link.waits },
             round_trip: None,
-            // It does not outlive its link, and is not asked.
+            // Asked of a server's session without a link. This one has ended with its link.
             has_received: false,
             has_item: self.eof || self.incoming.has_line(),
             may_read: self.may_read(),
@@ -42,7 +42,7 @@ impl PlainSession {
             parted: match self.closing {
                 None => false,
                 Some(CloseCode::Aborted) => true,
-                // The peer has gone as well, or is not waited for.
+                // The streams of both have ended.
                 Some(_) => link.fin && self.eof,
             },
             has_spent: !self.outgoing.spent.is_empty(),

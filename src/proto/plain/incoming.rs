@@ -11,10 +11,10 @@ pub(crate) const MARK: &[u8; 9] = b"keepalive";
 /// What begins so may be a heartbeat until the next byte tells: telnet's newline is `\r\n`.
 const OPENING: &[u8] = b"keepalive\r";
 
-/// A buffer that is empty keeps no more than this.
+/// An empty buffer keeps no more memory than this.
 const SMALL: usize = 4 * 1024;
 
-/// What there is in the stream.
+/// What the stream consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A line is whole, and can be taken.
@@ -33,7 +33,7 @@ pub(crate) struct Incoming {
     rest: usize,
     /// A server's: only a client sends heartbeats, and is answered in kind.
     server: bool,
-    /// The first line ended with `\r\n`.
+    /// Whether the first line that was taken ended with `\r\n`, on a server.
     crlf: Option<bool>,
 }
 
@@ -42,7 +42,7 @@ impl Incoming {
         Incoming { server, ..Incoming::default() }
     }
 
-    /// Takes bytes of the stream until something is complete by them.
+    /// Takes bytes of the stream until a line or a heartbeat is complete.
     pub(crate) fn push(
         &mut self,
         bytes: &mut &[u8],
@@ -67,7 +67,7 @@ impl Incoming {
         Ok(None)
     }
 
-    /// There are no more bytes: what stands there without a newline is the last line.
+    /// The stream has ended: what stands there without a newline is the last line.
     pub(crate) fn end(&mut self, limits: Limits) -> Result<Option<Found>, Violation> {
         if self.may_be_heartbeat() && self.rest == MARK.len() {
             return Ok(Some(self.take_heartbeat()));
@@ -81,7 +81,7 @@ impl Incoming {
         self.server && OPENING.starts_with(&self.text[self.text.len() - self.rest..])
     }
 
-    /// Whether the next byte tells if the last ones were a heartbeat.
+    /// Whether there is a heartbeat, unless a newline comes next.
     pub(crate) fn may_be_heartbeat(&self) -> bool {
         self.rest >= MARK.len() && self.is_opening()
     }
@@ -114,7 +114,7 @@ impl Incoming {
         Found::Line
     }
 
-    /// The link is gone, and what it left unfinished is no message.
+    /// The link is lost, and what it left unfinished is no message.
     pub(crate) fn cut(&mut self) {
         self.text.truncate(self.text.len() - self.rest);
         self.rest = 0;
@@ -142,14 +142,14 @@ impl Incoming {
         self.lines > 0
     }
 
-    /// Whether the peer ends its lines with `\r\n`, as far as lines were taken.
+    /// Whether the peer ends its lines with `\r\n`, as far as is known.
     pub(crate) fn is_crlf(&self) -> bool {
         self.crlf == Some(true)
     }
 
-    /// No more is to be read before something is taken. An unfinished line does
-    /// not count: its end has to be read. But a last line without a newline has to
-    /// be taken before the next link is read, which would go on with it.
+    /// Whether a line has to be taken before more is read. An unfinished line cannot
+    /// be: its end has to be read first. A last line without a newline has to be, or
+    /// what the next link brings would go on with it.
     pub(crate) fn is_full(&self, limits: Limits) -> bool {
         let is_last = self.rest == 0 && !self.text.ends_with(b"\n");
         self.lines > 0 && (is_last || self.text.len() >= limits.window as usize)

@@ -19,12 +19,14 @@ pub(super) struct Outgoing {
     lines: VecDeque<Bytes>,
     /// Lines that are not needed any more.
     pub(super) spent: Spent,
-    /// The oldest line that is kept. A server keeps none that is written.
+    /// The oldest line that is kept: on a client, the oldest that is not answered, or not
+    /// forgotten; on a server, the oldest that is not written.
     start: Position,
-    /// What is before it is written. All links count.
+    /// Written, over all links.
     written: Position,
-    /// What is before it was handed to the writer.
+    /// Handed to the writer of the present link.
     handed: Position,
+    /// Fed by the application.
     end: Position,
     /// Written lines before `start` that are not answered.
     forgotten: u64,
@@ -59,14 +61,14 @@ impl Outgoing {
         self.handed < self.end && !(lock_step && self.waits_for_reply())
     }
 
-    /// What was handed to the writer is written. Returns how many lines that were.
+    /// What was handed to the writer is written. Returns how many lines it was.
     pub(super) fn written(&mut self) -> u64 {
         let lines = (self.handed - self.written).frames;
         self.written = self.handed;
         while self.settings.is_none() && self.start < self.written {
             self.pop();
         }
-        // There may never be replies, so these lines must not add up.
+        // There may never be replies, and then these lines must not add up.
         while self.index(self.written) > 1 && (self.written - self.start).cost() > self.window {
             self.pop();
             self.forgotten += 1;
@@ -91,9 +93,9 @@ impl Outgoing {
         self.spent.push(line);
     }
 
-    /// The link is gone; so many bytes of the lines in the writer's hands were
-    /// not written. A line of which any byte is among them waits again. Returns
-    /// the others: what became of them is unknown.
+    /// The link is lost, and the last `unwritten` bytes of what was handed to the writer
+    /// were not written. A line with any of these bytes waits again. Returns the others
+    /// that are not answered: their fate is unknown.
     pub(super) fn cut(&mut self, mut unwritten: usize) -> Unanswered {
         while unwritten > 0 && self.written < self.handed {
             let len = self.lines[self.index(self.handed) - 1].len();
@@ -106,12 +108,12 @@ impl Outgoing {
         Unanswered { lines, forgotten: std::mem::take(&mut self.forgotten) }
     }
 
-    /// Where the line at this position is kept.
+    /// Where in `lines` the line at this position is.
     fn index(&self, at: Position) -> usize {
         (at - self.start).frames as usize
     }
 
-    /// The distance to the end from what is written.
+    /// How far the end is from what is written.
     pub(super) fn unwritten(&self) -> Position {
         self.end - self.written
     }

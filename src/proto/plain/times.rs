@@ -6,22 +6,23 @@ use super::Settings;
 use super::incoming::Found;
 use crate::proto::report::Excuse;
 
-/// A peer that has sent heartbeats is believed in for at least this long.
+/// A client that has sent heartbeats may be silent for at least this long.
 pub(super) const LEAST: Duration = Duration::from_secs(30);
-/// And for so many times the time between two of them.
+/// And for so many times the time between two heartbeats.
 const SPACINGS: u32 = 3;
-/// A client does not ask more often than this: a server that reads two heartbeats
-/// at once may take them for a message.
+/// A client sends no heartbeat out of turn sooner than this after another: a server that
+/// reads two at once may take them for a message.
 const APART: Duration = Duration::from_secs(1);
 /// Heartbeats that are closer together were held up on their way.
 const GLUED: Duration = Duration::from_millis(100);
 
-/// A client's times. Nothing answers its heartbeats: only for the reply to a line
-/// can it say that it waits.
+/// A client's times. Nothing answers its heartbeats: a server owes it only the replies to
+/// its lines.
 #[derive(Debug)]
 pub(super) struct Patience {
     settings: Settings,
-    /// The last write, or the last reply: a peer that has one to read may be about to write.
+    /// The last write, or the last reply: an application that has one to read may be about
+    /// to write.
     active: Instant,
     /// A heartbeat was sent on this link, and a line has come over it.
     has_beaten: bool,
@@ -78,7 +79,7 @@ impl Patience {
         self.waiting = waits.then_some(now);
     }
 
-    /// Whether a heartbeat is to be sent, no line waiting.
+    /// Whether a heartbeat is to be sent now, if no line waits.
     pub(super) fn beat(&mut self, now: Instant) -> bool {
         let due = self.beat_at().is_some_and(|at| now >= at);
         if due {
@@ -97,7 +98,7 @@ impl Patience {
         self.settings.interval.filter(|_| self.is_served || !self.has_beaten)
     }
 
-    /// Whether a heartbeat is to be sent out of turn, no line waiting.
+    /// Whether a heartbeat is to be sent out of turn, if no line waits.
     pub(super) fn check(&mut self, within: Duration, acknowledged: u64, now: Instant) -> bool {
         let apart = now.saturating_duration_since(self.active) >= APART;
         let may_ask = apart && self.check.is_none() && self.interval().is_some();
@@ -147,13 +148,13 @@ impl Patience {
     }
 }
 
-/// A server's times: a client that has sent heartbeats is dead when it falls
-/// silent, and of one that has not nothing is known.
+/// A server's times. A client that has sent heartbeats is dead when it falls silent. Of
+/// one that has sent none, nothing is known.
 ///
-/// The classic client sends no heartbeats while it waits for a reply, nor does
-/// ours while one of its lines does. So its silence counts from there, and only
-/// if all of them were answered, unless it has shown since its last line that it
-/// does not wait. And ours sends a single one before it is served.
+/// The classic client sends no heartbeats while it waits for a reply, and ours sends none
+/// while one of its lines waits. So silence counts from the last reply, when all lines are
+/// answered, unless a heartbeat behind the last line shows that the client does not wait.
+/// And ours sends a single heartbeat before it was sent a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeartbeatInference {
     since: Instant,
@@ -171,7 +172,7 @@ pub(super) struct HeartbeatInference {
     beats: usize,
     /// So many lines wait for their replies.
     owed: u64,
-    /// A line was sent to it.
+    /// A line was sent to the client.
     is_served: bool,
     excused: bool,
 }
