@@ -50,7 +50,7 @@ impl Stage {
 }
 
 /// The client.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Client {
     /// Set before the log says that there is one: from then on Ctrl-C ends it.
     pub(super) connection: OnceLock<Connection>,
@@ -63,12 +63,7 @@ pub struct Client {
 impl Client {
     /// A client that has not begun.
     pub fn new(args: &ClientArgs) -> Arc<Client> {
-        Arc::new(Client {
-            connection: OnceLock::new(),
-            watch: Watch::new(&args.hosts()),
-            stage: Monitor::default(),
-            refusals: AtomicU64::new(0),
-        })
+        Arc::new(Client { watch: Watch::new(&args.hosts()), ..Client::default() })
     }
 
     /// Sends and prints until the connection ends. Returns how it did.
@@ -76,7 +71,7 @@ impl Client {
     /// # Errors
     ///
     /// What kept it from beginning.
-    pub fn run(self: &Arc<Self>, args: &ClientArgs) -> anyhow::Result<End> {
+    pub fn run(self: &Arc<Self>, args: &ClientArgs) -> anyhow::Result<Result<End, Error>> {
         journal::start(args.shared.level()).context("cannot start the log")?;
         let client = self.clone();
         end::when_told(move |code| client.interrupt(code)).context("cannot wait for Ctrl-C")?;
@@ -91,7 +86,7 @@ impl Client {
         });
         let connection = match builder.connect(args.hosts()) {
             Ok(connection) => connection,
-            Err(error) => return Ok(End::Connection(error)),
+            Err(error) => return Ok(Err(error)),
         };
         let connection = self.connection.get_or_init(|| connection);
         progress::start(self.clone()).context("cannot start a thread")?;
@@ -100,25 +95,23 @@ impl Client {
             journal::flush();
         }
         let end = replies::print(connection);
-        if let End::OutputClosed = end {
+        if let Ok(End::Unread) = end {
             replies::close_unread(connection);
             return Ok(end);
         }
         // The other side learns of the end before the process leaves.
         let closed = connection.close();
         Ok(match (end, closed) {
-            (End::Connection(_), _) if self.stage() == Stage::Unread => End::OutputClosed,
-            (End::Peer { .. }, Err(error)) if error.unacknowledged() != Some(0) => {
-                End::Connection(error)
-            }
+            (Err(_), _) if self.stage() == Stage::Unread => Ok(End::Unread),
+            (Ok(_), Err(error)) if error.unacknowledged() != Some(0) => Err(error),
             (end, _) => end,
         })
     }
 
     /// Says how it ended. Returns the exit code.
-    pub fn conclude(&self, end: End) -> u8 {
+    pub fn conclude(&self, end: Result<End, Error>) -> u8 {
         self.watch.end();
-        let unprinted = matches!(end, End::Peer { printed: false });
+        let unprinted = matches!(end, Ok(End::Unprinted));
         let failed = self.refusals() > 0 || unprinted || self.watch.has_unanswered();
         let well = |why: &str| {
             log::info!("{why}");
@@ -126,7 +119,7 @@ impl Client {
         };
         let (stage, waiting, unsent) = (self.stage(), self.waiting(), self.unsent());
         match end {
-            End::Peer { .. } => match unsent {
+            Ok(End::Printed | End::Unprinted) => match unsent {
                 // A pipe that makes us wait may have no more.
                 Some(line) if stage == Stage::Sending => {
                     log::error!("the other side ended: the input was not sent from line {line} on");
@@ -138,14 +131,14 @@ impl Client {
                     self.name(&waiting);
                 }
             },
-            End::OutputClosed => match self.stats().unacknowledged {
+            Ok(End::Unread) => match self.stats().unacknowledged {
                 0 => return well(Stage::Unread.why_ended()),
                 count => {
                     let messages = text::messages(count);
                     log::error!("{messages} not acknowledged: nothing reads the output any more");
                 }
             },
-            End::Connection(error) => {
+            Err(error) => {
                 let gave_up = matches!(error, Error::GaveUp { .. });
                 if stage == Stage::Exit && error.unacknowledged() == Some(0) && !gave_up {
                     return well(stage.why_ended());

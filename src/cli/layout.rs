@@ -86,7 +86,10 @@ impl Layout {
         if at >= line.len() {
             layout.cursor = layout.place(0);
         }
-        layout.crop(most.max(1));
+        let above = layout.cursor.0.saturating_sub(most.saturating_sub(1));
+        layout.rows.drain(..above);
+        layout.rows.truncate(most.max(1));
+        layout.cursor.0 -= above;
         layout
     }
 
@@ -110,13 +113,6 @@ impl Layout {
         let row = self.last();
         row.text.push(char);
         row.width += width(char);
-    }
-
-    fn crop(&mut self, most: usize) {
-        let above = self.cursor.0.saturating_sub(most - 1);
-        self.rows.drain(..above);
-        self.rows.truncate(most);
-        self.cursor.0 -= above;
     }
 
     /// How many rows the cursor stands below the first one, when the screen is

@@ -115,7 +115,7 @@ fn write() {
                 Item::Prompt(text) => drop(terminal::show("", Bottom::Row(text))),
             }
         }
-        let dropped = QUEUE.dropped().map_or(0, |(count, _)| count);
+        let (dropped, _) = QUEUE.dropped(false);
         if dropped > 0 {
             let note = format!(
                 "[{dropped} lines of the log are left out: more than {PACE} a second, or than \

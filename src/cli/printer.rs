@@ -76,7 +76,7 @@ impl Printer {
     /// no longer than this, and says what was not.
     pub fn finish(&self, most: Duration) {
         let waiting = self.queue.flush(most);
-        let (dropped, why) = self.queue.last_dropped();
+        let (dropped, why) = self.queue.dropped(true);
         let why = if waiting > 0 { TOO_SLOW } else { &why };
         if waiting + dropped > 0 && !self.is_closed() {
             log::warn!("{} not printed: {why}", text::messages(waiting + dropped));
@@ -121,7 +121,8 @@ impl Printer {
     }
 
     fn say_dropped(&self) {
-        if let Some((count, why)) = self.queue.dropped() {
+        let (count, why) = self.queue.dropped(false);
+        if count > 0 {
             log::warn!("{} not printed: {why}", text::messages(count));
         }
     }

@@ -24,9 +24,8 @@ struct State<T> {
     weight: usize,
     /// What was taken last, and is being written: its weight, and how many entries it has.
     taken: (usize, u64),
-    /// How many entries came, and how many of them are written or dropped.
+    /// How many entries came.
     came: u64,
-    gone: u64,
     /// Entries that were dropped, and are to be told of.
     dropped: u64,
     /// Why the last was dropped.
@@ -42,7 +41,6 @@ impl<T> Queue<T> {
             weight: 0,
             taken: (0, 0),
             came: 0,
-            gone: 0,
             dropped: 0,
             why: String::new(),
             pace: Pace::of(1),
@@ -77,9 +75,7 @@ impl<T> Queue<T> {
     /// second.
     pub(super) fn take(&self, most: usize) -> Vec<T> {
         let mut state = self.state.lock();
-        let (weight, entries) = std::mem::take(&mut state.taken);
-        state.weight -= weight;
-        state.gone += entries;
+        state.weight -= std::mem::take(&mut state.taken).0;
         self.state.notify();
         drop(state);
         let has_come = |state: &State<T>| !state.waiting.is_empty();
@@ -99,7 +95,10 @@ impl<T> Queue<T> {
     /// many entries are not.
     pub(super) fn flush(&self, time: Duration) -> u64 {
         let came = self.state.lock().came;
-        came.saturating_sub(self.state.wait_for(time, |state| state.gone >= came).gone)
+        let left = |state: &State<T>| {
+            came.saturating_sub(state.came - state.waiting.len() as u64 - state.taken.1)
+        };
+        left(&self.state.wait_for(time, |state| left(state) == 0))
     }
 
     /// Counts entries as dropped.
@@ -108,16 +107,13 @@ impl<T> Queue<T> {
         self.state.notify();
     }
 
-    /// How many entries were dropped, and why the last was, if it is time to tell.
-    pub(super) fn dropped(&self) -> Option<(u64, String)> {
+    /// How many entries were dropped and not told of, and why the last was. None if they were
+    /// told of within a second, unless it has to be `at_once`.
+    pub(super) fn dropped(&self, at_once: bool) -> (u64, String) {
         let mut state = self.state.lock();
-        let told = state.dropped > 0 && state.pace.allows(now());
-        told.then(|| state.take_dropped())
-    }
-
-    /// The same, whenever it was told last.
-    pub(super) fn last_dropped(&self) -> (u64, String) {
-        self.state.lock().take_dropped()
+        let told = at_once || state.dropped > 0 && state.pace.allows(now());
+        let count = if told { std::mem::take(&mut state.dropped) } else { 0 };
+        (count, state.why.clone())
     }
 
     fn fits(&self, state: &State<T>, entry: &T) -> bool {
@@ -135,10 +131,6 @@ impl<T> State<T> {
     fn drop_entries(&mut self, count: u64, why: &str) {
         self.dropped += count;
         why.clone_into(&mut self.why);
-    }
-
-    fn take_dropped(&mut self) -> (u64, String) {
-        (std::mem::take(&mut self.dropped), self.why.clone())
     }
 }
 
@@ -193,11 +185,11 @@ mod tests {
         assert_eq!(queue.take(1).len(), 0);
         assert_eq!(queue.flush(Duration::MAX), 0);
         assert!(!queue.offer([2, 1, 1].map(|size| vec![0; size]), "why"));
-        assert_eq!(queue.dropped(), Some((3, "why".to_string())));
+        assert_eq!(queue.dropped(false), (3, "why".to_string()));
         // The next one waits for its second.
         assert!(!offer(1));
-        assert_eq!(queue.dropped(), None);
-        assert_eq!(queue.last_dropped().0, 1);
+        assert_eq!(queue.dropped(false).0, 0);
+        assert_eq!(queue.dropped(true).0, 1);
         assert_eq!([queue.take(2).len(), queue.take(2).len()], [1, 1]);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::stdio::{has_lost_reader, stdout};
 use super::text;
-use crate::{Connection, Error};
+use crate::{Connection, Result};
 
 /// So many messages are received by one call: enough to make it cheap, and a
 /// part of what the window holds.
@@ -17,19 +17,15 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How many attempts there are once the connection is over.
 const LAST_TRIES: u32 = 10;
 
-/// How it ended.
+/// How it ended, if the connection did not fail, or was closed because of `exit`.
 #[derive(Debug)]
 pub enum End {
-    /// The other side ended, and had taken everything; its replies were printed, or else the
-    /// log says how many were not.
-    Peer {
-        /// All replies were printed.
-        printed: bool,
-    },
+    /// The other side ended, and had taken everything; its replies were printed.
+    Printed,
+    /// The same, but replies were not printed; the log says how many.
+    Unprinted,
     /// Nothing reads our output any more.
-    OutputClosed,
-    /// The connection failed, or was closed because of `exit`.
-    Connection(Error),
+    Unread,
 }
 
 /// Prints messages until the other side ends: in a pipe as they came, on a terminal as lines
@@ -38,31 +34,27 @@ pub enum End {
 /// A message that cannot be printed, for instance on a full disk, waits: until it is
 /// printed, nothing acknowledges it, and nothing more is received. Once the connection is
 /// over, it does not wait for long.
-pub fn print(connection: &Connection) -> End {
+pub(super) fn print(connection: &Connection) -> Result<End> {
     let terminal = stdout().is_terminal();
     let mut messages = Vec::new();
     let mut batch = Batch::default();
-    loop {
-        match connection.recv_many(&mut messages, MANY) {
-            Ok(0) => return End::Peer { printed: true },
-            Ok(_) => {}
-            Err(error) => return End::Connection(error),
-        }
+    while connection.recv_many(&mut messages, MANY)? > 0 {
         messages.drain(..).for_each(|message| match terminal {
             true => batch.push_line("server> ", &message, true),
             false => batch.push(&message),
         });
         match write(connection, &mut batch) {
             Ok(()) => {}
-            Err(error) if has_lost_reader(stdout(), &error) => return End::OutputClosed,
+            Err(error) if has_lost_reader(stdout(), &error) => return Ok(End::Unread),
             Err(error) => {
                 let messages = text::messages(batch.unwritten() + throw_away(connection));
                 let why = text::system(&error);
                 log::error!("{messages} not printed: standard output: {why}");
-                return End::Peer { printed: false };
+                return Ok(End::Unprinted);
             }
         }
     }
+    Ok(End::Printed)
 }
 
 /// Writes; waits while that fails, unless nothing reads the output or the connection is over.
@@ -105,7 +97,7 @@ fn throw_away(connection: &Connection) -> u64 {
 
 /// Ends the connection once what was sent is acknowledged, since nothing reads standard
 /// output any more. Meanwhile it throws replies away, or the other side could not go on.
-pub fn close_unread(connection: &Connection) {
+pub(super) fn close_unread(connection: &Connection) {
     // The input is read no further.
     let _ = connection.finish();
     thread::scope(|scope| {
