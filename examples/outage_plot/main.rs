@@ -36,6 +36,8 @@ mod port;
 #[path = "../../tests/support/proxy.rs"]
 #[allow(unreachable_pub)]
 mod proxy;
+#[path = "../support/svg.rs"]
+mod svg;
 mod tally;
 
 use std::error::Error;

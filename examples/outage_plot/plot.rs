@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::course::{Course, MISSES, Outage, PAUSE};
-use crate::picture::{TEXT, escape};
+use crate::svg::{self, TEXT, text};
 use crate::tally::Tally;
 
 const WIDTH: f64 = 900.0;
@@ -30,7 +30,7 @@ pub(crate) fn draw(course: &Course, outages: &[Outage], tallies: &[Tally; 2]) ->
     let top = |panel: usize| TOP + TITLE + panel as f64 * (TITLE + PANEL + GAP);
     let bottom = top(1) + PANEL;
     for outage in outages {
-        text(&mut body, plot.middle(outage), TOP - 8.0, MIDDLE, &escape(outage.name));
+        text(&mut body, plot.middle(outage), TOP - 8.0, MIDDLE, outage.name);
     }
     for (number, (tally, colour)) in panels.into_iter().enumerate() {
         for (outage, lost) in outages.iter().zip(tally.lost_in(outages)) {
@@ -46,15 +46,12 @@ pub(crate) fn draw(course: &Course, outages: &[Outage], tallies: &[Tally; 2]) ->
     plot.seconds(&mut body, bottom);
     let mut y = bottom + 68.0;
     for note in notes(course) {
-        text(&mut body, 0.0, y, "", &escape(&note));
+        text(&mut body, 0.0, y, "", &note);
         y += LINE;
     }
     let height = y - LINE + 6.0;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
-         width=\"{WIDTH}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\" \
-         fill=\"{TEXT}\">\n{body}</svg>\n"
-    )
+    let attributes = format!("font-family=\"sans-serif\" font-size=\"12\" fill=\"{TEXT}\"");
+    svg::document((WIDTH, height), &attributes, &body)
 }
 
 fn notes(course: &Course) -> Vec<String> {
@@ -154,8 +151,4 @@ impl Plot {
 
 fn bold(colour: &str) -> String {
     format!(" font-weight=\"bold\" fill=\"{colour}\"")
-}
-
-fn text(body: &mut String, x: f64, y: f64, attributes: &str, text: &str) {
-    let _ = writeln!(body, "<text x=\"{x:.1}\" y=\"{y:.1}\"{attributes}>{text}</text>");
 }

@@ -6,9 +6,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::film::{Film, Place};
-use crate::picture::{TEXT, escape};
 use crate::screen::{Look, Row, Run};
 use crate::story::WINDOWS;
+use crate::svg::{self, TEXT};
 use crate::window::COLUMNS;
 
 const FONT: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace";
@@ -55,13 +55,11 @@ pub(crate) fn draw(film: &Film) -> String {
         }
         body.push_str("</g>\n");
     }
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
-         width=\"{width:.0}\" height=\"{height:.0}\" font-family=\"{FONT}\" font-size=\"{SIZE}\" \
-         fill=\"{INK}\" xml:space=\"preserve\">\n<style>\ntext{{white-space:pre}}\n{}</style>\n\
-         {body}</svg>\n",
-        timing.style()
-    )
+    let attributes = format!(
+        "font-family=\"{FONT}\" font-size=\"{SIZE}\" fill=\"{INK}\" xml:space=\"preserve\""
+    );
+    let style = format!("<style>\ntext{{white-space:pre}}\n{}</style>\n", timing.style());
+    svg::document((width, height), &attributes, &(style + &body))
 }
 
 fn top(window: usize) -> f64 {
@@ -86,23 +84,16 @@ fn frame(body: &mut String, top: f64, width: f64, name: &str, rows: u16) {
         let (x, y) = (18.0 + 18.0 * dot as f64, y + TITLE / 2.0);
         let _ = write!(body, "<circle cx=\"{x}\" cy=\"{y}\" r=\"5\" fill=\"{colour}\"/>");
     }
-    let _ = writeln!(
-        body,
-        "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\" fill=\"{}\">{name}</text>",
-        y + 19.0,
-        COLOURS[8],
-    );
+    let attributes = format!(" text-anchor=\"middle\" fill=\"{}\"", COLOURS[8]);
+    svg::text(body, middle, y + 19.0, &attributes, name);
 }
 
 fn caption(body: &mut String, width: f64, height: f64, row: &Row) {
     for Run { text, .. } in row {
-        let (x, y) = (width / 2.0, height - 10.0);
-        let _ = write!(
-            body,
-            "<text x=\"{x:.0}\" y=\"{y:.0}\" text-anchor=\"middle\" font-family=\"sans-serif\" \
-             font-size=\"15\" fill=\"{TEXT}\">{}</text>",
-            escape(text)
+        let attributes = format!(
+            " text-anchor=\"middle\" font-family=\"sans-serif\" font-size=\"15\" fill=\"{TEXT}\""
         );
+        svg::text(body, width / 2.0, height - 10.0, &attributes, text);
     }
 }
 
@@ -123,18 +114,17 @@ fn run(body: &mut String, y: f64, Run { column, text, look }: &Run) {
     if text.trim().is_empty() {
         return;
     }
-    let baseline = y + 14.5;
-    let _ = write!(body, "<text x=\"{x:.1}\" y=\"{baseline:.1}\" textLength=\"{width:.1}\"");
+    let mut attributes = format!(" textLength=\"{width:.1}\"");
     if let Some(ink) = ink {
-        let _ = write!(body, " fill=\"{ink}\"");
+        let _ = write!(attributes, " fill=\"{ink}\"");
     }
     if bold {
-        body.push_str(" font-weight=\"bold\"");
+        attributes.push_str(" font-weight=\"bold\"");
     }
     if dim {
-        body.push_str(" opacity=\"0.65\"");
+        attributes.push_str(" opacity=\"0.65\"");
     }
-    let _ = write!(body, ">{}</text>", escape(text));
+    svg::text(body, x, y + 14.5, &attributes, text);
 }
 
 /// The programs use no others than these.

@@ -22,6 +22,8 @@ mod port;
 mod programs;
 mod screen;
 mod story;
+#[path = "../support/svg.rs"]
+mod svg;
 mod typist;
 mod window;
 

@@ -1,12 +1,8 @@
-//! Pictures for the README, which stand in it as `<img>`: no scripts and no
-//! fonts from elsewhere, and colours for light and for dark pages.
+//! Pictures for the README: where they go, and whether they can be shown there.
 
 use std::path::PathBuf;
 
 use crate::Result;
-
-/// Gray that is read on white and on black.
-pub(crate) const TEXT: &str = "#7d8590";
 
 /// What a picture may weigh.
 const MAX_BYTES: usize = 150_000;
@@ -41,8 +37,4 @@ impl Order {
         println!("{}: {} bytes", self.path.display(), svg.len());
         Ok(())
     }
-}
-
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::svg::{self, TEXT, text};
 use crate::{Cell, Row, Unit};
 
 const COLUMN: f64 = 450.0;
@@ -10,8 +11,6 @@ const BAR: f64 = 190.0;
 const LINE: f64 = 17.0;
 const TITLE: f64 = 24.0;
 const GAP: f64 = 16.0;
-/// Gray that is read on white and on black.
-const TEXT: &str = "#7d8590";
 const OURS: &str = "#2f81f7";
 const OTHERS: &str = "#8b949e";
 const BOLD: &str = " font-weight=\"bold\"";
@@ -34,18 +33,15 @@ pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
         "Longer is faster; × is the time of a round trip, or the rate of a stream, over raw's."
             .into(),
         "Loopback, two processes, medians of alternating rounds.".into(),
-        escape(machine),
+        machine.into(),
     ];
     for note in notes {
         text(&mut body, 0.0, bottom + 12.0, "", &note);
         bottom += LINE;
     }
     let (width, height) = (2.0 * COLUMN, bottom + 6.0);
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\" \
-         fill=\"{TEXT}\">\n{body}</svg>\n"
-    )
+    let attributes = format!("font-family=\"sans-serif\" font-size=\"12\" fill=\"{TEXT}\"");
+    svg::document((width, height), &attributes, &body)
 }
 
 fn panel(body: &mut String, row: &Row, left: f64, top: f64) {
@@ -61,7 +57,7 @@ fn panel(body: &mut String, row: &Row, left: f64, top: f64) {
         let length = BAR * speed(cell) / fastest;
         let ours = cell.name.starts_with("longlink");
         let (colour, weight) = if ours { (OURS, BOLD) } else { (OTHERS, "") };
-        text(body, left, y + 11.0, weight, &escape(&cell.name));
+        text(body, left, y + 11.0, weight, &cell.name);
         let (x, y) = (left + NAME, y + 1.0);
         let _ = writeln!(
             body,
@@ -70,12 +66,4 @@ fn panel(body: &mut String, row: &Row, left: f64, top: f64) {
         let label = format!("×{:.2}", cell.ratio.median);
         text(body, x + length + 5.0, y + 10.0, weight, &label);
     }
-}
-
-fn text(body: &mut String, x: f64, y: f64, attributes: &str, text: &str) {
-    let _ = writeln!(body, "<text x=\"{x:.1}\" y=\"{y}\"{attributes}>{text}</text>");
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -11,6 +11,8 @@ mod chart;
 #[path = "../../harness/mod.rs"]
 mod harness;
 mod kinds;
+#[path = "../../../examples/support/svg.rs"]
+mod svg;
 
 use harness::ends::{How, Kind, LONGLINK, RAW};
 use harness::{Effort, Job, Outcome, Place, Result, Spread, compare, congestion, introduce};
