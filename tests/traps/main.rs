@@ -18,10 +18,10 @@ mod wire;
 mod budget;
 mod check;
 mod close;
+mod contract;
 mod cut;
 #[cfg(target_os = "linux")]
 mod deaf;
-mod face;
 mod foreign;
 mod hostile;
 mod hosts;

@@ -1,7 +1,11 @@
-//! What the documentation says of each method.
+//! What the documentation says of each method, and promises in situations in which that was
+//! once not kept.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, BufRead, Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use longlink::{
     Bytes, Cause, Connection, Error, Event, Heartbeat, Listener, Rejection, RetryPolicy, Stats,
@@ -94,7 +98,7 @@ fn a_long_timeout_is_no_timeout() {
     let rig = Rig::new(calm());
     let (client, server) = rig.pair();
     client.send(b"x").unwrap();
-    for time in [std::time::Duration::MAX, std::time::Duration::from_secs(u64::MAX >> 1)] {
+    for time in [Duration::MAX, Duration::from_secs(u64::MAX >> 1)] {
         client.send_timeout(b"x", time).unwrap();
         assert_eq!(server.recv_timeout(time).unwrap().unwrap(), "x");
     }
@@ -586,4 +590,150 @@ fn names_are_resolved() {
     let client = connect(calm(), ("localhost", rig.proxy.addr().port()));
     client.send(b"x").unwrap();
     rig.accept().takes(b"x");
+}
+
+#[test]
+fn a_connect_timeout_beyond_the_clocks_end_is_none() {
+    let rig = Rig::new(calm());
+    rig.connect_with(calm().connect_timeout(Duration::MAX));
+}
+
+#[test]
+fn what_had_arrived_is_handed_out_after_the_peer_has_aborted() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    for message in [b"1", b"2", b"3"] {
+        client.send(message).unwrap();
+    }
+    client.abort();
+    server.says("closed", 1);
+    // The listener's thread has done with the session before it greets another.
+    drop(rig.pair());
+    for message in [b"1", b"2", b"3"] {
+        server.takes(message);
+    }
+    assert!(matches!(server.recv(), Err(Error::PeerClosed { .. })));
+}
+
+#[test]
+fn a_client_learns_the_end_after_the_server_took_back_what_was_unacknowledged() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair_with(calm().retry(RetryPolicy::fixed(ms(500), 5)));
+    client.send(b"request").unwrap();
+    server.takes(b"request");
+    // The client, to which nothing was proved yet, waits before it comes back.
+    rig.proxy.cut(How::Fin);
+    server.says("lost: ", 1);
+    server.send(b"reply").unwrap();
+    let closed = server.close_within(ms(0));
+    assert_eq!(closed.unwrap_err().unacknowledged(), Some(1));
+    assert_eq!(server.take_unacknowledged(), [&b"reply"[..]]);
+    let error = client.recv_timeout(SOON).unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
+}
+
+#[test]
+fn the_end_is_the_last_event() {
+    let rig = Rig::new(calm());
+    let (report, events) = mpsc::channel();
+    let client = calm()
+        .retry(RetryPolicy::fixed(ms(100), 5))
+        .on_event(move |_, event| drop(report.send(event)))
+        .connect(rig.proxy.addr())
+        .unwrap();
+    let server = rig.accept();
+    client.send(b"request").unwrap();
+    server.takes(b"request");
+    rig.proxy.cut(How::Fin);
+    assert!(events.iter().any(|event| matches!(event, Event::Lost { .. })));
+    // The client comes back only to say that it has left.
+    client.abort();
+    drop(client);
+    let rest: Vec<Event> = events.iter().collect();
+    assert!(matches!(rest.last(), Some(Event::Closed { .. })), "{rest:?}");
+}
+
+// The server's last word is lost, and told again to the client that comes back.
+#[test]
+fn close_returns_once_the_server_has_said_that_the_session_ended() {
+    const HEADER: usize = 5;
+    const HELLO: usize = HEADER + 59;
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = server.local_addr().unwrap();
+    let closed = thread::spawn(move || {
+        let builder = Connection::builder().close_timeout(SOON * 3);
+        let client = builder.connect(addr).unwrap();
+        client.close()
+    });
+    let (mut link, _) = server.accept().unwrap();
+    link.read_exact(&mut [0; HELLO]).unwrap();
+    // WELCOME: version 1, epoch 1, nothing received, limits, no heartbeat.
+    let mut welcome = vec![0x01, 0, 0, 0, 30, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+    welcome.extend([0; 8]);
+    welcome.extend([0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+    link.write_all(&welcome).unwrap();
+    // FIN, acknowledged; then the client's CLOSE, which stays without an answer.
+    link.read_exact(&mut [0; HEADER]).unwrap();
+    link.write_all(&[0x05, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xff, 0xff]).unwrap();
+    link.read_exact(&mut [0; HEADER + 9]).unwrap();
+    drop(link);
+    let (mut link, _) = server.accept().unwrap();
+    link.read_exact(&mut [0; HELLO]).unwrap();
+    link.write_all(&[0x08, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+    join(closed).unwrap();
+}
+
+#[test]
+fn a_stream_splits_what_is_too_large_and_ends_with_the_peer() {
+    let rig = Rig::new(calm().max_message(1000));
+    let (client, server) = rig.pair();
+    let bytes: Vec<u8> = (0..10_500).map(|n| n as u8).collect();
+    client.send(b"").unwrap();
+    let sent = bytes.clone();
+    let read = join(thread::spawn(move || {
+        client.stream().write_all(&sent).unwrap();
+        client.finish().unwrap();
+        let mut read = Vec::new();
+        // An empty message came first, and is not the end.
+        server.stream().read_to_end(&mut read).unwrap();
+        assert_eq!(server.stream().read(&mut [0]).unwrap(), 0);
+        assert_eq!(server.stats().messages_received, 12);
+        read
+    }));
+    assert_eq!(read, bytes);
+}
+
+#[test]
+fn a_message_that_a_stream_has_read_in_part_is_not_acknowledged() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    client.send(b"abcdef").unwrap();
+    let mut stream = server.stream();
+    let mut half = [0; 3];
+    for expected in [b"abc", b"def"] {
+        stream.read_exact(&mut half).unwrap();
+        assert_eq!(&half, expected);
+        let result = client.sync(ms(150));
+        assert!(matches!(result, Err(Error::TimedOut)), "{expected:?}: {result:?}");
+    }
+    client.send(b"g").unwrap();
+    assert_eq!(stream.fill_buf().unwrap(), b"g");
+    let more = server.try_recv();
+    assert!(matches!(more, Err(Error::WouldBlock)), "{more:?}");
+    client.sync(SOON).unwrap();
+}
+
+#[test]
+fn a_stream_gives_errors_that_code_for_sockets_knows() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.pair();
+    client.finish().unwrap();
+    let kind = |result: io::Result<usize>| result.unwrap_err().kind();
+    assert_eq!(kind(client.stream().write(b"more")), io::ErrorKind::BrokenPipe);
+    server.abort();
+    let reading = thread::spawn(move || client.stream().read(&mut [0; 8]).unwrap_err());
+    let error = join(reading);
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
+    assert!(matches!(inner, Some(Error::PeerClosed { .. })), "{inner:?}");
 }
