@@ -66,7 +66,7 @@ pub struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut room = self.clients.room.lock();
-        room.roster.leave(self.number);
+        room.roster.remove(self.number);
         room.past.add(&self.connection);
         self.clients.changed(&room);
     }

@@ -93,7 +93,7 @@ fn read(client: &Client, mut source: Source, exit_ends: bool) {
     source.close();
     let _ = connection.flush();
     match last {
-        Stage::Exit => leave(client, connection, source.has_more()),
+        Stage::Exit => end_on_exit(client, connection, source.has_more()),
         Stage::Unread => end_unread(client, connection),
         _ => end(client, connection),
     }
@@ -144,7 +144,7 @@ fn end_unread(client: &Client, connection: &Connection) {
 }
 
 /// Ends the connection as soon as everything is acknowledged.
-fn leave(client: &Client, connection: &Connection, has_more: bool) {
+fn end_on_exit(client: &Client, connection: &Connection, has_more: bool) {
     if has_more || !io::stdin().is_terminal() && stdio::has_more(GLANCE) {
         log::warn!("what comes after `exit` was not read (--no-exit sends it like any line)");
     }

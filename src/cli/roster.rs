@@ -123,7 +123,7 @@ impl<C: Clone> Roster<C> {
     }
 
     /// A client is gone.
-    pub(super) fn leave(&mut self, number: u64) {
+    pub(super) fn remove(&mut self, number: u64) {
         self.clients.remove(&number);
     }
 
@@ -344,14 +344,14 @@ mod tests {
         assert_eq!(roster.target(), Ok((1, 'b', false)));
         roster.aim(2).unwrap();
         roster.join(3, 'd');
-        roster.leave(1);
+        roster.remove(1);
         assert_eq!(roster.target(), Ok((2, 'c', false)));
     }
 
     #[test]
     fn a_line_for_a_client_that_left_goes_to_no_other() {
         let mut roster = roster(&[1]);
-        roster.leave(1);
+        roster.remove(1);
         roster.join(2, 'c');
         assert_eq!(roster.prompt(), "to @2?> ");
         let why = roster.target().unwrap_err();
@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn among_several_one_must_be_named() {
         let mut roster = roster(&[1, 2, 3]);
-        roster.leave(1);
+        roster.remove(1);
         assert!(roster.target().unwrap_err().contains("client-1 has left"));
         assert!(roster.target().unwrap_err().contains("several clients"));
         assert!(roster.aim(7).unwrap_err().contains("no client 7"));
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn the_prompt_says_which_clients_can_be_named() {
         let mut roster = roster(&[1, 2]);
-        roster.leave(1);
+        roster.remove(1);
         assert_eq!(roster.prompt(), "to @2?> ");
         roster.join(3, 'd');
         roster.join(4, 'e');
@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(roster.prompt(), "to @2, @3, @4 or @5?> ");
         roster.join(6, 'g');
         assert_eq!(roster.prompt(), "to @N?> ");
-        (2..=6).for_each(|number| roster.leave(number));
+        (2..=6).for_each(|number| roster.remove(number));
         assert_eq!(roster.prompt(), "to nobody> ");
     }
 
@@ -408,8 +408,8 @@ mod tests {
         assert_eq!(roster.end_all("all"), ['c']);
         assert_eq!(roster.why_ended(2), Some("all"));
         assert_eq!(roster.len(), 2);
-        roster.leave(1);
-        roster.leave(2);
+        roster.remove(1);
+        roster.remove(2);
         assert_eq!(roster.len(), 0);
     }
 
