@@ -103,7 +103,7 @@ impl Server {
         log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
         let watching = self.clients.clone();
         connection.on_event(move |_, event| {
-            watching.note(number, &event);
+            watching.on_event(number, &event);
             let (level, line) = events::of_server(number, &event);
             log::log!(level, "{line}");
         });

@@ -82,7 +82,7 @@ impl Client {
             if let Event::Connected { .. } = event {
                 client.connection.get_or_init(|| connection.clone());
             }
-            client.watch.note(&event);
+            client.watch.on_event(&event);
         });
         let connection = match builder.connect(args.hosts()) {
             Ok(connection) => connection,

@@ -116,7 +116,7 @@ impl Clients {
     }
 
     /// For [`Connection::on_event`]: notices a client that is gone for good.
-    pub fn note(&self, number: u64, event: &Event) {
+    pub fn on_event(&self, number: u64, event: &Event) {
         if let Event::GaveUp { .. } | Event::Closed { .. } = event {
             self.part(number);
         }

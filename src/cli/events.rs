@@ -104,7 +104,7 @@ impl Watch {
     }
 
     /// For [`Builder::on_event`](crate::Builder::on_event).
-    pub(super) fn note(&self, event: &Event) {
+    pub(super) fn on_event(&self, event: &Event) {
         let mut seen = self.seen.lock();
         let (level, line) = seen.tell(event);
         log::log!(level, "{line}");
@@ -315,9 +315,9 @@ mod tests {
         for next in [event, last] {
             let watch = Watch::default();
             let host = crate::Host::new("127.0.0.1", 6666);
-            watch.note(&Event::Failed { host, cause: refused() });
+            watch.on_event(&Event::Failed { host, cause: refused() });
             assert!(watch.seen.lock().failure.is_some());
-            watch.note(&next);
+            watch.on_event(&next);
             assert!(watch.seen.lock().failure.is_none());
         }
     }
