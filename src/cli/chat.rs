@@ -1,8 +1,8 @@
 //! `server --chat`: an operator answers from standard input.
 //!
-//! Each client has a thread that prints what it sends and sees its end; the
-//! operator's lines are read by one thread and go where the [`Roster`] says.
-//! Its lock is never held while something blocks.
+//! Each client has a thread that prints what it sends and sees its end; one thread reads the
+//! operator's lines, and the roster says where they go. No thread blocks while it holds the
+//! lock of the clients.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
