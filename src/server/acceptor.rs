@@ -1,4 +1,4 @@
-//! The door of a listener: accepts peers, and hears their first words.
+//! Accepts the peers of a listener, and hears their first words.
 //!
 //! A peer that has not introduced itself is *pending*: it waits in the driver's poll
 //! set, under a cap of its own, and costs no thread. Its hello, or its first line, goes
