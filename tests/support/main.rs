@@ -1,7 +1,7 @@
-//! One test per fault; no test sleeps, every wait has a deadline.
+//! The tests of what tests use: of the proxy, one per fault; no test sleeps, every wait has a
+//! deadline.
 #![expect(clippy::disallowed_methods, reason = "tests of delays need the clock")]
 
-#[path = "support/proxy.rs"]
 #[allow(unreachable_pub)]
 mod proxy;
 
