@@ -1,6 +1,5 @@
 //! Messages that are written together.
 
-use std::fmt::Display;
 use std::io;
 
 use super::stdio::{self, Stream};
@@ -32,7 +31,7 @@ impl Batch {
     }
 
     /// Adds a message as a line, see [`text::line`].
-    pub(super) fn push_line(&mut self, prefix: impl Display, message: &[u8], terminal: bool) {
+    pub(super) fn push_line(&mut self, prefix: &str, message: &[u8], terminal: bool) {
         text::line(prefix, message, terminal, &mut self.bytes);
         self.ends.push(self.bytes.len());
     }

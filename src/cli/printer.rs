@@ -20,8 +20,8 @@ use super::{log as journal, text};
 /// How much may wait: bytes, of which each message counts [`OVERHEAD`] more.
 const ROOM: usize = 4 * 1024 * 1024;
 const OVERHEAD: usize = 64;
-/// So much is written in one go.
-const ONE_WRITE: usize = 64 * 1024;
+/// So much of it is written in one go.
+const ONE_WRITE: usize = 128 * 1024;
 const TOO_SLOW: &str = "standard output is too slow";
 const ANSWERED: &str = "standard output is too slow (they were answered)";
 
@@ -90,13 +90,18 @@ impl Printer {
         let mut batch = Batch::default();
         // Of clients up to this one the log says that they have come.
         let mut told = 0;
+        // Of the client whose messages were the last.
+        let (mut named, mut prefix) = (0, String::new());
         loop {
             for Message(client, text) in self.queue.take(ONE_WRITE) {
                 if client > told {
                     // If the log is stuck, it is not waited for again.
                     told = if journal::flush() { client } else { u64::MAX };
                 }
-                batch.push_line(format_args!("client-{client}> "), &text, terminal);
+                if named != client {
+                    (named, prefix) = (client, format!("client-{client}> "));
+                }
+                batch.push_line(&prefix, &text, terminal);
             }
             if !self.is_closed()
                 && let Err(error) = batch.write(output)

@@ -1,7 +1,7 @@
 //! How things are written for people. Pure.
 
-use std::fmt::{Display, Write as _};
-use std::io::{ErrorKind, Write as _};
+use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 
 use crate::{Cause, Error, Host};
@@ -162,10 +162,10 @@ pub fn escaped(bytes: &[u8]) -> String {
 /// Appends a message as a line: a prefix, the text, and one newline. On a
 /// terminal the text is escaped, and CR LF is a newline, too; in a pipe it is as it
 /// came.
-pub fn line(prefix: impl Display, message: &[u8], terminal: bool, to: &mut Vec<u8>) {
+pub fn line(prefix: &str, message: &[u8], terminal: bool, to: &mut Vec<u8>) {
     let end = if terminal && message.ends_with(b"\r\n") { &b"\r\n"[..] } else { b"\n" };
     let text = message.strip_suffix(end).unwrap_or(message);
-    let _ = write!(to, "{prefix}");
+    to.extend_from_slice(prefix.as_bytes());
     match terminal {
         true => to.extend_from_slice(escaped(text).as_bytes()),
         false => to.extend_from_slice(text),
