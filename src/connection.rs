@@ -166,7 +166,7 @@ impl Builder {
         let client = Client::new(shared.clone(), driver, hosts, &self);
         sync::spawn("longlink-client", move || client.run())?;
         let connection = Connection::new(shared);
-        connection.shared.wait(Waiter::Other, Patience::Forever, |state| {
+        connection.shared.lock().wait(Waiter::Other, Patience::Forever, |state| {
             match state.has_connected() {
                 true => Some(Ok(())),
                 false => state.check().err().map(Err),

@@ -92,10 +92,8 @@ impl Connection {
         let mut state = self.shared.lock();
         let patience = state.close_timeout();
         state.detach(true);
-        state.settle();
         let time = left().map_or(Patience::Forever, Patience::For);
-        let ended =
-            self.shared.wait(Waiter::Other, time, |state| state.has_ended().then_some(Ok(())));
+        let ended = state.wait(Waiter::Other, time, |state| state.has_ended().then_some(Ok(())));
         if let Err(Error::WouldBlock) = ended {
             // In the callback, whose thread is the one that closes.
             return ended;
@@ -107,7 +105,7 @@ impl Connection {
         }
         // Our last word should arrive, but the verdict does not depend on it.
         let time = left().map_or(patience, |left| left.min(patience));
-        let _ = self.shared.wait(Waiter::Other, Patience::For(time), |state| {
+        let _ = self.shared.lock().wait(Waiter::Other, Patience::For(time), |state| {
             state.has_taken_leave().then_some(Ok(()))
         });
         let state = self.shared.lock();

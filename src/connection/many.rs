@@ -140,11 +140,7 @@ impl Connection {
         for (slice, message) in piece.iter_mut().zip(messages) {
             *slice = message.as_ref();
         }
-        self.feed_slices(&piece[..count], largest)
-    }
-
-    fn feed_slices(&self, messages: &[&[u8]], largest: usize) -> Result<usize> {
-        let Some((first, rest)) = messages.split_first() else { return Ok(0) };
+        let Some((first, rest)) = piece[..count].split_first() else { return Ok(0) };
         let size = largest.max(first.len());
         self.append(|state| {
             let room = look_for_room(state, size)?;
@@ -185,10 +181,10 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn recv_many(&self, messages: &mut Vec<Bytes>, most: usize) -> Result<usize> {
-        let mut entered = false;
-        self.shared.wait(Waiter::Receiver, Patience::Forever, |state| {
-            state.receive_many(!std::mem::replace(&mut entered, true), messages, most)
-        })
+        let mut state = self.shared.lock();
+        state.come_back();
+        let receive = |state: &mut State| state.receive_many(messages, most);
+        state.wait(Waiter::Receiver, Patience::Forever, receive)
     }
 }
 

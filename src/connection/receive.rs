@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Connection;
 use crate::error::Result;
-use crate::link::{Patience, Waiter};
+use crate::link::{Patience, State, Waiter};
 
 impl Connection {
     /// The next message, or `Ok(None)` once the peer has finished. Blocks as
@@ -139,10 +139,9 @@ impl Connection {
     }
 
     fn receive(&self, patience: Patience) -> Result<Option<Bytes>> {
-        let mut entered = false;
-        self.shared.wait(Waiter::Receiver, patience, |state| {
-            state.receive(!std::mem::replace(&mut entered, true))
-        })
+        let mut state = self.shared.lock();
+        state.come_back();
+        state.wait(Waiter::Receiver, patience, State::receive)
     }
 }
 

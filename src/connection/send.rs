@@ -240,7 +240,7 @@ impl Connection {
     /// ```
     pub fn sync(&self, timeout: Duration) -> Result<()> {
         let mut target = None;
-        self.shared.wait(Waiter::Other, Patience::For(timeout), |state| {
+        self.shared.lock().wait(Waiter::Other, Patience::For(timeout), |state| {
             let target = *target.get_or_insert(state.protocol.status().totals.messages_sent);
             match state.protocol.status().acknowledged_messages() >= target {
                 true => Some(Ok(())),
@@ -293,10 +293,7 @@ impl Connection {
                 drop(state);
                 result
             }
-            None => {
-                drop(state);
-                self.shared.wait(Waiter::Other, patience, |state| offer(state, &message))
-            }
+            None => state.wait(Waiter::Other, patience, |state| offer(state, &message)),
         };
         discard(message);
         result
@@ -322,8 +319,7 @@ impl Connection {
             }
             return result;
         }
-        drop(state);
-        self.shared.wait(Waiter::Other, Patience::Forever, feed)
+        state.wait(Waiter::Other, Patience::Forever, feed)
     }
 }
 

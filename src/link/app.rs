@@ -36,6 +36,11 @@ impl State {
         self.protocol.consume(sync::now());
     }
 
+    /// The same, when it comes for the next: often, and without asking the clock.
+    pub(crate) fn come_back(&mut self) {
+        self.protocol.consume(self.clock);
+    }
+
     /// A close begins: no more sends, no more messages. `done`: the application is
     /// done with those it was handed.
     pub(crate) fn detach(&mut self, done: bool) {
@@ -127,12 +132,8 @@ impl State {
         self.link.is_some() && !self.life.has_ended()
     }
 
-    /// The next message, or the end. `first`: the application has just come
-    /// for it, and is done with those before.
-    pub(crate) fn receive(&mut self, first: bool) -> Option<Result<Option<Bytes>>> {
-        if first {
-            self.protocol.consume(self.clock);
-        }
+    /// The next message, or the end.
+    pub(crate) fn receive(&mut self) -> Option<Result<Option<Bytes>>> {
         let paused = !self.protocol.status().may_read;
         let item = self.protocol.take(self.clock);
         // There is room again for what the driver has left in the socket.
@@ -147,15 +148,13 @@ impl State {
     /// The same for several at once, without the end; 0 tells of that.
     pub(crate) fn receive_many(
         &mut self,
-        first: bool,
         messages: &mut Vec<Bytes>,
         most: usize,
     ) -> Option<Result<usize>> {
         let before = messages.len();
-        match self.receive(first)? {
+        match self.receive()? {
             Ok(Some(message)) => messages.push(message),
-            Ok(None) => return Some(Ok(0)),
-            Err(error) => return Some(Err(error)),
+            none => return Some(none.map(|_| 0)),
         }
         let paused = !self.protocol.status().may_read;
         self.protocol.take_many(most.saturating_sub(1), messages);

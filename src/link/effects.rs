@@ -150,22 +150,14 @@ impl State {
         }
     }
 
-    /// Whether [`settle`](super::locked::Locked::settle) has something to do: it need not be asked for
-    /// each message of a stream.
-    pub(super) fn has_consequences(&self) -> bool {
-        self.protocol.output() > Output::Nothing || self.has_other_consequences()
-    }
-
-    /// The same, but a few messages that were fed may wait.
+    /// Whether [`settle`](super::locked::Locked::settle) has something to do: it need not
+    /// be asked for each message of a stream. What there is to write counts from this
+    /// urgency on.
     #[inline]
-    pub(super) fn has_urgent_consequences(&self) -> bool {
-        self.protocol.output() > Output::Messages || self.has_other_consequences()
-    }
-
-    /// Other than that there is something to write.
-    pub(super) fn has_other_consequences(&self) -> bool {
+    pub(super) fn has_consequences(&self, least: Output) -> bool {
         let status = self.protocol.status();
-        self.news
+        self.protocol.output() >= least
+            || self.news
             || self.call
             || self.receivers.are_asleep()
             || self.others.are_asleep()

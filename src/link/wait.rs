@@ -78,76 +78,70 @@ pub(crate) enum Patience {
 }
 
 /// Waiting and reading.
-impl Shared {
+impl Locked<'_> {
     /// Waits until `ready` has a result, reading the link meanwhile if no other
-    /// thread does.
+    /// thread does. Releases the lock.
     pub(crate) fn wait<T>(
-        &self,
+        mut self,
         waiter: Waiter,
         patience: Patience,
         mut ready: impl FnMut(&mut State) -> Option<Result<T>>,
     ) -> Result<T> {
-        let mut state = self.lock();
-        if let Some(result) = ready(&mut state) {
+        if let Some(result) = ready(&mut self) {
             // A receiver that finds a message has not begun to wait: what was fed
             // may become more before it is written.
-            if waiter == Waiter::Other || state.has_urgent_consequences() {
-                state.settle();
+            if waiter == Waiter::Other || self.has_consequences(Output::Due) {
+                self.settle();
             }
             return result;
         }
         let patience = if foreign::is_running() { Patience::None } else { patience };
         // What was sent in a row is to be answered now.
-        state.written = 0;
+        self.written = 0;
         // The time as it was given spares a system call when the same is asked
         // for again and again.
-        let (deadline, mut given) = match patience {
-            Patience::None => (None, None),
-            Patience::For(time) => (sync::after(time), Some(time)),
-            Patience::Forever => (None, None),
+        let mut given = match patience {
+            Patience::None => Some(Duration::ZERO),
+            Patience::For(time) => Some(time),
+            Patience::Forever => None,
         };
+        let deadline = given.and_then(sync::after);
         let (mut looked, mut settled) = (false, false);
         loop {
             // What the peer is to answer must have been written before it is waited for.
-            if !settled && state.has_consequences() {
-                state.settle_within();
-                if let Some(result) = ready(&mut state) {
-                    state.settle();
+            if !settled && self.has_consequences(Output::Messages) {
+                self.settle_within();
+                if let Some(result) = ready(&mut self) {
+                    self.settle();
                     return result;
                 }
             }
-            let left = match patience {
-                Patience::None => Some(Duration::ZERO),
-                Patience::Forever => None,
-                Patience::For(_) => deadline.map(|at| at.saturating_duration_since(sync::now())),
-            };
+            let left = deadline.map(|at| at.saturating_duration_since(sync::now()));
             let no_time = left.is_some_and(|left| left.is_zero());
             if no_time && looked {
-                state.settle();
+                self.settle();
                 return Err(match patience {
                     Patience::None => Error::WouldBlock,
                     _ => Error::TimedOut,
                 });
             }
             looked = true;
-            let read_half = state.take_read_half(waiter);
+            let read_half = self.take_read_half(waiter);
             settled = read_half.is_none();
             match read_half {
-                Some(read_half) if no_time => state.read(read_half, Some(Duration::ZERO)),
-                Some(read_half) => state.read(read_half, given.take().or(left)),
+                Some(read_half) if no_time => self.read(read_half, Some(Duration::ZERO)),
+                Some(read_half) => self.read(read_half, given.take().or(left)),
                 None if no_time => {}
-                None => state.sleep(waiter, deadline),
+                None => self.sleep(waiter, deadline),
             }
             given = None;
-            if let Some(result) = ready(&mut state) {
-                state.settle();
+            if let Some(result) = ready(&mut self) {
+                self.settle();
                 return result;
             }
         }
     }
-}
 
-impl Locked<'_> {
     /// Reads once, on the thread of an application: what is there, or what
     /// comes within the timeout.
     fn read(&mut self, mut read_half: Box<ReadHalf>, timeout: Option<Duration>) {
@@ -173,7 +167,7 @@ impl Locked<'_> {
 impl Locked<'_> {
     /// Does what follows from the changes made, and releases the lock.
     pub(crate) fn settle(mut self) {
-        if self.has_consequences() {
+        if self.has_consequences(Output::Messages) {
             self.flush();
             self.leave();
         }
@@ -196,7 +190,7 @@ impl Locked<'_> {
 
     /// The same for a thread that goes on and needs the lock again.
     pub(crate) fn settle_within(&mut self) {
-        if !self.has_consequences() {
+        if !self.has_consequences(Output::Messages) {
             return;
         }
         self.flush();
