@@ -16,7 +16,7 @@ use crate::stats::Stats;
 use crate::sync;
 
 impl State {
-    /// Fails if the connection is over.
+    /// Fails if the connection has ended.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         self.life.ending().map_or(Ok(()), |ending| Err(self.error(ending)))
@@ -60,8 +60,8 @@ impl State {
         }
     }
 
-    /// When a close ends that waits for a link, although nothing bounds that. Only the
-    /// end is not acknowledged: more would have to be delivered.
+    /// When a close without a link ends, although the retries are unlimited: only if
+    /// nothing but the end is unacknowledged.
     pub(super) fn closes_alone_at(&self) -> Option<Instant> {
         let unacknowledged = self.protocol.status().unacknowledged;
         let alone = self.terms.endless && self.link.is_none() && unacknowledged == 0;

@@ -42,16 +42,14 @@ pub(crate) struct Checkup {
 pub(crate) struct Reach {
     /// The peer's kernel has acknowledged the bytes before this.
     pub(crate) acknowledged: u64,
-    /// The bytes before this were written.
-    pub(crate) written: u64,
-    /// Here the last message ends that is written, or about to be.
+    /// Here the last message ends that is written, or about to be; and what goes with it.
     pub(crate) carried: u64,
 }
 
 impl Shared {
-    /// Looks after the times, reports the events, and says what to poll for. The driver
-    /// wanted to be here when it was `due`. It may have spent the time since in its wait
-    /// or in a slow callback, so a silent peer is asked again before it is judged.
+    /// Looks after the times, reports the events, and says what to poll for. `due` is
+    /// when the driver meant to come. It may have spent the time since in its wait or in a
+    /// slow callback, so a silent peer is asked again before it is judged.
     pub(crate) fn check_up(self: &Arc<Self>, due: Option<Instant>) -> Checkup {
         let mut state = self.lock();
         // A thread that changes something from here on calls anew: the lock is
@@ -76,7 +74,7 @@ impl Shared {
         if let Verdict::Dead(silence) = verdict {
             state.judge(silence, now);
         }
-        state.tick(now);
+        state.decide_cover(now);
         if state.is_closing_due(now) {
             let reach = state.measure();
             state.look_at_closing(reach, now);
@@ -182,7 +180,7 @@ impl Locked<'_> {
         let batch = &self.link.as_ref()?.write_half.as_ref()?.batch;
         let (written, carried) = (batch.written(), batch.carried());
         let acknowledged = self.ask(|socket| socket.acknowledged(written))??;
-        Some(Reach { acknowledged, written, carried })
+        Some(Reach { acknowledged, carried })
     }
 
     /// Asks the system about the present link. The lock is released meanwhile, and there is
@@ -214,7 +212,7 @@ impl Locked<'_> {
         decoder.allow_data(status.own_max_message);
         let generation = status.generation;
         self.peer = peer;
-        // At least its handshake, or its first words.
+        // The handshake, or the peer's first words; a plain server may not have spoken yet.
         self.heard = Some(now);
         let socket = Arc::new(socket);
         let mut read_half = Box::new(ReadHalf { socket: socket.clone(), generation, decoder });
@@ -227,8 +225,8 @@ impl Locked<'_> {
             writer: Writer::Idle,
             write_half: Some(Box::new(write_half)),
             cover: Cover::Driver,
-            // An application that waits for the first message has not said so: the
-            // driver finds out, and need not poll for it as well.
+            // A thread that waits for the first message takes the read half without a
+            // call. At the next tick the driver sees that, and stops polling.
             tick: Tick::Due,
             read_lately: false,
             read_timeout: None,
@@ -267,8 +265,8 @@ impl State {
         }
     }
 
-    /// Decides which thread reads until the next look.
-    fn tick(&mut self, now: Instant) {
+    /// Decides who covers reading until the next look.
+    fn decide_cover(&mut self, now: Instant) {
         let Some(link) = &mut self.link else { return };
         link.tick = match link.tick {
             Tick::Off => Tick::Off,

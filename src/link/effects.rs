@@ -17,7 +17,7 @@ use crate::retry::Proof;
 use crate::sync::{self, Arc};
 
 impl State {
-    /// Draws conclusions that need no clock.
+    /// Draws the conclusions that do not depend on the time.
     pub(super) fn conclude(&mut self) {
         let status = self.protocol.status();
         if !self.life.has_ended() {
@@ -43,15 +43,15 @@ impl State {
         }
     }
 
-    /// Of a link that cannot be written any more, the end will not be read: it was, or
-    /// it is behind messages for which there is no room while their receiver waits for
-    /// room to send.
+    /// The end of a link that cannot be written will never be read: either it was read, or
+    /// it stands behind messages for which no room can come free, since their receiver
+    /// waits for room to send.
     pub(super) fn is_stuck(&self) -> bool {
         let status = self.protocol.status();
         status.deaf || !(status.may_read || status.room > 0)
     }
 
-    /// The connection is over for the application. The first reason stays.
+    /// The connection ends for the application. The first reason stays.
     pub(crate) fn end(&mut self, ending: Ending) {
         if self.life.has_ended() {
             return;
@@ -90,7 +90,7 @@ impl State {
             _ => ShutdownKind::Shutdown,
         };
         self.retired.push((link.socket.clone(), kind));
-        // What a thread has in hand is written by now, or will not be.
+        // Of what a thread has in hand nothing is known: it counts as written.
         let unwritten = link.unwritten();
         let now = sync::now();
         let unanswered = self.protocol.link_lost(unwritten);
@@ -109,8 +109,8 @@ impl State {
         self.call = true;
     }
 
-    /// The driver hears of it if it has to look earlier than it was told. The
-    /// times of a framed session only move away.
+    /// The driver hears of it if it has to look earlier than it was told. The times of a
+    /// framed session only move away, but for an acknowledgement's, which starts the tick.
     pub(super) fn expect(&mut self) {
         if !self.protocol.status().framed {
             let next = self.protocol.status().deadline;

@@ -27,8 +27,8 @@ pub(crate) enum Ending {
 /// How long the peer is told of the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Telling {
-    /// The driver decides.
-    Begun,
+    /// The driver decides at its next look.
+    Undecided,
     Until(Instant),
     /// It need not be told any more.
     Done,
@@ -80,7 +80,7 @@ impl Life {
     /// Ends it for the application, unless it has ended before: the first reason stays.
     pub(super) fn end(&mut self, ending: Ending) {
         if !self.has_ended() {
-            *self = Life::Ended(ending, Telling::Begun);
+            *self = Life::Ended(ending, Telling::Undecided);
         }
     }
 
@@ -94,7 +94,7 @@ impl Life {
 
     /// Whether a peer that has not answered is still to be told.
     pub(super) fn tells(&self) -> bool {
-        matches!(self, Life::Ended(_, Telling::Begun | Telling::Until(_)))
+        matches!(self, Life::Ended(_, Telling::Undecided | Telling::Until(_)))
     }
 
     pub(super) fn tell(&mut self, how: Telling) {

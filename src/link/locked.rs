@@ -1,4 +1,4 @@
-//! The lock on a connection's state, and who lets go of it meanwhile.
+//! The lock on a connection's state, and how a thread lets go of it for a while.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::{Shared, State, Waiter};
 use crate::sync::{self, MutexGuard};
 
-/// The state of a connection, for the thread that has locked it. What follows from a
-/// change is done by [`settle`](Locked::settle), which releases it.
+/// The state of a connection, for the thread that has locked it. After a change,
+/// [`settle`](Locked::settle) does what follows and releases it.
 pub(crate) struct Locked<'a> {
     pub(super) shared: &'a Shared,
     /// Taken out only while the lock is released.

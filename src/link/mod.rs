@@ -6,15 +6,16 @@
 //!    window has room; else it waits.
 //! 2. `proto/session/app.rs`, `proto/outbox.rs`: the message is encoded, and kept until
 //!    it is acknowledged.
-//! 3. `link/wait.rs`: [`Locked::post`] takes the [`WriteHalf`](roles::WriteHalf), fills
-//!    its batch from the outbox (`proto/session.rs`), unlocks, and writes. In a row of
-//!    messages it leaves that to the driver.
+//! 3. `link/wait.rs`: [`Locked::post`] takes the [`WriteHalf`](roles::WriteHalf)
+//!    (`link/roles.rs`), fills its batch from the outbox (`proto/session.rs`), unlocks, and
+//!    writes. In a row of messages it leaves that to the driver.
 //! 4. At the peer a thread in `recv` holds the [`ReadHalf`](roles::ReadHalf); it reads
 //!    (`link/wait.rs`), and `link/roles.rs` hands the frames to the session, which puts
-//!    the message into `proto/inbox.rs`.
+//!    the message into `proto/inbox.rs`. If no thread waits, the driver reads
+//!    (`link/care.rs`).
 //! 5. `connection/receive.rs`: `recv` takes it out. Coming back for the next one records
-//!    an acknowledgement, which goes out with the next batch, or a moment later.
-//! 6. Here again, `proto/session.rs` gives it to the outbox, which forgets the message,
+//!    an acknowledgement, which goes out with the next batch, or 50 ms later.
+//! 6. At the sender, `proto/session.rs` gives it to the outbox, which forgets the message,
 //!    and threads that wait for room or in `sync` are woken (`link/effects.rs`).
 //!
 //! # Rules
@@ -23,27 +24,33 @@
 //! made, and no code of the application runs, while it is locked.
 //!
 //! * **One reader.** The thread that holds the `ReadHalf` reads. A thread that waits for
-//!   the peer (`recv`, `send` without room, `sync`, `close`) takes it and blocks in the
-//!   kernel, on its own thread, so that an answer costs no hand-over. The other threads
-//!   wait on a condition variable, and a reader that is done passes the role on.
+//!   the peer (`recv`, `send` without room, `sync`, `close`; over plain text only `recv`)
+//!   takes it and blocks in the kernel, on its own thread, so that an answer costs no
+//!   hand-over. The other threads wait on a condition variable, and a reader that is done
+//!   passes the role on.
 //! * **One writer, which never blocks.** The thread that holds the `WriteHalf` writes,
 //!   and takes along what other threads append meanwhile. What the socket does not take
 //!   at once is left to the driver, which waits for room with `poll`. So no thread is
-//!   stuck in a write, and no ping waits for one.
+//!   stuck in a write. On a full socket a ping waits like everything else.
 //! * **A stream is gathered.** A message goes out at once on its sender's thread. But a
 //!   thread that sends, or flushes, again and again leaves that to the driver, which
 //!   writes together what piles up meanwhile, as long as that is more than a few
 //!   messages at a time. See [`State::gathers`].
 //! * **The driver covers.** While no application thread has read for a tick, the driver
-//!   polls the link. It is not told of every message: it looks at an application that
-//!   reads every [`care::TICK`], and only the first message after a quiet time costs a
+//!   polls the link. It is not told of every message: every [`care::TICK`] it looks at
+//!   an application that reads, and only the first message after a quiet time costs a
 //!   wake-up. A heartbeat that a waiting thread answers costs none.
 //! * **A link is lost in one place**, [`State::lose`]: it takes the [`Link`] out of the
 //!   state, with both halves. A thread that comes back from a system call first asks
 //!   whether its generation is still there; if not, what it brings is thrown away.
-//! * **Effects in one place**: every change is followed by [`Locked::settle`], which
+//! * **A socket is closed when its last user lets go of it.** Until then it is only shut
+//!   down, by the thread that releases the lock: in one direction or both, or with a reset
+//!   if the peer was silent. A thread that reads returns by that; no thread blocks in a
+//!   write.
+//! * **Effects in one place**: a change is followed by [`Locked::settle`], which
 //!   writes what is due, ends what is over, wakes the threads that have to go on, and
-//!   calls the driver.
+//!   calls the driver. `post` does so for a message that was fed, and `settle_within` for
+//!   a thread that goes on.
 
 mod app;
 mod care;
@@ -85,7 +92,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// In the count of handles: the last one was dropped.
 const GONE: usize = 1 << (usize::BITS - 1);
 
-/// The loss of a link, as the dialler is told.
+/// The loss of a link, as the driver is told.
 #[derive(Debug, Clone)]
 pub(crate) struct Lost {
     pub(crate) at: Instant,
@@ -95,7 +102,7 @@ pub(crate) struct Lost {
     pub(crate) proof: Proof,
 }
 
-/// What the threads of a connection share.
+/// What the threads of a connection share, behind the lock.
 pub(crate) struct State {
     pub(crate) protocol: Protocol,
     link: Option<Link>,
@@ -122,11 +129,11 @@ pub(crate) struct State {
     call: bool,
     /// It was told so.
     called: bool,
-    /// Messages, or flushes of several, that were written by their senders since
-    /// the last pause; since the driver last looked, those that were left to others.
+    /// Messages, or flushes of several, that their senders wrote since the last pause.
     written: u32,
+    /// Those that were left to the driver since it last looked.
     gathered: u32,
-    /// When the driver looks after the peer's silence next, as it was told.
+    /// The deadline of the protocol that the driver was last told.
     expected: Option<Instant>,
     /// Sockets to part with once the lock is released.
     retired: Vec<(Arc<Socket>, ShutdownKind)>,
@@ -139,7 +146,7 @@ pub(crate) struct State {
     sessions_lost: u64,
 }
 
-/// A connection, as its threads see it.
+/// A connection, as its threads hold it: the lock, and what needs none.
 pub(crate) struct Shared {
     state: Mutex<State>,
     /// For threads that wait for a message.
@@ -147,8 +154,7 @@ pub(crate) struct Shared {
     /// For threads that wait for room, acknowledgements, a link, or the end.
     progress: Condvar,
     id: u64,
-    /// How many handles the application holds, the first of which is made with
-    /// the rest; and [`GONE`].
+    /// How many handles the application holds, from 1 on; or [`GONE`].
     handles: AtomicUsize,
     driver: Arc<DriverHandle>,
 }
@@ -228,7 +234,7 @@ impl Shared {
     }
 }
 
-/// What is left in it is dropped as everything of the application's is.
+/// What is left of the application's data is discarded like all of it.
 impl Drop for Shared {
     fn drop(&mut self) {
         self.state.get_mut().take_remains().for_each(foreign::discard);

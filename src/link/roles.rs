@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::wait::ShutdownKind;
 use super::{State, Waiter};
 use crate::error::Cause;
 use crate::event::Event;
@@ -49,7 +50,7 @@ pub(super) struct ReadHalf {
 pub(super) struct WriteHalf {
     pub(super) socket: Arc<Socket>,
     pub(super) generation: u64,
-    /// Partly written, if the writer is blocked.
+    /// What is left of it, if the writer is blocked.
     pub(super) batch: Batch,
 }
 
@@ -62,7 +63,7 @@ pub(super) enum Cover {
     Application,
 }
 
-/// Whether the driver looks once a [`TICK`](super::care::TICK) whether the application
+/// Whether the driver finds out, once a [`TICK`](super::care::TICK), that the application
 /// still reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tick {
@@ -92,7 +93,7 @@ pub(super) enum Writer {
     Left,
     /// A thread has the write half in hand.
     Busy,
-    /// The driver goes on when the socket has room.
+    /// The driver goes on when `poll` says that the socket has room.
     Blocked,
     /// A write failed. What the peer said before is still read, up to the
     /// error or the end that follows.
@@ -106,6 +107,7 @@ impl State {
 
     pub(super) fn take_read_half(&mut self, waiter: Waiter) -> Option<Box<ReadHalf>> {
         let status = self.protocol.status();
+        // What others wait for comes by reading only from a framed peer.
         let helps = waiter == Waiter::Receiver || status.framed;
         let link = self.link.as_mut().filter(|_| helps && status.may_read)?;
         let read_half = link.read_half.take()?;
@@ -131,7 +133,8 @@ impl State {
     pub(super) fn after_read(&mut self, mut read_half: Box<ReadHalf>, result: io::Result<usize>) {
         let generation = read_half.generation;
         if self.current(generation).is_none() {
-            return;
+            // Its last user, maybe: it is closed when the lock is released.
+            return self.retired.push((read_half.socket, ShutdownKind::Shutdown));
         }
         match result {
             Ok(0) => match self.protocol.end_of_stream(sync::now()) {
@@ -150,7 +153,8 @@ impl State {
                 self.expect();
             }
             Err(e) => match e.kind() {
-                // Nothing there, the time is over, or a signal came (trap 18).
+                // Nothing there, the time is over, or a signal came (trap 18 of
+                // tests/traps/README.md).
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
                 _ => return self.lose(Cause::Io(Arc::new(e))),
             },
@@ -169,7 +173,7 @@ impl State {
         let violation = |v: Violation| Cause::Protocol(v.0);
         while let Some(seen) = self.protocol.hear(generation, decoder, now).map_err(violation)? {
             match seen {
-                // Receivers learn of messages by their own rule.
+                // For receivers, see `State::calls`.
                 Seen::Nothing | Seen::Received => {}
                 // Threads that wait, and do not read, are counted.
                 Seen::Acknowledged => self.news |= self.others.are_asleep(),
@@ -200,7 +204,9 @@ impl State {
     pub(super) fn after_write(&mut self, write_half: Box<WriteHalf>, result: io::Result<bool>) {
         let reads = self.protocol.status().may_read;
         let Some(link) = self.current(write_half.generation) else {
-            return self.spent.extend(write_half.batch.give_up());
+            let WriteHalf { socket, batch, .. } = *write_half;
+            self.spent.extend(batch.give_up());
+            return self.retired.push((socket, ShutdownKind::Shutdown));
         };
         link.write_half = Some(write_half);
         match result {
@@ -248,7 +254,7 @@ impl State {
             // It is in the callback for now.
             _ if self.reporting => return false,
             Writer::Busy | Writer::Blocked => {}
-            // Else no thread would take it back that something is left.
+            // With nothing to write, no thread would reset `Left`.
             _ if output == Output::Nothing => return false,
             // A whole batch is worth a system call wherever it is made.
             _ if output == Output::Batch => return false,

@@ -1,4 +1,4 @@
-//! The threads of the application: waiting, reading, and what follows from a change.
+//! The threads of the application wait and read; and every thread writes and wakes others.
 
 use std::net::Shutdown;
 use std::time::Duration;
@@ -146,7 +146,7 @@ impl Locked<'_> {
     /// comes within the timeout.
     fn read(&mut self, mut read_half: Box<ReadHalf>, timeout: Option<Duration>) {
         let blocking = timeout != Some(Duration::ZERO);
-        // The kernel takes less than a microsecond for no timeout at all.
+        // A timeout below a microsecond would mean none to the kernel.
         let timeout = timeout.map(|time| time.max(Duration::from_millis(1)));
         let set = blocking && self.set_read_timeout(timeout);
         let result = self.unlocked(|| {
@@ -188,7 +188,7 @@ impl Locked<'_> {
         shared.carry_out(calls);
     }
 
-    /// The same for a thread that goes on and needs the lock again.
+    /// As [`settle`](Locked::settle), for a thread that goes on and keeps the lock.
     pub(crate) fn settle_within(&mut self) {
         if !self.has_consequences(Output::Messages) {
             return;

@@ -2,14 +2,15 @@
 //!
 //! The monitor ([`crate::link`]) knows links, threads and times. A [`Protocol`] says what
 //! is to be written, takes what was heard, and its [`Status`] says where it stands.
-//! Which of the two protocols answers is decided here and nowhere else. Only the dialler
-//! and the acceptor know which one they make: a framed session begins with a handshake,
-//! and the acceptor sees the first byte.
+//! Which of the two protocols answers is decided here. Besides, only those know that
+//! begin a link: a framed one has a handshake (`client/dial.rs`), and its first byte tells
+//! a server what it is (`server/acceptor.rs`, `server/sessions.rs`).
 //!
 //! # The order of calls
 //!
 //! * **A link begins.** The handshake starts a new [generation](Status::generation):
-//!   [`Session::welcomed`], [`Session::resume`], or [`PlainSession::connected`].
+//!   [`Session::welcomed`], [`Session::resume`], or [`PlainSession::connected`]; a server's
+//!   session is made with its first link.
 //! * **Bytes come**, if the link [may be read](Status::may_read): [`hear`](Protocol::hear)
 //!   until it has no more; at the stream's end, [`end_of_stream`](Protocol::end_of_stream).
 //! * **The application sends** if there is [room](Status::room): [`feed`](Protocol::feed).
@@ -24,9 +25,10 @@
 //! * **The link is lost**: [`link_lost`](Protocol::link_lost), and its
 //!   [progress](Status::progress), until the next link begins.
 //! * **It ends**: [`finish`](Protocol::finish), [`detach`](Protocol::detach) or
-//!   [`close`](Protocol::close). The connection is over for the application when it is
-//!   [complete](Status::complete) or [closed by the peer](Status::closed_by_peer); the link
-//!   has served when both have [parted](Status::parted).
+//!   [`close`](Protocol::close). The connection ends for the application when it is
+//!   [complete](Status::complete), [closed by the peer](Status::closed_by_peer), or closing
+//!   and all [acknowledged](Status::acknowledged); the link has served when both have
+//!   [parted](Status::parted).
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +75,7 @@ macro_rules! ask {
 }
 
 impl Protocol {
-    /// The session, for its handshake: nothing else has one.
+    /// The session, for its handshake: plain text has none.
     pub(crate) fn framed(&mut self) -> Option<&mut Session> {
         match self {
             Protocol::Framed(session) => Some(session),
@@ -154,7 +156,7 @@ impl Protocol {
 /// The link's side.
 impl Protocol {
     /// The link is gone, and with it so many bytes of the last batch. Of what a
-    /// thread is just writing nothing is known, and it does not count. Returns the
+    /// thread is just writing nothing is known, and it counts as written. Returns the
     /// messages of unknown fate: neither sent again nor acknowledged.
     pub(crate) fn link_lost(&mut self, unwritten: usize) -> Unanswered {
         match self {
@@ -223,7 +225,7 @@ impl Protocol {
         ask!(self, protocol => protocol.check(within, acknowledged, now));
     }
 
-    /// The silence so far is not held against the peer. Returns whether a
+    /// The peer is not judged by its silence yet. Returns whether a
     /// [`check`](Protocol::check) is to begin anew.
     pub(crate) fn excuse(&mut self, excuse: Excuse) -> bool {
         ask!(self, protocol => protocol.excuse(excuse))

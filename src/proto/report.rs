@@ -44,15 +44,15 @@ pub(crate) struct Status {
     pub(crate) deadline: Option<Instant>,
     /// The application sends no more.
     pub(crate) finished: bool,
-    /// The peer has everything that was sent, as far as can be known.
+    /// Everything sent is acknowledged; over plain text, written.
     pub(crate) acknowledged: bool,
     /// Both directions have ended, and everything was taken.
     pub(crate) complete: bool,
-    /// It may end by what is left of it.
+    /// Closing has begun on either side; the end may follow without another message.
     pub(crate) closing: bool,
     /// The peer has ended it.
     pub(crate) closed_by_peer: Option<CloseCode>,
-    /// Nothing is left to tell the peer.
+    /// The peer knows that it is over.
     pub(crate) end_told: bool,
     /// Both sides know that it is over: the link has served.
     pub(crate) parted: bool,
@@ -75,7 +75,8 @@ pub(crate) enum Output {
     Messages,
     /// Something that should not wait.
     Due,
-    /// So much that it is worth a system call by the thread that fed it.
+    /// A batch is full: the thread that fed it writes at once. Over plain text, which does
+    /// not gather, everything is.
     Batch,
 }
 
