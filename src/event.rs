@@ -107,7 +107,7 @@ pub enum Event {
     Heartbeat {
         /// The number of the ping, counted from 1 over the whole connection.
         id: u64,
-        /// From the ping being written to the pong being read.
+        /// From the time when the ping was due to the pong being read.
         round_trip: Duration,
     },
     /// The retry budget (or, on the server, the time to resume) ran out: the

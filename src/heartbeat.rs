@@ -87,7 +87,7 @@ impl Heartbeat {
     /// `TCP_USER_TIMEOUT`, which cannot see a peer that hangs while its kernel
     /// lives. Keepalive asks after 10 s of silence, and the link ends after 30 s
     /// in which nothing is acknowledged. If the peer has heartbeats, these times are
-    /// 1.25 of its intervals and [`misses`](Heartbeat::misses) + 1 of them, where
+    /// 1.25 of the intervals that it announces and [`misses`](Heartbeat::misses) + 1 of them, where
     /// that is longer: the kernel wakes no peer that chose a long interval, and
     /// grants what the peer grants.
     ///

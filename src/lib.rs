@@ -33,7 +33,8 @@
 //! The library starts one thread per client `Connection` and one per
 //! [`Listener`], however many clients that has: they send heartbeats, come
 //! back, write what is sent in a row, and call the
-//! [event callback](Builder::on_event).
+//! [event callback](Builder::on_event). While a client looks up names, each has a
+//! thread, too.
 //! While your thread waits in `recv`, it reads the socket itself.
 //!
 //! ## Blocking
@@ -90,7 +91,8 @@
 //! `Heartbeat::every(Duration::from_secs(240)).misses(2)` notices a death within
 //! eight minutes. Measure on the network in question: [`Event::Lost`] again and
 //! again after the same idle time is a NAT that forgets sooner. Between heartbeats
-//! nothing is sent: the kernel's keepalive is off where a side has heartbeats.
+//! nothing is sent: the kernel's keepalive is off where a side has heartbeats, except over
+//! plain text.
 //!
 //! Give a client that may be away for longer (a tunnel, a flight) a
 //! [`RetryPolicy`] that goes on for as long, and its listener a

@@ -52,8 +52,8 @@ pub struct Stats {
     pub connected_since: Option<Instant>,
     /// When the link was lost; `None` while there is one, and before the first.
     pub lost_since: Option<Instant>,
-    /// When bytes were last read from the peer, over any link: a message, an
-    /// acknowledgement or a heartbeat. With [heartbeats](crate::Heartbeat::every) a live
+    /// When bytes were last read from the peer, over any link (a message, an
+    /// acknowledgement or a heartbeat), or a link came up. With [heartbeats](crate::Heartbeat::every) a live
     /// peer is heard at least once in an interval, or a little more.
     pub last_heard: Option<Instant>,
 }

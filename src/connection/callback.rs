@@ -105,7 +105,7 @@ impl Deref for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // It is dropped like one.
+        // The drop of the `Connection` takes this back.
         self.0.shared.add_handle();
     }
 }

@@ -61,7 +61,7 @@ impl fmt::Debug for WeakConnection {
 
 /// Handles.
 impl Connection {
-    /// Becomes a handle that was counted.
+    /// Wraps a handle that is counted already.
     pub(crate) fn new(shared: Arc<Shared>) -> Connection {
         Connection { shared }
     }

@@ -15,7 +15,7 @@ use crate::proto::report::Payload;
 /// So many messages are fed without another thread's turn. Their bytes are asked
 /// for before, since that may run code of the caller.
 const PIECE: usize = 64;
-/// No more are fed once they have so many bytes.
+/// No more are fed once those behind the first have so many bytes.
 const ENOUGH: usize = 64 * 1024;
 
 /// How many messages [`Connection::feed_some`] took.
@@ -81,7 +81,7 @@ impl Connection {
     }
 
     /// Feeds the first of several messages, and those behind it for which there
-    /// is room at once, at most 64. Returns how many were taken; the rest is the
+    /// is room at once, up to 64 and 64 KiB. Returns how many were taken; the rest is the
     /// caller's. No other thread's message comes between them.
     ///
     /// For a caller that has to know, when the connection ends, what was taken

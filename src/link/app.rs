@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::life::Telling;
-use super::wait::ShutdownKind;
+use super::roles::ShutdownKind;
 use super::{Ending, LINGER, OnEvent, State};
 use crate::error::{Error, Result};
 use crate::proto::closing::Closing;

@@ -3,8 +3,8 @@
 
 use std::io;
 
-use super::roles::{Link, Tick, Writer};
-use super::wait::{Calls, ShutdownKind, Waiter, Waiters, Wake};
+use super::roles::{Link, ShutdownKind, Tick, Writer};
+use super::wait::{Calls, Waiter, Waiters, Wake};
 use super::{Ending, Lost, State};
 use crate::error::Cause;
 use crate::event::Event;

@@ -68,9 +68,9 @@ pub(crate) use life::Ending;
 use life::Life;
 use locked::Locked;
 pub(crate) use pending::PendingLink;
-use roles::Link;
+use roles::{Link, ShutdownKind};
+use wait::Waiters;
 pub(crate) use wait::{Patience, Waiter};
-use wait::{ShutdownKind, Waiters};
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -3,7 +3,6 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::wait::ShutdownKind;
 use super::{State, Waiter};
 use crate::error::Cause;
 use crate::event::Event;
@@ -98,6 +97,14 @@ pub(super) enum Writer {
     /// A write failed. What the peer said before is still read, up to the
     /// error or the end that follows.
     Dead,
+}
+
+/// How a socket is shut down. A thread that is in a call on it returns.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ShutdownKind {
+    StopReading,
+    Shutdown,
+    Reset,
 }
 
 impl State {

@@ -4,7 +4,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use super::locked::Locked;
-use super::roles::{ReadHalf, WriteHalf};
+use super::roles::{ReadHalf, ShutdownKind, WriteHalf};
 use super::{Shared, State};
 use crate::error::{Error, Result};
 use crate::foreign;
@@ -255,14 +255,6 @@ impl Shared {
         }
         calls.spent.for_each(foreign::discard);
     }
-}
-
-/// How a socket is shut down. A thread that is in a call on it returns.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum ShutdownKind {
-    StopReading,
-    Shutdown,
-    Reset,
 }
 
 /// Which threads are to be woken, and what is to be done, once the lock is released.

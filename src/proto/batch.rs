@@ -18,8 +18,8 @@ pub(crate) struct Batch {
     spent: Spent,
     /// Bytes that were written.
     written: u64,
-    /// The position behind the last bytes that carry messages: all others are
-    /// acknowledgements, heartbeats and the like.
+    /// The position behind the last bytes that carry messages, and acknowledgements
+    /// among them: all others are heartbeats and the like.
     carried: u64,
     /// Behind them the stream ends.
     fin: bool,
@@ -63,7 +63,7 @@ impl Batch {
         self.len
     }
 
-    /// Releases memory on an idle link.
+    /// Releases memory that a busy time has left.
     pub(super) fn shrink(&mut self) {
         if self.is_empty() {
             self.slices = VecDeque::new();

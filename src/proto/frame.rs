@@ -259,7 +259,7 @@ impl From<TryGetError> for Violation {
 /// than its own; a large body is read straight to where it stays, which nothing
 /// has to clear first. The buffer starts small, and grows with the frames that
 /// come and with reads that fill it. A PING or a PONG makes it small again: they
-/// come over idle links, so that a busy one never pays for it.
+/// come over idle links, and over busy ones once an interval.
 ///
 /// A new one is for a handshake, in which nothing is larger than [`MAX_CONTROL`].
 #[derive(Debug, Default)]

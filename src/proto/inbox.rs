@@ -160,7 +160,7 @@ impl Inbox {
         self.over
     }
 
-    /// Releases memory on an idle link.
+    /// Releases memory that a busy time has left.
     pub(crate) fn shrink(&mut self) {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
@@ -205,7 +205,7 @@ pub(crate) struct Acks {
     since: Option<Instant>,
     due: bool,
     /// The window that the peer was told when the session began, and the last one
-    /// that it is sure to know on the present link. They only grow.
+    /// that it is sure to know on the present link, which begins anew with the first.
     first_window: u32,
     window: u32,
 }

@@ -24,7 +24,7 @@ const TAIL: usize = if cfg!(any(test, fuzzing)) { 4 * 1024 } else { 64 * 1024 };
 const SMALL_TAIL: usize = 1024;
 /// Used buffers are kept for the next messages, so that a steady exchange allocates
 /// nothing. Together they are no larger than this, nor than what was kept before the last
-/// acknowledgement; but one of the size of [`TAIL`] always is.
+/// acknowledgement; but one of the size of [`TAIL`] is always kept.
 const SPARE: usize = 16 * TAIL;
 /// An owned body of at least this size is kept as it is instead of being copied.
 const KEEP: usize = TAIL / 16;
@@ -405,7 +405,7 @@ impl Outbox {
         !self.spent.is_empty()
     }
 
-    /// Releases buffers on an idle link. A last reply stays until its receiver asks for
+    /// Releases buffers that a busy time has left. A last reply stays until its receiver asks for
     /// the next message, which may take hours. It gets memory of its own, else a buffer
     /// that was made for many messages would stay with it.
     pub(crate) fn shrink(&mut self) {

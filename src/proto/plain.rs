@@ -338,7 +338,7 @@ impl PlainSession {
         }
     }
 
-    /// The silence so far is not held against the peer. Returns whether a
+    /// The peer is not judged by its silence yet. Returns whether a
     /// [`check`](PlainSession::check) is to begin anew.
     pub(crate) fn excuse(&mut self, excuse: Excuse) -> bool {
         match &mut self.role {

@@ -1,7 +1,8 @@
 //! When to ping, and when the peer counts as dead.
 //!
-//! A side pings after *sending* nothing for an interval, and judges by what it
-//! *receives*: any byte proves life. Death takes silence for the time agreed
+//! A side pings after *sending* nothing for an interval, and once an interval behind
+//! messages, to measure the round trip. It judges by what it *receives*: any byte proves
+//! life. Death takes silence for the time agreed
 //! and, within it, a ping that stayed unanswered for an interval; a side that
 //! was too busy sending to ping therefore does so one interval before it
 //! would judge.
@@ -36,7 +37,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(50);
 /// short the heartbeats are: a long path needs it.
 const SOON: Duration = Duration::from_secs(10);
 
-/// About when the kernel gives up of itself what is not acknowledged.
+/// About when the kernel by itself gives up what is not acknowledged.
 const LATE: Duration = Duration::from_secs(15 * 60);
 
 /// The times of one side's heartbeat.
@@ -156,7 +157,7 @@ pub(crate) struct Pulse {
     check: Option<Check>,
     /// How many pings there were: the number of the last one.
     pings: u64,
-    /// When that was due, if it was on this link, and whether its pong is not here yet.
+    /// When the last ping of this link was due; whether its pong is still missing.
     pinged: Instant,
     awaits_pong: bool,
     /// What is to be written: the last ping, and the pong of a ping that came.
@@ -298,7 +299,7 @@ impl Pulse {
         }
     }
 
-    /// The silence so far is not held against the peer. Returns whether a check is to
+    /// The peer is not judged by its silence yet. Returns whether a check is to
     /// begin anew.
     pub(crate) fn excuse(&mut self, excuse: Excuse) -> bool {
         match excuse {

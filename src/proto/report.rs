@@ -145,6 +145,6 @@ pub(crate) struct Totals {
     pub(crate) replayed: u64,
     /// Lines of plain text whose fate is unknown.
     pub(crate) unanswered: u64,
-    /// Messages of an ended session that were taken out by hand.
+    /// Messages that `take_unacknowledged` has given back.
     pub(super) taken: u64,
 }

@@ -22,7 +22,8 @@ use super::report::{Excuse, Output, Progress, Seen, Totals};
 #[cfg(test)]
 use super::testing::sim::{Fault, planted};
 
-/// Where a session stands. `Down` and `Up` alternate; the end is final.
+/// Where a session stands on its links: each goes from `Down` to `Up`, and to `Parting`
+/// once our CLOSE is written. What is final is `closing` and `peer_closed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// No link.
@@ -62,8 +63,8 @@ pub(crate) struct Session {
     /// The largest window that the peer has announced in this session. The peer keeps to
     /// its own window as well, which is no smaller.
     peer_window: u32,
-    /// The interval between heartbeats, instead of which a server takes the client's if
-    /// there is one; and after how many misses the peer is dead.
+    /// The interval between heartbeats, and after how many misses the peer is dead. A
+    /// server takes the client's interval instead, if there is one.
     heartbeat: (Option<Duration>, u32),
     outbox: Outbox,
     inbox: Inbox,
@@ -78,7 +79,7 @@ pub(crate) struct Session {
     peer_closed: Option<CloseCode>,
     /// The most that a handshake said the peer has received in this session.
     peer_received: u64,
-    /// A frame came in this session, on any link.
+    /// A frame came in this session, on any link. Asked of a server only.
     ever_heard_frame: bool,
     totals: Totals,
 }
@@ -244,7 +245,8 @@ impl Session {
         }
     }
 
-    /// Releases memory: a side pings, so the link is idle.
+    /// Releases memory with each ping, so that an idle link keeps little. A busy one pays for
+    /// it once an interval.
     fn shrink(&mut self) {
         self.outbox.shrink();
         self.inbox.shrink();
@@ -349,7 +351,7 @@ impl Session {
             return Output::Nothing;
         }
         let messages = self.outbox.has_output(self.send_window());
-        // So much of the window that the peer should have work before it is full.
+        // Or enough of the window that the peer gets work before it is full.
         if messages && self.outbox.unwritten() >= BATCH_BYTES.min(self.send_window() / 4) {
             return Output::Batch;
         }

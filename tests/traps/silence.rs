@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use longlink::{Builder, Connection, Heartbeat, RetryPolicy};
+use socket2::SockRef;
 
 use crate::proxy::Direction;
 use crate::rig::{Log, Rig, SLACK, SOON, Side, at_once, connect, echo, join, ms, now, until};
@@ -135,10 +136,11 @@ fn a_link_that_is_judged_dead_is_reset() {
     let interval = u32::try_from(INTERVAL.as_millis()).unwrap();
     let hello = Hello { interval, ..Hello::new(1) };
     let (mut silent, _) = Raw::join(listener.local_addr(), &hello);
+    SockRef::from(&silent.0).set_recv_buffer_size(4096).unwrap();
     let server = Side::new(listener.accept().unwrap(), Log::new("server"));
     silent.send(frame(DATA, b"before"));
     server.takes(b"before");
-    // More than the kernel of a peer that never reads takes.
+    // More than the kernel of a peer that never reads takes, with such a buffer.
     for _ in 0..MESSAGES {
         server.send([0; 200_000]).unwrap();
     }

@@ -790,7 +790,6 @@ fn bytes_that_wait_to_be_read_put_off_the_verdict() {
     }
 }
 
-/// Its peer's pings may be behind a message that takes long to cross.
 /// Else a client that comes back with longer heartbeats is judged by the old ones.
 #[test]
 fn a_server_goes_by_the_interval_of_the_last_hello() {
@@ -850,6 +849,7 @@ fn the_round_trip_is_measured_once_an_interval_under_traffic_too() {
     assert_eq!([client.status().round_trip, server.status().round_trip], [Some(delay); 2]);
 }
 
+/// Its peer's pings may be behind a message that takes long to cross.
 #[test]
 fn a_side_without_heartbeats_says_a_word_now_and_then_while_bytes_come() {
     const INTERVAL: Duration = Duration::from_secs(10);
