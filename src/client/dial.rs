@@ -212,7 +212,7 @@ impl Client {
             }
         };
         self.route.welcomed(host);
-        self.budget.welcomed(state.protocol.status().progress.moved);
+        self.budget.welcomed(state.protocol.status().moved);
         state.install(link, opened);
         Ok(())
     }

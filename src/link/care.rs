@@ -90,7 +90,7 @@ impl Shared {
             }
         }
         state.reporting = !state.events.is_empty();
-        state.expected = state.protocol.status().deadline;
+        state.expected = state.protocol.deadline();
         let events = std::mem::take(&mut state.events);
         // The last events are the last use of the callback, which may itself hold the
         // connection.
@@ -344,7 +344,7 @@ impl State {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let session = self.protocol.status().deadline;
+        let session = self.protocol.deadline();
         let tick = self.link.as_ref().and_then(|link| match link.tick {
             Tick::At(at) => Some(at),
             Tick::Off | Tick::Due => None,

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::proto::Violation;
 use crate::proto::frame::{Close, CloseCode};
 use crate::proto::plain::Unanswered;
-use crate::proto::report::{Output, Progress};
+use crate::proto::report::{Loss, Output, Progress};
 use crate::proto::spent::Spent;
 use crate::retry::Proof;
 use crate::sync::{self, Arc};
@@ -93,10 +93,10 @@ impl State {
         // Of what a thread has in hand nothing is known: it counts as written.
         let unwritten = link.unwritten();
         let now = sync::now();
-        let unanswered = self.protocol.link_lost(unwritten);
+        let Loss { progress, unanswered } = self.protocol.link_lost(unwritten);
         let status = self.protocol.status();
         let uptime = now.saturating_duration_since(link.since);
-        let Progress { moved, heard, waits } = status.progress;
+        let Progress { moved, heard, waits } = progress;
         if let Some(closing) = self.life.closing_mut() {
             closing.link_lost(moved, now);
         }
@@ -113,7 +113,7 @@ impl State {
     /// framed session only move away, but for an acknowledgement's, which starts the tick.
     pub(super) fn expect(&mut self) {
         if !self.protocol.status().framed {
-            let next = self.protocol.status().deadline;
+            let next = self.protocol.deadline();
             self.call |= next.is_some_and(|next| self.expected.is_none_or(|at| next < at));
         }
     }

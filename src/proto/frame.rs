@@ -81,6 +81,7 @@ impl From<Bytes> for Run {
 impl Iterator for Run {
     type Item = Bytes;
 
+    #[inline]
     fn next(&mut self) -> Option<Bytes> {
         self.messages = self.messages.checked_sub(1)?;
         if self.messages == 0 {

@@ -99,6 +99,7 @@ impl Inbox {
         (self.handed - before).bytes
     }
 
+    #[inline]
     fn take_message(&mut self) -> Option<Bytes> {
         let run = self.queue.front_mut()?;
         let message = run.next()?;
@@ -111,6 +112,7 @@ impl Inbox {
 
     /// The application is done with everything that was handed out. Returns
     /// the cost that became free.
+    #[inline]
     pub(crate) fn consume(&mut self) -> usize {
         let before = std::mem::replace(&mut self.consumed, self.handed);
         (self.consumed - before).cost()
@@ -233,6 +235,7 @@ impl Acks {
     /// The index of the one to be written now: the newest whose place is reached,
     /// or else, if the peer may have to see it before it makes room for what comes
     /// before that place (`stuck`), the newest of all.
+    #[inline]
     fn ready(&self, written: u64, stuck: bool) -> Option<usize> {
         #[cfg(test)]
         let stuck = stuck || planted(Fault::AckOvertakes);
@@ -242,6 +245,7 @@ impl Acks {
 
     /// Whether one has to be written even if nothing else is. `window`: the one
     /// that the peer keeps to.
+    #[inline]
     pub(crate) fn is_due(&self, written: u64, stuck: bool, window: u32) -> bool {
         (self.due || self.owed >= window as usize / 4) && self.ready(written, stuck).is_some()
     }
@@ -260,6 +264,7 @@ impl Acks {
     }
 
     /// What the peer is sure to know to be consumed, or will, if the present link lives.
+    #[inline]
     pub(crate) fn told(&self) -> Position {
         self.told.map(|slot| slot.consumed).unwrap_or_default()
     }

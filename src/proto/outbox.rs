@@ -217,6 +217,7 @@ impl Outbox {
     }
 
     /// Whether [`fill`](Outbox::fill) would move something.
+    #[inline]
     pub(crate) fn has_output(&self, window: usize) -> bool {
         self.written < self.end && self.outstanding() < window
     }
@@ -301,16 +302,19 @@ impl Outbox {
     }
 
     /// What everything kept counts for in the window.
+    #[inline]
     pub(crate) fn cost(&self) -> usize {
         (self.end - self.acknowledged).cost()
     }
 
     /// What of that was written on the present link.
+    #[inline]
     fn outstanding(&self) -> usize {
         (self.written - self.acknowledged).cost()
     }
 
     /// What of it was not.
+    #[inline]
     pub(crate) fn unwritten(&self) -> usize {
         (self.end - self.written).cost()
     }

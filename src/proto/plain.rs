@@ -49,7 +49,7 @@ use super::batch::Batch;
 use super::frame::{CloseCode, Decoder};
 use super::handshake::Limits;
 use super::pulse::Verdict;
-use super::report::{Excuse, Output, Totals};
+use super::report::{Excuse, Loss, Output, Progress, Totals};
 use super::session::Opened;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;
@@ -104,8 +104,6 @@ struct Link {
     /// A line came. There are no frames, and a link that stays up is all that can be
     /// had of an idle server.
     moved: bool,
-    /// The link is gone without a line in either direction, and one of ours waits.
-    waits: bool,
 }
 
 /// Lines both ways: what outlives the links that carry them.
@@ -178,14 +176,15 @@ impl PlainSession {
 
     /// The link is lost, and the last `unwritten` bytes that [`fill`](PlainSession::fill)
     /// has moved were not written. Returns the lines of unknown fate.
-    pub(crate) fn link_lost(&mut self, unwritten: usize) -> Unanswered {
+    pub(crate) fn link_lost(&mut self, unwritten: usize) -> Loss {
         self.up = false;
         self.incoming.cut();
         let unanswered = self.give_up_unanswered(unwritten);
         // A line counts as received once it was written.
-        let received = self.link.moved || unanswered.count() > 0;
-        self.link.waits = !received && !self.outgoing.is_written();
-        unanswered
+        let moved = self.link.moved;
+        let received = moved || unanswered.count() > 0;
+        let waits = !received && !self.outgoing.is_written();
+        Loss { progress: Progress { moved, heard: true, waits }, unanswered }
     }
 
     fn give_up_unanswered(&mut self, unwritten: usize) -> Unanswered {
@@ -304,7 +303,7 @@ impl PlainSession {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let beat = match &self.role {
             Role::Client(patience) if self.may_beat() => patience.beat_at(),
             _ => None,

@@ -19,11 +19,10 @@
 //! * **After any change**, if there is [`output`](Protocol::output):
 //!   [`fill`](Protocol::fill), write the batch, and when all of it is written
 //!   [`sent`](Protocol::sent).
-//! * **At its [deadline](Status::deadline)**: [`tick`](Protocol::tick), again with what the
+//! * **At its [`deadline`](Protocol::deadline)**: [`tick`](Protocol::tick), again with what the
 //!   peer's kernel has acknowledged if the protocol [counts](Status::counts_bytes) that, and
 //!   before a verdict counts, [`excuse`](Protocol::excuse) if bytes wait to be read.
-//! * **The link is lost**: [`link_lost`](Protocol::link_lost), and its
-//!   [progress](Status::progress), until the next link begins.
+//! * **The link is lost**: [`link_lost`](Protocol::link_lost), until the next link begins.
 //! * **It ends**: [`finish`](Protocol::finish), [`detach`](Protocol::detach) or
 //!   [`close`](Protocol::close). The connection ends for the application when it is
 //!   [complete](Status::complete), [closed by the peer](Status::closed_by_peer), or closing
@@ -40,7 +39,7 @@ use super::frame::{CloseCode, Decoder};
 use super::inbox::Received;
 use super::plain::{PlainSession, Unanswered};
 use super::pulse::Verdict;
-use super::report::{Excuse, Output, Payload, Seen, Status};
+use super::report::{Excuse, Loss, Output, Payload, Seen, Status};
 use super::session::Session;
 use super::spent::Spent;
 
@@ -83,8 +82,8 @@ impl Protocol {
         }
     }
 
-    /// Where it stands. What is not looked at costs nothing.
-    #[inline]
+    /// Where it stands. What is not looked at is not computed.
+    #[inline(always)]
     pub(crate) fn status(&self) -> Status {
         ask!(self, protocol => protocol.status())
     }
@@ -156,14 +155,13 @@ impl Protocol {
 /// The link's side.
 impl Protocol {
     /// The link is gone, and with it so many bytes of the last batch. Of what a
-    /// thread is just writing nothing is known, and it counts as written. Returns the
-    /// messages of unknown fate: neither sent again nor acknowledged.
-    pub(crate) fn link_lost(&mut self, unwritten: usize) -> Unanswered {
+    /// thread is just writing nothing is known, and it counts as written.
+    pub(crate) fn link_lost(&mut self, unwritten: usize) -> Loss {
         match self {
             Protocol::Framed(session) => {
                 session.link_lost();
-                // Every message of a session is one or the other.
-                Unanswered::default()
+                // Every message of a session is acknowledged or sent again.
+                Loss { progress: session.progress(), unanswered: Unanswered::default() }
             }
             Protocol::Plain(session) => session.link_lost(unwritten),
         }
@@ -210,6 +208,11 @@ impl Protocol {
     pub(crate) fn sent(&mut self, now: Instant) -> bool {
         ask!(self, protocol => protocol.sent(now));
         matches!(self, Protocol::Plain(_))
+    }
+
+    /// When the times are to be looked after.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        ask!(self, protocol => protocol.deadline())
     }
 
     /// Looks after the times. `acknowledged` is how many bytes of the link the peer's

@@ -1,10 +1,11 @@
 //! What passes over the seam: where either protocol stands, and what it is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::frame::CloseCode;
+use super::plain::Unanswered;
 
 /// Where a protocol stands.
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +26,9 @@ pub(crate) struct Status {
     pub(crate) unacknowledged: u64,
     pub(crate) unacknowledged_bytes: u64,
     pub(crate) totals: Totals,
-    /// Of the present link, or the last one.
-    pub(crate) progress: Progress,
     pub(crate) round_trip: Option<Duration>,
+    /// Whether the present link, or the last one, brought something new.
+    pub(crate) moved: bool,
     /// Whether the peer ever said something that counts.
     pub(crate) has_received: bool,
     /// Whether there is something to take.
@@ -40,8 +41,6 @@ pub(crate) struct Status {
     pub(crate) owes_ack: bool,
     /// Whether it matters how many bytes the peer's kernel has acknowledged.
     pub(crate) counts_bytes: bool,
-    /// When the times are to be looked after.
-    pub(crate) deadline: Option<Instant>,
     /// The application sends no more.
     pub(crate) finished: bool,
     /// Everything sent is acknowledged; over plain text, written.
@@ -119,6 +118,14 @@ pub(crate) struct Progress {
     /// Something of ours may be written or was, and the peer has not said that it
     /// has it.
     pub(crate) waits: bool,
+}
+
+/// What a lost link leaves.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    pub(crate) progress: Progress,
+    /// Messages of unknown fate: neither sent again nor acknowledged.
+    pub(crate) unanswered: Unanswered,
 }
 
 /// What a frame brought, as far as a thread may be waiting for it.

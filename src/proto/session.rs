@@ -164,7 +164,7 @@ impl Session {
         self.stage = Stage::Down;
     }
 
-    fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         let written = self.outbox.written() > self.peer_has();
         let waits = written || self.outbox.has_output(self.send_window());
         Progress { moved: self.up.moved, heard: self.up.heard, waits }
@@ -335,11 +335,13 @@ impl Session {
 
     /// What may be outstanding. Both sides keep it: one to send it again, the other until
     /// its application asks for it.
+    #[inline]
     fn send_window(&self) -> usize {
         self.own.window.min(self.peer.window) as usize
     }
 
     /// What the peer may have outstanding, as far as it has been told. It keeps that, too.
+    #[inline]
     fn receive_window(&self) -> u32 {
         self.acks.window().min(self.peer_window)
     }
@@ -373,11 +375,13 @@ impl Session {
     /// So the two sides never wait for each other. What the window of the one holds
     /// back is behind so much that the other has received that the other sees that
     /// window full, and writes its acknowledgements.
+    #[inline]
     fn is_stuck(&self) -> bool {
         !self.outbox.has_output(self.send_window()) && self.fills_window()
     }
 
     /// Whether the peer may count as much as outstanding as it may have.
+    #[inline]
     fn fills_window(&self) -> bool {
         #[cfg(test)]
         if planted(Fault::AckOvertakesHeld) {
@@ -412,7 +416,7 @@ impl Session {
     }
 
     /// When [`tick`](Session::tick) has something to do.
-    fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.stage == Stage::Down {
             return None;
         }

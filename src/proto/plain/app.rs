@@ -5,12 +5,12 @@ use bytes::Bytes;
 use super::{PlainSession, Role};
 use crate::proto::frame::CloseCode;
 use crate::proto::inbox::Received;
-use crate::proto::report::{Payload, Progress, Status};
+use crate::proto::report::{Payload, Status};
 use crate::proto::spent::Spent;
 
 impl PlainSession {
     /// Where it stands. What is written counts as acknowledged: more cannot be known.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn status(&self) -> Status {
         let (unwritten, link) = (self.outgoing.unwritten(), &self.link);
         Status {
@@ -22,7 +22,7 @@ impl PlainSession {
             unacknowledged: unwritten.frames,
             unacknowledged_bytes: unwritten.bytes,
             totals: self.totals,
-            progress: Progress { moved: link.moved, heard: true, waits: link.waits },
+            moved: link.moved,
             round_trip: None,
             // Asked of a server's session without a link. This one has ended with its link.
             has_received: false,
@@ -31,7 +31,6 @@ impl PlainSession {
             deaf: self.up && self.eof && !link.fin,
             owes_ack: false,
             counts_bytes: matches!(&self.role, Role::Client(patience) if patience.is_checking()),
-            deadline: self.deadline(),
             finished: self.finished,
             acknowledged: self.outgoing.is_written() && (link.fin || !self.finished || !self.up),
             complete: link.fin && self.over,

@@ -124,9 +124,7 @@ impl Side {
     /// when the peer was judged dead.
     fn run(&mut self, until: Duration) -> (Vec<(u64, String)>, Option<u64>) {
         let mut writes = Vec::new();
-        while let Some(next) =
-            self.session.status().deadline.filter(|next| *next <= self.origin + until)
-        {
+        while let Some(next) = self.session.deadline().filter(|next| *next <= self.origin + until) {
             assert!(next > self.now || self.at().is_zero(), "a deadline in the past");
             self.now = next;
             if let Verdict::Dead(_) = self.session.tick(None, self.now) {
@@ -149,7 +147,7 @@ impl Side {
     /// The link is cut with what it has not written. Returns what is unknown.
     fn cut(&mut self) -> Vec<String> {
         let rest = std::mem::take(&mut self.batch).len();
-        let Unanswered { lines, forgotten } = self.session.link_lost(rest);
+        let Unanswered { lines, forgotten } = self.session.link_lost(rest).unanswered;
         self.decoder = Decoder::default();
         assert_eq!(forgotten, 0);
         lines.iter().map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
@@ -379,7 +377,7 @@ fn what_was_being_written_is_announced() {
     client.feed("in its hands\n");
     client.session.fill(&mut client.batch);
     client.feed("waiting\n");
-    assert_eq!(client.session.link_lost(0).lines, ["in its hands\n"]);
+    assert_eq!(client.session.link_lost(0).unanswered.lines, ["in its hands\n"]);
     assert_eq!(client.session.status().unacknowledged, 1);
 }
 
@@ -392,7 +390,7 @@ fn the_oldest_unanswered_lines_are_forgotten_and_never_block() {
     }
     // Replies are for the oldest, remembered or not.
     client.says("reply\n");
-    let Unanswered { lines, forgotten } = client.session.link_lost(0);
+    let Unanswered { lines, forgotten } = client.session.link_lost(0).unanswered;
     assert_eq!((lines.len(), lines.len() as u64 + forgotten), (1000 / (4 + 64), 999));
     assert_eq!(lines.last().map(|line| &line[..]), Some(&b"999\n"[..]));
     // What cannot be written does block.
@@ -732,7 +730,7 @@ fn queued_bytes_and_a_judge_who_overslept_put_a_verdict_off() {
     let mut server = Side::server();
     server.says("keepalive");
     server.session.excuse(Excuse::Queued);
-    assert_eq!(server.session.status().deadline, None);
+    assert_eq!(server.session.deadline(), None);
     server.says("keepalive");
     server.session.excuse(Excuse::Overslept(100 * SECOND));
     assert_eq!(server.run(1000 * SECOND).1, Some(130));

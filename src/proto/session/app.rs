@@ -13,7 +13,7 @@ use crate::proto::spent::Spent;
 
 impl Session {
     /// Where it stands.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn status(&self) -> Status {
         Status {
             framed: true,
@@ -24,7 +24,7 @@ impl Session {
             unacknowledged: self.outbox.messages(),
             unacknowledged_bytes: self.outbox.bytes(),
             totals: self.totals,
-            progress: self.progress(),
+            moved: self.up.moved,
             round_trip: self.pulse.round_trip(),
             has_received: self.inbox.received().frames > 0,
             has_item: !self.inbox.is_empty(),
@@ -32,7 +32,6 @@ impl Session {
             deaf: false,
             owes_ack: self.acks.is_waiting(),
             counts_bytes: self.counts_bytes(),
-            deadline: self.deadline(),
             finished: self.outbox.is_finished(),
             acknowledged: self.outbox.is_empty(),
             complete: self.is_complete(),
@@ -44,6 +43,7 @@ impl Session {
         }
     }
 
+    #[inline]
     pub(crate) fn feed(&mut self, message: &Payload<'_>) {
         self.totals.messages_sent += 1;
         self.totals.bytes_sent += message.len() as u64;
@@ -58,6 +58,7 @@ impl Session {
     }
 
     /// The application asks for the next message, so it is done with the ones before.
+    #[inline]
     pub(crate) fn consume(&mut self, now: Instant) {
         let freed = self.inbox.consume();
         if freed > 0 {
@@ -65,11 +66,13 @@ impl Session {
         }
     }
 
+    #[inline]
     pub(super) fn owe(&mut self, consumed: Position, freed: usize, now: Instant) {
         self.acks.record(Slot { consumed, after: self.outbox.end() }, freed, now);
     }
 
     /// The next message, or the end; the end is acknowledged with it.
+    #[inline]
     pub(crate) fn take(&mut self, now: Instant) -> Option<Received> {
         let seen_end = self.inbox.is_over();
         let item = self.inbox.take()?;

@@ -414,7 +414,7 @@ fn resume(pair: &mut Pair) {
 fn what_was_sent_waits_until_the_peer_is_known_to_have_it() {
     let mut pair = Pair::new(WINDOW, WINDOW);
     let progress = |pair: &Pair| {
-        let Progress { moved, waits, .. } = pair.client.status().progress;
+        let Progress { moved, waits, .. } = pair.client.progress();
         (moved, waits)
     };
     assert_eq!(progress(&pair), (false, false));
@@ -455,12 +455,12 @@ fn what_waits_for_the_window_does_not_count() {
     }
     pair.exchange();
     resume(&mut pair);
-    assert!(!pair.client.status().progress.waits, "the window is full");
+    assert!(!pair.client.progress().waits, "the window is full");
     assert!(take(&mut pair.server, pair.now).is_some());
     assert!(take(&mut pair.server, pair.now).is_some());
     pair.server.acks.hurry();
     read(&mut pair.client, written(&mut pair.server), pair.now);
-    assert!(pair.client.status().progress.waits, "there is room");
+    assert!(pair.client.progress().waits, "there is room");
 }
 
 // Trap 10.
@@ -492,7 +492,7 @@ fn a_close_that_acknowledges_moves_the_session() {
         client.feed(&Slice(b"question"));
         drop(written(&mut client));
         read(&mut client, vec![Frame::Close(Close { code: CloseCode::Closed, consumed })], now);
-        assert_eq!(client.status().progress.moved, consumed > 0);
+        assert_eq!(client.status().moved, consumed > 0);
     }
 }
 
@@ -784,7 +784,7 @@ fn bytes_that_wait_to_be_read_put_off_the_verdict() {
             if waiting {
                 server.excuse(Excuse::Queued);
             }
-            matches!(server.tick(None, server.status().deadline.unwrap()), Verdict::Dead(_))
+            matches!(server.tick(None, server.deadline().unwrap()), Verdict::Dead(_))
         });
         assert_ne!(is_dead, waiting);
     }
@@ -803,12 +803,12 @@ fn a_server_goes_by_the_interval_of_the_last_hello() {
         server.resume(&hello, now).unwrap();
         let pings = interval.unwrap_or(10 * second) * 5 / 4;
         assert_eq!(welcome(&mut server).0.interval, Some(pings));
-        assert_eq!(server.status().deadline, Some(now + pings));
+        assert_eq!(server.deadline(), Some(now + pings));
     }
     // One without heartbeats has none, whatever is announced.
     let mut server = Session::server(&first, 1, limits(WINDOW), None, 3, now);
     server.resume(&Hello { epoch: 1, attempt: 2, ..first }, now).unwrap();
-    assert_eq!((welcome(&mut server).0.interval, server.status().deadline), (None, None));
+    assert_eq!((welcome(&mut server).0.interval, server.deadline()), (None, None));
 }
 
 /// Where messages go both ways all the time, nobody is silent for an interval.

@@ -167,11 +167,7 @@ impl Watched {
         assert_eq!(self.session.status().parted, parted);
         // What comes behind an end is no concern of those who look for progress.
         if self.is_up() && !self.peer_closed {
-            assert_eq!(
-                self.session.status().progress.moved,
-                self.progress,
-                "progress on this link"
-            );
+            assert_eq!(self.session.status().moved, self.progress, "progress on this link");
         }
     }
 
@@ -291,7 +287,7 @@ impl Watched {
     pub(super) fn wait(&mut self, time: Duration) {
         self.now += time;
         for round in 0.. {
-            let Some(due) = self.session.status().deadline.filter(|due| *due <= self.now) else {
+            let Some(due) = self.session.deadline().filter(|due| *due <= self.now) else {
                 break;
             };
             assert!(round < 3, "a deadline that stays in the past");

@@ -86,7 +86,7 @@ impl Client {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Idle(at) | Phase::Greeting(_, at) => Some(at),
-            Phase::Up(_) => self.session.status().deadline,
+            Phase::Up(_) => self.session.deadline(),
             Phase::Ended => None,
         }
         .into_iter()
@@ -107,7 +107,7 @@ impl Server {
         }
         let expiry = self.lost.map(|lost| lost + RESUME_WITHIN);
         let closing = self.closing.as_ref().and_then(Closing::deadline);
-        self.session.status().deadline.into_iter().chain(expiry).chain(closing).min()
+        self.session.deadline().into_iter().chain(expiry).chain(closing).min()
     }
 }
 
@@ -184,7 +184,7 @@ impl World {
         self.note("client loses", id, 0);
         self.note(why, 0, 0);
         self.client.session.link_lost();
-        let moved = self.client.session.status().progress.moved;
+        let moved = self.client.session.status().moved;
         self.client.closing.iter_mut().for_each(|closing| closing.link_lost(moved, self.now));
         let delay =
             millis(if self.calm { 50 } else { [0, self.rng.u64(..400)][self.rng.usize(..2)] });
@@ -316,7 +316,7 @@ impl World {
         assert_eq!(server.session.status().generation, generation);
         server.link = None;
         server.session.link_lost();
-        let moved = server.session.status().progress.moved;
+        let moved = server.session.status().moved;
         server.closing.iter_mut().for_each(|closing| closing.link_lost(moved, self.now));
         server.lost = Some(now);
         let heard_close = server.session.status().closed_by_peer.is_some();
@@ -484,7 +484,7 @@ impl World {
         let now = self.now;
         let session = self.session(side, host);
         let mut rounds = 0;
-        while let Some(deadline) = session.status().deadline.filter(|at| now >= *at) {
+        while let Some(deadline) = session.deadline().filter(|at| now >= *at) {
             assert!(rounds < 3, "{side:?}: a deadline that stays in the past");
             rounds += 1;
             session.excuse(Excuse::Overslept(now - deadline));
