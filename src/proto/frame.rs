@@ -64,9 +64,9 @@ impl Run {
         self.messages == 0
     }
 
-    /// From the first to behind the last; there is at least one.
+    /// From the first to behind the last.
     pub(crate) fn distance(&self) -> Position {
-        let headers = (self.messages - 1) * HEADER as u64;
+        let headers = self.messages.saturating_sub(1) * HEADER as u64;
         Position { frames: self.messages, bytes: self.bytes.len() as u64 - headers }
     }
 }
@@ -91,6 +91,10 @@ impl Iterator for Run {
         self.first = frame_len(&self.bytes) - HEADER;
         self.bytes.advance(HEADER);
         Some(message)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.messages as usize, Some(self.messages as usize))
     }
 }
 

@@ -94,8 +94,17 @@ impl Inbox {
     /// Appends messages to `to`, at most so many, and never the end. Returns
     /// their bytes.
     pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) -> u64 {
-        let before = self.handed;
-        to.extend(std::iter::from_fn(|| self.take_message()).take(most));
+        let (before, full) = (self.handed, to.len().saturating_add(most));
+        while to.len() < full
+            && let Some(run) = self.queue.front_mut()
+        {
+            let distance = run.distance();
+            to.extend(run.take(full - to.len()));
+            self.handed += distance - run.distance();
+            if run.is_empty() {
+                self.queue.pop_front();
+            }
+        }
         (self.handed - before).bytes
     }
 
