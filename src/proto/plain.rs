@@ -270,7 +270,7 @@ impl PlainSession {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn output(&self) -> Output {
         let may_write = self.up && self.closing != Some(CloseCode::Aborted);
         // The peer is told once for each link that there are no more sends.

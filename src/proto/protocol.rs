@@ -193,7 +193,7 @@ impl Protocol {
     }
 
     /// What [`fill`](Protocol::fill) has to write, and whether that may wait.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn output(&self) -> Output {
         ask!(self, protocol => protocol.output())
     }

@@ -347,7 +347,7 @@ impl Session {
     }
 
     /// What [`fill`](Session::fill) has to write.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn output(&self) -> Output {
         if self.stage != Stage::Up {
             return Output::Nothing;
