@@ -124,7 +124,7 @@ impl Client {
         self.report(Event::Retrying { attempt: number, of, after });
         let until = sync::later(after);
         while sync::now() < until {
-            // What the last attempt failed of may be over.
+            // What made the last attempt fail may have passed.
             let hurry = std::mem::take(&mut self.checkup.hurry);
             if hurry && self.budget.hurry(sync::now()) {
                 break;

@@ -139,8 +139,8 @@ impl Client {
         };
         link.socket.try_write(&Frame::Hello(hello).to_bytes())?;
         let cause = match self.hear(&mut link)? {
-            // The welcome to a session that an earlier hello made there was lost. The
-            // end is to be told where the session is.
+            // An earlier hello made a session here, and its welcome was lost. Our end is
+            // to be told to the server that has ours.
             Frame::Welcome(welcome)
                 if hello.resume_only
                     && welcome.epoch != hello.epoch

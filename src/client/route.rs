@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Cause, Rejection};
 use crate::sync;
 
-/// A name may take this long to resolve before the next host is asked first. Most
+/// A name may take this long to resolve before the next host goes ahead of it. Most
 /// names take less, and a resolver that asks again does so after 5 s.
 const GRACE: Duration = Duration::from_secs(1);
 

@@ -128,7 +128,7 @@ impl Acceptor {
                 },
             }
         }
-        // Peers that were turned away have left theirs.
+        // Peers that were refused have freed their descriptors.
         sessions.has_spare();
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Entries {
     watched: HashMap<u64, (Arc<Socket>, Interest)>,
     due: BTreeSet<(Instant, u64)>,
     lost: BTreeSet<(Rank, u64)>,
-    /// Up to which time connections were looked after ahead of it.
+    /// Until when connections were last looked after ahead of their time.
     ahead: Option<Instant>,
 }
 

@@ -8,7 +8,6 @@ use crate::foreign;
 use crate::link::Shared;
 use crate::sync::{self, Arc, Condvar, Mutex};
 
-/// New sessions on their way to [`Listener::accept`](crate::Listener::accept).
 pub(crate) struct AcceptQueue {
     queue: Mutex<Queue>,
     arrived: Condvar,

@@ -31,7 +31,7 @@ pub(super) struct Sessions {
     pub(super) queue: Arc<AcceptQueue>,
     driver: Arc<DriverHandle>,
     /// Those that are not over, and for a while those that were closed: their clients
-    /// may come back, since our last word was lost.
+    /// may come back if our last word was lost.
     by_token: HashMap<Token, Arc<Shared>>,
     closed: VecDeque<(Instant, Token, u64)>,
     /// Those that are not over. They take up room.
@@ -251,7 +251,7 @@ impl Sessions {
         while let Some(shared) = self.entries.take_lost() {
             let state = shared.lock();
             if state.has_ended() || state.has_link() {
-                // The driver has not seen it yet.
+                // It has changed since it was last looked after.
                 continue;
             }
             let peer = state.peer();
