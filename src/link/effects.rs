@@ -10,7 +10,7 @@ use crate::error::Cause;
 use crate::event::Event;
 use crate::proto::Violation;
 use crate::proto::frame::{Close, CloseCode};
-use crate::proto::plain::Unanswered;
+use crate::proto::report::Unanswered;
 use crate::proto::report::{Loss, Output, Progress};
 use crate::proto::spent::Spent;
 use crate::retry::Proof;

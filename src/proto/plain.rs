@@ -49,7 +49,7 @@ use super::batch::Batch;
 use super::frame::{CloseCode, Decoder};
 use super::handshake::Limits;
 use super::pulse::Verdict;
-use super::report::{Excuse, Loss, Output, Progress, Totals};
+use super::report::{Excuse, Loss, Output, Progress, Totals, Unanswered};
 use super::session::Opened;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;
@@ -77,20 +77,6 @@ pub(crate) struct Settings {
 enum Role {
     Client(Patience),
     Server(HeartbeatInference),
-}
-
-/// Lines that were written to a lost link and not answered.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unanswered {
-    pub(crate) lines: Vec<Bytes>,
-    /// Older ones, which are not remembered.
-    pub(crate) forgotten: u64,
-}
-
-impl Unanswered {
-    pub(crate) fn count(&self) -> u64 {
-        self.forgotten + self.lines.len() as u64
-    }
 }
 
 /// What belongs to one link. That of the last one is kept until the next, since what

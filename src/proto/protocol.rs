@@ -37,9 +37,9 @@ use super::Violation;
 use super::batch::Batch;
 use super::frame::{CloseCode, Decoder};
 use super::inbox::Received;
-use super::plain::{PlainSession, Unanswered};
+use super::plain::PlainSession;
 use super::pulse::Verdict;
-use super::report::{Excuse, Loss, Output, Payload, Seen, Status};
+use super::report::{Excuse, Loss, Output, Payload, Seen, Status, Unanswered};
 use super::session::Session;
 use super::spent::Spent;
 

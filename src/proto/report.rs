@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::frame::CloseCode;
-use super::plain::Unanswered;
 
 /// Where a protocol stands.
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +125,20 @@ pub(crate) struct Loss {
     pub(crate) progress: Progress,
     /// Messages of unknown fate: neither sent again nor acknowledged.
     pub(crate) unanswered: Unanswered,
+}
+
+/// Lines that were written to a lost link and not answered.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unanswered {
+    pub(crate) lines: Vec<Bytes>,
+    /// Older ones, which are not remembered.
+    pub(crate) forgotten: u64,
+}
+
+impl Unanswered {
+    pub(crate) fn count(&self) -> u64 {
+        self.forgotten + self.lines.len() as u64
+    }
 }
 
 /// What a frame brought, as far as a thread may be waiting for it.
