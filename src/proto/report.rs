@@ -166,5 +166,17 @@ pub(crate) struct Totals {
     /// Lines of plain text whose fate is unknown.
     pub(crate) unanswered: u64,
     /// Messages that `take_unacknowledged` has given back.
-    pub(super) taken: u64,
+    taken: u64,
+}
+
+impl Totals {
+    /// Gives back the messages that are not acknowledged, once.
+    pub(super) fn give_back(&mut self, kept: impl FnOnce() -> Vec<Bytes>) -> Vec<Bytes> {
+        if self.taken > 0 {
+            return Vec::new();
+        }
+        let messages = kept();
+        self.taken = messages.len() as u64;
+        messages
+    }
 }

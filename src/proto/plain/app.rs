@@ -101,12 +101,7 @@ impl PlainSession {
 
     /// The lines that are not written, once.
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
-        if self.totals.taken > 0 {
-            return Vec::new();
-        }
-        let lines = self.outgoing.kept();
-        self.totals.taken = lines.len() as u64;
-        lines
+        self.totals.give_back(|| self.outgoing.kept())
     }
 
     pub(crate) fn discard(&mut self) {

@@ -135,12 +135,7 @@ impl Session {
     /// The messages that are not acknowledged, once. The session is ending; what
     /// it still has to tell the peer does not depend on them.
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
-        if self.totals.taken > 0 {
-            return Vec::new();
-        }
-        let messages = self.outbox.kept();
-        self.totals.taken = messages.len() as u64;
-        messages
+        self.totals.give_back(|| self.outbox.kept())
     }
 
     /// Whether closing was begun by either side.
