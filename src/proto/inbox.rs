@@ -195,7 +195,7 @@ pub(crate) const ACK_DELAY: Duration = Duration::from_millis(50);
 
 /// "Done with the first `consumed` frames", to be written only behind the first
 /// `after` frames of our own, so that a peer which sees it has seen what the
-/// application sent in between.
+/// application sent in between. It does not wait for our FIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) consumed: Position,
@@ -316,6 +316,12 @@ impl Acks {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.since.filter(|_| !self.due).map(|since| since + ACK_DELAY)
+    }
+
+    /// Whether none is to be written any more.
+    #[cfg(test)]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Whether one is owed that waits for its time.

@@ -329,6 +329,11 @@ impl Outbox {
         self.end.frames
     }
 
+    /// The same, before a FIN that is not acknowledged.
+    pub(crate) fn messages_end(&self) -> u64 {
+        self.acknowledged() + self.messages()
+    }
+
     /// The number of the next frame to be written on the present link.
     pub(crate) fn written(&self) -> u64 {
         self.written.frames

@@ -204,7 +204,7 @@ impl Told {
     }
 
     pub(super) fn owe(&mut self, heard: &Heard, said: &Said) {
-        let end = said.acked + said.frames.len() as u64;
+        let end = said.acked + said.messages().count() as u64;
         if self.debts.last().is_some_and(|(consumed, ..)| heard.consumed > *consumed) {
             self.debts.push((heard.consumed, end, heard.arrived - heard.held()));
         }
