@@ -23,7 +23,7 @@ fn fill(outbox: &mut Outbox, window: usize, batches: usize) -> Vec<Frame> {
     for _ in 0..batches {
         let mut batch = Batch::default();
         outbox.fill(&mut batch, window, || None);
-        bytes.extend(batch.slices.iter().flatten());
+        batch.slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
     }
     frames(&bytes)
 }
