@@ -10,10 +10,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::clients::Clients;
-use super::lines::Line;
+use super::lines::{Line, Lines};
 use super::printer::Printer;
 use super::roster::Command;
-use super::source::Source;
+use super::source::{self, Source};
 use super::{log, manual, terminal, text, who};
 use crate::{Connection, Error};
 
@@ -63,12 +63,9 @@ pub fn serve(
 pub fn operate(clients: &Arc<Clients>, max_message: usize) -> bool {
     let prompting = clients.clone();
     let prompter = Box::new(move || prompting.prompt());
-    let source = Source::open(max_message.saturating_add(COMMAND), prompter, None);
-    let sent = source.and_then(|mut source| {
-        let sent = obey_all(clients, &mut source, max_message);
-        source.close();
-        sent
-    });
+    let lines = source::open(max_message.saturating_add(COMMAND), prompter, None);
+    let sent = lines.and_then(|mut lines| obey_all(clients, &mut lines, max_message));
+    terminal::close();
     let sent = sent.unwrap_or_else(|error| {
         ::log::error!("cannot read standard input: {}", text::system(&error));
         false
@@ -76,17 +73,17 @@ pub fn operate(clients: &Arc<Clients>, max_message: usize) -> bool {
     sent || terminal::is_interactive()
 }
 
-fn obey_all(clients: &Clients, source: &mut Source, max_message: usize) -> io::Result<bool> {
+fn obey_all(clients: &Clients, lines: &mut Lines<Source>, max_message: usize) -> io::Result<bool> {
     let patience = if io::stdin().is_terminal() { PATIENCE } else { FOREVER };
     let mut sent = true;
     loop {
-        let done = match source.next(|| ())? {
+        let done = match lines.next(|| ())? {
             Line::Text(line) => obey(clients, &line, patience),
-            Line::TooLong(_, size) => Err(too_long(size, max_message)),
+            Line::TooLong(size) => Err(too_long(size, max_message)),
             Line::End => return Ok(sent),
         };
         if let Err(why) = done {
-            ::log::warn!("line {}: {why}", source.number());
+            ::log::warn!("line {}: {why}", lines.number());
             sent = false;
         }
         // The line may have named a client.

@@ -21,7 +21,6 @@
 use rustyline::line_buffer::{ChangeListener, DeleteListener, Direction, LineBuffer};
 use rustyline::{Cmd, Movement};
 
-use super::lines::Line;
 use super::raw;
 
 /// How many lines are remembered, and how long one may be.
@@ -34,11 +33,6 @@ const ROOM: usize = 16 * 1024 * 1024;
 /// [held](raw) in all of them.
 pub(super) struct Editor {
     line: LineBuffer,
-    /// How many bytes the line has, and may have.
-    size: usize,
-    limit: usize,
-    /// Bytes beyond the limit, which are not kept.
-    beyond: u64,
     history: Vec<String>,
     /// Which line of the history is shown; its length if none is.
     shown: usize,
@@ -51,14 +45,10 @@ pub(super) struct Editor {
 }
 
 impl Editor {
-    /// A line has at most `limit` bytes; one that has more is only measured.
+    /// There is room for a line of `limit` bytes. A line that is full takes no more.
     pub(super) fn new(limit: usize) -> Editor {
         Editor {
-            // Takes what fits into its capacity, and grows for nothing.
             line: LineBuffer::with_capacity(limit.max(limit.saturating_mul(4).min(ROOM))),
-            size: 0,
-            limit,
-            beyond: 0,
             history: Vec::new(),
             shown: 0,
             typed: String::new(),
@@ -77,9 +67,10 @@ impl Editor {
         self.search.as_deref()
     }
 
-    /// What a key does; a line if it is complete. Of keys that concern the
-    /// screen or the process there is nothing to do here.
-    pub(super) fn press(&mut self, key: Cmd) -> Option<Line> {
+    /// What a key does; a line with its newline, if it is complete, and an empty one at the
+    /// end of the input. Of keys that concern the screen or the process there is nothing to
+    /// do here.
+    pub(super) fn press(&mut self, key: Cmd) -> Option<Vec<u8>> {
         if self.search.is_some() && self.look(&key) {
             return None;
         }
@@ -87,19 +78,16 @@ impl Editor {
             Cmd::SelfInsert(_, char) => self.insert(char),
             Cmd::Abort => self.insert('\x07'),
             Cmd::AcceptLine => return Some(self.enter()),
-            Cmd::EndOfFile if self.line.is_empty() && self.beyond == 0 => return Some(Line::End),
+            Cmd::EndOfFile if self.line.is_empty() => return Some(Vec::new()),
             Cmd::EndOfFile => self.kill(&Movement::ForwardChar(1)),
             Cmd::Kill(movement) => self.kill(&movement),
             Cmd::Move(movement) => self.go(&movement),
-            Cmd::Yank(..) => self.yank(),
+            Cmd::Yank(..) => drop(self.line.yank(&self.killed, 1, &mut Unheard)),
             Cmd::TransposeChars => drop(self.line.transpose_chars(&mut Unheard)),
             Cmd::PreviousHistory if self.shown > 0 => self.show(self.shown - 1),
             Cmd::NextHistory if self.shown < self.history.len() => self.show(self.shown + 1),
             Cmd::ReverseSearchHistory => self.search = Some(String::new()),
             _ => {}
-        }
-        if self.line.is_empty() {
-            self.beyond = 0;
         }
         None
     }
@@ -120,46 +108,24 @@ impl Editor {
             self.killed = self.line.copy(movement).unwrap_or_default();
         }
         self.line.kill(movement, &mut Unheard);
-        self.size = size(self.line.as_str());
-    }
-
-    fn yank(&mut self) {
-        let more = size(&self.killed);
-        if self.size + more <= self.limit && self.line.yank(&self.killed, 1, &mut Unheard).is_some()
-        {
-            self.size += more;
-        }
     }
 
     fn insert(&mut self, char: char) {
-        let size = raw::size(char);
-        let fits = self.size + size <= self.limit;
-        match fits && self.line.insert(char, 1, &mut Unheard).is_some() {
-            true => self.size += size,
-            false => self.beyond += size as u64,
-        }
+        self.line.insert(char, 1, &mut Unheard);
     }
 
-    fn replace(&mut self, text: &str) {
-        self.line.update(text, text.len(), &mut Unheard);
-        self.size = size(text);
-    }
-
-    fn enter(&mut self) -> Line {
+    fn enter(&mut self) -> Vec<u8> {
         let text = self.line.as_str().to_string();
-        let (mut line, size) = (raw::bytes(&text), self.size as u64 + 1);
+        let mut line = raw::bytes(&text);
         line.push(b'\n');
-        self.replace("");
+        self.line.update("", 0, &mut Unheard);
         if text.len() <= REMEMBERED && !text.is_empty() && self.history.last() != Some(&text) {
             self.history.push(text);
             self.history.drain(..self.history.len().saturating_sub(HISTORY));
         }
         self.shown = self.history.len();
         self.typed.clear();
-        match std::mem::take(&mut self.beyond) {
-            0 => Line::Text(line),
-            beyond => Line::TooLong(line, size + beyond),
-        }
+        line
     }
 
     /// Shows a line of the history, or what was typed.
@@ -168,9 +134,8 @@ impl Editor {
             self.typed = self.line.as_str().to_string();
         }
         self.shown = index;
-        let text = self.history.get(index).unwrap_or(&self.typed).clone();
-        self.replace(&text);
-        self.beyond = 0;
+        let text = self.history.get(index).unwrap_or(&self.typed);
+        self.line.update(text, text.len(), &mut Unheard);
     }
 
     /// A key while something is looked for. `false` if it ends the search, and
@@ -195,11 +160,6 @@ impl Editor {
     }
 }
 
-/// How many bytes a text stands for.
-fn size(text: &str) -> usize {
-    text.chars().map(raw::size).sum()
-}
-
 /// Of each change it would be told what was changed.
 struct Unheard;
 
@@ -221,7 +181,7 @@ mod tests {
     use super::*;
 
     /// Types bytes, of which some stand for other keys.
-    fn press(editor: &mut Editor, text: impl AsRef<[u8]>) -> Vec<Line> {
+    fn press(editor: &mut Editor, text: impl AsRef<[u8]>) -> Vec<Vec<u8>> {
         let (mut keys, mut lines) = (Keys::default(), Vec::new());
         for byte in text.as_ref() {
             let bytes: &[u8] = match byte {
@@ -246,17 +206,13 @@ mod tests {
         lines
     }
 
-    fn text(line: &[u8]) -> Line {
-        Line::Text([line, b"\n"].concat())
-    }
-
-    fn too_long(line: &[u8], size: u64) -> Line {
-        Line::TooLong([line, b"\n"].concat(), size)
+    fn text(line: &[u8]) -> Vec<u8> {
+        [line, b"\n"].concat()
     }
 
     fn typed(text: &str) -> String {
         let mut editor = Editor::new(100);
-        assert_eq!(press(&mut editor, text), []);
+        assert!(press(&mut editor, text).is_empty());
         editor.line().0.to_string()
     }
 
@@ -272,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_end_is_an_end_on_an_empty_line_only() {
-        assert_eq!(press(&mut Editor::new(9), "a{!!"), [Line::End]);
+        assert_eq!(press(&mut Editor::new(9), "a{!!"), [b""]);
     }
 
     #[test]
@@ -303,26 +259,22 @@ mod tests {
         assert_eq!(editor.search(), None);
     }
 
+    /// A byte that is no text takes as much room as it ever can.
     #[test]
-    fn a_line_beyond_the_limit_is_measured() {
+    fn a_line_that_is_full_takes_no_more() {
         let mut editor = Editor::new(4);
-        assert_eq!(press(&mut editor, "1234|"), [text(b"1234")]);
-        assert_eq!(press(&mut editor, "12345\u{e9}|"), [too_long(b"1234", 8)]);
-        assert_eq!(press(&mut editor, "123456####1|"), [text(b"1")]);
+        assert_eq!(press(&mut editor, b"\xff\xff\xff\xffx|"), [text(b"\xff\xff\xff\xff")]);
+        press(&mut editor, "^=<");
+        assert_eq!(press(&mut editor, "#1|"), [text(b"\xff\xff1\xff")]);
     }
 
     #[test]
     fn what_is_no_text_is_edited_and_comes_out_as_it_was() {
-        let mut editor = Editor::new(9);
+        let mut editor = Editor::new(100);
         // The character is one of those that hold bytes.
-        assert_eq!(press(&mut editor, b"\xff\xf4\x8f\xbd\x81\0"), []);
+        assert_eq!(press(&mut editor, b"\xff\xf4\x8f\xbd\x81\0").len(), 0);
         let line = b"\xff\xf4\x8f\xbd\x81\0\xc3".to_vec();
         assert_eq!(press(&mut editor, b"\xc3|"), [text(&line)]);
         assert_eq!(press(&mut editor, "^##|"), [text(b"\xff\xf4\x8f\xbd\x81")]);
-        // A held byte counts as one, also where it was found again.
-        press(&mut editor, "^1234");
-        assert_eq!(press(&mut editor, b"\xff"), []);
-        let line = b"\xff\xf4\x8f\xbd\x811234".to_vec();
-        assert_eq!(press(&mut editor, "|"), [too_long(&line, 11)]);
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::client::{Client, Stage};
 use super::end::Ending;
-use super::lines::Line;
-use super::source::Source;
+use super::lines::{Line, Lines};
+use super::source::{self, Source};
 use super::stdio::{self, ReadEnd};
-use super::{code, text};
+use super::{code, keyboard, terminal, text};
 use crate::{Connection, Error, Taken};
 
 /// After this long without an end the log says what the client waits for.
@@ -28,25 +28,25 @@ const MANY: usize = 64;
 pub(super) fn start(client: Arc<Client>, limit: usize, exit_ends: bool) -> io::Result<()> {
     let prompting = client.clone();
     let prompter = Box::new(move || prompting.watch.prompt());
-    let mut source = Source::open(limit, prompter, ReadEnd::of_output())?;
+    let mut lines = source::open(limit, prompter, ReadEnd::of_output())?;
     let work = move || {
-        if let Source::Read(lines) = &mut source {
-            if lines.reader().wait().is_err() && client.connection.get().is_none() {
+        if let Source::Read(reader) = lines.reader() {
+            if reader.wait().is_err() && client.connection.get().is_none() {
                 leave_unconnected();
             }
             // Without a connection an input is left to the next program that reads it.
             client.connection.wait();
         }
-        read(&client, source, exit_ends);
+        read(&client, lines, exit_ends);
     };
     thread::Builder::new().name("input".into()).spawn(work).map(drop)
 }
 
-fn read(client: &Client, mut source: Source, exit_ends: bool) {
+fn read(client: &Client, mut lines: Lines<Source>, exit_ends: bool) {
     let last = loop {
-        feed_ready(client, &mut source, exit_ends);
+        feed_ready(client, &mut lines, exit_ends);
         // What was fed is written when the input makes us wait.
-        let read = source.next(|| {
+        let read = lines.next(|| {
             client.enter(Stage::Waiting);
             let _ = client.connection.get().map(Connection::flush);
         });
@@ -59,7 +59,7 @@ fn read(client: &Client, mut source: Source, exit_ends: bool) {
                 client.enter(Stage::Sending);
                 connection.feed_bytes(line)
             }
-            Ok(Line::TooLong(_, size)) => {
+            Ok(Line::TooLong(size)) => {
                 let limit = client.connection.wait().max_message();
                 Err(Error::TooLarge { size: size as usize, limit })
             }
@@ -78,7 +78,7 @@ fn read(client: &Client, mut source: Source, exit_ends: bool) {
             Err(error) if error.is_final() || matches!(error, Error::Finished) => return,
             Err(error) => {
                 client.refuse();
-                let number = source.number();
+                let number = lines.number();
                 match error {
                     Error::TooLarge { size, limit } => {
                         let size = text::count(size as u64, "byte");
@@ -90,10 +90,13 @@ fn read(client: &Client, mut source: Source, exit_ends: bool) {
         }
     };
     let Some(connection) = client.connection.get() else { leave_unconnected() };
-    source.close();
+    // What is typed now is not read.
+    if io::stdin().is_terminal() {
+        terminal::close();
+    }
     let _ = connection.flush();
     match last {
-        Stage::Exit => end_on_exit(client, connection, source.has_more()),
+        Stage::Exit => end_on_exit(client, connection, has_more(&lines)),
         Stage::Unread => end_unread(client, connection),
         _ => end(client, connection),
     }
@@ -101,10 +104,8 @@ fn read(client: &Client, mut source: Source, exit_ends: bool) {
 
 /// Feeds the lines that are here already, many at a time. What stops it, such as
 /// one that is too long, is met again by the next line alone, and dealt with.
-fn feed_ready(client: &Client, source: &mut Source, exit_ends: bool) {
-    let (Some(connection), Source::Read(lines)) = (client.connection.get(), source) else {
-        return;
-    };
+fn feed_ready(client: &Client, lines: &mut Lines<Source>, exit_ends: bool) {
+    let Some(connection) = client.connection.get() else { return };
     loop {
         let mut ready = [&[][..]; MANY];
         let count = lines.ready(&mut ready);
@@ -143,9 +144,18 @@ fn end_unread(client: &Client, connection: &Connection) {
     }
 }
 
+/// Whether there is more behind the lines that were read.
+fn has_more(lines: &Lines<Source>) -> bool {
+    let more_comes = || match io::stdin().is_terminal() {
+        true => !keyboard::lines_after(lines.number()).is_empty(),
+        false => stdio::has_more(GLANCE),
+    };
+    lines.has_more() || more_comes()
+}
+
 /// Ends the connection as soon as everything is acknowledged.
 fn end_on_exit(client: &Client, connection: &Connection, has_more: bool) {
-    if has_more || !io::stdin().is_terminal() && stdio::has_more(GLANCE) {
+    if has_more {
         log::warn!("what comes after `exit` was not read (--no-exit sends it like any line)");
     }
     client.enter(Stage::Exit);

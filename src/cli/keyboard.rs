@@ -23,7 +23,6 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use super::editor::Editor;
 use super::keys::Keys;
-use super::lines::Line;
 use super::monitor::Monitor;
 use super::stdio::{self, ReadEnd};
 use super::terminal::{self, Bottom, Prompter};
@@ -42,30 +41,28 @@ const STOPPING: Duration = Duration::from_millis(200);
 
 static WAKE: OnceLock<UnixStream> = OnceLock::new();
 static LINES: Monitor<Lines> =
-    Monitor::new(Lines { done: 0, in_hand: false, shown: 0, rest: VecDeque::new() });
+    Monitor::new(Lines { done: 0, read: 0, shown: 0, rest: VecDeque::new() });
 
 /// The lines that were typed.
 struct Lines {
     /// So many are done with.
     done: u64,
-    /// The first of the others was taken.
-    in_hand: bool,
-    /// So many of the others are on the screen, and can be taken. An answer comes
+    /// So many bytes of the first of the others were read.
+    read: usize,
+    /// So many of the others are on the screen, and can be read. An answer comes
     /// below its question.
     shown: usize,
-    /// The others. An error is the last: nothing reads standard output any more
-    /// ([`ErrorKind::BrokenPipe`]), or the terminal cannot be read.
-    rest: VecDeque<io::Result<Line>>,
+    /// The others, each with its newline. The last is empty, which is the end, or an error:
+    /// nothing reads standard output any more ([`ErrorKind::BrokenPipe`]), or the terminal
+    /// cannot be read.
+    rest: VecDeque<io::Result<Vec<u8>>>,
 }
 
 /// The lines that were typed after the first `number`, and are not done with.
 pub(super) fn lines_after(number: u64) -> Vec<Vec<u8>> {
     let lines = LINES.lock();
-    let text = |line: &io::Result<Line>| match line {
-        Ok(Line::Text(text) | Line::TooLong(text, _)) => Some(text.clone()),
-        Ok(Line::End) | Err(_) => None,
-    };
-    lines.rest.iter().skip(number.saturating_sub(lines.done) as usize).filter_map(text).collect()
+    let rest = lines.rest.iter().skip(number.saturating_sub(lines.done) as usize);
+    rest.flatten().filter(|line| !line.is_empty()).cloned().collect()
 }
 
 /// Has the prompt asked for again. Never blocks.
@@ -76,8 +73,8 @@ pub(super) fn wake() {
     }
 }
 
-/// Starts the thread that reads lines of at most `limit` bytes; longer ones are only
-/// measured. [`terminal::close`] ends it. When `output` has gone, if that is given, the lines
+/// Starts the thread that reads keys. A line can have at least `limit` bytes.
+/// [`terminal::close`] ends the thread. When `output` has gone, if that is given, the lines
 /// end.
 pub(super) fn start(limit: usize, prompter: Prompter, output: Option<ReadEnd>) -> io::Result<()> {
     let (theirs, ours) = UnixStream::pair()?;
@@ -98,32 +95,27 @@ pub(super) fn start(limit: usize, prompter: Prompter, output: Option<ReadEnd>) -
     thread::Builder::new().name("keyboard".into()).spawn(work).map(drop)
 }
 
-/// Takes the next line; the one before is done with. Calls `before_wait` if there is none
-/// yet. It is for one thread.
-pub(super) fn next(before_wait: impl FnOnce()) -> io::Result<Line> {
+/// Reads lines, a part of one at a time; waits for one. The line that was read to its end
+/// before is done with. It is for one thread.
+pub(super) fn read(mut to: &mut [u8]) -> io::Result<usize> {
     let mut lines = LINES.lock();
-    if lines.in_hand {
+    if lines.read > 0 && matches!(&lines.rest[0], Ok(line) if line.len() == lines.read) {
         lines.rest.pop_front();
         lines.shown -= 1;
         lines.done += 1;
-        lines.in_hand = false;
+        lines.read = 0;
     }
-    if lines.shown == 0 {
-        drop(lines);
-        before_wait();
-        lines = LINES.wait(|lines| lines.shown > 0);
-    }
-    lines.in_hand = true;
-    match &mut lines.rest[0] {
-        Ok(line) => Ok(line.clone()),
+    drop(lines);
+    let mut lines = LINES.wait(|lines| lines.shown > 0);
+    let Lines { read, rest, .. } = &mut *lines;
+    match &mut rest[0] {
+        Ok(line) => {
+            let taken = to.write(&line[*read..])?;
+            *read += taken;
+            Ok(taken)
+        }
         Err(error) => Err(std::mem::replace(error, ErrorKind::Other.into())),
     }
-}
-
-/// The number of the line that was taken last, from 1.
-pub(super) fn number() -> u64 {
-    let lines = LINES.lock();
-    lines.done + u64::from(lines.in_hand)
 }
 
 /// There are no more lines behind those that were typed.
@@ -161,7 +153,7 @@ impl Keyboard {
                 changes = terminal::show(&above, Bottom::Line(line.to_string(), at, search));
                 above.clear();
                 show();
-                if let Some(Ok(Line::End)) = LINES.lock().rest.back() {
+                if matches!(LINES.lock().rest.back(), Some(Ok(line)) if line.is_empty()) {
                     return Ok(());
                 }
             }
@@ -172,7 +164,7 @@ impl Keyboard {
                 continue;
             }
             match rustix::io::read(io::stdin(), &mut bytes) {
-                Ok(0) => LINES.lock().rest.push_back(Ok(Line::End)),
+                Ok(0) => LINES.lock().rest.push_back(Ok(Vec::new())),
                 Ok(count) => above += &self.type_in(&bytes[..count]),
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 Err(error) => return Err(error.into()),
@@ -220,7 +212,7 @@ impl Keyboard {
                 _ => {}
             }
             let entered = self.editor.press(key);
-            let ends = entered == Some(Line::End);
+            let ends = entered.as_ref().is_some_and(Vec::is_empty);
             LINES.lock().rest.extend(entered.map(Ok));
             if ends {
                 break;

@@ -17,11 +17,6 @@ pub(super) fn byte(char: char) -> Option<u8> {
     u32::from(char).checked_sub(FIRST).and_then(|byte| u8::try_from(byte).ok())
 }
 
-/// How many bytes a character stands for.
-pub(super) fn size(char: char) -> usize {
-    if byte(char).is_some() { 1 } else { char.len_utf8() }
-}
-
 /// The line as it was typed.
 pub(super) fn bytes(line: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(line.len() + 1);
@@ -46,6 +41,5 @@ mod tests {
         assert_eq!(byte('\u{10feff}'), None);
         let line = format!("a{}\u{e9}{}", held(0xff), held(b'b'));
         assert_eq!(bytes(&line), b"a\xff\xc3\xa9b");
-        assert_eq!(line.chars().map(size).sum::<usize>(), 5);
     }
 }
