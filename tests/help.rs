@@ -6,13 +6,14 @@ use std::process::{Command, Output, Stdio};
 
 use clap::CommandFactory;
 use longlink::cli::args::{ClientArgs, ServerArgs};
-use longlink::cli::manual::{CLIENT, Chapter, SERVER};
+use longlink::cli::manual::{CLIENT, SERVER, chapters};
 
 struct Program {
     name: &'static str,
     path: &'static str,
     definition: clap::Command,
-    chapters: Vec<Chapter>,
+    /// Titles and lines.
+    chapters: Vec<(&'static str, &'static str)>,
 }
 
 impl Program {
@@ -23,13 +24,13 @@ impl Program {
                 name: "client",
                 path: client,
                 definition: ClientArgs::command(),
-                chapters: Chapter::all(CLIENT).collect(),
+                chapters: chapters(CLIENT).collect(),
             },
             Program {
                 name: "server",
                 path: server,
                 definition: ServerArgs::command(),
-                chapters: Chapter::all(SERVER).collect(),
+                chapters: chapters(SERVER).collect(),
             },
         ]
     }
@@ -43,6 +44,11 @@ impl Program {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The lines of a chapter.
+    fn chapter(&self, title: &str) -> &'static str {
+        self.chapters.iter().find(|chapter| chapter.0 == title).unwrap().1
+    }
+
     fn options(&self) -> impl Iterator<Item = String> {
         let mut definition = self.definition.clone();
         definition.build();
@@ -53,6 +59,24 @@ impl Program {
         assert!(options.len() > 5, "{options:?}");
         options.into_iter()
     }
+}
+
+/// The terms of a chapter, and what each means: beside the term, or indented below it.
+fn rows(lines: &'static str) -> Vec<(&'static str, String)> {
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    for line in lines.lines() {
+        let line = line.strip_prefix("  ").unwrap_or(line);
+        let (term, text) = line.split_once("  ").unwrap_or((line, ""));
+        let text = text.trim_start();
+        match rows.last_mut() {
+            Some((_, said)) if term.is_empty() => {
+                said.push_str(if said.is_empty() { "" } else { " " });
+                said.push_str(text);
+            }
+            _ => rows.push((term, text.to_string())),
+        }
+    }
+    rows
 }
 
 /// Runs a tool on this input, or prints that there is none.
@@ -83,9 +107,9 @@ fn help_names_everything_and_fits_the_terminal() {
             let begins = |line: &str| line.split_whitespace().take(2).any(|word| word == option);
             assert!(long.lines().any(begins), "{option}:\n{long}");
         }
-        for chapter in &program.chapters {
-            let (_, behind) = long.split_once(&format!("\n{}:\n", chapter.title)).unwrap();
-            for (term, _) in chapter.rows() {
+        for (title, lines) in &program.chapters {
+            let (_, behind) = long.split_once(&format!("\n{title}:\n")).unwrap();
+            for (term, _) in rows(lines) {
                 assert!(behind.contains(&format!("  {term}")), "{term}:\n{long}");
             }
         }
@@ -104,8 +128,7 @@ fn help_names_everything_and_fits_the_terminal() {
 #[test]
 fn the_examples_are_taken() {
     for program in Program::both() {
-        let examples = program.chapters.iter().find(|chapter| chapter.title == "Examples").unwrap();
-        for (example, _) in examples.rows() {
+        for (example, _) in rows(program.chapter("Examples")) {
             let words = example.split(' ').take_while(|word| !"<>|".contains(word));
             if let Err(error) = program.definition.clone().try_get_matches_from(words) {
                 panic!("{example}: {error}");
@@ -118,16 +141,16 @@ fn the_examples_are_taken() {
 fn the_readme_has_the_same_exit_codes() {
     let readme = include_str!("../README.md");
     let (_, table) = readme.split_once("| exit code | `client` | `server` |\n").unwrap();
-    let rows: Vec<Vec<&str>> = table
+    let table: Vec<Vec<&str>> = table
         .lines()
         .skip(1)
         .take_while(|line| line.starts_with('|'))
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
         .collect();
     for (column, program) in Program::both().iter().enumerate() {
-        let codes = program.chapters.iter().find(|chapter| chapter.title == "Exit codes").unwrap();
-        let ours = codes.rows();
-        let theirs: Vec<_> = rows.iter().map(|row| (row[0], row[1 + column].to_string())).collect();
+        let ours = rows(program.chapter("Exit codes"));
+        let theirs: Vec<_> =
+            table.iter().map(|row| (row[0], row[1 + column].to_string())).collect();
         assert_eq!(ours, theirs, "{}", program.name);
     }
 }
@@ -203,8 +226,8 @@ fn manual_pages_render_without_a_warning() {
             let option = format!("--{option}").replace('-', "\\-");
             assert!(page.contains(&option), "{option}:\n{page}");
         }
-        for chapter in &program.chapters {
-            let heading = chapter.title.to_uppercase();
+        for (title, _) in &program.chapters {
+            let heading = title.to_uppercase();
             assert!(page.contains(&heading), "{heading}:\n{page}");
         }
         let Some(rendered) = tool("groff", &["-man", "-Tutf8", "-ww"], &page) else { return };

@@ -1,13 +1,12 @@
 //! `server`: an echo server for long connections; with `--chat`, an operator
 //! answers.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use log::Level;
+use log::{Level, LevelFilter};
 
 use longlink::cli::args::ServerArgs;
 use longlink::cli::clients::Clients;
@@ -26,18 +25,16 @@ const MANY: usize = 1024;
 /// From this size on a message is echoed without a copy.
 const LARGE: usize = 4 * 1024;
 
-fn main() -> ExitCode {
-    let args = match ServerArgs::read() {
-        Ok(args) => args,
-        Err(code) => return code.into(),
-    };
-    end::exit_after(run(&args), |code| code)
+fn main() {
+    end::exit_after(run(&ServerArgs::read()), |code| code)
 }
 
 /// Serves, and says what came of it. Returns the exit code.
 fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     journal::start(args.shared.level()).context("cannot start the log")?;
-    let printer = Printer::start(args.prints()).context("cannot start a thread")?;
+    // An operator needs the messages in any case.
+    let prints = args.chat || args.shared.level() > LevelFilter::Warn;
+    let printer = Printer::start(prints).context("cannot start a thread")?;
     let clients = Clients::new(args.chat);
     let (printing, account) = (printer.clone(), clients.clone());
     // The sockets close with the process and the sessions do not end, so that

@@ -19,48 +19,16 @@ pub const CLIENT: &str = include_str!("client.txt");
 /// What stands behind the options of `server --help`.
 pub const SERVER: &str = include_str!("server.txt");
 
-/// A part of such a text.
-#[derive(Debug, Clone, Copy)]
-pub struct Chapter {
-    /// What it is about.
-    pub title: &'static str,
-    /// Its lines, as they are shown.
-    pub lines: &'static str,
-}
-
-impl Chapter {
-    /// The chapters of a text. Each begins with its title, and an empty line ends it.
-    pub fn all(text: &'static str) -> impl Iterator<Item = Chapter> {
-        text.split("\n\n").filter_map(|chapter| {
-            let (title, lines) = chapter.split_once(":\n")?;
-            Some(Chapter { title, lines })
-        })
-    }
-
-    /// Its terms, and what each means: beside the term, or indented below it.
-    pub fn rows(&self) -> Vec<(&'static str, String)> {
-        let mut rows: Vec<(&str, String)> = Vec::new();
-        for line in self.lines.lines() {
-            let line = line.strip_prefix("  ").unwrap_or(line);
-            let (term, text) = line.split_once("  ").unwrap_or((line, ""));
-            let text = text.trim_start();
-            match rows.last_mut() {
-                Some((_, said)) if term.is_empty() => {
-                    said.push_str(if said.is_empty() { "" } else { " " });
-                    said.push_str(text);
-                }
-                _ => rows.push((term, text.to_string())),
-            }
-        }
-        rows
-    }
+/// The chapters of such a text: the title of each, and its lines as they are shown. An empty
+/// line ends a chapter.
+pub fn chapters(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("\n\n").filter_map(|chapter| chapter.split_once(":\n"))
 }
 
 /// What the operator can say and press, and what that does: as lines.
 pub fn operators_lines() -> String {
-    let mut chapters = Chapter::all(SERVER);
-    let lines = chapters.find(|chapter| chapter.title.starts_with("The operator's lines"));
-    lines.map_or_else(String::new, |chapter| format!("{}\n", chapter.lines))
+    let lines = chapters(SERVER).find(|(title, _)| title.starts_with("The operator's lines"));
+    lines.map_or_else(String::new, |(_, lines)| format!("{lines}\n"))
 }
 
 /// What other programs are given about this one.
@@ -82,10 +50,10 @@ pub struct Packaging {
 
 impl Packaging {
     /// Stops with what was asked for, if anything was.
-    pub fn answer(&self, command: Command, chapters: &'static str) -> Result<(), Stop> {
+    pub fn answer(&self, command: Command, behind: &str) -> Result<(), Stop> {
         match self.completions {
             Some(shell) => Err(Stop::Print(completions(command, shell))),
-            None if self.man => Err(Stop::Print(page(command, chapters))),
+            None if self.man => Err(Stop::Print(page(command, behind))),
             None => Ok(()),
         }
     }
@@ -113,14 +81,21 @@ fn completions(command: Command, shell: Shell) -> Vec<u8> {
     script.into_bytes()
 }
 
-fn page(mut command: Command, chapters: &'static str) -> Vec<u8> {
+fn page(mut command: Command, behind: &str) -> Vec<u8> {
     command.build();
     let mut roff = Roff::new();
-    for chapter in Chapter::all(chapters) {
-        roff.control("SH", [chapter.title.to_uppercase().as_str()]);
-        for (term, text) in chapter.rows() {
-            roff.control("TP", []);
-            roff.text([bold(term)]).text([roman(text)]);
+    for (title, lines) in chapters(behind) {
+        roff.control("SH", [title.to_uppercase().as_str()]);
+        for line in lines.lines() {
+            let line = line.strip_prefix("  ").unwrap_or(line);
+            // Text stands beside its term, or indented below it.
+            let (term, text) = line.split_once("  ").unwrap_or((line, ""));
+            if !term.is_empty() {
+                roff.control("TP", []).text([bold(term)]);
+            }
+            if !text.is_empty() {
+                roff.text([roman(text.trim_start())]);
+            }
         }
     }
     let (man, mut page) = (Man::new(command), Vec::new());

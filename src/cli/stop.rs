@@ -1,6 +1,6 @@
 //! When there is nothing to run: help, or what is wrong with the arguments.
 
-use clap::error::ErrorKind;
+use std::process;
 
 use super::stdio::{self, stderr, stdout};
 use super::{code, text};
@@ -18,20 +18,14 @@ impl Stop {
     /// What clap has to say.
     pub fn new(error: &clap::Error) -> Stop {
         let rendered = error.render().to_string();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Stop::Print(rendered.into_bytes())
-            }
-            ErrorKind::MissingRequiredArgument if one_line(&rendered).contains("HOST") => {
-                let wrong = "HOST[:PORT] is missing: where to connect to, such as 127.0.0.1";
-                Stop::Usage(wrong.to_string())
-            }
-            _ => Stop::Usage(one_line(&rendered)),
+        match error.use_stderr() {
+            true => Stop::Usage(one_line(&rendered)),
+            false => Stop::Print(rendered.into_bytes()),
         }
     }
 
-    /// Says it, and returns the code to exit with.
-    pub fn say(&self, program: &str) -> u8 {
+    /// Says it, and ends the process.
+    pub fn exit(&self, program: &str) -> ! {
         let (line, code) = match self {
             Stop::Print(text) => match stdio::write_all(stdout(), &mut &text[..]) {
                 // A reader that has seen enough closes the pipe.
@@ -39,13 +33,13 @@ impl Stop {
                     let why = text::system(&error);
                     (format!("cannot write to standard output: {why}"), code::FAILED)
                 }
-                _ => return code::OK,
+                _ => process::exit(code::OK.into()),
             },
             Stop::Usage(text) => (format!("{text} (see {program} --help)"), code::USAGE),
         };
         // The exit code tells as well, where standard error takes nothing.
         let _ = stdio::write_all(stderr(), &mut format!("{program}: {line}\n").as_bytes());
-        code
+        process::exit(code.into())
     }
 }
 
