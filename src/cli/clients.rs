@@ -86,7 +86,7 @@ impl Clients {
         self.room.notify();
         keyboard::wake();
         if self.shows_prompt {
-            log::show_prompt(&if room.closing { String::new() } else { room.roster.prompt() });
+            log::show_prompt(if room.closing { String::new() } else { room.roster.prompt() });
         }
     }
 

@@ -1,11 +1,12 @@
 //! The end of the process: once, by the thread that comes first, and at once when
 //! the process is told to end a second time.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use std::{io, process, thread};
 
+use parking_lot::{Mutex, MutexGuard};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -90,7 +91,7 @@ impl Ending {
     /// Takes the right; blocks for ever if another thread has it, since the
     /// process then ends.
     pub fn begin() -> Ending {
-        let turn = ENDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let turn = ENDING.lock();
         // A second signal may end the process anywhere from here on.
         terminal::restore_mode();
         Ending { _turn: turn }

@@ -14,7 +14,8 @@ const TABS: usize = 8;
 pub(super) struct Prompt {
     /// The text up to the line itself.
     pub(super) text: String,
-    /// The sequence that begins its colour; empty for none.
+    /// The sequence that begins its colour, where the terminal may have colours; empty for
+    /// none.
     pub(super) colour: &'static str,
     /// Whether it stays on the screen at the end.
     pub(super) stays: bool,

@@ -5,14 +5,15 @@
 //! is counted, and so is what exceeds the pace: peers, which can cause a line by connecting,
 //! must not fill a disk. What standard error does not take is counted as well.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use log::{Level, LevelFilter, Record};
+use parking_lot::Mutex;
 
 use super::batch::Batch;
 use super::queue::{Pace, Queue};
@@ -42,22 +43,24 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     // Each level has its own, so that no flood of one hides another.
     let paces = [const { Mutex::new(Pace::of(PACE)) }; Level::Trace as usize + 1];
     let colour = terminal::has_colours();
-    // What is kept, or goes elsewhere, says the time in a way that holds everywhere.
-    let zone = io::stderr().is_terminal().then(|| TimeZone::try_system().ok()).flatten();
+    // A person who watches knows the day and the zone. What is kept, or goes elsewhere, says
+    // the time in a way that holds everywhere.
+    let (zone, time) = match io::stderr().is_terminal().then(TimeZone::try_system) {
+        Some(Ok(zone)) => (zone, "%H:%M:%S"),
+        _ => (TimeZone::UTC, "%H:%M:%SZ"),
+    };
     env_logger::Builder::new()
         .filter_level(level)
-        // What the editor's library tells itself.
-        .filter_module("rustyline", LevelFilter::Off)
         .parse_default_env()
         .target(env_logger::Target::Pipe(Box::new(io::sink())))
         .format(move |_, record| {
             let pace = &paces[record.level() as usize];
-            if !pace.lock().unwrap_or_else(PoisonError::into_inner).allows(now()) {
+            if !pace.lock().allows(now()) {
                 QUEUE.drop_entries(1, "");
                 return Ok(());
             }
-            let time = time(Timestamp::now(), zone.as_ref());
-            answer(format(&time, record, colour));
+            let now = Timestamp::now().to_zoned(zone.clone());
+            answer(format(now.strftime(time), record, colour));
             Ok(())
         })
         .try_init()
@@ -77,21 +80,12 @@ pub fn answer(lines: String) {
 }
 
 /// Shows a prompt below what was logged, in the place of the one before.
-pub fn show_prompt(text: &str) {
-    QUEUE.offer([Item::Prompt(text.to_string())], "");
-}
-
-/// The time of day: in this zone, or else `12:03:04Z`, which is UTC. A person who
-/// watches knows the day.
-fn time(now: Timestamp, zone: Option<&TimeZone>) -> String {
-    match zone {
-        Some(zone) => now.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
-        None => now.strftime("%H:%M:%SZ").to_string(),
-    }
+pub fn show_prompt(text: String) {
+    QUEUE.offer([Item::Prompt(text)], "");
 }
 
 /// One line: `[12:03:04Z info] text`.
-fn format(time: &str, record: &Record<'_>, colour: bool) -> String {
+fn format(time: impl Display, record: &Record<'_>, colour: bool) -> String {
     let level = record.level().as_str().to_lowercase();
     let start = match record.level() {
         Level::Error => "\x1b[31m",
@@ -146,13 +140,5 @@ mod tests {
         assert_eq!(line, "[12:03:04Z warn] lost: \\x1b[2J\\nforged\n");
         let line = format("12:03:04Z", &record, true);
         assert!(line.starts_with("[12:03:04Z \x1b[33mwarn\x1b[0m] "), "{line}");
-    }
-
-    #[test]
-    fn the_time_of_a_zone_or_of_all() {
-        let now: Timestamp = "2026-01-02T23:03:04Z".parse().unwrap();
-        assert_eq!(time(now, None), "23:03:04Z");
-        let zone = TimeZone::posix("ZONE-5:30").unwrap();
-        assert_eq!(time(now, Some(&zone)), "04:33:04");
     }
 }

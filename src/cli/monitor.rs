@@ -1,27 +1,25 @@
-//! A value that threads share, and wait for. Pure std.
+//! A value that threads share, and wait for.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// A value behind a lock. A thread that panics while it holds the lock leaves it as it is.
 #[derive(Debug, Default)]
 pub(super) struct Monitor<T> {
     value: Mutex<T>,
     changed: Condvar,
-    /// How many threads wait. Changed while the lock is held.
-    waiting: AtomicUsize,
 }
 
 impl<T> Monitor<T> {
     /// A value that no thread waits for yet.
     pub(super) const fn new(value: T) -> Monitor<T> {
-        Monitor { value: Mutex::new(value), changed: Condvar::new(), waiting: AtomicUsize::new(0) }
+        Monitor { value: Mutex::new(value), changed: Condvar::new() }
     }
 
     /// The value, for the time that the lock is held.
     pub(super) fn lock(&self) -> MutexGuard<'_, T> {
-        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+        self.value.lock()
     }
 
     /// Waits until something is so.
@@ -31,17 +29,13 @@ impl<T> Monitor<T> {
 
     /// Waits until something is so, but no longer than this.
     pub(super) fn wait_for(&self, time: Duration, is_so: impl Fn(&T) -> bool) -> MutexGuard<'_, T> {
-        let value = self.lock();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waited = self.changed.wait_timeout_while(value, time, |value| !is_so(value));
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        let mut value = self.lock();
+        self.changed.wait_while_for(&mut value, |value| !is_so(value), time);
+        value
     }
 
     /// Wakes the threads that wait, after a change. No system call if there are none.
     pub(super) fn notify(&self) {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.changed.notify_all();
-        }
+        self.changed.notify_all();
     }
 }

@@ -12,11 +12,12 @@
 //! it would stop the process, even one that was just told to end.
 
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::getpgrp;
 use rustix::termios::{
     self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp,
@@ -70,23 +71,6 @@ static MODE: OnceLock<Termios> = OnceLock::new();
 /// The process ends, or nothing more is read: there is no prompt any more.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
-fn screen() -> MutexGuard<'static, Screen> {
-    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The screen, unless another thread has it for longer than `PATIENCE`.
-fn screen_soon() -> Option<MutexGuard<'static, Screen>> {
-    const STEP: Duration = Duration::from_millis(1);
-    for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
-        match SCREEN.try_lock() {
-            Ok(screen) => return Some(screen),
-            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => thread::park_timeout(STEP),
-        }
-    }
-    None
-}
-
 /// Whether a person types, and sees what is said.
 pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
@@ -112,7 +96,7 @@ pub(super) fn has_colours() -> bool {
 
 /// Shows this at the bottom, below lines that are complete. Returns for how long it is right.
 pub(super) fn show(above: &str, bottom: Bottom) -> Option<Duration> {
-    let mut screen = screen();
+    let mut screen = SCREEN.lock();
     if is_closed() {
         return None;
     }
@@ -131,7 +115,7 @@ pub(super) fn write(to: Stream, lines: &mut &[u8]) -> io::Result<()> {
     if !to.is_terminal() {
         return write_all(to, lines);
     }
-    let mut screen = screen();
+    let mut screen = SCREEN.lock();
     screen.clear();
     screen.flush();
     let written = write_all(to, lines);
@@ -157,7 +141,7 @@ pub(super) fn begin(prompter: Prompter) -> io::Result<()> {
 
 /// Draws everything anew, on a screen that is cleared.
 pub(super) fn clear_screen() {
-    let mut screen = screen();
+    let mut screen = SCREEN.lock();
     screen.drawn = None;
     screen.out.push_str("\x1b[H\x1b[2J");
     screen.draw();
@@ -172,7 +156,9 @@ pub(super) fn left_behind(line: &str) -> String {
 }
 
 fn prompt() -> Prompt {
-    PROMPTER.get().map_or_else(Default::default, |prompter| prompter())
+    let prompt = PROMPTER.get().map_or_else(Default::default, |prompter| prompter());
+    let colour = if has_colours() { prompt.colour } else { "" };
+    Prompt { colour, ..prompt }
 }
 
 /// Gives the terminal back for a while.
@@ -185,7 +171,7 @@ pub(super) fn suspend() {
 
 /// Takes the terminal again, unless it is another job's now.
 pub(super) fn resume() {
-    let Some(mut screen) = screen_soon() else { return };
+    let Some(mut screen) = SCREEN.try_lock_for(PATIENCE) else { return };
     if is_closed() {
         return;
     }
@@ -212,7 +198,7 @@ pub(super) fn resume() {
 /// Whether lines can be typed here now; if that is so again, takes the terminal.
 pub(super) fn is_ours() -> bool {
     let ours = is_in_foreground();
-    if ours && SCREEN.try_lock().is_ok_and(|screen| screen.away) {
+    if ours && SCREEN.try_lock().is_some_and(|screen| screen.away) {
         resume();
     }
     ours
@@ -249,7 +235,7 @@ pub(super) fn close() {
 
 /// Writes last words, if the terminal takes them, and restores the mode.
 fn give_back(last_words: impl FnOnce(&mut Screen)) {
-    if let Some(mut screen) = screen_soon() {
+    if let Some(mut screen) = SCREEN.try_lock_for(PATIENCE) {
         last_words(&mut screen);
         if !takes_output(stderr(), PATIENCE) {
             // Later they would be wrong.

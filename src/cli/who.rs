@@ -1,14 +1,17 @@
 //! A server's clients, as a table for the operator. Pure.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Instant;
+
+use tabwriter::TabWriter;
 
 use super::roster::Roster;
 use super::text;
 use crate::Stats;
 
-const HEADS: [&str; 6] = ["  client", "address", "state", "up", "heard", "unacknowledged"];
+const MEMORY: &str = "memory takes everything";
+const HEADS: &str = "  client\taddress\tstate\tup\theard\tunacknowledged\n";
 
 /// The table: a line for each client, in aligned columns, below their names. `ask` tells
 /// where a client is, or was last, and what its connection says.
@@ -22,7 +25,7 @@ pub(super) fn table<C: Clone>(
     }
     let ago = |at: Option<Instant>| at.map(|at| text::humane(now.saturating_duration_since(at)));
     let none = || "-".to_string();
-    let mut lines = vec![HEADS.map(str::to_string)];
+    let mut lines = HEADS.to_string();
     for (number, client) in roster.clients() {
         let (address, stats) = ask(&client.connection);
         let state = match ago(stats.lost_since) {
@@ -35,32 +38,14 @@ pub(super) fn table<C: Clone>(
             None => "",
         };
         let mark = if roster.is_target(number) { '>' } else { ' ' };
-        lines.push([
-            format!("{mark} client-{number}"),
-            address.to_string(),
-            state + standing,
-            ago(stats.connected_since).unwrap_or_else(none),
-            ago(stats.last_heard).map_or_else(none, |time| format!("{time} ago")),
-            stats.unacknowledged.to_string(),
-        ]);
+        let up = ago(stats.connected_since).unwrap_or_else(none);
+        let heard = ago(stats.last_heard).map_or_else(none, |time| format!("{time} ago"));
+        let rest = format!("{up}\t{heard}\t{}", stats.unacknowledged);
+        lines += &format!("{mark} client-{number}\t{address}\t{state}{standing}\t{rest}\n");
     }
-    let mut widths = [0; HEADS.len()];
-    for cells in &lines {
-        for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = cell.len().max(*width);
-        }
-    }
-    // Nothing stands behind the last.
-    widths[HEADS.len() - 1] = 0;
-    let mut table = String::new();
-    for cells in &lines {
-        for (cell, width) in cells.iter().zip(widths) {
-            let _ = write!(table, "{cell:width$}  ");
-        }
-        table.truncate(table.trim_end().len());
-        table.push('\n');
-    }
-    table
+    let mut table = TabWriter::new(Vec::new());
+    table.write_all(lines.as_bytes()).expect(MEMORY);
+    String::from_utf8(table.into_inner().expect(MEMORY)).expect("it was a string before")
 }
 
 #[cfg(test)]
