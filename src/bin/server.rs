@@ -95,7 +95,7 @@ impl Server {
 
     /// A client comes. What its thread has to do.
     fn serve(self: &Arc<Self>, number: u64, connection: Connection) -> Job {
-        let entry = self.clients.enter(number, connection.clone());
+        self.clients.enter(number, &connection);
         let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
         log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
         let watching = self.clients.clone();
@@ -111,7 +111,8 @@ impl Server {
                 true => chat::serve(clients, printer, number, &connection),
                 false => echo(number, &connection, printer),
             });
-            drop((connection, entry));
+            drop(connection);
+            clients.remove(number);
         })
     }
 }

@@ -28,7 +28,7 @@ const LAST_LINE: &str = "it had finished, and has your last line";
 /// Room for the command before the text.
 const COMMAND: usize = 32;
 
-/// Prints what a client sends, and sees it out. Returns why it ended.
+/// Prints what a client sends, until its session has ended. Returns why that ended.
 pub fn serve(
     clients: &Clients,
     printer: &Printer,
@@ -87,14 +87,14 @@ fn obey_all(clients: &Clients, lines: &mut Lines<Source>, max_message: usize) ->
             sent = false;
         }
         // The line may have named a client.
-        clients.changed(&clients.room.lock());
+        clients.change(|_| ());
     }
 }
 
 /// Does what a line says, or says why not.
 fn obey(clients: &Clients, line: &[u8], patience: Duration) -> Result<(), String> {
     let command = Command::parse(line).map_err(|why| format!("{why}; nothing was sent"))?;
-    if patience == FOREVER && command.is_for_a_client() {
+    if patience == FOREVER && !matches!(command, Command::Who | Command::Help) {
         // A file of answers is ready before a client can ask.
         drop(clients.room.wait(|room| room.has_begun()));
     }
@@ -134,8 +134,8 @@ fn obey(clients: &Clients, line: &[u8], patience: Duration) -> Result<(), String
     Ok(())
 }
 
-/// Lets all clients go, waits until they have, and says how many have not taken
-/// what they were sent. No new ones may come any more.
+/// Ends all sessions, waits until the clients have gone, and says how many have not taken
+/// what they were sent. No new clients may come any more.
 pub fn say_goodbye(clients: &Clients, printer: &Printer) {
     let all = clients.close();
     let stay = |most| clients.room.wait_for(most, |room| room.roster.len() == 0).connections();

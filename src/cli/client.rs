@@ -2,15 +2,14 @@
 //! ended.
 
 use std::io::{self, IsTerminal};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
+use parking_lot::Mutex;
 
 use super::args::{ClientArgs, DEFAULT_MAX_MESSAGE};
 use super::end::{self, Ending};
 use super::events::Watch;
-use super::monitor::Monitor;
 use super::replies::{self, End};
 use super::{code, input, keyboard, log as journal, progress, text};
 use crate::{Connection, Error, Event, Protocol, Stats};
@@ -55,9 +54,9 @@ pub struct Client {
     /// Set before the log says that there is one: from then on Ctrl-C ends it.
     pub(super) connection: OnceLock<Connection>,
     pub(super) watch: Watch,
-    stage: Monitor<Stage>,
-    /// How many lines were refused.
-    refusals: AtomicU64,
+    stage: Mutex<Stage>,
+    /// How many lines cannot be sent; the whole input counts as one.
+    pub(super) refusals: Mutex<u64>,
 }
 
 impl Client {
@@ -112,7 +111,7 @@ impl Client {
     pub fn conclude(&self, end: Result<End, Error>) -> u8 {
         self.watch.end();
         let unprinted = matches!(end, Ok(End::Unprinted));
-        let failed = self.refusals() > 0 || unprinted || self.watch.has_unanswered();
+        let failed = *self.refusals.lock() > 0 || unprinted || self.watch.has_unanswered();
         let well = |why: &str| {
             log::info!("{why}");
             if failed { code::FAILED } else { code::OK }
@@ -131,13 +130,13 @@ impl Client {
                     self.name(&waiting);
                 }
             },
-            Ok(End::Unread) => match self.stats().unacknowledged {
-                0 => return well(Stage::Unread.why_ended()),
-                count => {
-                    let messages = text::messages(count);
-                    log::error!("{messages} not acknowledged: nothing reads the output any more");
-                }
-            },
+            Ok(End::Unread) if self.stats().unacknowledged == 0 => {
+                return well(Stage::Unread.why_ended());
+            }
+            Ok(End::Unread) => {
+                let messages = text::messages(self.stats().unacknowledged);
+                log::error!("{messages} not acknowledged: nothing reads the output any more");
+            }
             Err(error) => {
                 let gave_up = matches!(error, Error::GaveUp { .. });
                 if stage == Stage::Exit && error.unacknowledged() == Some(0) && !gave_up {
@@ -193,22 +192,13 @@ impl Client {
         *self.stage.lock() = stage;
     }
 
-    /// A line, or the whole input, cannot be sent.
-    pub(super) fn refuse(&self) {
-        self.refusals.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn refusals(&self) -> u64 {
-        self.refusals.load(Ordering::SeqCst)
-    }
-
     fn stats(&self) -> Stats {
         self.connection.get().map(Connection::stats).unwrap_or_default()
     }
 
     /// How many lines were sent or refused.
     fn done(&self) -> u64 {
-        self.stats().messages_sent + self.refusals()
+        self.stats().messages_sent + *self.refusals.lock()
     }
 
     /// From which line on a pipe was not sent; nothing if all of it was. What is typed is

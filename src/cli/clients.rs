@@ -35,7 +35,7 @@ pub(super) struct Room {
     pub(super) roster: Roster<Connection>,
     /// What those had that have left.
     past: Counts,
-    /// The operator has left; a client that still comes must leave as well.
+    /// The operator's input has ended. The session of a client that still comes ends at once.
     closing: bool,
 }
 
@@ -56,45 +56,31 @@ impl Room {
     }
 }
 
-/// A client among the others, until this is dropped: then it is gone.
-pub struct Entry {
-    clients: Arc<Clients>,
-    number: u64,
-    connection: Connection,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let mut room = self.clients.room.lock();
-        room.roster.remove(self.number);
-        room.past.add(&self.connection);
-        self.clients.changed(&room);
-    }
-}
-
 impl Clients {
     /// No client was served yet. An operator has a prompt.
     pub fn new(operator: bool) -> Arc<Clients> {
         let shows_prompt = operator && terminal::is_interactive() && !terminal::can_edit();
         let clients = Clients { since: now(), shows_prompt, room: Monitor::default() };
-        clients.changed(&clients.room.lock());
+        clients.change(|_| ());
         Arc::new(clients)
     }
 
-    /// Tells the threads that wait, and the operator.
-    pub(super) fn changed(&self, room: &Room) {
+    /// Changes something, and tells the threads that wait, and the operator.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Room) -> R) -> R {
+        let mut room = self.room.lock();
+        let result = change(&mut room);
         self.room.notify();
         keyboard::wake();
         if self.shows_prompt {
-            log::show_prompt(if room.closing { String::new() } else { room.roster.prompt() });
+            log::show_prompt(room.roster.prompt());
         }
+        result
     }
 
     /// What the operator sees before a line that the terminal edits.
     pub(super) fn prompt(&self) -> Prompt {
         let text = self.room.lock().roster.prompt();
-        let colour = if terminal::has_colours() { "\x1b[36m" } else { "" };
-        Prompt { text, colour, ..Prompt::default() }
+        Prompt { text, colour: "\x1b[36m", ..Prompt::default() }
     }
 
     /// Waits until there are fewer clients than so many.
@@ -103,19 +89,27 @@ impl Clients {
     }
 
     /// A client comes.
-    pub fn enter(self: &Arc<Clients>, number: u64, connection: Connection) -> Entry {
-        let mut room = self.room.lock();
-        room.roster.join(number, connection.clone());
-        let late = room.closing && room.roster.end(number, INPUT_ENDED).is_ok();
-        self.changed(&room);
-        drop(room);
+    pub fn enter(&self, number: u64, connection: &Connection) {
+        let late = self.change(|room| {
+            room.roster.join(number, connection.clone());
+            room.closing && room.roster.end(number, INPUT_ENDED).is_ok()
+        });
         if late {
             let _ = connection.finish();
         }
-        Entry { clients: self.clone(), number, connection }
     }
 
-    /// For [`Connection::on_event`]: notices a client that is gone for good.
+    /// A client is gone, and so is its thread.
+    pub fn remove(&self, number: u64) {
+        // It may be the last handle, which is not dropped while the lock is held.
+        drop(self.change(|room| {
+            let connection = room.roster.remove(number)?;
+            room.past.add(&connection);
+            Some(connection)
+        }));
+    }
+
+    /// For [`Connection::on_event`]: nothing more goes to a client that is gone for good.
     pub fn on_event(&self, number: u64, event: &Event) {
         if let Event::GaveUp { .. } | Event::Closed { .. } = event {
             self.part(number);
@@ -124,23 +118,20 @@ impl Clients {
 
     /// Nothing more goes to a client. Returns why.
     pub(super) fn part(&self, number: u64) -> &'static str {
-        let mut room = self.room.lock();
-        let _ = room.roster.end(number, LEFT);
-        self.changed(&room);
-        room.roster.why_ended(number).unwrap_or(LEFT)
+        self.change(|room| {
+            let _ = room.roster.end(number, LEFT);
+            room.roster.why_ended(number).unwrap_or(LEFT)
+        })
     }
 
     /// Tells all clients that nothing more comes, and returns their connections.
     pub(super) fn close(&self) -> Vec<Connection> {
-        let mut room = self.room.lock();
-        room.closing = true;
-        let all = room.connections();
-        let open = room.roster.end_all(INPUT_ENDED);
-        self.changed(&room);
-        drop(room);
-        for connection in open {
-            let _ = connection.finish();
-        }
+        let all = self.change(|room| {
+            room.closing = true;
+            room.roster.end_all(INPUT_ENDED);
+            room.connections()
+        });
+        all.iter().for_each(|connection| drop(connection.finish()));
         all
     }
 

@@ -41,7 +41,7 @@ pub(super) struct Editor {
     /// What was cut out last.
     killed: String,
     /// What is looked for in the history, while it is.
-    search: Option<String>,
+    pub(super) search: Option<String>,
 }
 
 impl Editor {
@@ -62,11 +62,6 @@ impl Editor {
         (self.line.as_str(), self.line.pos())
     }
 
-    /// What is being looked for in the history.
-    pub(super) fn search(&self) -> Option<&str> {
-        self.search.as_deref()
-    }
-
     /// What a key does; a line with its newline, if it is complete, and an empty one at the
     /// end of the input. Of keys that concern the screen or the process there is nothing to
     /// do here.
@@ -75,8 +70,8 @@ impl Editor {
             return None;
         }
         match key {
-            Cmd::SelfInsert(_, char) => self.insert(char),
-            Cmd::Abort => self.insert('\x07'),
+            Cmd::SelfInsert(_, char) => drop(self.line.insert(char, 1, &mut Unheard)),
+            Cmd::Abort => drop(self.line.insert('\x07', 1, &mut Unheard)),
             Cmd::AcceptLine => return Some(self.enter()),
             Cmd::EndOfFile if self.line.is_empty() => return Some(Vec::new()),
             Cmd::EndOfFile => self.kill(&Movement::ForwardChar(1)),
@@ -108,10 +103,6 @@ impl Editor {
             self.killed = self.line.copy(movement).unwrap_or_default();
         }
         self.line.kill(movement, &mut Unheard);
-    }
-
-    fn insert(&mut self, char: char) {
-        self.line.insert(char, 1, &mut Unheard);
     }
 
     fn enter(&mut self) -> Vec<u8> {
@@ -200,8 +191,7 @@ mod tests {
                 b'!' => b"\x04",
                 byte => &[*byte],
             };
-            let mut take = |key| lines.extend(editor.press(key));
-            bytes.iter().for_each(|byte| keys.take(*byte, &mut take));
+            lines.extend(keys.take(bytes).into_iter().filter_map(|key| editor.press(key)));
         }
         lines
     }
@@ -250,13 +240,13 @@ mod tests {
     fn an_earlier_line_is_found() {
         let mut editor = Editor::new(100);
         press(&mut editor, "begin|middle|end|?n");
-        assert_eq!((editor.line().0, editor.search()), ("end", Some("n")));
+        assert_eq!((editor.line().0, editor.search.as_deref()), ("end", Some("n")));
         press(&mut editor, "?");
         assert_eq!(editor.line().0, "begin");
         press(&mut editor, "?");
         assert_eq!(editor.line().0, "begin");
         assert_eq!(press(&mut editor, "|"), [text(b"begin")]);
-        assert_eq!(editor.search(), None);
+        assert_eq!(editor.search, None);
     }
 
     /// A byte that is no text takes as much room as it ever can.

@@ -6,8 +6,8 @@ use log::{Level, LevelFilter};
 
 use super::layout::Prompt;
 use super::monitor::Monitor;
-use super::{keyboard, now, terminal, text};
-use crate::{Event, Host};
+use super::{keyboard, now, text};
+use crate::{Cause, Event, Host};
 
 /// How long the first reply waits for the log to say that there is a connection.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -70,7 +70,12 @@ impl Seen {
     /// What is logged of an event.
     fn tell(&mut self, event: &Event) -> (Level, String) {
         if let Event::Failed { host, cause } = event {
-            self.failure = Some((text::failure(host, cause), text::advice(cause, self.connected)));
+            let why = match cause {
+                // That names the host.
+                Cause::Resolve { .. } => text::cause(cause),
+                _ => format!("{host}: {}", text::cause(cause)),
+            };
+            self.failure = Some((why, text::advice(cause, self.connected)));
         }
         let failure = match event {
             Event::Retrying { .. } | Event::GaveUp { .. } => self.failure.take(),
@@ -95,12 +100,8 @@ impl Seen {
 impl Watch {
     /// Watches a connection to these hosts.
     pub(super) fn new(hosts: &[Host]) -> Watch {
-        let hosts = match hosts {
-            [one, two] => format!("{one} or {two}"),
-            [one, rest @ ..] if !rest.is_empty() => format!("{one} or {} others", rest.len()),
-            hosts => hosts.iter().map(Host::to_string).collect(),
-        };
-        Watch { seen: Monitor::new(Seen { hosts, ..Seen::default() }) }
+        let hosts: Vec<String> = hosts.iter().map(Host::to_string).collect();
+        Watch { seen: Monitor::new(Seen { hosts: hosts.join(" or "), ..Seen::default() }) }
     }
 
     /// For [`Builder::on_event`](crate::Builder::on_event).
@@ -108,24 +109,21 @@ impl Watch {
         let mut seen = self.seen.lock();
         let (level, line) = seen.tell(event);
         log::log!(level, "{line}");
-        if let Event::Unanswered { messages, forgotten } = event {
-            if *forgotten > 0 {
-                log::warn!(
-                    "not answered: {}, which are forgotten",
-                    text::count(*forgotten, "line")
-                );
+        match event {
+            Event::Failed { .. } | Event::Heartbeat { .. } => {}
+            Event::Unanswered { messages, forgotten } => {
+                seen.unanswered = true;
+                if *forgotten > 0 {
+                    let lines = text::count(*forgotten, "line");
+                    log::warn!("not answered: {lines}, which are forgotten");
+                }
+                text::named("may be lost", messages).iter().for_each(|line| log::warn!("{line}"));
             }
-            text::named("may be lost", messages).iter().for_each(|line| log::warn!("{line}"));
+            _ => {
+                seen.link = Some((event.clone(), now()));
+                keyboard::wake();
+            }
         }
-        let others = matches!(
-            event,
-            Event::Failed { .. } | Event::Heartbeat { .. } | Event::Unanswered { .. }
-        );
-        if !others {
-            seen.link = Some((event.clone(), now()));
-            keyboard::wake();
-        }
-        seen.unanswered |= matches!(event, Event::Unanswered { .. });
         drop(seen);
         self.seen.notify();
     }
@@ -139,8 +137,7 @@ impl Watch {
     pub(super) fn prompt(&self) -> Prompt {
         let seen = self.seen.lock();
         let prompt = seen.prompt(now());
-        let colour = if terminal::has_colours() { prompt.colour } else { "" };
-        Prompt { text: format!("{}> ", prompt.text), colour, stays: seen.over, ..prompt }
+        Prompt { text: format!("{}> ", prompt.text), stays: seen.over, ..prompt }
     }
 
     /// The connection is over by itself, although its last event may be still
@@ -221,7 +218,6 @@ pub fn of_server(number: u64, event: &Event) -> (Level, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cause;
 
     fn refused() -> Cause {
         Cause::Io(std::sync::Arc::new(std::io::ErrorKind::ConnectionRefused.into()))
@@ -330,7 +326,7 @@ mod tests {
         };
         assert_eq!(watch(&["one"]), "connecting to one:7");
         assert_eq!(watch(&["one", "::1"]), "connecting to one:7 or [::1]:7");
-        assert_eq!(watch(&["one", "two", "three"]), "connecting to one:7 or 2 others");
+        assert_eq!(watch(&["one", "two", "three"]), "connecting to one:7 or two:7 or three:7");
     }
 
     /// At the first chance, and where it is the last word.

@@ -30,8 +30,8 @@ pub(super) fn start(client: Arc<Client>, limit: usize, exit_ends: bool) -> io::R
     let prompter = Box::new(move || prompting.watch.prompt());
     let mut lines = source::open(limit, prompter, ReadEnd::of_output())?;
     let work = move || {
-        if let Source::Read(reader) = lines.reader() {
-            if reader.wait().is_err() && client.connection.get().is_none() {
+        if let Source::Read(output) = lines.reader() {
+            if stdio::wait_for_input(*output).is_err() && client.connection.get().is_none() {
                 leave_unconnected();
             }
             // Without a connection an input is left to the next program that reads it.
@@ -67,7 +67,7 @@ fn read(client: &Client, mut lines: Lines<Source>, exit_ends: bool) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break Stage::Unread,
             Err(error) => {
                 log::error!("cannot read standard input: {}", text::system(&error));
-                client.refuse();
+                *client.refusals.lock() += 1;
                 break Stage::AllRead;
             }
         };
@@ -77,7 +77,7 @@ fn read(client: &Client, mut lines: Lines<Source>, exit_ends: bool) {
             // finished ours, and says so.
             Err(error) if error.is_final() || matches!(error, Error::Finished) => return,
             Err(error) => {
-                client.refuse();
+                *client.refusals.lock() += 1;
                 let number = lines.number();
                 match error {
                     Error::TooLarge { size, limit } => {
@@ -96,7 +96,7 @@ fn read(client: &Client, mut lines: Lines<Source>, exit_ends: bool) {
     }
     let _ = connection.flush();
     match last {
-        Stage::Exit => end_on_exit(client, connection, has_more(&lines)),
+        Stage::Exit => end_on_exit(client, connection, &lines),
         Stage::Unread => end_unread(client, connection),
         _ => end(client, connection),
     }
@@ -107,15 +107,13 @@ fn read(client: &Client, mut lines: Lines<Source>, exit_ends: bool) {
 fn feed_ready(client: &Client, lines: &mut Lines<Source>, exit_ends: bool) {
     let Some(connection) = client.connection.get() else { return };
     loop {
-        let mut ready = [&[][..]; MANY];
-        let count = lines.ready(&mut ready);
-        let exit = ready[..count].iter().position(|line| exit_ends && *line == b"exit\n");
-        let ready = &ready[..exit.unwrap_or(count)];
+        let is_exit = |line: &&[u8]| exit_ends && *line == b"exit\n";
+        let ready: Vec<_> = lines.ready().take_while(|line| !is_exit(line)).take(MANY).collect();
         if ready.is_empty() {
             return;
         }
         client.enter(Stage::Sending);
-        let Ok(Taken(fed)) = connection.feed_some(ready) else { return };
+        let Ok(Taken(fed)) = connection.feed_some(&ready) else { return };
         let bytes = ready[..fed].iter().map(|line| line.len()).sum();
         lines.take(fed, bytes);
     }
@@ -144,18 +142,13 @@ fn end_unread(client: &Client, connection: &Connection) {
     }
 }
 
-/// Whether there is more behind the lines that were read.
-fn has_more(lines: &Lines<Source>) -> bool {
+/// Ends the connection as soon as everything is acknowledged.
+fn end_on_exit(client: &Client, connection: &Connection, lines: &Lines<Source>) {
     let more_comes = || match io::stdin().is_terminal() {
         true => !keyboard::lines_after(lines.number()).is_empty(),
         false => stdio::has_more(GLANCE),
     };
-    lines.has_more() || more_comes()
-}
-
-/// Ends the connection as soon as everything is acknowledged.
-fn end_on_exit(client: &Client, connection: &Connection, has_more: bool) {
-    if has_more {
+    if lines.has_more() || more_comes() {
         log::warn!("what comes after `exit` was not read (--no-exit sends it like any line)");
     }
     client.enter(Stage::Exit);

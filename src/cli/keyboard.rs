@@ -148,7 +148,7 @@ impl Keyboard {
         loop {
             let mut changes = Some(RETRY);
             if stdio::takes_output(stdio::stderr(), Duration::ZERO) {
-                let search = self.editor.search().map(|term| format!("search: {term}> "));
+                let search = self.editor.search.as_ref().map(|term| format!("search: {term}> "));
                 let (line, at) = self.editor.line();
                 changes = terminal::show(&above, Bottom::Line(line.to_string(), at, search));
                 above.clear();
@@ -200,11 +200,7 @@ impl Keyboard {
     /// Does what was typed; returns what of it stays on the screen.
     fn type_in(&mut self, bytes: &[u8]) -> String {
         let mut above = String::new();
-        let mut keys = Vec::new();
-        for &byte in bytes {
-            self.keys.take(byte, |key| keys.push(key));
-        }
-        for key in keys {
+        for key in self.keys.take(bytes) {
             match key {
                 Cmd::Suspend => self.suspend(),
                 Cmd::ClearScreen => terminal::clear_screen(),

@@ -31,24 +31,29 @@ const PASTE_END: &[u8] = b"\x1b[201~";
 const LONGEST: usize = 16;
 
 impl Keys {
-    /// Takes a byte, and hands out the keys that are complete now.
-    pub(super) fn take(&mut self, byte: u8, mut to: impl FnMut(Cmd)) {
-        self.bytes.push(byte);
-        while let Some((length, key)) = self.first() {
-            self.pasting = match &self.bytes[..length] {
-                PASTE => true,
-                PASTE_END => false,
-                _ => self.pasting,
-            };
-            // A line that was typed before the terminal was ours ends in a newline; so
-            // may a pasted one, after a carriage return.
-            let after_return = std::mem::replace(&mut self.after_return, self.bytes[0] == b'\r');
-            let repeated = after_return && self.pasting && self.bytes[0] == b'\n';
-            key.filter(|_| !repeated).map(&mut to);
-            self.bytes.drain(..length);
+    /// Takes bytes. Returns the keys that are complete now.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<Cmd> {
+        let mut keys = Vec::new();
+        for &byte in bytes {
+            self.bytes.push(byte);
+            while let Some((length, key)) = self.first() {
+                self.pasting = match &self.bytes[..length] {
+                    PASTE => true,
+                    PASTE_END => false,
+                    _ => self.pasting,
+                };
+                // A line that was typed before the terminal was ours ends in a newline; so
+                // may a pasted one, after a carriage return.
+                let after_return =
+                    std::mem::replace(&mut self.after_return, self.bytes[0] == b'\r');
+                let repeated = after_return && self.pasting && self.bytes[0] == b'\n';
+                keys.extend(key.filter(|_| !repeated));
+                self.bytes.drain(..length);
+            }
+            // What makes a sequence too long is forgotten.
+            self.bytes.truncate(LONGEST);
         }
-        // What makes a sequence too long is forgotten.
-        self.bytes.truncate(LONGEST);
+        keys
     }
 
     /// The length of the first key, and the key, if it means one. `None` if it is not
@@ -162,11 +167,7 @@ mod tests {
     use super::*;
 
     fn keys(bytes: &[u8]) -> Vec<Cmd> {
-        let (mut keys, mut all) = (Keys::default(), Vec::new());
-        for &byte in bytes {
-            keys.take(byte, |key| all.push(key));
-        }
-        all
+        Keys::default().take(bytes)
     }
 
     fn text(bytes: &[u8]) -> String {

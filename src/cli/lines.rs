@@ -43,18 +43,15 @@ impl<R: Read> Lines<R> {
         !self.reader.buffer().is_empty()
     }
 
-    /// Shows the next lines that are in memory as a whole, of any length: as many as `lines`
-    /// has room for. Returns how many; [`take`](Lines::take) takes them.
-    pub(super) fn ready<'a>(&'a self, lines: &mut [&'a [u8]]) -> usize {
+    /// Shows the next lines that are in memory as a whole, of any length.
+    /// [`take`](Lines::take) takes them.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.reader.buffer();
-        let mut count = 0;
-        while let Some(line) = lines.get_mut(count)
-            && let Some(len) = line_len(rest)
-        {
-            (*line, rest) = rest.split_at(len);
-            count += 1;
-        }
-        count
+        std::iter::from_fn(move || {
+            let (line, behind) = rest.split_at(line_len(rest)?);
+            rest = behind;
+            Some(line)
+        })
     }
 
     /// Takes so many lines that are ready, which have so many bytes together.
@@ -148,16 +145,13 @@ mod tests {
     #[test]
     fn whole_lines_are_ready_once_they_were_read() {
         let mut lines = Lines::new(&b"one\n\nthree\nlast"[..], 100);
-        assert_eq!(lines.ready(&mut [&[][..]; 9]), 0);
+        assert_eq!(lines.ready().count(), 0);
         assert_eq!(lines.next(|| ()).unwrap(), text(b"one\n"));
-        let mut ready = [&[][..]; 9];
-        assert_eq!(lines.ready(&mut ready), 2);
-        assert_eq!(ready[..2], [&b"\n"[..], b"three\n"]);
-        assert_eq!(lines.ready(&mut [&[][..]; 1]), 1);
+        assert_eq!(lines.ready().collect::<Vec<_>>(), [&b"\n"[..], b"three\n"]);
         lines.take(1, 1);
         assert_eq!(lines.number(), 2);
         assert_eq!(lines.next(|| ()).unwrap(), text(b"three\n"));
-        assert_eq!(lines.ready(&mut [&[][..]; 9]), 0);
+        assert_eq!(lines.ready().count(), 0);
         assert_eq!(lines.next(|| ()).unwrap(), text(b"last"));
     }
 

@@ -22,7 +22,6 @@ const ROOM: usize = 4 * 1024 * 1024;
 const OVERHEAD: usize = 64;
 /// So much of it is written in one go.
 const ONE_WRITE: usize = 128 * 1024;
-const TOO_SLOW: &str = "standard output is too slow";
 const ANSWERED: &str = "standard output is too slow (they were answered)";
 
 /// A message of a client.
@@ -77,7 +76,7 @@ impl Printer {
     pub fn finish(&self, most: Duration) {
         let waiting = self.queue.flush(most);
         let (dropped, why) = self.queue.dropped(true);
-        let why = if waiting > 0 { TOO_SLOW } else { &why };
+        let why = if waiting > 0 { "standard output is too slow" } else { &why };
         if waiting + dropped > 0 && !self.is_closed() {
             log::warn!("{} not printed: {why}", text::messages(waiting + dropped));
         }

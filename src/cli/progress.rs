@@ -16,10 +16,8 @@ use crate::Stats;
 
 /// The time between two looks at the counters.
 const LOOK: Duration = Duration::from_millis(250);
-/// The row appears after this time.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// After such a pause the time begins anew.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The row is about the time of so many looks: the last second.
+const LOOKS: usize = 5;
 
 /// Starts the thread where it has something to show, once there is a connection. It ends
 /// when the whole input is acknowledged, or with the process.
@@ -55,32 +53,25 @@ pub(super) fn start(client: Arc<Client>) -> io::Result<()> {
 /// What the counters say over time.
 #[derive(Debug, Default)]
 struct Meter {
-    /// The counters of the last second: messages and bytes sent.
-    seen: VecDeque<(Instant, u64, u64)>,
-    /// Since when there has been something to do without a pause, and when
-    /// there last was.
-    busy: Option<(Instant, Instant)>,
+    /// The last looks, the oldest first: when each was, how many messages and bytes were sent
+    /// by then, and whether there was something to do.
+    looks: VecDeque<(Instant, u64, u64, bool)>,
 }
 
 impl Meter {
-    /// What the row says now, if there is one.
+    /// What the row says now. There is a row if most looks found something to do.
     fn look(&mut self, now: Instant, stats: &Stats) -> Option<String> {
         let (sent, bytes) = (stats.messages_sent, stats.bytes_sent);
-        let moved = self.seen.back().is_some_and(|seen| seen.1 != sent);
-        while self.seen.front().is_some_and(|seen| now.duration_since(seen.0) > PATIENCE) {
-            self.seen.pop_front();
+        let moved = self.looks.back().is_some_and(|last| last.1 != sent);
+        self.looks.push_back((now, sent, bytes, moved || stats.unacknowledged > 0));
+        if self.looks.len() > LOOKS {
+            self.looks.pop_front();
         }
-        let before = self.seen.front().copied();
-        self.seen.push_back((now, sent, bytes));
-        self.busy = self.busy.filter(|(_, last)| now.duration_since(*last) <= PAUSE);
-        if moved || stats.unacknowledged > 0 {
-            self.busy = Some((self.busy.map_or(now, |(since, _)| since), now));
-        }
-        let (since, last) = self.busy?;
-        if last.duration_since(since) < PATIENCE {
+        let busy = self.looks.iter().filter(|look| look.3).count();
+        let (then, _, before, _) = self.looks[0];
+        if self.looks.len() < LOOKS || 2 * busy < LOOKS {
             return None;
         }
-        let (then, _, before) = before.unwrap_or((since, sent, bytes));
         let rate = (bytes - before) as f64 / now.duration_since(then).as_secs_f64();
         Some(format!(
             "sent {} ({}), {} acknowledged, {}/s",

@@ -51,16 +51,19 @@ impl<T> Queue<T> {
     /// Takes the entries for which there is room, and counts the others as dropped. Never
     /// blocks. Returns whether there was room for all.
     pub(super) fn offer(&self, entries: impl IntoIterator<Item = T>, why: &str) -> bool {
-        let mut state = self.state.lock();
-        let before = state.dropped;
+        let (mut state, mut dropped) = (self.state.lock(), 0);
         for entry in entries {
             match self.fits(&state, &entry) {
                 true => self.add(&mut state, entry),
-                false => state.drop_entries(1, why),
+                false => dropped += 1,
             }
         }
+        if dropped > 0 {
+            state.dropped += dropped;
+            why.clone_into(&mut state.why);
+        }
         self.state.notify();
-        state.dropped == before
+        dropped == 0
     }
 
     /// Takes an entry; waits while there is no room for it.
@@ -103,7 +106,9 @@ impl<T> Queue<T> {
 
     /// Counts entries as dropped.
     pub(super) fn drop_entries(&self, count: u64, why: &str) {
-        self.state.lock().drop_entries(count, why);
+        let mut state = self.state.lock();
+        state.dropped += count;
+        why.clone_into(&mut state.why);
         self.state.notify();
     }
 
@@ -124,13 +129,6 @@ impl<T> Queue<T> {
         state.weight += (self.weight)(&entry);
         state.came += 1;
         state.waiting.push_back(entry);
-    }
-}
-
-impl<T> State<T> {
-    fn drop_entries(&mut self, count: u64, why: &str) {
-        self.dropped += count;
-        why.clone_into(&mut self.why);
     }
 }
 

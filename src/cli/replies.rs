@@ -1,4 +1,4 @@
-//! What the other side sends, as a client prints it.
+//! How a client prints what the other side sends.
 
 use std::io::{self, IsTerminal};
 use std::thread;

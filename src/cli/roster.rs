@@ -34,11 +34,6 @@ impl Command<'_> {
         }
     }
 
-    /// Whether it takes a client to do it.
-    pub(super) fn is_for_a_client(&self) -> bool {
-        !matches!(self, Command::Who | Command::Help)
-    }
-
     /// What follows an `@`.
     fn named(rest: &[u8]) -> Result<Command<'_>, String> {
         let (name, text) = first_word(rest);
@@ -122,9 +117,9 @@ impl<C: Clone> Roster<C> {
         }
     }
 
-    /// A client is gone.
-    pub(super) fn remove(&mut self, number: u64) {
-        self.clients.remove(&number);
+    /// A client is gone. Returns the way there was to it.
+    pub(super) fn remove(&mut self, number: u64) -> Option<C> {
+        Some(self.clients.remove(&number)?.connection)
     }
 
     /// A client has sent all it had. Returns whether it knows already that
@@ -163,11 +158,12 @@ impl<C: Clone> Roster<C> {
         Ok(connection)
     }
 
-    /// Ends the way to all clients. Returns the ways to those that are to be told so.
-    pub(super) fn end_all(&mut self, why: &'static str) -> Vec<C> {
+    /// Ends the ways to all clients.
+    pub(super) fn end_all(&mut self, why: &'static str) {
         self.target = None;
-        let open: Vec<_> = self.open().collect();
-        open.into_iter().filter_map(|number| self.end(number, why).ok()).collect()
+        for client in self.clients.values_mut() {
+            client.ended.get_or_insert(why);
+        }
     }
 
     /// All clients, by number.
@@ -384,7 +380,9 @@ mod tests {
         assert_eq!(roster.prompt(), "to @2, @3, @4 or @5?> ");
         roster.join(6, 'g');
         assert_eq!(roster.prompt(), "to @N?> ");
-        (2..=6).for_each(|number| roster.remove(number));
+        for number in 2..=6 {
+            roster.remove(number);
+        }
         assert_eq!(roster.prompt(), "to nobody> ");
     }
 
@@ -405,8 +403,8 @@ mod tests {
         assert!(roster.aim(1).is_err());
         assert!(roster.target().unwrap_err().contains("client-1 has left"));
         assert!(roster.finish(1));
-        assert_eq!(roster.end_all("all"), ['c']);
-        assert_eq!(roster.why_ended(2), Some("all"));
+        roster.end_all("all");
+        assert_eq!((roster.why_ended(1), roster.why_ended(2)), (Some("why"), Some("all")));
         assert_eq!(roster.len(), 2);
         roster.remove(1);
         roster.remove(2);

@@ -4,14 +4,14 @@ use std::io::{self, Read};
 
 use super::keyboard;
 use super::lines::Lines;
-use super::stdio::{ReadEnd, Reader};
+use super::stdio::{self, ReadEnd};
 use super::terminal::{self, Prompter};
 
 /// Where bytes come from.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// They are read as they are.
-    Read(Reader),
+    /// They are read as they are, while this output has not gone.
+    Read(Option<ReadEnd>),
     /// They are typed at a terminal, and edited there line by line.
     Typed,
 }
@@ -19,7 +19,7 @@ pub(super) enum Source {
 impl Read for Source {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         match self {
-            Source::Read(reader) => reader.read(to),
+            Source::Read(output) => stdio::wait_for_input(*output).and_then(|()| stdio::read(to)),
             Source::Typed => keyboard::read(to),
         }
     }
@@ -34,11 +34,8 @@ pub(super) fn open(
     output: Option<ReadEnd>,
 ) -> io::Result<Lines<Source>> {
     let source = match terminal::can_edit() {
-        true => {
-            keyboard::start(limit, prompter, output)?;
-            Source::Typed
-        }
-        false => Source::Read(Reader(output)),
+        true => keyboard::start(limit, prompter, output).map(|()| Source::Typed)?,
+        false => Source::Read(output),
     };
     Ok(Lines::new(source, limit))
 }

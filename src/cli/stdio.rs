@@ -8,7 +8,7 @@
 //! written before an error, and `eprintln!` panics.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::thread;
@@ -38,27 +38,18 @@ pub(super) fn has_more(patience: Duration) -> bool {
     ready && rustix::io::read(stdin(), &mut [0]).is_ok_and(|read| read > 0)
 }
 
-/// Standard input, without a buffer. If an output is given and has gone, and there is no
-/// input yet, a read fails with [`ErrorKind::BrokenPipe`].
-#[derive(Debug)]
-pub(super) struct Reader(pub(super) Option<ReadEnd>);
-
-impl Reader {
-    /// Waits until there is input, or its end; fails as a read does. Without an output to
-    /// watch it leaves the wait to the read.
-    pub(super) fn wait(&self) -> io::Result<()> {
-        match self.0 {
-            Some(output) if output.has_gone_before(&[input()]) => Err(ErrorKind::BrokenPipe.into()),
-            _ => Ok(()),
-        }
+/// Waits until there is input, or its end. If an output is given and has gone, and there is no
+/// input yet, that fails with [`ErrorKind::BrokenPipe`]. Without one it does not wait.
+pub(super) fn wait_for_input(output: Option<ReadEnd>) -> io::Result<()> {
+    match output {
+        Some(output) if output.has_gone_before(&[input()]) => Err(ErrorKind::BrokenPipe.into()),
+        _ => Ok(()),
     }
 }
 
-impl Read for Reader {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        self.wait()?;
-        patiently(stdin(), PollFlags::IN, || rustix::io::read(stdin(), &mut *to))
-    }
+/// Reads standard input.
+pub(super) fn read(to: &mut [u8]) -> io::Result<usize> {
+    patiently(stdin(), PollFlags::IN, || rustix::io::read(stdin(), &mut *to))
 }
 
 /// Writes everything. After an error, `bytes` is what was not written.

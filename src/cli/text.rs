@@ -1,10 +1,10 @@
 //! How things are written for people. Pure.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 
-use crate::{Cause, Error, Host};
+use crate::{Cause, Error};
 pub use crate::{count, humane, messages};
 
 /// A line is named by so many bytes of it.
@@ -27,33 +27,11 @@ pub fn size(bytes: u64) -> String {
     format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[power - 1])
 }
 
-/// Why a link was lost, without the number of the system's error.
+/// Why a link was lost.
 pub fn cause(cause: &Cause) -> String {
     match cause {
-        Cause::Io(error) => system(error),
-        Cause::Resolve { host, error } => format!("cannot resolve {host}: {}", system(error)),
         Cause::Silent(time) => format!("nothing heard for {}", humane(*time)),
-        Cause::ConnectTimeout(time) => format!("no answer within {}", humane(*time)),
-        Cause::NoProgress { links, last } => {
-            format!(
-                "no message got through over the last {}: {}",
-                count((*links).into(), "link"),
-                self::cause(last)
-            )
-        }
-        Cause::WelcomeTimeout(time) => {
-            format!("connected, but the hello was not answered within {}", humane(*time))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Why a host could not be connected to.
-pub fn failure(host: &Host, why: &Cause) -> String {
-    match why {
-        // That names it.
-        Cause::Resolve { .. } => cause(why),
-        _ => format!("{host}: {}", cause(why)),
+        other => system(other),
     }
 }
 
@@ -107,28 +85,23 @@ pub fn error(error: &Error) -> String {
 
 /// Why a server cannot listen, and what can be done.
 pub fn deaf(why: &Error) -> String {
-    let advice = match why {
-        Error::Io(error) => match error.kind() {
-            ErrorKind::AddrInUse => " (another program does so; --port 0 takes a free one)",
-            ErrorKind::PermissionDenied => " (below 1024 it takes root; see --port)",
-            ErrorKind::AddrNotAvailable => {
-                " (this machine has no such address; --bind 0.0.0.0 is all it has)"
-            }
-            _ => "",
-        },
+    let Error::Io(system) = why else { return error(why) };
+    let advice = match system.kind() {
+        ErrorKind::AddrInUse => " (another program does so; --port 0 takes a free one)",
+        ErrorKind::PermissionDenied => " (below 1024 it takes root; see --port)",
+        ErrorKind::AddrNotAvailable => {
+            " (this machine has no such address; --bind 0.0.0.0 is all it has)"
+        }
         _ => "",
     };
     format!("{}{advice}", error(why))
 }
 
-/// An error of the system, without its number.
-pub fn system(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-    match (error.raw_os_error(), text.rfind(" (os error ")) {
-        (Some(_), Some(end)) => text[..end].to_string(),
-        _ => text.to_string(),
-    }
+/// What ends in an error of the system, without the number of that.
+pub fn system(error: impl Display) -> String {
+    let text = error.to_string().replace("failed to lookup address information: ", "");
+    let end = text.rfind(" (os error ").unwrap_or(text.len());
+    text[..end].to_string()
 }
 
 /// Appends text from elsewhere in a form that is safe for a terminal: it shows control
@@ -216,7 +189,6 @@ mod tests {
     fn a_systems_error_without_its_number() {
         let refused = std::io::Error::from_raw_os_error(111);
         assert!(!system(&refused).contains("os error"), "{}", system(&refused));
-        assert_eq!(system(&std::io::Error::other("a (os error 1)")), "a (os error 1)");
     }
 
     #[test]

@@ -11,16 +11,16 @@ use log::Level;
 use super::text;
 use crate::{Connection, Error, Listener, Result};
 
-/// A thread per client needs little more than room for a line of the log.
+/// The stack of a client's thread: it needs little more than room for a line of the log.
 const STACK: usize = 256 * 1024;
 
-/// While there is no thread to be had, one is asked for this often.
+/// The pause before another attempt to start a thread.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a thread does with its client.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// What gives a thread its client. The thread waits for it, and ends if none comes.
+/// Hands a thread its client. The thread waits for that, and ends if the sender is dropped.
 pub type Worker = Sender<Job>;
 
 /// Starts the thread of client number `number`.
