@@ -9,7 +9,6 @@ pub(crate) use poll::{Alarm, Interest, Pipe, breathe, poll, poll_fd, readiness};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -68,16 +67,11 @@ pub(crate) struct Socket {
     /// What its kernel had counted as acknowledged when it was prepared, and the
     /// bytes of the handshake since.
     before: u64,
-    /// What [`Socket::set_read_timeout`] has set, if the kernel is not told; in
-    /// milliseconds.
-    patience: AtomicU32,
 }
-
-const FOREVER: u32 = u32::MAX;
 
 impl From<socket2::Socket> for Socket {
     fn from(inner: socket2::Socket) -> Socket {
-        Socket { inner, before: 0, patience: AtomicU32::new(FOREVER) }
+        Socket { inner, before: 0 }
     }
 }
 
@@ -203,21 +197,13 @@ impl Socket {
         self.inner.set_tcp_keepalive(&keepalive.with_retries(questions.clamp(1, MOST_QUESTIONS)))
     }
 
-    /// Blocks until there are bytes, at most for the time set with
+    /// Blocks until there are bytes, at most for `timeout`, which was set with
     /// [`Socket::set_read_timeout`]; 0 is the end.
-    pub(crate) fn read(&self, space: Space<'_>) -> io::Result<usize> {
+    pub(crate) fn read(&self, space: Space<'_>, timeout: Option<Duration>) -> io::Result<usize> {
         if NONBLOCKING {
-            self.wait_readable();
+            poll(&mut [poll_fd(self, Interest::READ)], timeout.and_then(after));
         }
         self.receive(space, RecvFlags::empty())
-    }
-
-    fn wait_readable(&self) {
-        let deadline = match self.patience.load(Ordering::Relaxed) {
-            FOREVER => None,
-            millis => after(Duration::from_millis(u64::from(millis))),
-        };
-        poll(&mut [poll_fd(self, Interest::READ)], deadline);
     }
 
     /// Reads what is there.
@@ -274,10 +260,7 @@ impl Socket {
         #[cfg(test)]
         counters::count(|counters| counters.other_calls += 1);
         if NONBLOCKING {
-            let millis = timeout.map_or(FOREVER, |timeout| {
-                u32::try_from(timeout.as_millis()).unwrap_or(FOREVER).clamp(1, FOREVER - 1)
-            });
-            self.patience.store(millis, Ordering::Relaxed);
+            // The reader waits in poll.
             return Ok(());
         }
         // SO_RCVTIMEO. Linux rounds it up to its ticks, and has coarse timers for long

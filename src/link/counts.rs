@@ -50,7 +50,7 @@ fn ends() -> [End; 2] {
     let far = End::new(server, far);
     let mut decoder = Decoder::default();
     let welcome = loop {
-        let n = near.read(decoder.space()).unwrap();
+        let n = near.read(decoder.space(), None).unwrap();
         decoder.filled(n);
         match decoder.next().unwrap() {
             Some(Frame::Welcome(welcome)) => break welcome,

@@ -155,7 +155,7 @@ impl Locked<'_> {
                 socket.set_read_timeout(timeout)?;
             }
             match blocking {
-                true => socket.read(decoder.space()),
+                true => socket.read(decoder.space(), timeout),
                 false => socket.try_read(decoder.space()),
             }
         });

@@ -271,7 +271,7 @@ impl Socket {
         Ok(())
     }
 
-    pub(crate) fn read(&self, space: Space<'_>) -> io::Result<usize> {
+    pub(crate) fn read(&self, space: Space<'_>, _: Option<Duration>) -> io::Result<usize> {
         let timeout = network(|network| network.end(self.0).read_timeout);
         let deadline = timeout.map(|timeout| now() + timeout);
         self.read_until(space, deadline, true)
