@@ -4,7 +4,7 @@
 use std::io;
 
 use super::roles::{Link, ShutdownKind, Tick, Writer};
-use super::wait::{Calls, Waiter, Waiters, Wake};
+use super::wait::{Calls, Waiter, Waiters};
 use super::{Ending, Lost, State};
 use crate::error::Cause;
 use crate::event::Event;
@@ -188,14 +188,14 @@ impl State {
             self.start_ticking();
         }
         let receivers = match () {
-            _ if news && self.life.has_ended() => self.receivers.call_all(),
-            _ if free || self.protocol.status().has_item => self.receivers.call_one(),
-            _ => Wake::None,
+            _ if news && self.life.has_ended() => self.receivers.call(usize::MAX),
+            _ if free || self.protocol.status().has_item => self.receivers.call(1),
+            _ => 0,
         };
         let others = match () {
-            _ if news => self.others.call_all(),
-            _ if free && receivers == Wake::None => self.others.call_one(),
-            _ => Wake::None,
+            _ if news => self.others.call(usize::MAX),
+            _ if free && receivers == 0 => self.others.call(1),
+            _ => 0,
         };
         let driver = std::mem::take(&mut self.call) && !std::mem::replace(&mut self.called, true);
         let (retired, spent) = (std::mem::take(&mut self.retired), self.take_spent());

@@ -51,20 +51,11 @@ impl Waiters {
         self.called < self.count
     }
 
-    pub(super) fn call_one(&mut self) -> Wake {
-        if !self.are_asleep() {
-            return Wake::None;
-        }
-        self.called += 1;
-        Wake::One
-    }
-
-    pub(super) fn call_all(&mut self) -> Wake {
-        if !self.are_asleep() {
-            return Wake::None;
-        }
-        self.called = self.count;
-        Wake::All
+    /// At most so many are to be called. Returns how many there are.
+    pub(super) fn call(&mut self, most: usize) -> usize {
+        let called = most.min(self.count - self.called);
+        self.called += called;
+        called
     }
 }
 
@@ -229,15 +220,17 @@ impl Locked<'_> {
 
 impl Shared {
     fn carry_out(&self, calls: Calls) {
-        for (waiter, wake) in [(Waiter::Receiver, calls.receivers), (Waiter::Other, calls.others)] {
+        let threads = [(Waiter::Receiver, calls.receivers), (Waiter::Other, calls.others)];
+        for (waiter, count) in threads {
             #[cfg(all(test, not(shuttle)))]
-            if wake != Wake::None {
+            if count > 0 {
                 crate::testing::counters::count(|counters| counters.notices += 1);
             }
-            match wake {
-                Wake::None => {}
-                Wake::One => self.condvar(waiter).notify_one(),
-                Wake::All => self.condvar(waiter).notify_all(),
+            match count {
+                0 => {}
+                // The others were called before, and do not wait on it any more.
+                1 => self.condvar(waiter).notify_one(),
+                _ => self.condvar(waiter).notify_all(),
             }
         }
         if calls.driver {
@@ -257,26 +250,19 @@ impl Shared {
     }
 }
 
-/// Which threads are to be woken, and what is to be done, once the lock is released.
+/// How many threads are to be woken, and what is to be done, once the lock is released.
 pub(super) struct Calls {
-    pub(super) receivers: Wake,
-    pub(super) others: Wake,
+    pub(super) receivers: usize,
+    pub(super) others: usize,
     pub(super) driver: bool,
     pub(super) retired: Vec<(Arc<Socket>, ShutdownKind)>,
     pub(super) spent: Spent,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wake {
-    None,
-    One,
-    All,
-}
-
 impl Calls {
     fn is_empty(&self) -> bool {
-        self.receivers == Wake::None
-            && self.others == Wake::None
+        self.receivers == 0
+            && self.others == 0
             && !self.driver
             && self.retired.is_empty()
             && self.spent.is_empty()
@@ -291,21 +277,22 @@ mod tests {
     /// those that are awake and wait for their turn on the core.
     #[test]
     fn a_thread_that_was_called_and_has_not_come_is_not_called_again() {
+        const ALL: usize = usize::MAX;
         let mut waiters = Waiters::default();
-        assert_eq!([waiters.call_one(), waiters.call_all()], [Wake::None; 2]);
+        assert_eq!([waiters.call(1), waiters.call(ALL)], [0; 2]);
         (0..3).for_each(|_| waiters.sleep());
-        assert_eq!([waiters.call_one(), waiters.call_one()], [Wake::One; 2]);
-        assert_eq!([waiters.call_all(), waiters.call_one()], [Wake::All, Wake::None]);
+        assert_eq!([waiters.call(1), waiters.call(1)], [1; 2]);
+        assert_eq!([waiters.call(ALL), waiters.call(1)], [1, 0]);
         waiters.wake();
         assert!(!waiters.are_asleep());
         // It has found nothing, and waits again.
         waiters.sleep();
-        assert_eq!([waiters.call_one(), waiters.call_one()], [Wake::One, Wake::None]);
+        assert_eq!([waiters.call(1), waiters.call(1)], [1, 0]);
         (0..3).for_each(|_| waiters.wake());
         // One that was never called comes by itself.
         waiters.sleep();
         waiters.wake();
         waiters.sleep();
-        assert_eq!(waiters.call_one(), Wake::One);
+        assert_eq!(waiters.call(1), 1);
     }
 }
