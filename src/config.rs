@@ -1,6 +1,5 @@
 //! The settings of a connection or a listener.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::heartbeat::Heartbeat;
@@ -29,7 +28,7 @@ use crate::sync;
 /// connection.send(b"hello")?;
 /// # Ok::<(), longlink::Error>(())
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Builder {
     pub(crate) heartbeat: Heartbeat,
     pub(crate) retry: RetryPolicy,
@@ -59,23 +58,6 @@ impl Default for Builder {
             accept_plain: true,
             on_event: None,
         }
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("heartbeat", &self.heartbeat)
-            .field("retry", &self.retry)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("close_timeout", &self.close_timeout)
-            .field("window", &self.window)
-            .field("max_message", &self.max_message)
-            .field("resume_within", &self.resume_within)
-            .field("max_clients", &self.max_clients)
-            .field("plain", &self.plain)
-            .field("accept_plain", &self.accept_plain)
-            .finish_non_exhaustive()
     }
 }
 

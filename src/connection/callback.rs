@@ -83,12 +83,12 @@ impl<F> Drop for Callback<F> {
 /// All connections of a builder share it.
 fn prepare(callback: impl Fn(&Connection, Event) + Send + Sync + 'static) -> OnEvent {
     let callback = Callback(Some(callback));
-    Counted::new(move |shared: &Arc<Shared>, event| {
+    OnEvent(Counted::new(move |shared: &Arc<Shared>, event| {
         let connection = Lent(Connection::new(shared.clone()));
         if let Some(callback) = &callback.0 {
             foreign::run("the event callback", || callback(&connection, event));
         }
-    })
+    }))
 }
 
 /// What the callback looks at: it does not count as a handle, so that the last one

@@ -114,7 +114,7 @@ impl Shared {
     /// Hands events to the callback.
     fn report(self: &Arc<Self>, events: VecDeque<Event>, on_event: Option<OnEvent>) {
         if let Some(on_event) = on_event {
-            events.into_iter().for_each(|event| on_event(self, event));
+            events.into_iter().for_each(|event| (on_event.0)(self, event));
         }
         let mut state = self.lock();
         state.reporting = false;

@@ -73,6 +73,7 @@ use wait::Waiters;
 pub(crate) use wait::{Patience, Waiter};
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -160,7 +161,16 @@ pub(crate) struct Shared {
 }
 
 /// The callback for events, which is given what they happen to.
-pub(crate) type OnEvent = std::sync::Arc<dyn Fn(&Arc<Shared>, Event) + Send + Sync>;
+#[derive(Clone)]
+pub(crate) struct OnEvent(pub(crate) std::sync::Arc<Callback>);
+
+type Callback = dyn Fn(&Arc<Shared>, Event) + Send + Sync;
+
+impl fmt::Debug for OnEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnEvent")
+    }
+}
 
 /// What the application chose for a connection.
 pub(crate) struct Terms {
