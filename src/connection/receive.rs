@@ -167,16 +167,10 @@ impl Iterator for Incoming<'_> {
     type Item = Result<Bytes>;
 
     fn next(&mut self) -> Option<Result<Bytes>> {
-        match self.connection?.recv() {
-            Ok(Some(message)) => Some(Ok(message)),
-            Ok(None) => {
-                self.connection = None;
-                None
-            }
-            Err(e) => {
-                self.connection = None;
-                Some(Err(e))
-            }
+        let next = self.connection?.recv().transpose();
+        if !matches!(next, Some(Ok(_))) {
+            self.connection = None;
         }
+        next
     }
 }
