@@ -331,15 +331,9 @@ pub enum Rejection {
 
 impl Rejection {
     pub(crate) fn from_code(code: u8) -> Rejection {
-        match code {
-            1 => Rejection::Full,
-            2 => Rejection::ShuttingDown,
-            3 => Rejection::Version,
-            4 => Rejection::Stale,
-            5 => Rejection::Ended,
-            6 => Rejection::Protocol,
-            other => Rejection::Other(other),
-        }
+        use Rejection::{Ended, Full, Protocol, ShuttingDown, Stale, Version};
+        let known = [Full, ShuttingDown, Version, Stale, Ended, Protocol];
+        known.into_iter().find(|known| known.code() == code).unwrap_or(Rejection::Other(code))
     }
 
     pub(crate) fn code(self) -> u8 {
