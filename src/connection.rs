@@ -153,16 +153,20 @@ impl Builder {
         let now = sync::now();
         let limits = self.limits();
         let Heartbeat { interval, misses } = self.heartbeat;
-        let session: protocol::Protocol = match self.plain {
+        let protocol = match self.plain {
             None => {
                 let token = Token(sync::random()?);
-                Session::client(token, limits, interval, misses, now).into()
+                let session = Session::client(token, limits, interval, misses, now);
+                protocol::Protocol::Framed(session)
             }
-            Some(plain) => PlainSession::client(limits, plain.settings(interval), now).into(),
+            Some(plain) => {
+                let session = PlainSession::client(limits, plain.settings(interval), now);
+                protocol::Protocol::Plain(session)
+            }
         };
         let driver = Arc::new(DriverHandle::new()?);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let shared = Arc::new(Shared::new(self.terms(None), session, nowhere, 0, driver.clone()));
+        let shared = Arc::new(Shared::new(self.terms(None), protocol, nowhere, 0, driver.clone()));
         let client = Client::new(shared.clone(), driver, hosts, &self);
         sync::spawn("longlink-client", move || client.run())?;
         let connection = Connection::new(shared);

@@ -6,6 +6,7 @@ use crate::connection::Connection;
 use crate::host::ToHosts;
 use crate::net;
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::protocol::Protocol;
 use crate::proto::session::Session;
 use crate::retry::RetryPolicy;
 
@@ -19,7 +20,8 @@ fn client(hosts: &[Host], builder: &Builder) -> (Client, Arc<DriverHandle>) {
     let session = Session::client(token, limits, interval, misses, sync::now());
     let driver = Arc::new(DriverHandle::new().unwrap());
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let shared = Shared::new(builder.terms(None), session, nowhere, 0, driver.clone());
+    let protocol = Protocol::Framed(session);
+    let shared = Shared::new(builder.terms(None), protocol, nowhere, 0, driver.clone());
     (Client::new(Arc::new(shared), driver.clone(), hosts.to_vec(), builder), driver)
 }
 

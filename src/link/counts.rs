@@ -10,6 +10,7 @@ use crate::connection::Connection;
 use crate::net::{self, Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::protocol::Protocol;
 use crate::proto::session::{Opened, Session};
 use crate::sync::{self, Arc};
 use crate::testing::counters::{self, Counters};
@@ -28,7 +29,8 @@ impl End {
     fn new(session: Session, socket: Socket) -> End {
         let driver = Arc::new(DriverHandle::new().unwrap());
         let addr = socket.local_addr().unwrap();
-        let shared = Shared::new(Builder::default().terms(None), session, addr, 1, driver.clone());
+        let (terms, protocol) = (Builder::default().terms(None), Protocol::Framed(session));
+        let shared = Shared::new(terms, protocol, addr, 1, driver.clone());
         let shared = Arc::new(shared);
         let link = PendingLink::new(socket, addr, None);
         shared.lock().install(link, Opened::First);

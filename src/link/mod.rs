@@ -187,13 +187,13 @@ pub(crate) struct Terms {
 impl Shared {
     pub(crate) fn new(
         terms: Terms,
-        protocol: impl Into<Protocol>,
+        protocol: Protocol,
         peer: SocketAddr,
         id: u64,
         driver: Arc<DriverHandle>,
     ) -> Shared {
         let state = State {
-            protocol: protocol.into(),
+            protocol,
             link: None,
             peer,
             clock: sync::now(),

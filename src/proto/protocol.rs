@@ -51,18 +51,6 @@ pub(crate) enum Protocol {
     Plain(PlainSession),
 }
 
-impl From<Session> for Protocol {
-    fn from(session: Session) -> Protocol {
-        Protocol::Framed(session)
-    }
-}
-
-impl From<PlainSession> for Protocol {
-    fn from(session: PlainSession) -> Protocol {
-        Protocol::Plain(session)
-    }
-}
-
 /// The same question to either.
 macro_rules! ask {
     ($self:ident, $protocol:ident => $answer:expr) => {

@@ -156,7 +156,7 @@ impl Sessions {
             (self.builder.limits(), self.builder.heartbeat);
         let session = Session::server(hello, epoch, limits, interval, misses, now);
         foreign::log!(debug, "{}: new session {:?}", peer.addr, hello.token);
-        let shared = self.enter(peer, session);
+        let shared = self.enter(peer, Protocol::Framed(session));
         self.by_token.insert(hello.token, shared);
     }
 
@@ -184,7 +184,8 @@ impl Sessions {
             foreign::log!(info, "{}: turned away: {rejection}", peer.addr);
             return;
         }
-        self.enter(peer, PlainSession::server(self.builder.limits(), now));
+        let session = PlainSession::server(self.builder.limits(), now);
+        self.enter(peer, Protocol::Plain(session));
     }
 
     fn admits_plain(&mut self, peer: &mut PendingLink, now: Instant) -> Result<(), Rejection> {
@@ -222,11 +223,11 @@ impl Sessions {
     }
 
     /// A peer becomes a client.
-    fn enter(&mut self, peer: PendingLink, session: impl Into<Protocol>) -> Arc<Shared> {
+    fn enter(&mut self, peer: PendingLink, protocol: Protocol) -> Arc<Shared> {
         self.next_id += 1;
         let shared = Arc::new(Shared::new(
             self.builder.terms(Some(self.builder.resume_within)),
-            session,
+            protocol,
             peer.addr,
             self.next_id,
             self.driver.clone(),

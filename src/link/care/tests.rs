@@ -23,10 +23,10 @@ const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
 fn linked() -> (Arc<Shared>, TcpStream) {
     let now = sync::now();
     let hello = Session::client(Token([0; 16]), LIMITS, None, 3, now).hello();
-    carry(Session::server(&hello, 1, LIMITS, None, 3, now))
+    carry(Protocol::Framed(Session::server(&hello, 1, LIMITS, None, 3, now)))
 }
 
-fn carry(protocol: impl Into<Protocol>) -> (Arc<Shared>, TcpStream) {
+fn carry(protocol: Protocol) -> (Arc<Shared>, TcpStream) {
     let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, addr) = listener.accept().unwrap();
@@ -213,7 +213,7 @@ fn reset(peer: TcpStream) {
 /// Else the driver spins, since the socket is ready for ever.
 #[test]
 fn a_link_that_can_neither_be_read_nor_written_is_lost() {
-    let (shared, peer) = carry(PlainSession::server(LIMITS, sync::now()));
+    let (shared, peer) = carry(Protocol::Plain(PlainSession::server(LIMITS, sync::now())));
     let connection = Connection::new(shared.clone());
     peer.shutdown(Shutdown::Write).unwrap();
     reset(peer);
@@ -226,7 +226,7 @@ fn a_link_that_can_neither_be_read_nor_written_is_lost() {
 /// behind lines for which there is no room either.
 #[test]
 fn a_link_that_cannot_be_written_and_is_full_both_ways_is_lost() {
-    let (shared, mut peer) = carry(PlainSession::server(LIMITS, sync::now()));
+    let (shared, mut peer) = carry(Protocol::Plain(PlainSession::server(LIMITS, sync::now())));
     let connection = Connection::new(shared.clone());
     peer.write_all(&b"a line of text\n".repeat(10_000)).unwrap();
     shared.on_ready(Interest::READ);

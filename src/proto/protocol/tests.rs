@@ -15,7 +15,7 @@ fn what_follows_a_close_is_not_decoded() {
     for behind in garbage {
         let now = sync::now();
         let hello = Session::client(Token([0; 16]), limits, None, 3, now).hello();
-        let mut protocol = Protocol::from(Session::server(&hello, 1, limits, None, 3, now));
+        let mut protocol = Protocol::Framed(Session::server(&hello, 1, limits, None, 3, now));
         let mut decoder = Decoder::default();
         decoder.allow_data(limits.max_message);
         let close = Frame::Close(Close { code: CloseCode::Aborted, consumed: 0 });

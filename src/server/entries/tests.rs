@@ -6,6 +6,7 @@ use crate::driver::DriverHandle;
 use crate::net;
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::protocol::Protocol;
 use crate::proto::session::Session;
 use crate::sync;
 
@@ -14,10 +15,10 @@ fn entry(id: u64, interval: Duration, driver: &Arc<DriverHandle>) -> Arc<Shared>
     let limits = Limits { window: 10_000, max_message: 100 };
     let now = sync::now();
     let hello = Session::client(Token([0; 16]), limits, Some(interval), 3, now).hello();
-    let session = Session::server(&hello, 1, limits, Some(interval), 3, now);
+    let protocol = Protocol::Framed(Session::server(&hello, 1, limits, Some(interval), 3, now));
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let driver = driver.clone();
-    Arc::new(Shared::new(Builder::default().terms(None), session, nowhere, id, driver))
+    let (terms, driver) = (Builder::default().terms(None), driver.clone());
+    Arc::new(Shared::new(terms, protocol, nowhere, id, driver))
 }
 
 /// Of two links whose times come soon after each other, the second has answered a
