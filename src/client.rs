@@ -17,10 +17,10 @@ use crate::driver::{Driver, DriverHandle};
 use crate::error::Cause;
 use crate::event::Event;
 use crate::foreign;
-use crate::heartbeat::Heartbeat;
 use crate::host::Host;
 use crate::link::{Checkup, Shared};
 use crate::net::{Interest, Socket};
+use crate::proto::heartbeat::Heartbeat;
 use crate::retry::{Attempt, Budget};
 use crate::sync::{self, Arc};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::heartbeat::Heartbeat;
 use crate::link::{OnEvent, Terms};
 use crate::proto::handshake::Limits;
+use crate::proto::heartbeat::Heartbeat;
 use crate::protocol::Plain;
 use crate::retry::RetryPolicy;
 use crate::sync;

@@ -18,7 +18,6 @@ use crate::config::Builder;
 use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
 use crate::foreign;
-use crate::heartbeat::Heartbeat;
 use crate::host::ToHosts;
 use crate::link::{Patience, Shared, Waiter};
 use crate::proto::handshake::Token;
@@ -152,15 +151,15 @@ impl Builder {
         }
         let now = sync::now();
         let limits = self.limits();
-        let Heartbeat { interval, misses } = self.heartbeat;
         let protocol = match self.plain {
             None => {
                 let token = Token(sync::random()?);
-                let session = Session::client(token, limits, interval, misses, now);
+                let session = Session::client(token, limits, self.heartbeat, now);
                 protocol::Protocol::Framed(session)
             }
             Some(plain) => {
-                let session = PlainSession::client(limits, plain.settings(interval), now);
+                let settings = plain.settings(self.heartbeat.interval);
+                let session = PlainSession::client(limits, settings, now);
                 protocol::Protocol::Plain(session)
             }
         };
@@ -218,7 +217,7 @@ impl Connection {
     /// shows: the network has changed, or came back. Does not block; what is found
     /// comes as an [`Event`](crate::Event).
     ///
-    /// The peer is sent a ping, whether or not there are [heartbeats](Heartbeat). If
+    /// The peer is sent a ping, whether or not there are [heartbeats](crate::Heartbeat). If
     /// within the [connect timeout](Builder::connect_timeout) not one byte of it has
     /// come, and its kernel has acknowledged none, the link is lost, and a client looks
     /// for another. A check that is under way is not begun anew. A client that waits for

@@ -19,7 +19,6 @@ use super::{Client, NoLink};
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
 use crate::foreign;
-use crate::heartbeat::Heartbeat;
 use crate::link::PendingLink;
 use crate::net::{Interest, Socket};
 use crate::proto::frame::Frame;
@@ -195,10 +194,9 @@ impl Client {
         link: PendingLink,
         welcome: Option<&Welcome>,
     ) -> Result<(), NoLink> {
-        let Heartbeat { interval, misses } = self.heartbeat;
         link.socket.watch(match welcome {
-            Some(welcome) => Watch::framed(interval, welcome.interval, misses),
-            None => Watch::plain(interval, misses),
+            Some(welcome) => Watch::framed(self.heartbeat, welcome.interval),
+            None => Watch::plain(self.heartbeat),
         })?;
         let mut state = self.shared.lock();
         let opened = match &mut state.protocol {

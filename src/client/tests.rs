@@ -15,9 +15,8 @@ mod names;
 /// A client without its thread.
 fn client(hosts: &[Host], builder: &Builder) -> (Client, Arc<DriverHandle>) {
     let limits = Limits { window: 10_000, max_message: 100 };
-    let Heartbeat { interval, misses } = builder.heartbeat;
     let token = Token(sync::random().unwrap());
-    let session = Session::client(token, limits, interval, misses, sync::now());
+    let session = Session::client(token, limits, builder.heartbeat, sync::now());
     let driver = Arc::new(DriverHandle::new().unwrap());
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let protocol = Protocol::Framed(session);

@@ -8,6 +8,7 @@ pub(crate) mod closing;
 pub(crate) mod cost;
 pub(crate) mod frame;
 pub(crate) mod handshake;
+pub(crate) mod heartbeat;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod plain;

@@ -23,11 +23,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::heartbeat::Heartbeat;
 use super::report::Excuse;
-
-/// Intervals between heartbeats are kept within these.
-pub(crate) const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-pub(crate) const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A verdict takes a second look, this much later: a thread may have read bytes that
 /// refute it, and not have reported them yet.
@@ -87,11 +84,11 @@ impl Watch {
     /// questions would wake a peer that chose long intervals, and its patience
     /// would end sooner than what was granted. Nor does the kernel of a side without
     /// heartbeats ask more often, or grant less, than the peer that has them.
-    pub(crate) fn framed(own: Option<Duration>, peer: Option<Duration>, misses: u32) -> Watch {
-        let Some(interval) = peer.or(own) else { return Watch::ALONE };
+    pub(crate) fn framed(own: Heartbeat, peer: Option<Duration>) -> Watch {
+        let Some(interval) = peer.or(own.interval) else { return Watch::ALONE };
         let resends = interval.max(SOON);
-        let Rhythm { ping_after, dead_after } = Rhythm::server(interval, misses);
-        if own.is_some() {
+        let Rhythm { ping_after, dead_after } = Rhythm::server(interval, own.misses);
+        if own.interval.is_some() {
             // What a process leaves behind that ends without a word is not kept for ever.
             return Watch { asks: None, gives_up: LATE.max(dead_after * 2), resends };
         }
@@ -100,7 +97,7 @@ impl Watch {
     }
 
     /// Of a client that speaks plain text: nothing answers its heartbeats.
-    pub(crate) fn plain(interval: Option<Duration>, misses: u32) -> Watch {
+    pub(crate) fn plain(Heartbeat { interval, misses }: Heartbeat) -> Watch {
         interval.map_or(Watch::ALONE, |interval| {
             let gives_up = interval * misses;
             let asks = Some(interval.max(gives_up / 3));
@@ -210,7 +207,7 @@ impl Pulse {
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.acquit();
-        let due = |interval: Duration| now >= self.sent + interval.max(SHORTEST_INTERVAL);
+        let due = |interval: Duration| now >= self.sent + interval.max(Heartbeat::SHORTEST);
         if self.rhythm.is_none() && self.peer_interval.is_some_and(due) {
             // It answers no ping: those are numbered from 1.
             self.pong_due.get_or_insert(0);

@@ -15,6 +15,7 @@ use super::Violation;
 use super::batch::{BATCH_BYTES, Batch};
 use super::frame::{Ack, Close, CloseCode, Decoder, Frame};
 use super::handshake::{Hello, Limits, Token, Welcome};
+use super::heartbeat::Heartbeat;
 use super::inbox::{Acks, Inbox};
 use super::outbox::Outbox;
 use super::pulse::{Pulse, Rhythm, Verdict};
@@ -63,9 +64,8 @@ pub(crate) struct Session {
     /// The largest window that the peer has announced in this session. The peer keeps to
     /// its own window as well, which is no smaller.
     peer_window: u32,
-    /// The interval between heartbeats, and after how many misses the peer is dead. A
-    /// server takes the client's interval instead, if there is one.
-    heartbeat: (Option<Duration>, u32),
+    /// A server takes the client's interval instead, if there is one.
+    heartbeat: Heartbeat,
     outbox: Outbox,
     inbox: Inbox,
     acks: Acks,
@@ -86,14 +86,8 @@ pub(crate) struct Session {
 
 impl Session {
     /// A client's session, before its first link.
-    pub(crate) fn client(
-        token: Token,
-        own: Limits,
-        interval: Option<Duration>,
-        misses: u32,
-        now: Instant,
-    ) -> Session {
-        let rhythm = interval.map(|interval| Rhythm::client(interval, misses));
+    pub(crate) fn client(token: Token, own: Limits, heartbeat: Heartbeat, now: Instant) -> Session {
+        let rhythm = heartbeat.interval.map(|own| Rhythm::client(own, heartbeat.misses));
         Session {
             stage: Stage::Down,
             token,
@@ -105,7 +99,7 @@ impl Session {
             peer: own,
             announced: 0,
             peer_window: own.window,
-            heartbeat: (interval, misses),
+            heartbeat,
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             acks: Acks::new(own.window),
@@ -125,11 +119,10 @@ impl Session {
         hello: &Hello,
         epoch: u64,
         own: Limits,
-        interval: Option<Duration>,
-        misses: u32,
+        heartbeat: Heartbeat,
         now: Instant,
     ) -> Session {
-        let mut session = Session::client(hello.token, own, interval, misses, now);
+        let mut session = Session::client(hello.token, own, heartbeat, now);
         (session.peer, session.peer_window) = (hello.limits, hello.limits.window);
         (session.epoch, session.created_from) = (epoch, hello.epoch);
         session.accept_link(hello, 0, now);

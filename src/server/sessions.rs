@@ -15,7 +15,6 @@ use crate::config::Builder;
 use crate::driver::DriverHandle;
 use crate::error::{Cause, Rejection};
 use crate::foreign;
-use crate::heartbeat::Heartbeat;
 use crate::link::{PendingLink, Shared};
 use crate::net::{Interest, Socket};
 use crate::proto::frame::Frame;
@@ -117,8 +116,7 @@ impl Sessions {
             foreign::log!(info, "{}: rejected, it speaks version {}", peer.addr, hello.version);
             return peer.reject(Rejection::Version);
         }
-        let Heartbeat { interval, misses } = self.builder.heartbeat;
-        let watch = Watch::framed(interval, hello.interval, misses);
+        let watch = Watch::framed(self.builder.heartbeat, hello.interval);
         let prepared = (self.prepare)(&mut peer.socket);
         if let Err(e) = prepared.and_then(|()| peer.socket.watch(watch)) {
             return peer.reject(self.lacks(now, &e));
@@ -152,9 +150,8 @@ impl Sessions {
         if let Some(replaced) = replaced {
             self.end(replaced, Cause::Replaced);
         }
-        let (limits, Heartbeat { interval, misses }) =
-            (self.builder.limits(), self.builder.heartbeat);
-        let session = Session::server(hello, epoch, limits, interval, misses, now);
+        let (limits, heartbeat) = (self.builder.limits(), self.builder.heartbeat);
+        let session = Session::server(hello, epoch, limits, heartbeat, now);
         foreign::log!(debug, "{}: new session {:?}", peer.addr, hello.token);
         let shared = self.enter(peer, Protocol::Framed(session));
         self.by_token.insert(hello.token, shared);

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::net;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::heartbeat::Heartbeat;
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
 use crate::proto::report::Output;
@@ -22,8 +23,8 @@ const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
 /// A server's side of a link without heartbeats of its own, and the client's socket.
 fn linked() -> (Arc<Shared>, TcpStream) {
     let now = sync::now();
-    let hello = Session::client(Token([0; 16]), LIMITS, None, 3, now).hello();
-    carry(Protocol::Framed(Session::server(&hello, 1, LIMITS, None, 3, now)))
+    let hello = Session::client(Token([0; 16]), LIMITS, Heartbeat::off(), now).hello();
+    carry(Protocol::Framed(Session::server(&hello, 1, LIMITS, Heartbeat::off(), now)))
 }
 
 fn carry(protocol: Protocol) -> (Arc<Shared>, TcpStream) {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::proto::frame::{Close, Frame, SMALL_BUFFER};
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::heartbeat::Heartbeat;
 use crate::sync;
 
 #[test]
@@ -14,8 +15,9 @@ fn what_follows_a_close_is_not_decoded() {
     ];
     for behind in garbage {
         let now = sync::now();
-        let hello = Session::client(Token([0; 16]), limits, None, 3, now).hello();
-        let mut protocol = Protocol::Framed(Session::server(&hello, 1, limits, None, 3, now));
+        let hello = Session::client(Token([0; 16]), limits, Heartbeat::off(), now).hello();
+        let mut protocol =
+            Protocol::Framed(Session::server(&hello, 1, limits, Heartbeat::off(), now));
         let mut decoder = Decoder::default();
         decoder.allow_data(limits.max_message);
         let close = Frame::Close(Close { code: CloseCode::Aborted, consumed: 0 });

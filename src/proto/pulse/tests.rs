@@ -345,25 +345,26 @@ fn the_kernel_does_not_contradict_what_was_agreed() {
     let intervals = [100, 9_000, 10_000, 240_000, 86_400_000].map(Duration::from_millis);
     for (interval, misses) in intervals.into_iter().flat_map(|i| [1, 2, 3, 1000].map(|m| (i, m))) {
         for peer in [None, Some(interval)] {
-            let judges = Watch::framed(Some(interval), peer, misses);
+            let judges = Watch::framed(Heartbeat::every(interval).misses(misses), peer);
             assert_eq!(judges.asks, None);
             assert!(judges.gives_up > (interval * (misses + 1)).max(LATE - SOON));
             assert!(judges.resends >= interval.max(SOON));
         }
-        let Watch { asks, gives_up, resends } = Watch::framed(None, Some(interval), misses);
+        let Watch { asks, gives_up, resends } =
+            Watch::framed(Heartbeat::off().misses(misses), Some(interval));
         assert!(asks >= Watch::ALONE.asks && gives_up >= Watch::ALONE.gives_up);
         assert!(asks > Some(interval), "the peer's ping comes first");
         assert!(gives_up >= interval * (misses + 1), "no less than was granted");
         assert!(resends >= interval.max(SOON));
-        let plain = Watch::plain(Some(interval), misses);
+        let plain = Watch::plain(Heartbeat::every(interval).misses(misses));
         assert!(plain.asks >= Some(interval) && plain.gives_up == interval * misses);
     }
     // The interval of the client is what counts, as for the pings.
-    let (own, short) = (Some(INTERVAL * 24), Some(INTERVAL));
-    assert_eq!(Watch::framed(own, short, 3).resends, INTERVAL);
-    assert_eq!(Watch::framed(None, None, 7), Watch::ALONE);
-    assert_eq!(Watch::plain(None, 7), Watch::ALONE);
-    assert_eq!(Watch::plain(Some(INTERVAL), 3), Watch::ALONE);
+    let (own, short) = (Heartbeat::every(INTERVAL * 24), Some(INTERVAL));
+    assert_eq!(Watch::framed(own, short).resends, INTERVAL);
+    assert_eq!(Watch::framed(Heartbeat::off().misses(7), None), Watch::ALONE);
+    assert_eq!(Watch::plain(Heartbeat::off().misses(7)), Watch::ALONE);
+    assert_eq!(Watch::plain(Heartbeat::every(INTERVAL)), Watch::ALONE);
 }
 
 #[test]

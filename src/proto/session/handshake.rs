@@ -7,8 +7,9 @@ use crate::proto::Violation;
 use crate::proto::cost::Position;
 use crate::proto::frame::{Close, CloseCode};
 use crate::proto::handshake::{Hello, Limits, VERSION, Welcome};
+use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Slot;
-use crate::proto::pulse::{LONGEST_INTERVAL, Rhythm, SHORTEST_INTERVAL};
+use crate::proto::pulse::Rhythm;
 
 /// What a new link means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,12 +157,12 @@ impl Session {
     /// says on each of them.
     pub(super) fn accept_link(&mut self, hello: &Hello, received: u64, now: Instant) {
         self.attempt = hello.attempt;
-        let (own, misses) = self.heartbeat;
-        let rhythm = own.map(|own| {
+        let Heartbeat { interval, misses } = self.heartbeat;
+        let rhythm = interval.map(|own| {
             // It is announced in milliseconds, of which there could be too few to
             // serve, or so many as to overflow.
             let chosen = hello.interval.unwrap_or(own);
-            Rhythm::server(chosen.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL), misses)
+            Rhythm::server(chosen.clamp(Heartbeat::SHORTEST, Heartbeat::LONGEST), misses)
         });
         self.pulse.set_rhythm(rhythm);
         self.start_link(received, hello.interval, now);

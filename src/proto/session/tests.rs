@@ -25,11 +25,11 @@ fn limits(window: u32) -> Limits {
 fn client(window: u32) -> (Session, Instant) {
     #[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
     let now = Instant::now();
-    (Session::client(Token([7; 16]), limits(window), None, 3, now), now)
+    (Session::client(Token([7; 16]), limits(window), Heartbeat::off(), now), now)
 }
 
 fn found(hello: &Hello, epoch: u64, window: u32, now: Instant) -> Session {
-    Session::server(hello, epoch, limits(window), None, 3, now)
+    Session::server(hello, epoch, limits(window), Heartbeat::off(), now)
 }
 
 /// All that a session has to write.
@@ -768,7 +768,8 @@ fn a_ping_is_asked_when_it_has_arrived() {
     let interval = Duration::from_secs(10);
     for arrives in [false, true] {
         let (_, now) = client(WINDOW);
-        let mut client = Session::client(Token([7; 16]), limits(WINDOW), Some(interval), 1, now);
+        let heartbeat = Heartbeat::every(interval).misses(1);
+        let mut client = Session::client(Token([7; 16]), limits(WINDOW), heartbeat, now);
         let (welcome, _) = welcome(&mut found(&client.hello(), 1, WINDOW, now));
         client.welcomed(&welcome, now).unwrap();
         assert!(!client.status().counts_bytes);
@@ -801,8 +802,8 @@ fn bytes_that_wait_to_be_read_put_off_the_verdict() {
     let (mut client, now) = client(WINDOW);
     for waiting in [false, true] {
         let hello = client.hello();
-        let interval = Some(Duration::from_secs(1));
-        let mut server = Session::server(&hello, 1, limits(WINDOW), interval, 3, now);
+        let heartbeat = Heartbeat::every(Duration::from_secs(1));
+        let mut server = Session::server(&hello, 1, limits(WINDOW), heartbeat, now);
         let is_dead = (0..20).any(|_| {
             if waiting {
                 server.excuse(Excuse::Queued);
@@ -820,7 +821,7 @@ fn a_server_goes_by_the_interval_of_the_last_hello() {
     let now = Pair::new(WINDOW, WINDOW).now;
     let (mut client, _) = client(WINDOW);
     let first = Hello { interval: Some(second), ..client.hello() };
-    let mut server = Session::server(&first, 1, limits(WINDOW), Some(10 * second), 3, now);
+    let mut server = Session::server(&first, 1, limits(WINDOW), Heartbeat::every(10 * second), now);
     for (attempt, interval) in (2..).zip([Some(240 * second), None, Some(2 * second)]) {
         let hello = Hello { epoch: 1, attempt, interval, ..first };
         server.resume(&hello, now).unwrap();
@@ -829,7 +830,7 @@ fn a_server_goes_by_the_interval_of_the_last_hello() {
         assert_eq!(server.deadline(), Some(now + pings));
     }
     // One without heartbeats has none, whatever is announced.
-    let mut server = Session::server(&first, 1, limits(WINDOW), None, 3, now);
+    let mut server = Session::server(&first, 1, limits(WINDOW), Heartbeat::off(), now);
     server.resume(&Hello { epoch: 1, attempt: 2, ..first }, now).unwrap();
     assert_eq!((welcome(&mut server).0.interval, server.deadline()), (None, None));
 }
@@ -840,7 +841,7 @@ fn the_round_trip_is_measured_once_an_interval_under_traffic_too() {
     let interval = Duration::from_secs(10);
     let (mut client, start) = client(WINDOW);
     let hello = client.hello();
-    let mut server = Session::server(&hello, 1, limits(WINDOW), Some(interval), 3, start);
+    let mut server = Session::server(&hello, 1, limits(WINDOW), Heartbeat::every(interval), start);
     client.pulse.set_rhythm(Some(Rhythm::client(interval, 3)));
     client.welcomed(&welcome(&mut server).0, start).unwrap();
     let delay = Duration::from_millis(7);
@@ -877,13 +878,14 @@ fn the_round_trip_is_measured_once_an_interval_under_traffic_too() {
 fn a_side_without_heartbeats_says_a_word_now_and_then_while_bytes_come() {
     const INTERVAL: Duration = Duration::from_secs(10);
     let token = Token([7; 16]);
-    for (own, peer) in [(None, Some(INTERVAL)), (Some(INTERVAL), Some(INTERVAL)), (None, None)] {
+    let [off, on] = [Heartbeat::off(), Heartbeat::every(INTERVAL)];
+    for (own, peer) in [(off, on), (on, on), (off, off)] {
         let (_, now) = client(WINDOW);
-        let session = |interval| Session::client(token, limits(WINDOW), interval, 3, now);
+        let session = |heartbeat| Session::client(token, limits(WINDOW), heartbeat, now);
         let hello = session(peer).hello();
-        let server = Session::server(&hello, 1, limits(WINDOW), own, 3, now);
+        let server = Session::server(&hello, 1, limits(WINDOW), own, now);
         let mut client = session(own);
-        let mut other = Session::server(&client.hello(), 1, limits(WINDOW), peer, 3, now);
+        let mut other = Session::server(&client.hello(), 1, limits(WINDOW), peer, now);
         client.welcomed(&welcome(&mut other).0, now).unwrap();
         for mut side in [server, client] {
             drop(written(&mut side));
@@ -893,8 +895,7 @@ fn a_side_without_heartbeats_says_a_word_now_and_then_while_bytes_come() {
             side.heard(now + INTERVAL - Duration::from_millis(1));
             assert_eq!(written(&mut side), []);
             side.heard(due);
-            let word =
-                if (own, peer) == (None, Some(INTERVAL)) { vec![Frame::Pong(0)] } else { vec![] };
+            let word = if (own, peer) == (off, on) { vec![Frame::Pong(0)] } else { vec![] };
             assert_eq!(written(&mut side), word);
             side.sent(due);
             side.heard(due + INTERVAL / 2);

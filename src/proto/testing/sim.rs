@@ -31,6 +31,7 @@ pub(in crate::proto) use self::planted::{Fault, misplaced, planted};
 use super::choices::Choices;
 use crate::proto::frame::CloseCode;
 use crate::proto::handshake::Limits;
+use crate::proto::heartbeat::Heartbeat;
 use crate::proto::session::Session;
 
 /// What kind of run it is: most seeds leave most trouble out, so that the rest
@@ -177,7 +178,8 @@ impl World {
     fn new(mut rng: Choices, origin: Instant) -> World {
         let plan = Plan::draw(&mut rng);
         let token = rng.token();
-        let session = Session::client(token, plan.client, plan.interval, plan.misses, origin);
+        let heartbeat = Heartbeat { interval: plan.interval, misses: plan.misses };
+        let session = Session::client(token, plan.client, heartbeat, origin);
         let host = |&limits: &Limits| Host { limits, server: None };
         World {
             rng,

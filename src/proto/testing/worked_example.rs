@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::proto::batch::Batch;
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Payload::Slice;
@@ -71,7 +72,7 @@ fn take(session: &mut Session, now: Instant) -> Option<Bytes> {
 fn the_worked_example_is_what_is_said() {
     let now = Instant::now();
     let token = Token(std::array::from_fn(|i| i as u8));
-    let mut client = Session::client(token, LIMITS, Some(INTERVAL), 3, now);
+    let mut client = Session::client(token, LIMITS, Heartbeat::every(INTERVAL), now);
     let mut said = Vec::new();
     let data = || {
         let mut decoder = Decoder::default();
@@ -82,7 +83,7 @@ fn the_worked_example_is_what_is_said() {
     // The first link.
     let hello = client.hello();
     said.push(('C', Frame::Hello(hello).to_bytes().to_vec()));
-    let mut server = Session::server(&hello, EPOCH, LIMITS, Some(INTERVAL), 3, now);
+    let mut server = Session::server(&hello, EPOCH, LIMITS, Heartbeat::every(INTERVAL), now);
     let (mut to_client, mut to_server) = (Decoder::default(), data());
     said.push(spoken('S', &mut server));
     hears(&mut client, &mut to_client, &said[1].1, now);

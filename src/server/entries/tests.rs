@@ -6,6 +6,7 @@ use crate::driver::DriverHandle;
 use crate::net;
 use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::heartbeat::Heartbeat;
 use crate::proto::protocol::Protocol;
 use crate::proto::session::Session;
 use crate::sync;
@@ -13,9 +14,9 @@ use crate::sync;
 /// A server's side, without a link.
 fn entry(id: u64, interval: Duration, driver: &Arc<DriverHandle>) -> Arc<Shared> {
     let limits = Limits { window: 10_000, max_message: 100 };
-    let now = sync::now();
-    let hello = Session::client(Token([0; 16]), limits, Some(interval), 3, now).hello();
-    let protocol = Protocol::Framed(Session::server(&hello, 1, limits, Some(interval), 3, now));
+    let (heartbeat, now) = (Heartbeat::every(interval), sync::now());
+    let hello = Session::client(Token([0; 16]), limits, heartbeat, now).hello();
+    let protocol = Protocol::Framed(Session::server(&hello, 1, limits, heartbeat, now));
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let (terms, driver) = (Builder::default().terms(None), driver.clone());
     Arc::new(Shared::new(terms, protocol, nowhere, id, driver))

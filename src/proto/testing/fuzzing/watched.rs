@@ -11,6 +11,7 @@ use crate::proto::batch::Batch;
 use crate::proto::cost::cost;
 use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
 use crate::proto::handshake::{Hello, Limits, Token, Welcome};
+use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Payload::{Owned, Slice};
@@ -62,8 +63,8 @@ fn reader() -> Decoder {
 
 impl Watched {
     pub(super) fn client(choices: &mut Choices, now: Instant) -> Watched {
-        let (own, interval, misses) = settings(choices);
-        let session = Session::client(Token([7; 16]), own, interval, misses, now);
+        let (own, heartbeat) = settings(choices);
+        let session = Session::client(Token([7; 16]), own, heartbeat, now);
         Watched::new(Side::Client, session, own, own, now)
     }
 
@@ -74,8 +75,8 @@ impl Watched {
         epoch: u64,
         now: Instant,
     ) -> Watched {
-        let (own, interval, misses) = settings(choices);
-        let session = Session::server(hello, epoch, own, interval, misses, now);
+        let (own, heartbeat) = settings(choices);
+        let session = Session::server(hello, epoch, own, heartbeat, now);
         let mut watched = Watched::new(Side::Server, session, own, hello.limits, now);
         (watched.attempt, watched.epoch) = (hello.attempt, epoch);
         watched.created_from = hello.epoch;
@@ -190,7 +191,7 @@ impl Watched {
     }
 }
 
-fn settings(choices: &mut Choices) -> (Limits, Option<Duration>, u32) {
+fn settings(choices: &mut Choices) -> (Limits, Heartbeat) {
     let window = match choices.u8(..4) {
         0 => choices.u32(1..=0xFF),
         1 | 2 => choices.u32(200..2000),
@@ -198,7 +199,8 @@ fn settings(choices: &mut Choices) -> (Limits, Option<Duration>, u32) {
     };
     let max_message = [1, 100, 1000, 10_000][choices.usize(..4)].min(window);
     let interval = choices.bool().then_some(Duration::from_secs(1));
-    (Limits { window, max_message }, interval, choices.u32(1..4))
+    let heartbeat = Heartbeat { interval, misses: choices.u32(1..4) };
+    (Limits { window, max_message }, heartbeat)
 }
 
 /// The application and the driver.

@@ -8,6 +8,7 @@ use crate::proto::batch::Batch;
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kind};
 use crate::proto::handshake::{Hello, Limits};
+use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::{Excuse, Output, Seen};
@@ -446,7 +447,8 @@ impl World {
         self.last_epoch += 1;
         let limits = self.hosts[host].limits;
         let (interval, misses) = (self.plan.server_interval, self.plan.misses);
-        let session = Session::server(hello, self.last_epoch, limits, interval, misses, self.now);
+        let heartbeat = Heartbeat { interval, misses };
+        let session = Session::server(hello, self.last_epoch, limits, heartbeat, self.now);
         let life = self.model.new_life(limits.window, hello.limits.window);
         self.note("server founds", host as u64, life as u64);
         self.hosts[host].server = Some(Server {

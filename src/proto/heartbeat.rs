@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::proto::pulse::{LONGEST_INTERVAL, SHORTEST_INTERVAL};
-
 /// How often a silent side says that it is alive, and how long it believes
 /// in a silent peer.
 ///
@@ -48,7 +46,7 @@ impl Heartbeat {
     /// let zero = Heartbeat::every(std::time::Duration::ZERO);
     /// assert_eq!(zero, Heartbeat::every(Heartbeat::SHORTEST));
     /// ```
-    pub const SHORTEST: Duration = SHORTEST_INTERVAL;
+    pub const SHORTEST: Duration = Duration::from_millis(100);
     /// The longest interval; longer ones are taken as this.
     ///
     /// # Examples
@@ -59,7 +57,7 @@ impl Heartbeat {
     /// let years = Heartbeat::every(std::time::Duration::MAX);
     /// assert_eq!(years, Heartbeat::every(Heartbeat::LONGEST));
     /// ```
-    pub const LONGEST: Duration = LONGEST_INTERVAL;
+    pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// A ping after `interval` without sending anything. 3 misses are death.
     ///
