@@ -208,7 +208,7 @@ impl Locked<'_> {
                 {
                     socket.shutdown(Shutdown::Write);
                 }
-                batch.spent().for_each(foreign::discard);
+                batch.spent.by_ref().for_each(foreign::discard);
                 result
             });
             self.after_write(write_half, result);

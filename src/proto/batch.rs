@@ -14,8 +14,8 @@ use super::spent::Spent;
 pub(crate) struct Batch {
     pub(super) slices: VecDeque<Bytes>,
     len: usize,
-    /// Slices that were written.
-    spent: Spent,
+    /// Slices that were written, to be dropped where that does no harm.
+    pub(crate) spent: Spent,
     /// Bytes that were written.
     written: u64,
     /// The position behind the last bytes that carry messages, and acknowledgements
@@ -88,11 +88,6 @@ impl Batch {
     /// Where on this link ends what is in the batch so far.
     pub(super) fn end(&self) -> u64 {
         self.written + self.len as u64
-    }
-
-    /// What is to be dropped where that does no harm.
-    pub(crate) fn spent(&mut self) -> &mut Spent {
-        &mut self.spent
     }
 
     /// Its link has gone, and nothing more of it will be written.

@@ -41,8 +41,8 @@ pub(crate) struct Outbox {
     /// Empty buffers. To allocate and to free a large one for each message costs more
     /// than to write the message.
     spare: Vec<BytesMut>,
-    /// Owned bodies that are acknowledged.
-    spent: Spent,
+    /// Owned bodies that are acknowledged, to be dropped outside the lock.
+    pub(super) spent: Spent,
     /// Consumed by the peer's application, and forgotten here.
     acknowledged: Position,
     /// Handed to the writer of the present link; a replay sets it back.
@@ -403,15 +403,6 @@ impl Outbox {
         self.spent.extend(bodies.filter(|body| !body.is_empty()));
         self.tail = BytesMut::new();
         self.spare = Vec::new();
-    }
-
-    /// What is to be dropped outside the lock.
-    pub(crate) fn spent(&mut self) -> &mut Spent {
-        &mut self.spent
-    }
-
-    pub(crate) fn has_spent(&self) -> bool {
-        !self.spent.is_empty()
     }
 
     /// Releases buffers that a busy time has left. A last reply stays until its receiver asks for

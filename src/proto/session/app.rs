@@ -39,7 +39,7 @@ impl Session {
             closed_by_peer: self.peer_closed,
             end_told: self.peer_closed.is_some(),
             parted: self.stage == Stage::Parting && self.peer_closed.is_some(),
-            has_spent: self.outbox.has_spent(),
+            has_spent: !self.outbox.spent.is_empty(),
         }
     }
 
@@ -151,6 +151,6 @@ impl Session {
 
     /// What is to be dropped where that does no harm.
     pub(crate) fn spent(&mut self) -> &mut Spent {
-        self.outbox.spent()
+        &mut self.outbox.spent
     }
 }
