@@ -127,12 +127,6 @@ struct Asked {
     approaches: bool,
 }
 
-impl Asked {
-    fn new(at: Instant) -> Asked {
-        Asked { at, end: None, acknowledged: None, approaches: false }
-    }
-}
-
 /// A question out of turn.
 #[derive(Debug, Clone, Copy)]
 struct Check {
@@ -196,10 +190,8 @@ impl Pulse {
     /// A new link is up, on which nothing has happened yet, and the peer pings after
     /// this interval.
     pub(crate) fn restart(&mut self, peer_interval: Option<Duration>, now: Instant) {
-        self.peer_interval = peer_interval;
-        (self.heard, self.sent, self.pinged) = (now, now, now);
-        (self.awaits_pong, self.ping_due, self.pong_due) = (false, false, None);
-        self.acquit();
+        let Pulse { rhythm, pings, round_trip, .. } = *self;
+        *self = Pulse { peer_interval, pings, round_trip, ..Pulse::new(rhythm, now) };
     }
 
     /// Bytes came. If this side does not ping, and has sent nothing for the interval of its
@@ -338,7 +330,8 @@ impl Pulse {
     }
 
     fn ask(&mut self, now: Instant) -> u64 {
-        self.unanswered.get_or_insert(Asked::new(now));
+        let asked = Asked { at: now, end: None, acknowledged: None, approaches: false };
+        self.unanswered.get_or_insert(asked);
         // Whether or not the ping can be written now, another is not due.
         self.sent = now;
         self.number_ping(now)
