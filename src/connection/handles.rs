@@ -83,15 +83,6 @@ impl Connection {
     pub fn downgrade(&self) -> WeakConnection {
         WeakConnection { shared: Arc::downgrade(&self.shared) }
     }
-
-    /// The last handle was dropped: it closes in the background.
-    fn drop_last(&self) {
-        let mut state = self.shared.lock();
-        // After an abort that does nothing.
-        state.detach(false);
-        state.drop_handles();
-        state.settle();
-    }
 }
 
 /// Another handle of the same connection.
@@ -108,7 +99,11 @@ impl Drop for Connection {
             self.abort();
         }
         if self.shared.remove_handle() {
-            self.drop_last();
+            // It closes in the background. After an abort that does nothing.
+            let mut state = self.shared.lock();
+            state.detach(false);
+            state.drop_handles();
+            state.settle();
         }
     }
 }

@@ -87,8 +87,23 @@ impl Sessions {
 
     /// Looks after a connection, and lets go of it if it is over.
     pub(super) fn tend(&mut self, id: u64) {
-        if let Some(over) = self.entries.tend(id) {
-            self.remove(&over);
+        let Some(shared) = self.entries.tend(id) else { return };
+        let never_accepted = self.queue.forget(&shared);
+        let mut state = shared.lock();
+        if never_accepted && shared.remove_handle() {
+            state.drop_handles();
+        }
+        let token = state.protocol.framed().map(|session| session.token());
+        let was_closed = state.was_closed();
+        state.settle();
+        // Only a framed session can be come back to.
+        let Some(token) = token else { return };
+        if was_closed {
+            // The client may come back because our last word was lost.
+            let until = sync::later(self.builder.resume_within);
+            self.closed.push_back((until, token, shared.id()));
+        } else {
+            self.forget(token, shared.id());
         }
     }
 
@@ -268,27 +283,6 @@ impl Sessions {
         state.give_up(0, cause);
         state.settle();
         self.tend(shared.id());
-    }
-
-    /// Lets go of a session that is over.
-    fn remove(&mut self, shared: &Arc<Shared>) {
-        let never_accepted = self.queue.forget(shared);
-        let mut state = shared.lock();
-        if never_accepted && shared.remove_handle() {
-            state.drop_handles();
-        }
-        let token = state.protocol.framed().map(|session| session.token());
-        let was_closed = state.was_closed();
-        state.settle();
-        // Only a framed session can be come back to.
-        let Some(token) = token else { return };
-        if was_closed {
-            // The client may come back because our last word was lost.
-            let until = sync::later(self.builder.resume_within);
-            self.closed.push_back((until, token, shared.id()));
-        } else {
-            self.forget(token, shared.id());
-        }
     }
 
     /// Forgets a session, unless another has taken its place.
