@@ -72,7 +72,7 @@ impl State {
     /// known, and waited only for this.
     pub(crate) fn read_close_reply(&mut self, close: Close) -> Result<(), Violation> {
         if let Some(session) = self.protocol.framed() {
-            session.read_close_reply(close)?;
+            session.on_close(close)?;
         }
         self.news = true;
         self.call = true;

@@ -270,7 +270,9 @@ impl Session {
         Ok(Seen::Acknowledged)
     }
 
-    fn on_close(&mut self, close: Close) -> Result<(), Violation> {
+    /// The session has ended. A client that comes back learns it from the answer to its
+    /// hello.
+    pub(crate) fn on_close(&mut self, close: Close) -> Result<(), Violation> {
         // It may count less than an acknowledgement that came before, if what
         // it was to follow was never written.
         let consumed = close.consumed.max(self.outbox.acknowledged());

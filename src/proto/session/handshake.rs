@@ -175,9 +175,4 @@ impl Session {
         let code = self.closing.unwrap_or(CloseCode::Closed);
         Close { code, consumed: self.acks.covered(received) }
     }
-
-    /// A client that comes back learns that its session has ended.
-    pub(crate) fn read_close_reply(&mut self, close: Close) -> Result<(), Violation> {
-        self.on_close(close)
-    }
 }

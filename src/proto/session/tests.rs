@@ -396,7 +396,7 @@ fn taking_out_what_is_unacknowledged_changes_nothing_for_the_peer() {
     let hello = client.hello();
     assert_eq!(server.judge(&hello), Admission::Ended);
     assert_eq!(server.close_reply(&hello), close);
-    client.read_close_reply(close).unwrap();
+    client.on_close(close).unwrap();
     assert_eq!(client.take_unacknowledged(), [&b"question"[..]]);
 }
 

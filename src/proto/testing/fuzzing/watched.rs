@@ -479,7 +479,7 @@ impl Watched {
     /// that can be.
     pub(super) fn read_close_reply(&mut self, close: Close) -> bool {
         let before = self.print();
-        if self.session.read_close_reply(close).is_ok() {
+        if self.session.on_close(close).is_ok() {
             assert!(close.consumed <= self.said.sent, "{close:?}");
             self.closed(close);
             self.check();

@@ -270,7 +270,7 @@ impl World {
             Frame::Close(close) => {
                 let life = self.link(id).life.expect("a server answered");
                 self.model.client_dismissed(life, close.code);
-                let read = self.client.session.read_close_reply(close);
+                let read = self.client.session.on_close(close);
                 read.unwrap_or_else(|violation| panic!("a bad close_reply: {violation:?}"));
                 self.model.client_acked(self.client.session.status().acknowledged_messages());
                 self.client_ends("an close_reply");
