@@ -39,10 +39,10 @@ pub fn serve(
         while let Some(message) = connection.recv()? {
             printer.print(number, message);
         }
-        if !clients.room.lock().roster.finish(number) {
+        if !clients.records.lock().roster.finish(number) {
             ::log::info!("client-{number}: has sent all it had, your next line to it is the last");
         }
-        drop(clients.room.wait(|room| room.roster.why_ended(number).is_some()));
+        drop(clients.records.wait(|records| records.roster.why_ended(number).is_some()));
         connection.close()
     };
     let served = converse();
@@ -96,39 +96,39 @@ fn obey(clients: &Clients, line: &[u8], patience: Duration) -> Result<(), String
     let command = Command::parse(line).map_err(|why| format!("{why}; nothing was sent"))?;
     if patience == FOREVER && !matches!(command, Command::Who | Command::Help) {
         // A file of answers is ready before a client can ask.
-        drop(clients.room.wait(|room| room.has_begun()));
+        drop(clients.records.wait(|records| records.has_begun()));
     }
-    let mut room = clients.room.lock();
+    let mut records = clients.records.lock();
     let text = match command {
         Command::End(number) => {
-            let connection = room.roster.dismiss(number, ORDERED)?;
-            drop(room);
+            let connection = records.roster.dismiss(number, ORDERED)?;
+            drop(records);
             return connection.finish().map_err(|error| text::error(&error));
         }
         Command::Who => {
             let ask = |connection: &Connection| (connection.peer_addr(), connection.stats());
-            log::answer(who::table(&room.roster, ask, super::now()));
+            log::answer(who::table(&records.roster, ask, super::now()));
             return Ok(());
         }
         Command::Help => {
             log::answer(manual::operators_lines());
             return Ok(());
         }
-        Command::Target(number) => return room.roster.aim(number),
+        Command::Target(number) => return records.roster.aim(number),
         Command::To(number, text) => {
-            room.roster.aim(number)?;
+            records.roster.aim(number)?;
             text
         }
         Command::Text(text) => text,
     };
-    let (number, connection, last) = room.roster.target()?;
-    drop(room);
+    let (number, connection, last) = records.roster.target()?;
+    drop(records);
     connection.send_timeout(text, patience).map_err(|error| match error {
         Error::TooLarge { size, limit } => too_long(size as u64, limit),
         Error::TimedOut => format!("client-{number} takes nothing now, the line was not sent"),
         error => format!("client-{number}: the line was not sent: {}", text::error(&error)),
     })?;
-    if last && clients.room.lock().roster.dismiss(number, LAST_LINE).is_ok() {
+    if last && clients.records.lock().roster.dismiss(number, LAST_LINE).is_ok() {
         let _ = connection.finish();
     }
     Ok(())
@@ -138,7 +138,8 @@ fn obey(clients: &Clients, line: &[u8], patience: Duration) -> Result<(), String
 /// what they were sent. No new clients may come any more.
 pub fn say_goodbye(clients: &Clients, printer: &Printer) {
     let all = clients.close();
-    let stay = |most| clients.room.wait_for(most, |room| room.roster.len() == 0).connections();
+    let stay =
+        |most| clients.records.wait_for(most, |records| records.roster.len() == 0).connections();
     let left = stay(GOODBYE);
     if !left.is_empty() {
         let clients = text::count(left.len() as u64, "client");

@@ -1,8 +1,8 @@
-//! A server's clients: how many there are at once, how the operator stands with them, and an
-//! account of what they had.
+//! A server's clients: how many there are at once, what may still be sent to them, and an
+//! account of what they sent and received.
 //!
-//! Connections count by themselves. Their counts are added up when one leaves, and when the
-//! account is asked for: a message costs nothing here.
+//! Each connection counts its own messages. The counts are added up when a client leaves, and
+//! when the account is asked for: a message costs nothing here.
 //!
 //! A connection that is over frees its place in the library, but its thread may still print
 //! what came over it. A client that comes meanwhile waits in the library, whose limits count
@@ -26,20 +26,20 @@ pub struct Clients {
     since: Instant,
     /// There is an operator, for whom a terminal edits the lines.
     shows_prompt: bool,
-    pub(super) room: Monitor<Room>,
+    pub(super) records: Monitor<Records>,
 }
 
-/// Its lock is never held while something blocks.
+/// What is known of all clients. The lock is never held while something blocks.
 #[derive(Default)]
-pub(super) struct Room {
+pub(super) struct Records {
     pub(super) roster: Roster<Connection>,
-    /// What those had that have left.
+    /// The counts of the clients that have left.
     past: Counts,
     /// The operator's input has ended. The session of a client that still comes ends at once.
     closing: bool,
 }
 
-impl Room {
+impl Records {
     /// Whether a client is there, or was.
     pub(super) fn has_begun(&self) -> bool {
         self.past.clients > 0 || self.roster.len() > 0
@@ -60,39 +60,39 @@ impl Clients {
     /// No client was served yet. An operator has a prompt.
     pub fn new(operator: bool) -> Arc<Clients> {
         let shows_prompt = operator && terminal::is_interactive() && !terminal::can_edit();
-        let clients = Clients { since: now(), shows_prompt, room: Monitor::default() };
+        let clients = Clients { since: now(), shows_prompt, records: Monitor::default() };
         clients.change(|_| ());
         Arc::new(clients)
     }
 
     /// Changes something, and tells the threads that wait, and the operator.
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Room) -> R) -> R {
-        let mut room = self.room.lock();
-        let result = change(&mut room);
-        self.room.notify();
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Records) -> R) -> R {
+        let mut records = self.records.lock();
+        let result = change(&mut records);
+        self.records.notify();
         keyboard::wake();
         if self.shows_prompt {
-            log::show_prompt(room.roster.prompt());
+            log::show_prompt(records.roster.prompt());
         }
         result
     }
 
     /// What the operator sees before a line that the terminal edits.
     pub(super) fn prompt(&self) -> Prompt {
-        let text = self.room.lock().roster.prompt();
+        let text = self.records.lock().roster.prompt();
         Prompt { text, colour: "\x1b[36m", ..Prompt::default() }
     }
 
     /// Waits until there are fewer clients than so many.
     pub fn wait_for_room(&self, most: u32) {
-        drop(self.room.wait(|room| room.roster.len() < most as usize));
+        drop(self.records.wait(|records| records.roster.len() < most as usize));
     }
 
     /// A client comes.
     pub fn enter(&self, number: u64, connection: &Connection) {
-        let late = self.change(|room| {
-            room.roster.join(number, connection.clone());
-            room.closing && room.roster.end(number, INPUT_ENDED).is_ok()
+        let late = self.change(|records| {
+            records.roster.join(number, connection.clone());
+            records.closing && records.roster.end(number, INPUT_ENDED).is_ok()
         });
         if late {
             let _ = connection.finish();
@@ -102,9 +102,9 @@ impl Clients {
     /// A client is gone, and so is its thread.
     pub fn remove(&self, number: u64) {
         // It may be the last handle, which is not dropped while the lock is held.
-        drop(self.change(|room| {
-            let connection = room.roster.remove(number)?;
-            room.past.add(&connection);
+        drop(self.change(|records| {
+            let connection = records.roster.remove(number)?;
+            records.past.add(&connection);
             Some(connection)
         }));
     }
@@ -118,18 +118,18 @@ impl Clients {
 
     /// Nothing more goes to a client. Returns why.
     pub(super) fn part(&self, number: u64) -> &'static str {
-        self.change(|room| {
-            let _ = room.roster.end(number, LEFT);
-            room.roster.why_ended(number).unwrap_or(LEFT)
+        self.change(|records| {
+            let _ = records.roster.end(number, LEFT);
+            records.roster.why_ended(number).unwrap_or(LEFT)
         })
     }
 
     /// Tells all clients that nothing more comes, and returns their connections.
     pub(super) fn close(&self) -> Vec<Connection> {
-        let all = self.change(|room| {
-            room.closing = true;
-            room.roster.end_all(INPUT_ENDED);
-            room.connections()
+        let all = self.change(|records| {
+            records.closing = true;
+            records.roster.end_all(INPUT_ENDED);
+            records.connections()
         });
         all.iter().for_each(|connection| drop(connection.finish()));
         all
@@ -137,12 +137,12 @@ impl Clients {
 
     /// Whether each message to a client was acknowledged.
     pub fn is_acknowledged(&self) -> bool {
-        self.room.lock().counts().unacknowledged == 0
+        self.records.lock().counts().unacknowledged == 0
     }
 
     /// The account so far, as one line.
     pub fn account(&self) -> String {
-        self.room.lock().counts().account(now().saturating_duration_since(self.since))
+        self.records.lock().counts().account(now().saturating_duration_since(self.since))
     }
 }
 
