@@ -11,7 +11,7 @@ use crate::{Result, allow_all};
 
 /// Of the wire: see `src/proto/wire.md`.
 const HEADER: usize = 5;
-const HELLO: usize = HEADER + 59;
+const HELLO: usize = HEADER + 63;
 const PING: u8 = 6;
 const PONG: u8 = 7;
 
@@ -66,9 +66,12 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
 fn welcome() -> Vec<u8> {
     let (version, epoch, received) = (1_u16, 1_u64, 0_u64);
     let (window, max_message, interval) = (1_u32 << 20, 1_u32 << 18, 0_u32);
+    let (resume_within, features) = (60_000, 0);
     let mut body = version.to_be_bytes().to_vec();
     [epoch, received].iter().for_each(|number| body.extend(number.to_be_bytes()));
-    [window, max_message, interval].iter().for_each(|number| body.extend(number.to_be_bytes()));
+    for number in [window, max_message, interval, resume_within, features] {
+        body.extend(number.to_be_bytes());
+    }
     let mut frame = vec![1];
     frame.extend((body.len() as u32).to_be_bytes());
     frame.extend(body);

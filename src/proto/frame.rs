@@ -231,15 +231,17 @@ impl Frame {
                 let text = String::from_utf8_lossy(std::mem::take(&mut body)).into_owned();
                 Frame::Reject { code, text }
             }
+            // These two may become longer.
             kind::ACK => {
-                Frame::Ack(Ack { consumed: body.try_get_u64()?, window: body.try_get_u32()? })
+                let (consumed, window) = (body.try_get_u64()?, body.try_get_u32()?);
+                return Ok(Frame::Ack(Ack { consumed, window }));
+            }
+            kind::CLOSE => {
+                let code = CloseCode::from_wire(body.try_get_u8()?);
+                return Ok(Frame::Close(Close { code, consumed: body.try_get_u64()? }));
             }
             kind::PING => Frame::Ping(body.try_get_u64()?),
             kind::PONG => Frame::Pong(body.try_get_u64()?),
-            kind::CLOSE => {
-                let code = CloseCode::from_wire(body.try_get_u8()?);
-                Frame::Close(Close { code, consumed: body.try_get_u64()? })
-            }
             kind::FIN => Frame::Fin,
             _ => return Err(WRONG_LENGTH),
         };

@@ -12,6 +12,10 @@ pub(crate) const VERSION: u16 = 1;
 
 const MAGIC: [u8; 4] = *b"LLNK";
 
+/// What of a later version's abilities this crate knows, a bit for each: none yet. The
+/// client offers them, and the server answers with those that it knows as well.
+const FEATURES: u32 = 0;
+
 /// The name of a session, drawn by the client from the system's randomness.
 /// A peer that knows it can take the session over, so only a part of it is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,7 +57,8 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    pub(crate) const LEN: usize = 4 + 2 + 16 + 8 + Welcome::BODY + 1;
+    /// Without options.
+    pub(crate) const LEN: usize = 6 + 16 + 8 + STANDING + 1 + 4;
 
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
         let Hello { epoch, received, limits, interval, .. } = *self;
@@ -61,8 +66,9 @@ impl Hello {
         out.put_u16(self.version);
         out.put_slice(&self.token.0);
         out.put_u64(self.attempt);
-        Welcome { epoch, received, limits, interval }.put(out);
+        put_standing(out, (epoch, received, limits, interval));
         out.put_u8(self.resume_only.into());
+        out.put_u32(FEATURES);
     }
 
     /// A hello of another version decodes as far as its version, so that it
@@ -75,15 +81,18 @@ impl Hello {
         let version = u16::from_be_bytes([head[4], head[5]]);
         const REST: usize = Hello::LEN - 6;
         match version {
-            VERSION if body.len() == REST => {}
+            VERSION if body.len() >= REST => {}
             VERSION => return Err(Violation("a hello of the wrong length")),
             _ => body = &[0; REST],
         }
         let mut token = Token([0; 16]);
         body.copy_to_slice(&mut token.0);
         let attempt = body.get_u64();
-        let Welcome { epoch, received, limits, interval } = Welcome::get(&mut body);
+        let (epoch, received, limits, interval) = get_standing(&mut body);
         let resume_only = body.get_u8() & 1 != 0;
+        // What it offers that is not known here is not answered.
+        let _features = body.get_u32();
+        read_options(body)?;
         Ok(Hello { version, token, attempt, epoch, received, limits, interval, resume_only })
     }
 }
@@ -99,47 +108,92 @@ pub(crate) struct Welcome {
     pub(crate) limits: Limits,
     /// After how much silence the server pings; `None` if it does not.
     pub(crate) interval: Option<Duration>,
+    /// The server keeps the session for so long without a link.
+    pub(crate) resume_within: Duration,
 }
 
 impl Welcome {
-    pub(crate) const LEN: usize = 2 + Welcome::BODY;
-    /// Without the version, as a hello says it, too.
-    const BODY: usize = 8 + 8 + 4 + 4 + 4;
+    /// Without options.
+    pub(crate) const LEN: usize = 2 + STANDING + 4 + 4;
 
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
+        let Welcome { epoch, received, limits, interval, resume_within } = *self;
         out.put_u16(VERSION);
-        self.put(out);
+        put_standing(out, (epoch, received, limits, interval));
+        out.put_u32(millis(resume_within));
+        out.put_u32(FEATURES);
     }
 
     pub(crate) fn decode(mut body: &[u8]) -> Result<Welcome, Violation> {
-        if body.len() != Welcome::LEN {
+        if body.len() < Welcome::LEN {
             return Err(Violation("a welcome of the wrong length"));
         }
         if body.get_u16() != VERSION {
             return Err(Violation("a welcome of another version"));
         }
-        let welcome = Welcome::get(&mut body);
-        if welcome.epoch == 0 {
+        let (epoch, received, limits, interval) = get_standing(&mut body);
+        if epoch == 0 {
             return Err(Violation("a welcome without an epoch"));
         }
-        Ok(welcome)
+        let resume_within = Duration::from_millis(body.get_u32().into());
+        if body.get_u32() & !FEATURES != 0 {
+            return Err(Violation("a feature that was not offered"));
+        }
+        read_options(body)?;
+        Ok(Welcome { epoch, received, limits, interval, resume_within })
     }
+}
 
-    fn put(&self, out: &mut impl BufMut) {
-        let millis = self.interval.map_or(0, |interval| interval.as_millis());
-        out.put_u64(self.epoch);
-        out.put_u64(self.received);
-        out.put_u32(self.limits.window);
-        out.put_u32(self.limits.max_message);
-        out.put_u32(u32::try_from(millis).unwrap_or(u32::MAX));
-    }
+/// What both say: epoch, received, limits and interval.
+type Standing = (u64, u64, Limits, Option<Duration>);
 
-    fn get(body: &mut &[u8]) -> Welcome {
-        let (epoch, received) = (body.get_u64(), body.get_u64());
-        let limits = Limits { window: body.get_u32(), max_message: body.get_u32() };
-        let millis = body.get_u32();
-        let interval = (millis > 0).then(|| Duration::from_millis(millis.into()));
-        Welcome { epoch, received, limits, interval }
+/// Its length.
+const STANDING: usize = 8 + 8 + 4 + 4 + 4;
+
+fn put_standing(out: &mut impl BufMut, (epoch, received, limits, interval): Standing) {
+    out.put_u64(epoch);
+    out.put_u64(received);
+    out.put_u32(limits.window);
+    out.put_u32(limits.max_message);
+    out.put_u32(interval.map_or(0, millis));
+}
+
+fn get_standing(body: &mut &[u8]) -> Standing {
+    let (epoch, received) = (body.get_u64(), body.get_u64());
+    let limits = Limits { window: body.get_u32(), max_message: body.get_u32() };
+    let millis = body.get_u32();
+    (epoch, received, limits, (millis > 0).then(|| Duration::from_millis(millis.into())))
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// None is known yet, and unknown ones are ignored. A known one is damage if it has a
+/// length of its own, or comes twice.
+fn read_options(body: &[u8]) -> Result<(), Violation> {
+    Options(body).try_for_each(|option| option.map(|(_kind, _value)| ()))
+}
+
+/// The options at the end of a hello or a welcome: types and values.
+struct Options<'a>(&'a [u8]);
+
+impl<'a> Iterator for Options<'a> {
+    type Item = Result<(u16, &'a [u8]), Violation>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Behind damage there is nothing to be found.
+        let body = std::mem::take(&mut self.0);
+        if body.is_empty() {
+            return None;
+        }
+        let option = body.split_first_chunk::<4>().and_then(|(&[a, b, c, d], rest)| {
+            let len = u16::from_be_bytes([c, d]);
+            let (value, behind) = rest.split_at_checked(len.into())?;
+            self.0 = behind;
+            Some((u16::from_be_bytes([a, b]), value))
+        });
+        Some(option.ok_or(Violation("options of the wrong length")))
     }
 }
 
@@ -158,6 +212,12 @@ mod tests {
             interval: None,
             resume_only: false,
         }
+    }
+
+    fn welcome() -> Welcome {
+        let Hello { epoch, received, limits, .. } = hello();
+        let (interval, resume_within) = (Some(Duration::from_secs(1)), Duration::from_secs(2));
+        Welcome { epoch, received, limits, interval, resume_within }
     }
 
     fn encoded(hello: &Hello) -> Vec<u8> {
@@ -179,10 +239,60 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_that_is_too_long_for_the_wire_is_shortened() {
+    fn a_time_that_is_too_long_for_the_wire_is_shortened() {
+        let longest = Duration::from_millis(u32::MAX.into());
         let hello = Hello { interval: Some(Duration::MAX), ..hello() };
         let decoded = Hello::decode(&encoded(&hello)).unwrap();
-        assert_eq!(decoded.interval, Some(Duration::from_millis(u32::MAX.into())));
+        assert_eq!(decoded.interval, Some(longest));
+        let mut bytes = Vec::new();
+        Welcome { resume_within: Duration::MAX, ..welcome() }.encode(&mut bytes);
+        assert_eq!(Welcome::decode(&bytes).unwrap().resume_within, longest);
+    }
+
+    /// A list of options, and whether it is whole.
+    const OPTIONS: [(&[u8], bool); 9] = [
+        (b"", true),
+        (b"\0\x01\0\0", true),
+        (b"\xff\xff\0\x03abc", true),
+        (b"\0\x07\0\x01a\0\x07\0\x02bc\0\x07\0\x01a", true),
+        (b"\0", false),
+        (b"\0\x01\0", false),
+        (b"\0\x01\0\x01", false),
+        (b"\0\x01\xff\xffabc", false),
+        (b"\0\x01\0\x01ab", false),
+    ];
+
+    #[test]
+    fn options_that_are_not_known_are_ignored_and_damage_is_refused() {
+        let mut welcomed = Vec::new();
+        welcome().encode(&mut welcomed);
+        for (options, whole) in OPTIONS {
+            let damaged = Violation("options of the wrong length");
+            let expected = whole.then(hello).ok_or(damaged);
+            assert_eq!(Hello::decode(&[&encoded(&hello()), options].concat()), expected);
+            let expected = whole.then(welcome).ok_or(damaged);
+            assert_eq!(Welcome::decode(&[&welcomed, options].concat()), expected);
+            let found: Vec<_> = Options(options).collect();
+            assert_eq!(found.iter().all(Result::is_ok), whole);
+            assert!(found.iter().rev().skip(1).all(Result::is_ok), "damage is the last thing");
+        }
+        let both: Result<Vec<_>, _> = Options(OPTIONS[3].0).take(2).collect();
+        assert_eq!(both, Ok(vec![(7, &b"a"[..]), (7, b"bc")]));
+    }
+
+    #[test]
+    fn any_feature_may_be_offered_and_none_is_taken_that_was_not() {
+        let mut bytes = encoded(&hello());
+        bytes[59..63].fill(0xFF);
+        assert_eq!(Hello::decode(&bytes), Ok(hello()));
+        let mut bytes = Vec::new();
+        welcome().encode(&mut bytes);
+        assert_eq!(bytes[34..38], [0; 4]);
+        for bit in 0..32 {
+            bytes[34..38].copy_from_slice(&(1u32 << bit).to_be_bytes());
+            let refused = Err(Violation("a feature that was not offered"));
+            assert_eq!(Welcome::decode(&bytes), refused);
+        }
     }
 
     #[test]
@@ -201,7 +311,6 @@ mod tests {
         for len in 0..bytes.len() {
             Hello::decode(&bytes[..len]).unwrap_err();
         }
-        Hello::decode(&[&bytes[..], b"1"].concat()).unwrap_err();
         for at in 0..4 {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1;
@@ -211,8 +320,7 @@ mod tests {
 
     #[test]
     fn a_welcome_says_what_was_meant_and_is_refused_if_it_is_none() {
-        let Hello { epoch, received, limits, .. } = hello();
-        let welcome = Welcome { epoch, received, limits, interval: Some(Duration::from_secs(1)) };
+        let welcome = welcome();
         let mut bytes = Vec::new();
         welcome.encode(&mut bytes);
         assert_eq!(bytes.len(), Welcome::LEN);

@@ -66,6 +66,8 @@ pub(crate) struct Session {
     peer_window: u32,
     /// A server takes the client's interval instead, if there is one.
     heartbeat: Heartbeat,
+    /// So long a server keeps this session without a link.
+    resume_within: Duration,
     outbox: Outbox,
     inbox: Inbox,
     acks: Acks,
@@ -100,6 +102,7 @@ impl Session {
             announced: 0,
             peer_window: own.window,
             heartbeat,
+            resume_within: Duration::MAX,
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             acks: Acks::new(own.window),
@@ -127,6 +130,11 @@ impl Session {
         (session.epoch, session.created_from) = (epoch, hello.epoch);
         session.accept_link(hello, 0, now);
         session
+    }
+
+    /// A server keeps it for this long without a link, and says so.
+    pub(crate) fn kept_for(self, resume_within: Duration) -> Session {
+        Session { resume_within, ..self }
     }
 }
 
@@ -293,6 +301,7 @@ impl Session {
                 received: self.inbox.received().frames,
                 limits: self.own,
                 interval: self.pulse.interval(),
+                resume_within: self.resume_within,
             }));
         }
         if let Some(code) = self.closing {

@@ -166,7 +166,8 @@ impl Sessions {
             self.end(replaced, Cause::Replaced);
         }
         let (limits, heartbeat) = (self.builder.limits(), self.builder.heartbeat);
-        let session = Session::server(hello, epoch, limits, heartbeat, now);
+        let session = Session::server(hello, epoch, limits, heartbeat, now)
+            .kept_for(self.builder.resume_within);
         foreign::log!(debug, "{}: new session {:?}", peer.addr, hello.token);
         let shared = self.enter(peer, Protocol::Framed(session));
         self.by_token.insert(hello.token, shared);

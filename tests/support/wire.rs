@@ -33,6 +33,12 @@ pub(crate) fn frame(kind: u8, body: impl AsRef<[u8]>) -> Vec<u8> {
     [&[kind][..], &len.to_be_bytes(), body].concat()
 }
 
+/// A frame with more behind its body.
+#[allow(dead_code, reason = "of use to some tests")]
+pub(crate) fn longer(frame: &[u8], more: &[u8]) -> Vec<u8> {
+    self::frame(frame[0], [&frame[5..], more].concat())
+}
+
 /// A header that promises this much.
 pub(crate) fn header(kind: u8, len: u32) -> Vec<u8> {
     [&[kind][..], &len.to_be_bytes()].concat()
@@ -63,6 +69,7 @@ pub(crate) struct Hello {
     /// In milliseconds; 0: no heartbeats.
     pub(crate) interval: u32,
     pub(crate) flags: u8,
+    pub(crate) features: u32,
 }
 
 impl Hello {
@@ -78,6 +85,7 @@ impl Hello {
             max_message: 1 << 18,
             interval: 60_000,
             flags: 0,
+            features: 0,
         }
     }
 
@@ -97,6 +105,7 @@ impl Hello {
         body.extend(self.max_message.to_be_bytes());
         body.extend(self.interval.to_be_bytes());
         body.push(self.flags);
+        body.extend(self.features.to_be_bytes());
         frame(HELLO, body)
     }
 
@@ -113,6 +122,7 @@ impl Hello {
             max_message: u32::from_be_bytes(body.take()),
             interval: u32::from_be_bytes(body.take()),
             flags: u8::from_be_bytes(body.take()),
+            features: u32::from_be_bytes(body.take()),
         }
     }
 }
@@ -125,12 +135,23 @@ pub(crate) struct Welcome {
     pub(crate) window: u32,
     pub(crate) max_message: u32,
     pub(crate) interval: u32,
+    pub(crate) resume_within: u32,
+    pub(crate) features: u32,
 }
 
 impl Welcome {
     pub(crate) fn new(epoch: u64) -> Welcome {
         let (window, max_message) = (1 << 20, 1 << 18);
-        Welcome { version: 1, epoch, received: 0, window, max_message, interval: 75_000 }
+        Welcome {
+            version: 1,
+            epoch,
+            received: 0,
+            window,
+            max_message,
+            interval: 75_000,
+            resume_within: 60_000,
+            features: 0,
+        }
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -140,10 +161,12 @@ impl Welcome {
         body.extend(self.window.to_be_bytes());
         body.extend(self.max_message.to_be_bytes());
         body.extend(self.interval.to_be_bytes());
+        body.extend(self.resume_within.to_be_bytes());
+        body.extend(self.features.to_be_bytes());
         frame(WELCOME, body)
     }
 
-    fn parse(body: &[u8]) -> Welcome {
+    pub(crate) fn parse(body: &[u8]) -> Welcome {
         let mut body = Fields(body);
         Welcome {
             version: u16::from_be_bytes(body.take()),
@@ -152,6 +175,8 @@ impl Welcome {
             window: u32::from_be_bytes(body.take()),
             max_message: u32::from_be_bytes(body.take()),
             interval: u32::from_be_bytes(body.take()),
+            resume_within: u32::from_be_bytes(body.take()),
+            features: u32::from_be_bytes(body.take()),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::proxy::How;
 use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, now, quick, until};
 use crate::wire::{
     CLOSE, DATA, FULL, Hello, PONG, PROTOCOL, REJECT, RawServer, STALE, VERSION, Welcome, frame,
-    ping, reject,
+    longer, ping, reject,
 };
 
 fn five() -> longlink::Builder {
@@ -253,6 +253,8 @@ fn a_server_that_speaks_nonsense_is_a_failed_attempt() {
         ("no epoch", Welcome { epoch: 0, ..fine }.bytes()),
         ("counters of nobody", Welcome { received: 3, ..fine }.bytes()),
         ("a short welcome", frame(1, [0; 3])),
+        ("a feature that was not offered", Welcome { features: 1 << 31, ..fine }.bytes()),
+        ("an option that lies", longer(&fine.bytes(), b"\0\x01\0\x02a")),
         ("a hello", Hello::new(1).bytes()),
         ("an empty rejection", frame(REJECT, b"")),
         ("a close of what is not", frame(CLOSE, [0, 0, 0, 0, 0, 0, 0, 0, 9])),
@@ -266,7 +268,10 @@ fn a_server_that_speaks_nonsense_is_a_failed_attempt() {
         link.send(answer);
         link.read_end();
     }
-    let (_link, hello) = raw.welcome(&fine);
+    let (mut link, hello) = raw.accept();
+    assert_eq!(hello.features, 0);
+    // Whatever a later server adds is no nonsense.
+    link.send(longer(&fine.bytes(), &b"\0\x01\0\x02ab".repeat(500)));
     let client = join(thread);
     let failures = ["protocol violation: ", "the server does not speak longlink"];
     let failed = failures.map(|cause| client.log.count(&format!("failed: {cause}")));

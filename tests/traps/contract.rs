@@ -657,7 +657,7 @@ fn the_end_is_the_last_event() {
 #[test]
 fn close_returns_once_the_server_has_said_that_the_session_ended() {
     const HEADER: usize = 5;
-    const HELLO: usize = HEADER + 59;
+    const HELLO: usize = HEADER + 63;
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = server.local_addr().unwrap();
     let closed = thread::spawn(move || {
@@ -667,10 +667,11 @@ fn close_returns_once_the_server_has_said_that_the_session_ended() {
     });
     let (mut link, _) = server.accept().unwrap();
     link.read_exact(&mut [0; HELLO]).unwrap();
-    // WELCOME: version 1, epoch 1, nothing received, limits, no heartbeat.
-    let mut welcome = vec![0x01, 0, 0, 0, 30, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+    // WELCOME: version 1, epoch 1, nothing received, limits, no heartbeat, not kept, no features.
+    let mut welcome = vec![0x01, 0, 0, 0, 38, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
     welcome.extend([0; 8]);
     welcome.extend([0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+    welcome.extend([0; 8]);
     link.write_all(&welcome).unwrap();
     // FIN, acknowledged; then the client's CLOSE, which stays without an answer.
     link.read_exact(&mut [0; HEADER]).unwrap();

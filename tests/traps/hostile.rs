@@ -9,7 +9,7 @@ use crate::port::Reserved;
 use crate::rig::{Log, SLACK, Side, calm, connect, echo, ms, now, quick, timed, until};
 use crate::wire::{
     ACK, CLOSE, DATA, FIN, HELLO, Hello, PING, PONG, PROTOCOL, REJECT, Raw, VERSION, WELCOME,
-    Welcome, ack, frame, header,
+    Welcome, ack, frame, header, longer,
 };
 
 /// A client that is served while others misbehave.
@@ -109,6 +109,9 @@ fn garbage_instead_of_a_hello_ends_that_link_only() {
     wrong_magic[5] = b'X';
     let mut short = hello.clone();
     short[4] -= 1;
+    let lying = longer(&hello, b"\0\x01\0\x09short");
+    let cut_off = longer(&hello, b"\0\x01\0\x01a\0\x01\0");
+    let overlapping = longer(&hello, b"\0\x01\xff\xff\0\x02\0\x01x");
     let cases: Vec<(&str, Vec<u8>, Option<u8>)> = vec![
         ("text", b"GET / HTTP/1.1\r\n\r\n".to_vec(), None),
         ("zeros", vec![0; 500], None),
@@ -120,6 +123,9 @@ fn garbage_instead_of_a_hello_ends_that_link_only() {
         ("wrong magic", wrong_magic, Some(PROTOCOL)),
         ("an empty hello", frame(HELLO, b""), Some(PROTOCOL)),
         ("a short hello", short, Some(PROTOCOL)),
+        ("an option that lies", lying, Some(PROTOCOL)),
+        ("an option that is cut off", cut_off, Some(PROTOCOL)),
+        ("options that overlap", overlapping, Some(PROTOCOL)),
         ("version 0", Hello { version: 0, ..Hello::new(9) }.bytes(), Some(VERSION)),
         ("version 2", Hello { version: 2, ..Hello::new(9) }.bytes(), Some(VERSION)),
         ("a later hello", frame(HELLO, [&b"LLNK\x00\x02"[..], &[7; 100]].concat()), Some(VERSION)),
@@ -187,6 +193,26 @@ fn bytes_behind_a_hello_end_the_link_and_nothing_else() {
     drop(listener.accept().unwrap());
     Side::new(listener.accept().unwrap(), Log::new("server")).takes(b"the second");
     bystander.was_served_well();
+}
+
+#[test]
+fn a_later_client_is_served_like_any_other() {
+    let listener = calm().resume_within(ms(1234)).bind("127.0.0.1:0").unwrap();
+    let hello = Hello { features: u32::MAX, ..Hello::new(1) }.bytes();
+    let mut raw = Raw::connect(listener.local_addr());
+    // All its options are unknown, and one comes twice.
+    let options = b"\x80\x01\0\x04ever\0\x01\0\0\0\x01\0\x02ab".repeat(100);
+    raw.send(longer(&hello, &options));
+    let (kind, body) = raw.read().unwrap();
+    let welcome = Welcome::parse(&body);
+    assert_eq!((kind, welcome.features, welcome.resume_within), (WELCOME, 0, 1234));
+    let side = Side::new(listener.accept().unwrap(), Log::new("server"));
+    side.send(b"hi").unwrap();
+    assert_eq!(raw.read_kind(DATA), b"hi");
+    raw.send(longer(&ack(1, 1 << 20), b"and more"));
+    until("it is acknowledged", || side.stats().unacknowledged == 0);
+    raw.send(longer(&frame(CLOSE, [1, 0, 0, 0, 0, 0, 0, 0, 1]), &[0; 4087]));
+    raw.read_kind(CLOSE);
 }
 
 /// A peer that was welcomed, and has two messages of the server's to take.

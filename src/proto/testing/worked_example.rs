@@ -83,7 +83,8 @@ fn the_worked_example_is_what_is_said() {
     // The first link.
     let hello = client.hello();
     said.push(('C', Frame::Hello(hello).to_bytes().to_vec()));
-    let mut server = Session::server(&hello, EPOCH, LIMITS, Heartbeat::every(INTERVAL), now);
+    let mut server = Session::server(&hello, EPOCH, LIMITS, Heartbeat::every(INTERVAL), now)
+        .kept_for(Duration::from_secs(60));
     let (mut to_client, mut to_server) = (Decoder::default(), data());
     said.push(spoken('S', &mut server));
     hears(&mut client, &mut to_client, &said[1].1, now);

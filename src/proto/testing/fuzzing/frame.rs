@@ -79,12 +79,43 @@ fn naive(mut stream: &[u8], most: Option<u32>) -> (Vec<Frame>, bool) {
             break;
         }
         let (whole, rest) = stream.split_at(HEADER + len);
-        let Ok(frame) = alone(whole) else { return (frames, true) };
+        let decoded = alone(whole);
+        assert_eq!(decoded.is_ok(), is_right(kind, &whole[HEADER..]), "{decoded:?}");
+        let Ok(frame) = decoded else { return (frames, true) };
         check_meaning(&frame, whole);
         frames.push(frame);
         stream = rest;
     }
     (frames, false)
+}
+
+/// Whether a body of this kind is what the format says.
+fn is_right(kind: u8, body: &[u8]) -> bool {
+    let fixed = |len: usize| body.get(len..).is_some_and(are_whole);
+    match kind {
+        kind::HELLO if !body.starts_with(b"LLNK") => false,
+        kind::HELLO => body.len() >= 6 && (body[4..6] != [0, 1] || fixed(63)),
+        kind::WELCOME if body.len() < 38 => false,
+        kind::WELCOME => {
+            body[..2] == [0, 1] && body[2..10] != [0; 8] && body[34..38] == [0; 4] && fixed(38)
+        }
+        kind::REJECT => !body.is_empty(),
+        kind::FIN => body.is_empty(),
+        kind::ACK => body.len() >= 12,
+        kind::PING | kind::PONG => body.len() == 8,
+        kind::CLOSE => body.len() >= 9,
+        _ => true,
+    }
+}
+
+fn are_whole(mut options: &[u8]) -> bool {
+    while let [_, _, high, low, rest @ ..] = options {
+        let Some(behind) = rest.get(usize::from(*high) << 8 | usize::from(*low)..) else {
+            return false;
+        };
+        options = behind;
+    }
+    options.is_empty()
 }
 
 /// A whole frame on a connection of its own.
@@ -108,7 +139,11 @@ fn check_meaning(frame: &Frame, bytes: &[u8]) {
     match frame {
         // A text that is not UTF-8 becomes longer, perhaps too long.
         Frame::Reject { .. } if again.len() > HEADER + MAX_CONTROL => {}
-        Frame::Hello(_) | Frame::Reject { .. } | Frame::Close(_) => {
+        Frame::Hello(_)
+        | Frame::Welcome(_)
+        | Frame::Reject { .. }
+        | Frame::Ack(_)
+        | Frame::Close(_) => {
             assert!(alone(&again).as_ref() == Ok(frame), "{frame:?} is not said again");
         }
         _ => assert!(again == bytes, "{frame:?} is said in other bytes"),

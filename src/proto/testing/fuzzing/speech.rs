@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::proto::frame::{Ack, Close, CloseCode, Frame, kind, put_header};
 use crate::proto::handshake::{Hello, Limits, Token, VERSION, Welcome};
 use crate::proto::testing::choices::Choices;
+use crate::proto::testing::longer;
 
 /// The numbers that a peer can be right with, so that it comes far, and wrong by one.
 #[derive(Debug, Default)]
@@ -52,12 +53,34 @@ pub(super) fn say(choices: &mut Choices, truths: &Truths, out: &mut Vec<u8>) {
             put_header(out, kind, len);
             return out.extend(choices.take(len));
         }
+        30 => {
+            let frame = match choices.u8(..8) {
+                0..2 => Frame::Hello(hello(choices, truths)),
+                2..4 => Frame::Welcome(welcome(choices, truths)),
+                4 | 5 => Frame::Ack(Ack { consumed: truths.received, window: window(choices) }),
+                6 => Frame::Close(close(choices, truths)),
+                _ => Frame::Ping(1),
+            };
+            return out.extend(longer(&frame.to_bytes(), &options(choices)));
+        }
         _ => {
             let len = choices.usize(..80);
             return out.extend(choices.take(len));
         }
     };
     frame.encode(out);
+}
+
+/// A list of options, or what is almost one.
+fn options(choices: &mut Choices) -> Vec<u8> {
+    let mut options = Vec::new();
+    for _ in 0..choices.usize(..4) {
+        let (kind, len) = (choices.u8(..4), choices.u8(..8));
+        options.extend([0, kind, 0, len]);
+        options.extend(choices.take(len.into()));
+    }
+    options.truncate(options.len() - choices.usize(..3).min(options.len()));
+    options
 }
 
 pub(super) fn hello(choices: &mut Choices, truths: &Truths) -> Hello {
@@ -80,6 +103,7 @@ pub(super) fn welcome(choices: &mut Choices, truths: &Truths) -> Welcome {
         received: nearly(truths.received, choices, truths),
         limits: limits(choices),
         interval: interval(choices),
+        resume_within: Duration::ZERO,
     }
 }
 

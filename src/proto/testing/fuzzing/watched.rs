@@ -20,6 +20,9 @@ use crate::proto::report::{Excuse, Output};
 use crate::proto::session::{Admission, Opened, Session, Unwelcome};
 use crate::proto::testing::choices::Choices;
 
+/// What a server says how long it keeps a session.
+const KEPT: Duration = Duration::from_secs(60);
+
 #[derive(PartialEq, Eq)]
 enum Side {
     Client,
@@ -76,7 +79,7 @@ impl Watched {
         now: Instant,
     ) -> Watched {
         let (own, heartbeat) = settings(choices);
-        let session = Session::server(hello, epoch, own, heartbeat, now);
+        let session = Session::server(hello, epoch, own, heartbeat, now).kept_for(KEPT);
         let mut watched = Watched::new(Side::Server, session, own, hello.limits, now);
         (watched.attempt, watched.epoch) = (hello.attempt, epoch);
         watched.created_from = hello.epoch;
@@ -404,7 +407,7 @@ impl Watched {
         match frame {
             Frame::Welcome(welcome) => {
                 assert_eq!((welcome.epoch, welcome.received), (self.epoch, self.heard.received));
-                assert_eq!(welcome.limits, self.own);
+                assert_eq!((welcome.limits, welcome.resume_within), (self.own, KEPT));
             }
             Frame::Data(_) | Frame::Fin => self.said.written(frame, self.send_window()),
             Frame::Ack(ack) => {

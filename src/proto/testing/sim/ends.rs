@@ -13,6 +13,7 @@ use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::{Excuse, Output, Seen};
 use crate::proto::session::{Admission, Opened, Session, Unwelcome};
+use crate::proto::testing::longer;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -172,7 +173,10 @@ impl World {
         let mut link = Link::new(self.last_link, self.client.host, slow, self.calm);
         let hello = self.client.session.hello();
         link.offered = hello.limits.window;
-        link.client.batch.push(Frame::Hello(hello).to_bytes());
+        // Now and then it is one of a later client.
+        let more: &[u8] =
+            if hello.attempt.is_multiple_of(3) { b"\0\x07\0\x02hi\0\x08\0\0" } else { b"" };
+        link.client.batch.push(longer(&Frame::Hello(hello).to_bytes(), more).into());
         let patience = if self.calm { 2000 } else { self.rng.u64(20..2000) };
         self.client.phase = Phase::Greeting(link.id, self.now + millis(patience));
         self.note("client connects", link.id, link.host as u64);
@@ -448,7 +452,8 @@ impl World {
         let limits = self.hosts[host].limits;
         let (interval, misses) = (self.plan.server_interval, self.plan.misses);
         let heartbeat = Heartbeat { interval, misses };
-        let session = Session::server(hello, self.last_epoch, limits, heartbeat, self.now);
+        let session = Session::server(hello, self.last_epoch, limits, heartbeat, self.now)
+            .kept_for(RESUME_WITHIN);
         let life = self.model.new_life(limits.window, hello.limits.window);
         self.note("server founds", host as u64, life as u64);
         self.hosts[host].server = Some(Server {
