@@ -118,14 +118,17 @@ impl Client {
     /// Waits for the time of the next attempt, or gives up if there is none.
     fn pause(&mut self, cause: Cause) -> Result<(), Over> {
         let random = sync::random().map_or(u32::MAX / 2, u32::from_ne_bytes);
-        let Some(Attempt { number, of, after }) = self.budget.next(sync::now(), random) else {
+        let now = sync::now();
+        let Some(Attempt { number, of, after }) = self.budget.next(now, random) else {
             return Err(self.give_up(cause));
         };
+        let closed = self.route.closed(now);
+        let after = after.max(closed);
         self.report(Event::Retrying { attempt: number, of, after });
-        let until = sync::later(after);
+        let (opens, until) = (sync::add(now, closed), sync::later(after));
         while sync::now() < until {
             // What made the last attempt fail may have passed.
-            let hurry = std::mem::take(&mut self.checkup.hurry);
+            let hurry = std::mem::take(&mut self.checkup.hurry) && sync::now() >= opens;
             if hurry && self.budget.hurry(sync::now()) {
                 break;
             }

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proto::reject::{Class, Reject};
 use crate::words::{count, messages};
 
 /// A `Result` with this crate's [`Error`].
@@ -325,18 +326,36 @@ pub enum Rejection {
     /// What the client said in its hello cannot be. Trying again may help, after a
     /// new session.
     Protocol,
-    /// A reason that this version does not know.
-    Other(u8),
+    /// A reason that this version does not know, or a code that the server means in another
+    /// way than this version.
+    #[non_exhaustive]
+    Other {
+        /// What the server gave as its reason.
+        code: u8,
+        /// Whether another attempt could end differently.
+        retryable: bool,
+    },
 }
 
 impl Rejection {
-    pub(crate) fn from_code(code: u8) -> Rejection {
+    /// A client goes by the class: a code only gives it its name. One that a server means
+    /// in another way has none.
+    pub(crate) fn from_wire(code: u8, class: Class) -> Rejection {
         use Rejection::{Ended, Full, Protocol, ShuttingDown, Stale, Version};
+        let retryable = class != Class::Never;
         let known = [Full, ShuttingDown, Version, Stale, Ended, Protocol];
-        known.into_iter().find(|known| known.code() == code).unwrap_or(Rejection::Other(code))
+        let known = known.into_iter().find(|known| known.code() == code);
+        // That a session has ended is so in any class.
+        let agrees = |known: &Rejection| *known == Ended || known.is_retryable() == retryable;
+        known.filter(agrees).unwrap_or(Rejection::Other { code, retryable })
     }
 
-    pub(crate) fn code(self) -> u8 {
+    pub(crate) fn to_wire(self) -> Reject {
+        let class = if self.is_retryable() { Class::Later } else { Class::Never };
+        Reject::new(self.code(), class, self.to_string())
+    }
+
+    fn code(self) -> u8 {
         match self {
             Rejection::Full => 1,
             Rejection::ShuttingDown => 2,
@@ -344,7 +363,7 @@ impl Rejection {
             Rejection::Stale => 4,
             Rejection::Ended => 5,
             Rejection::Protocol => 6,
-            Rejection::Other(code) => code,
+            Rejection::Other { code, .. } => code,
         }
     }
 
@@ -366,7 +385,8 @@ impl Rejection {
             Rejection::Full | Rejection::ShuttingDown | Rejection::Stale | Rejection::Protocol => {
                 true
             }
-            Rejection::Version | Rejection::Ended | Rejection::Other(_) => false,
+            Rejection::Version | Rejection::Ended => false,
+            Rejection::Other { retryable, .. } => retryable,
         }
     }
 }
@@ -380,7 +400,7 @@ impl fmt::Display for Rejection {
             Rejection::Stale => f.write_str("a newer attempt came first"),
             Rejection::Ended => f.write_str("the session has ended"),
             Rejection::Protocol => f.write_str("the server found our hello impossible"),
-            Rejection::Other(code) => write!(f, "code {code}"),
+            Rejection::Other { code, .. } => write!(f, "code {code}"),
         }
     }
 }

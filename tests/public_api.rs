@@ -190,7 +190,7 @@ fn variants_can_be_added() {
         | Rejection::Stale
         | Rejection::Ended
         | Rejection::Protocol => {}
-        Rejection::Other(code) => has::<u8>(code),
+        Rejection::Other { code, retryable, .. } => has::<(u8, bool)>((code, retryable)),
         _ => {}
     };
     let _ = |protocol: Protocol| match protocol {

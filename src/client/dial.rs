@@ -25,6 +25,7 @@ use crate::proto::frame::Frame;
 use crate::proto::handshake::Welcome;
 use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
+use crate::proto::reject::Reject;
 use crate::proto::session::{Session, Unwelcome};
 use crate::sync::{self, Arc};
 
@@ -154,10 +155,13 @@ impl Client {
                 state.settle();
                 return Ok(());
             }
-            Frame::Reject { code, text } => {
+            Frame::Reject(Reject { code, class, come_back_after, versions, text }) => {
                 // The text is the peer's: it is escaped.
-                foreign::log!(debug, "{} rejects us: {text:?}", link.addr);
-                match Rejection::from_code(code) {
+                let (low, high) = versions;
+                let addr = link.addr;
+                foreign::log!(debug, "{addr} (versions {low} to {high}) rejects us: {text:?}");
+                self.route.come_back(host, come_back_after, sync::now());
+                match Rejection::from_wire(code, class) {
                     Rejection::Ended if !hello.resume_only => {
                         Cause::Protocol("the end of a session that was to go on")
                     }

@@ -15,9 +15,13 @@ use crate::sync;
 /// names take less, and a resolver that asks again does so after 5 s.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// A host that names a time to come back is taken at its word up to this.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// The hosts, and what each said last.
 pub(super) struct Route {
-    hosts: usize,
+    /// For each host until when it wants not to be asked.
+    closed: Vec<Option<Instant>>,
     /// The host that welcomed last is asked first: it has the session.
     home: usize,
     /// The hosts whose last word is final, and that word, in the order in which it was
@@ -27,22 +31,41 @@ pub(super) struct Route {
 
 impl Route {
     pub(super) fn new(hosts: usize) -> Route {
-        Route { hosts, home: 0, words: Vec::new() }
+        Route { closed: vec![None; hosts], home: 0, words: Vec::new() }
     }
 
     pub(super) fn home(&self) -> usize {
         self.home
     }
 
-    /// A new attempt: all hosts, the one that welcomed last before the others.
+    /// A new attempt: all hosts that may be asked, the one that welcomed last before the
+    /// others. There is always one.
     pub(super) fn attempt(&self, now: Instant) -> Round {
-        let left = (0..self.hosts).map(|i| (self.home + i) % self.hosts).collect();
+        let hosts = self.closed.len();
+        let order = (0..hosts).map(|i| (self.home + i) % hosts);
+        let is_open = |host: &usize| self.closed[*host].is_none_or(|until| now >= until);
+        let mut left: VecDeque<usize> = order.clone().filter(is_open).collect();
+        if left.is_empty() {
+            left.extend(order.min_by_key(|host| self.closed[*host]));
+        }
         Round { begun: now, left }
+    }
+
+    /// For how long no host wants to be asked.
+    pub(super) fn closed(&self, now: Instant) -> Duration {
+        let until = self.closed.iter().min().copied().flatten();
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
+    /// This host, and it alone, wants not to be asked for so long. Zero says nothing.
+    pub(super) fn come_back(&mut self, host: usize, after: Duration, now: Instant) {
+        self.closed[host] = Some(now + after.min(LONGEST)).filter(|_| !after.is_zero());
     }
 
     /// A link to this host is up.
     pub(super) fn welcomed(&mut self, host: usize) {
         self.home = host;
+        self.closed[host] = None;
         // It takes the message that was too large for others.
         self.words.retain(|(by, word)| *by != host && !matches!(word, Cause::TooLarge { .. }));
     }
@@ -58,7 +81,7 @@ impl Route {
 
     /// Why there is no point in another attempt, whichever host it asks.
     pub(super) fn end(&self) -> Option<&Cause> {
-        let all = self.words.len() == self.hosts;
+        let all = self.words.len() == self.closed.len();
         self.words.last().filter(|_| all).map(|(_, word)| word)
     }
 
@@ -170,7 +193,7 @@ mod tests {
         let finals = [
             rejected(Rejection::Version),
             rejected(Rejection::Ended),
-            rejected(Rejection::Other(99)),
+            rejected(Rejection::Other { code: 99, retryable: false }),
             LARGE,
         ];
         for word in finals {
@@ -199,6 +222,7 @@ mod tests {
             rejected(Rejection::ShuttingDown),
             rejected(Rejection::Stale),
             rejected(Rejection::Protocol),
+            rejected(Rejection::Other { code: 99, retryable: true }),
             Cause::Protocol("text"),
             Cause::NotLonglink,
         ];
@@ -266,6 +290,48 @@ mod tests {
         let mut round = names.route.attempt(start);
         let order = [(); 4].map(|()| names.next(&mut round, Duration::ZERO));
         assert_eq!(order, [Next::Host(1), Next::Host(2), Next::Host(0), Next::Spent]);
+    }
+
+    fn hosts(route: &Route, now: Instant) -> Vec<usize> {
+        let mut round = route.attempt(now);
+        std::iter::from_fn(|| match round.next(now, TIMEOUT, |_| None) {
+            Next::Host(host) => Some(host),
+            other => (other != Next::Spent).then(|| unreachable!("{other:?}")),
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_time_to_come_back_delays_that_host_only() {
+        let mut route = Route::new(2);
+        let start = Instant::now();
+        route.come_back(0, 20 * SECOND, start);
+        assert_eq!(route.closed(start), Duration::ZERO);
+        assert_eq!(hosts(&route, start), [1]);
+        assert_eq!(hosts(&route, start + 20 * SECOND), [0, 1]);
+        // If all have said so, the first to open is waited for.
+        route.come_back(1, 10 * SECOND, start);
+        assert_eq!(route.closed(start + SECOND), 9 * SECOND);
+        assert_eq!(hosts(&route, start + 10 * SECOND), [1]);
+        assert_eq!(route.closed(start + 30 * SECOND), Duration::ZERO);
+        assert_eq!(hosts(&route, start), [1], "asked too early, rather than none");
+        // Until it says otherwise.
+        route.come_back(0, Duration::ZERO, start);
+        assert_eq!(hosts(&route, start), [0]);
+        route.welcomed(1);
+        assert_eq!(hosts(&route, start), [1, 0]);
+    }
+
+    #[test]
+    fn a_time_to_come_back_is_ten_minutes_at_most() {
+        for after in
+            [Duration::from_secs(601), Duration::from_millis(u32::MAX.into()), Duration::MAX]
+        {
+            let mut route = Route::new(1);
+            let start = Instant::now();
+            route.come_back(0, after, start);
+            assert_eq!(route.closed(start), 600 * SECOND);
+        }
     }
 
     #[test]

@@ -51,6 +51,6 @@ impl PendingLink {
     }
 
     pub(crate) fn reject(self, rejection: Rejection) {
-        self.end(&Frame::Reject { code: rejection.code(), text: rejection.to_string() });
+        self.end(&Frame::Reject(rejection.to_wire()));
     }
 }

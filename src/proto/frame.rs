@@ -5,6 +5,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 use super::Violation;
 use super::cost::Position;
 use super::handshake::{Hello, Welcome};
+use super::reject::Reject;
 
 /// The length of a frame's header: its type and the length of its body.
 pub(crate) const HEADER: usize = 5;
@@ -31,10 +32,7 @@ pub(crate) mod kind {
 pub(crate) enum Frame {
     Hello(Hello),
     Welcome(Welcome),
-    Reject {
-        code: u8,
-        text: String,
-    },
+    Reject(Reject),
     /// One message, or several whose frames came together.
     Data(Run),
     Fin,
@@ -178,8 +176,9 @@ impl Frame {
                 put_header(out, kind::WELCOME, Welcome::LEN);
                 welcome.encode(out);
             }
-            Frame::Reject { code, text } => {
-                put_frame(out, kind::REJECT, &[&[*code], text.as_bytes()].concat());
+            Frame::Reject(reject) => {
+                put_header(out, kind::REJECT, reject.len());
+                reject.encode(out);
             }
             Frame::Data(run) => {
                 put_header(out, kind::DATA, run.first);
@@ -226,11 +225,7 @@ impl Frame {
         let frame = match kind {
             kind::HELLO => return Hello::decode(body).map(Frame::Hello),
             kind::WELCOME => return Welcome::decode(body).map(Frame::Welcome),
-            kind::REJECT => {
-                let code = body.try_get_u8()?;
-                let text = String::from_utf8_lossy(std::mem::take(&mut body)).into_owned();
-                Frame::Reject { code, text }
-            }
+            kind::REJECT => return Ok(Frame::Reject(Reject::decode(body)?)),
             // These two may become longer.
             kind::ACK => {
                 let (consumed, window) = (body.try_get_u64()?, body.try_get_u32()?);

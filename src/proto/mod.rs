@@ -14,6 +14,7 @@ pub(crate) mod outbox;
 pub(crate) mod plain;
 pub(crate) mod protocol;
 pub(crate) mod pulse;
+pub(crate) mod reject;
 pub(crate) mod report;
 pub(crate) mod session;
 pub(crate) mod spent;

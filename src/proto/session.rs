@@ -240,7 +240,7 @@ impl Session {
                 self.on_close(close)?;
                 Ok(Seen::Closed)
             }
-            Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject { .. } => {
+            Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject(_) => {
                 Err(Violation("a handshake in the middle"))
             }
         }

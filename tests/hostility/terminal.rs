@@ -2,7 +2,7 @@
 
 use crate::process::{CLIENT, Process, SERVER, Stdout};
 use crate::target::Target;
-use crate::wire::{DATA, FULL, Hello, REJECT, Raw, RawServer, Welcome, frame};
+use crate::wire::{DATA, FULL, Hello, REJECT, Raw, RawServer, Welcome, frame, reject};
 
 /// Clears the screen, rings, sets a colour and a title (8-bit controls, too),
 /// goes back to the start of the line, and forges another.
@@ -65,7 +65,7 @@ fn the_text_of_a_rejection_is_shown_in_the_log() {
     let addr = server.addr().to_string();
     let mut client = Process::start(CLIENT, &[&addr, "-v", "--retries", "1"], Stdout::Terminal);
     let (mut link, _) = server.accept();
-    link.send(frame(REJECT, [&[FULL], EVIL].concat()));
+    link.send(frame(REJECT, [&reject(FULL)[5..15], EVIL].concat()));
     client.prints("rejects us: ");
     assert_eq!(client.ends(), 1);
     is_harmless(&client);

@@ -48,9 +48,23 @@ pub(crate) fn ack(consumed: u64, window: u32) -> Vec<u8> {
     frame(ACK, [&consumed.to_be_bytes()[..], &window.to_be_bytes()].concat())
 }
 
-/// With a text that acts on terminals, and is none.
+/// The classes of a rejection.
+pub(crate) const LATER: u8 = 1;
+#[allow(dead_code, reason = "of use to some tests")]
+pub(crate) const ELSEWHERE: u8 = 2;
+pub(crate) const NEVER: u8 = 3;
+
+/// Of the class that the code has, if it is known.
 pub(crate) fn reject(code: u8) -> Vec<u8> {
-    frame(REJECT, [&[code][..], b"no\x1b[2J\xff"].concat())
+    let later = [FULL, SHUTTING_DOWN, STALE, PROTOCOL].contains(&code);
+    reject_as(code, if later { LATER } else { NEVER }, 0)
+}
+
+/// To come back after so many milliseconds, with a text that acts on terminals, and is none.
+pub(crate) fn reject_as(code: u8, class: u8, after: u32) -> Vec<u8> {
+    let versions = [0, 1, 0, 1];
+    let body = [&[code, class][..], &after.to_be_bytes(), &versions, b"no\x1b[2J\xff"];
+    frame(REJECT, body.concat())
 }
 
 pub(crate) fn ping(id: u64) -> Vec<u8> {

@@ -9,7 +9,7 @@ use crate::port::Reserved;
 use crate::rig::{Log, SLACK, Side, calm, connect, echo, ms, now, quick, timed, until};
 use crate::wire::{
     ACK, CLOSE, DATA, FIN, HELLO, Hello, PING, PONG, PROTOCOL, REJECT, Raw, VERSION, WELCOME,
-    Welcome, ack, frame, header, longer,
+    Welcome, ack, frame, header, longer, reject,
 };
 
 /// A client that is served while others misbehave.
@@ -251,7 +251,8 @@ fn a_violation_ends_the_link_and_not_the_session() {
         ("a frame of the wrong length", frame(REJECT, b"")),
         ("a handshake in the middle", fine.bytes()),
         ("a handshake in the middle", Welcome::new(7).bytes()),
-        ("a handshake in the middle", frame(REJECT, b"\x01")),
+        ("a frame of the wrong length", frame(REJECT, [1; 9])),
+        ("a handshake in the middle", reject(1)),
         ("acknowledged what was never sent", ack(3, 1 << 20)),
         ("acknowledged what was never sent", ack(u64::MAX, 1 << 20)),
         ("an acknowledgement was taken back", [ack(1, 1 << 20), ack(0, 1 << 20)].concat()),

@@ -4,22 +4,86 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use longlink::{Cause, Error, Rejection, RetryPolicy};
+use longlink::{Cause, Error, Event, Rejection, RetryPolicy};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, until};
-use crate::wire::{CLOSE, ENDED, FIN, Raw, RawServer, VERSION, Welcome, ack, frame, reject};
+use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, timed, until};
+use crate::wire::{
+    CLOSE, ELSEWHERE, ENDED, FIN, FULL, LATER, NEVER, Raw, RawServer, VERSION, Welcome, ack, frame,
+    reject, reject_as,
+};
 
 /// A server that says this to every client instead of a welcome.
 fn rejecting(code: u8) -> SocketAddr {
+    saying(reject(code))
+}
+
+fn saying(rejection: Vec<u8>) -> SocketAddr {
     let raw = RawServer::new();
     let addr = raw.addr();
     thread::spawn(move || {
         loop {
-            raw.accept().0.send(reject(code));
+            raw.accept().0.send(&rejection);
         }
     });
     addr
+}
+
+// A client knows what to do with a reason that it does not know.
+#[test]
+fn the_class_of_a_rejection_decides_whatever_its_code_is() {
+    for code in [99, FULL, VERSION] {
+        for class in [LATER, ELSEWHERE, 77, NEVER] {
+            let log = Log::new("client");
+            let five = calm().retry(RetryPolicy::fixed(ms(1), 5)).on_event(log.callback());
+            let error = five.connect(saying(reject_as(code, class, 0))).unwrap_err();
+            let Error::GaveUp { cause: Cause::Rejected(why), .. } = error else {
+                panic!("{error:?}");
+            };
+            let attempts = if class == NEVER { "1 attempt," } else { "5 attempts," };
+            log.says(&format!("gave up after {attempts}"), 1);
+            assert_eq!(why.is_retryable(), class != NEVER, "{code} {class}");
+        }
+    }
+}
+
+#[test]
+fn a_host_that_has_nothing_for_us_sends_us_to_the_others_at_once() {
+    for after in [0, u32::MAX] {
+        let rig = Rig::new(calm());
+        let hosts = [saying(reject_as(FULL, ELSEWHERE, after)), rig.proxy.addr()];
+        let client = connect(calm().retry(RetryPolicy::never()), hosts);
+        assert_eq!(client.peer_addr(), rig.proxy.addr());
+    }
+}
+
+#[test]
+fn a_single_host_that_says_when_to_come_back_is_waited_for() {
+    let raw = RawServer::new();
+    let addr = raw.addr();
+    let thread = thread::spawn(move || connect(calm().retry(RetryPolicy::fixed(ms(1), 2)), addr));
+    raw.accept().0.send(reject_as(FULL, LATER, 1000));
+    let ((_link, _), took) = timed(|| raw.welcome(&Welcome::new(7)));
+    assert!(took > ms(900), "{took:?}");
+    let waits = join(thread).log.events().into_iter().filter_map(|event| match event {
+        Event::Retrying { after, .. } => Some(after),
+        _ => None,
+    });
+    assert!(waits.clone().any(|after| after > ms(900)), "{:?}", waits.collect::<Vec<_>>());
+}
+
+#[test]
+fn while_one_host_wants_to_be_left_alone_the_others_are_asked() {
+    let (raw, rig) = (RawServer::new(), Rig::new(calm()));
+    rig.proxy.refuse(true);
+    let hosts = [raw.addr(), rig.proxy.addr()];
+    let five = calm().retry(RetryPolicy::fixed(ms(50), 1000));
+    let connecting = thread::spawn(move || connect(five, hosts));
+    raw.accept().0.send(reject_as(FULL, LATER, u32::MAX));
+    assert!(rig.proxy.wait_for(|stats| stats.accepted >= 3, SOON));
+    assert!(!raw.is_waited_for());
+    rig.proxy.refuse(false);
+    assert_eq!(join(connecting).peer_addr(), rig.proxy.addr());
 }
 
 #[test]
@@ -37,7 +101,11 @@ fn hosts_that_all_reject_for_good_end_the_attempts() {
     let hosts = [rejecting(VERSION), rejecting(99)];
     let log = Log::new("client");
     let error = calm().on_event(log.callback()).connect(hosts).unwrap_err();
-    let Error::GaveUp { cause: Cause::Rejected(Rejection::Other(99)), .. } = error else {
+    let Error::GaveUp {
+        cause: Cause::Rejected(Rejection::Other { code: 99, retryable: false, .. }),
+        ..
+    } = error
+    else {
         panic!("{error:?}");
     };
     log.says("gave up after 1 attempt,", 1);

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::proto::handshake::{Limits, Token};
+use crate::proto::reject::Class;
 use crate::proto::testing::rounds;
 
 const MAX: u32 = 10_000;
@@ -26,7 +27,7 @@ fn every_frame() -> Vec<Frame> {
     vec![
         Frame::Hello(hello()),
         Frame::Welcome(Welcome { epoch, received, limits, interval, resume_within }),
-        Frame::Reject { code: 9, text: String::from("no, thanks") },
+        Frame::Reject(Reject::new(9, Class::Elsewhere, String::from("no, thanks"))),
         Frame::data(Bytes::new()),
         Frame::data(Bytes::from_static(b"a message")),
         Frame::data(vec![1; SMALL_BUFFER / 2 - HEADER].into()),
@@ -145,7 +146,7 @@ fn what_cannot_be_is_refused_by_its_header_alone() {
 
 #[test]
 fn a_control_frame_may_be_as_long_as_is_said() {
-    let frame = Frame::Reject { code: 1, text: "x".repeat(MAX_CONTROL - 1) };
+    let frame = Frame::Reject(Reject::new(1, Class::Later, "x".repeat(MAX_CONTROL - 10)));
     assert_eq!(decode(&mut decoder(), &frame.to_bytes(), || usize::MAX).unwrap(), [frame]);
 }
 
@@ -154,7 +155,7 @@ fn a_wrong_length_is_refused_and_what_may_be_longer_is_read_so_far() {
     for frame in every_frame() {
         let bytes = frame.to_bytes();
         let (kind, body) = (bytes[0], &bytes[HEADER..]);
-        if matches!(frame, Frame::Data(_) | Frame::Reject { .. }) {
+        if matches!(frame, Frame::Data(_) | Frame::Reject(_)) {
             continue;
         }
         let may_be_longer = matches!(frame, Frame::Ack(_) | Frame::Close(_));
@@ -170,7 +171,8 @@ fn a_wrong_length_is_refused_and_what_may_be_longer_is_read_so_far() {
             }
         }
     }
-    decode(&mut decoder(), &header(kind::REJECT, 0), || usize::MAX).unwrap_err();
+    let short = [&header(kind::REJECT, 9)[..], &[1; 9]].concat();
+    decode(&mut decoder(), &short, || usize::MAX).unwrap_err();
 }
 
 #[test]

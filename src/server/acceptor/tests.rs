@@ -95,8 +95,9 @@ impl Peer {
                 None => {}
                 Some(Frame::Welcome(welcome)) => return Answer::Welcome { epoch: welcome.epoch },
                 Some(Frame::Close(_)) => return Answer::Close,
-                Some(Frame::Reject { code, .. }) => {
-                    return Answer::Reject(Rejection::from_code(code));
+                Some(Frame::Reject(reject)) => {
+                    assert_eq!((reject.versions, reject.come_back_after), ((1, 1), Duration::ZERO));
+                    return Answer::Reject(Rejection::from_wire(reject.code, reject.class));
                 }
                 other => panic!("answered {other:?}"),
             }

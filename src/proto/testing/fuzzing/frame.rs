@@ -99,7 +99,7 @@ fn is_right(kind: u8, body: &[u8]) -> bool {
         kind::WELCOME => {
             body[..2] == [0, 1] && body[2..10] != [0; 8] && body[34..38] == [0; 4] && fixed(38)
         }
-        kind::REJECT => !body.is_empty(),
+        kind::REJECT => body.len() >= 10,
         kind::FIN => body.is_empty(),
         kind::ACK => body.len() >= 12,
         kind::PING | kind::PONG => body.len() == 8,
@@ -138,10 +138,10 @@ fn check_meaning(frame: &Frame, bytes: &[u8]) {
     let again = frame.to_bytes();
     match frame {
         // A text that is not UTF-8 becomes longer, perhaps too long.
-        Frame::Reject { .. } if again.len() > HEADER + MAX_CONTROL => {}
+        Frame::Reject(_) if again.len() > HEADER + MAX_CONTROL => {}
         Frame::Hello(_)
         | Frame::Welcome(_)
-        | Frame::Reject { .. }
+        | Frame::Reject(_)
         | Frame::Ack(_)
         | Frame::Close(_) => {
             assert!(alone(&again).as_ref() == Ok(frame), "{frame:?} is not said again");

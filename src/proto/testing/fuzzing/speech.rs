@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::proto::frame::{Ack, Close, CloseCode, Frame, kind, put_header};
 use crate::proto::handshake::{Hello, Limits, Token, VERSION, Welcome};
+use crate::proto::reject::{Class, Reject};
 use crate::proto::testing::choices::Choices;
 use crate::proto::testing::longer;
 
@@ -42,7 +43,8 @@ pub(super) fn say(choices: &mut Choices, truths: &Truths, out: &mut Vec<u8>) {
         26 => Frame::Welcome(welcome(choices, truths)),
         27 => {
             let (code, len) = (choices.u8(..), choices.usize(..32));
-            Frame::Reject { code, text: String::from_utf8_lossy(&choices.take(len)).into_owned() }
+            let text = String::from_utf8_lossy(&choices.take(len)).into_owned();
+            Frame::Reject(Reject::new(code, Class::from_wire(code % 5), text))
         }
         28 => {
             put_header(out, kind(choices), near(choices, truths) as u32 as usize);

@@ -358,7 +358,7 @@ impl Watched {
             Frame::Ack(ack) => (self.said.acked..=self.said.cursor).contains(&ack.consumed),
             Frame::Close(close) => close.consumed <= self.said.sent,
             Frame::Ping(_) | Frame::Pong(_) => true,
-            Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject { .. } => false,
+            Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject(_) => false,
         })
     }
 
@@ -422,7 +422,7 @@ impl Watched {
                 self.silent = true;
             }
             Frame::Ping(_) => {}
-            Frame::Hello(_) | Frame::Reject { .. } => panic!("{frame:?}"),
+            Frame::Hello(_) | Frame::Reject(_) => panic!("{frame:?}"),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::proto::handshake::{Hello, Limits};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
+use crate::proto::reject::{Class, Reject};
 use crate::proto::report::{Excuse, Output, Seen};
 use crate::proto::session::{Admission, Opened, Session, Unwelcome};
 use crate::proto::testing::longer;
@@ -61,8 +62,9 @@ pub(super) struct Server {
     pub(super) at_end: bool,
 }
 
-const STALE: u8 = 1;
-const ENDED: u8 = 2;
+const FULL: u8 = 1;
+const STALE: u8 = 4;
+const ENDED: u8 = 5;
 pub(super) const RESUME_WITHIN: Duration = Duration::from_secs(20);
 
 impl Client {
@@ -279,7 +281,8 @@ impl World {
                 self.model.client_acked(self.client.session.status().acknowledged_messages());
                 self.client_ends("an close_reply");
             }
-            Frame::Reject { code: ENDED, .. } => self.client_ends("refused"),
+            Frame::Reject(Reject { code: ENDED, .. }) => self.client_ends("refused"),
+            Frame::Reject(Reject { code: FULL, .. }) => self.client_loses("full"),
             frame => panic!("answered {frame:?}"),
         }
     }
@@ -395,6 +398,11 @@ impl World {
         let admission = self.hosts[host].server.as_ref().map(|s| s.session.judge(&hello));
         self.note("server judges", id, admission.map_or(0, |a| a as u64 + 1));
         let newest = matches!(self.client.phase, Phase::Greeting(greeting, _) if greeting == id);
+        // A rejected hello must have no effect, whatever it says.
+        if !self.calm && self.plan.unwelcome > 0.0 && hello.attempt % 5 == 4 {
+            self.note("  full", id, 0);
+            return self.refuse(id, FULL);
+        }
         match admission {
             Some(Admission::Stale) => {
                 assert!(!newest, "the newest hello is stale");
@@ -470,9 +478,10 @@ impl World {
     }
 
     fn refuse(&mut self, id: u64, code: u8) {
-        let text = String::from("no");
+        let class = if code == ENDED { Class::Never } else { Class::Later };
+        let reject = Frame::Reject(Reject::new(code, class, String::from("no")));
         let end = &mut self.link(id).server;
-        end.batch.push(Frame::Reject { code, text }.to_bytes());
+        end.batch.push(reject.to_bytes());
         end.closing = true;
     }
 }

@@ -35,7 +35,7 @@ fn chosen() -> Option<Range<u64>> {
     Some(from..if to.is_empty() { from + 1 } else { number(to) })
 }
 
-const RARE: [(&str, u64); 12] = [
+const RARE: [(&str, u64); 13] = [
     ("RESTART", 1000),
     ("  takes over", 1000),
     ("  stale hello", 100),
@@ -44,6 +44,7 @@ const RARE: [(&str, u64); 12] = [
     ("  judged dead", 100),
     ("an close_reply", 100),
     ("refused", 100),
+    ("  full", 1000),
     ("too large", 100),
     ("client leaves", 1000),
     ("server leaves", 100),
