@@ -55,10 +55,12 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         if read == 0 {
             return Ok(());
         }
-        // An idle link's heartbeats come one by one, whole.
-        if buffer[0] == PING {
-            buffer[0] = PONG;
-            stream.write_all(&buffer[..read])?;
+        // An idle link's heartbeats come one by one, whole. A frame of a few bytes that is to
+        // be skipped stands before the first.
+        let skipped = if buffer[0] >= 0x80 { HEADER + usize::from(buffer[4]) } else { 0 };
+        if buffer[skipped] == PING {
+            buffer[skipped] = PONG;
+            stream.write_all(&buffer[skipped..read])?;
         }
     }
 }

@@ -6,6 +6,7 @@ use super::Violation;
 use super::cost::Position;
 use super::handshake::{Hello, Welcome};
 use super::reject::Reject;
+use super::skippable;
 
 /// The length of a frame's header: its type and the length of its body.
 pub(crate) const HEADER: usize = 5;
@@ -411,12 +412,18 @@ impl Decoder {
             self.body = None;
             return Ok(Some(Frame::data(bytes.into())));
         }
-        let unread = &self.buffer[self.start..self.end];
-        let Some((kind, len, rest)) = split_header(unread) else { return Ok(None) };
-        self.check(kind, len)?;
-        if let Some(body) = rest.get(..len) {
+        loop {
+            let unread = &self.buffer[self.start..self.end];
+            let Some((kind, len, rest)) = split_header(unread) else { return Ok(None) };
+            self.check(kind, len)?;
+            let Some(body) = rest.get(..len) else { break self.await_body(kind, len) };
             if kind == kind::DATA {
                 return Ok(Some(Frame::Data(self.run(len))));
+            }
+            if skippable::has(kind) {
+                // None is known yet.
+                self.start += HEADER + len;
+                continue;
             }
             let frame = Frame::decode(kind, body)?;
             self.start += HEADER + len;
@@ -425,18 +432,22 @@ impl Decoder {
             }
             return Ok(Some(frame));
         }
+        Ok(None)
+    }
+
+    /// Sees to it that there is space for the rest of the frame that comes next.
+    fn await_body(&mut self, kind: u8, len: usize) {
         if kind == kind::DATA && len >= LARGE_BODY {
             // There is room for the beginning of what follows, which saves a read. The
             // price is a handle, which is allocated when the body is shared.
             let mut bytes = Vec::with_capacity(len + SMALL_BUFFER);
-            bytes.extend_from_slice(rest);
+            bytes.extend_from_slice(&self.buffer[self.start + HEADER..self.end]);
             self.body = Some(Body { bytes, len });
             self.large = true;
             (self.start, self.end) = (0, 0);
         } else {
             self.want(HEADER + len);
         }
-        Ok(None)
     }
 
     /// The message whose frame comes next, of that length, and those behind it that are
@@ -470,7 +481,8 @@ impl Decoder {
         let (most, violation) = match (kind, self.max_data) {
             (kind::DATA, None) => return Err(Violation("data before the welcome")),
             (kind::DATA, Some(max)) => (max, "a message larger than was agreed"),
-            (kind::HELLO | kind::WELCOME..=kind::CLOSE, _) => {
+            (kind::HELLO | kind::WELCOME..=kind::CLOSE, _)
+            | (skippable::FIRST..=skippable::LAST, Some(_)) => {
                 (MAX_CONTROL, "a control frame that is too long")
             }
             _ => return Err(Violation("a frame of unknown type")),

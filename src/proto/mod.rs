@@ -17,6 +17,7 @@ pub(crate) mod pulse;
 pub(crate) mod reject;
 pub(crate) mod report;
 pub(crate) mod session;
+pub(crate) mod skippable;
 pub(crate) mod spent;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;

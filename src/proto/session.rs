@@ -14,7 +14,7 @@ pub(crate) use handshake::{Admission, Opened, Unwelcome};
 use super::Violation;
 use super::batch::{BATCH_BYTES, Batch};
 use super::frame::{Ack, Close, CloseCode, Decoder, Frame};
-use super::handshake::{Hello, Limits, Token, Welcome};
+use super::handshake::{Hello, Limits, Token};
 use super::heartbeat::Heartbeat;
 use super::inbox::{Acks, Inbox};
 use super::outbox::Outbox;
@@ -40,6 +40,8 @@ enum Stage {
 #[derive(Debug, Default)]
 struct Up {
     welcome_due: bool,
+    /// The first batch behind the handshake, or with its end, was written.
+    begun: bool,
     /// Messages were moved into a batch that is not written yet.
     carried: bool,
     /// Something new came, or was acknowledged.
@@ -295,14 +297,8 @@ impl Session {
         if self.stage != Stage::Up {
             return;
         }
-        if std::mem::take(&mut self.up.welcome_due) {
-            batch.push_frame(&Frame::Welcome(Welcome {
-                epoch: self.epoch,
-                received: self.inbox.received().frames,
-                limits: self.own,
-                interval: self.pulse.interval(),
-                resume_within: self.resume_within,
-            }));
+        if !self.up.begun && self.output() > Output::Nothing {
+            self.begin(batch);
         }
         if let Some(code) = self.closing {
             let consumed = self.acks.covered(self.outbox.written());

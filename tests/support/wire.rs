@@ -260,9 +260,20 @@ impl Raw {
         let _ = self.0.write_all(bytes.as_ref());
     }
 
-    /// The next frame; `None` when the link has ended.
+    /// The next frame that may not be skipped; `None` when the link has ended.
     #[track_caller]
     pub(crate) fn read(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            match self.read_any() {
+                Some((0x80..=0xBF, _)) => {}
+                frame => return frame,
+            }
+        }
+    }
+
+    /// The next frame.
+    #[track_caller]
+    pub(crate) fn read_any(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut header = [0; 5];
         if let Err(e) = self.0.read_exact(&mut header) {
             let timeout = matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);

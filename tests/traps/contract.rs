@@ -2,7 +2,7 @@
 //! once not kept.
 
 use std::io::{self, BufRead, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -658,6 +658,12 @@ fn the_end_is_the_last_event() {
 fn close_returns_once_the_server_has_said_that_the_session_ended() {
     const HEADER: usize = 5;
     const HELLO: usize = HEADER + 63;
+    fn read_frame(link: &mut TcpStream) -> u8 {
+        let mut header = [0; HEADER];
+        link.read_exact(&mut header).unwrap();
+        link.read_exact(&mut vec![0; header[4].into()]).unwrap();
+        header[0]
+    }
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = server.local_addr().unwrap();
     let closed = thread::spawn(move || {
@@ -674,9 +680,11 @@ fn close_returns_once_the_server_has_said_that_the_session_ended() {
     welcome.extend([0; 8]);
     link.write_all(&welcome).unwrap();
     // FIN, acknowledged; then the client's CLOSE, which stays without an answer.
-    link.read_exact(&mut [0; HEADER]).unwrap();
+    let skipped = read_frame(&mut link);
+    assert!((0xA0..=0xBF).contains(&skipped), "{skipped:x}");
+    assert_eq!(read_frame(&mut link), 0x04);
     link.write_all(&[0x05, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xff, 0xff]).unwrap();
-    link.read_exact(&mut [0; HEADER + 9]).unwrap();
+    assert_eq!(read_frame(&mut link), 0x08);
     drop(link);
     let (mut link, _) = server.accept().unwrap();
     link.read_exact(&mut [0; HELLO]).unwrap();

@@ -21,8 +21,9 @@ enum During {
 /// Cuts at each offset of what goes one way, while two messages and their
 /// echoes are under way.
 fn cut_everywhere(during: During, direction: Direction, how: How, step: usize) {
-    // Two messages and an acknowledgement; the larger handshake is the hello.
-    let most = 2 * MESSAGE + 17 + if during == During::Handshake { 64 } else { 0 };
+    // Two messages and an acknowledgement; the larger handshake is the hello, and what may
+    // be skipped.
+    let most = 2 * MESSAGE + 17 + if during == During::Handshake { 80 } else { 0 };
     let offsets: Vec<u64> = (0..=most).step_by(step).collect();
     // A handshake is cut on the way back from another cut.
     let rounds = if during == During::Handshake { AT_ONCE / 2 } else { AT_ONCE };

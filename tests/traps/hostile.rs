@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 
 use longlink::{Cause, Connection, Error, RetryPolicy};
 
 use crate::port::Reserved;
-use crate::rig::{Log, SLACK, Side, calm, connect, echo, ms, now, quick, timed, until};
+use crate::rig::{Log, SLACK, Side, calm, connect, echo, join, ms, now, quick, timed, until};
 use crate::wire::{
-    ACK, CLOSE, DATA, FIN, HELLO, Hello, PING, PONG, PROTOCOL, REJECT, Raw, VERSION, WELCOME,
-    Welcome, ack, frame, header, longer, reject,
+    ACK, CLOSE, DATA, FIN, HELLO, Hello, PING, PONG, PROTOCOL, REJECT, Raw, RawServer, VERSION,
+    WELCOME, Welcome, ack, frame, header, longer, reject,
 };
 
 /// A client that is served while others misbehave.
@@ -215,6 +216,36 @@ fn a_later_client_is_served_like_any_other() {
     raw.read_kind(CLOSE);
 }
 
+// So that no peer is written that does not skip them.
+#[test]
+fn both_sides_say_something_to_be_skipped_on_each_link() {
+    let listener = calm().bind("127.0.0.1:0").unwrap();
+    let (mut raw, _) = Raw::join(listener.local_addr(), &Hello::new(1));
+    let (kind, body) = raw.read_any().unwrap();
+    assert!((0xA0..=0xBF).contains(&kind) && body.len() < 8, "{kind:x} {body:?}");
+    // And skip what is said to them, wherever it stands.
+    let side = Side::new(listener.accept().unwrap(), Log::new("server"));
+    for kind in [0x80, 0xBF] {
+        let skipped = frame(kind, [PING; 4096]);
+        raw.send([&skipped[..], &frame(DATA, b"one"), &skipped, &skipped].concat());
+        side.takes(b"one");
+    }
+
+    let raw = RawServer::new();
+    let addr = raw.addr();
+    let connecting = thread::spawn(move || connect(calm(), addr));
+    let (mut link, _) = raw.welcome(&Welcome::new(7));
+    let client = join(connecting);
+    let skipped = frame(0x80, b"later");
+    link.send([&skipped[..], &frame(DATA, b"two"), &skipped].concat());
+    client.takes(b"two");
+    // The client's comes with what it says first.
+    client.send(b"three").unwrap();
+    let (kind, body) = link.read_any().unwrap();
+    assert!((0xA0..=0xBF).contains(&kind) && body.len() < 8, "{kind:x} {body:?}");
+    assert_eq!(link.read_any(), Some((DATA, b"three".to_vec())));
+}
+
 /// A peer that was welcomed, and has two messages of the server's to take.
 fn guest(addr: SocketAddr, listener: &longlink::Listener, token: u8) -> (Raw, Welcome, Side) {
     let (mut raw, welcome) = Raw::join(addr, &Hello::new(token));
@@ -239,6 +270,8 @@ fn a_violation_ends_the_link_and_not_the_session() {
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("a frame of unknown type", frame(0x7F, b"")),
         ("a frame of unknown type", header(0, u32::MAX)),
+        ("a frame of unknown type", frame(0xC0, b"")),
+        ("a control frame that is too long", header(0x80, 4097)),
         ("a message larger than was agreed", header(DATA, most as u32 + 1)),
         ("a message larger than was agreed", header(DATA, u32::MAX)),
         ("a control frame that is too long", header(ACK, u32::MAX)),

@@ -145,6 +145,32 @@ fn what_cannot_be_is_refused_by_its_header_alone() {
 }
 
 #[test]
+fn what_may_be_skipped_is_skipped_behind_the_handshake_and_refused_before() {
+    for kind in [0x80, 0x81, 0x9F, 0xA0, 0xBF] {
+        for len in [0, 1, 7, MAX_CONTROL] {
+            let skipped = [&header(kind, len)[..], &vec![kind::PING; len]].concat();
+            let parts = [&skipped[..], &Frame::Ping(1).to_bytes(), &skipped, &skipped];
+            let bytes = [&parts.concat()[..], &Frame::Fin.to_bytes()].concat();
+            for piece in [usize::MAX, 1, 100] {
+                let frames = decode(&mut decoder(), &bytes, || piece).unwrap();
+                assert_eq!(frames, [Frame::Ping(1), Frame::Fin], "{kind:x} {len}");
+            }
+            let violation = decode(&mut Decoder::default(), &skipped, || usize::MAX).unwrap_err();
+            assert_eq!(violation, Violation("a frame of unknown type"));
+        }
+        let long = header(kind, MAX_CONTROL + 1);
+        let violation = decode(&mut decoder(), &long, || usize::MAX).unwrap_err();
+        assert_eq!(violation, Violation("a control frame that is too long"));
+    }
+    for kind in [0x7F, 0xC0] {
+        decode(&mut decoder(), &header(kind, 0), || usize::MAX).unwrap_err();
+    }
+    // However many there are.
+    let bytes = header(0x80, 0).repeat(LARGE_BUFFER);
+    assert_eq!(decode(&mut decoder(), &bytes, || usize::MAX).unwrap(), []);
+}
+
+#[test]
 fn a_control_frame_may_be_as_long_as_is_said() {
     let frame = Frame::Reject(Reject::new(1, Class::Later, "x".repeat(MAX_CONTROL - 10)));
     assert_eq!(decode(&mut decoder(), &frame.to_bytes(), || usize::MAX).unwrap(), [frame]);

@@ -2,14 +2,18 @@
 
 use std::time::Instant;
 
+use bytes::BytesMut;
+
 use super::Session;
 use crate::proto::Violation;
+use crate::proto::batch::Batch;
 use crate::proto::cost::Position;
-use crate::proto::frame::{Close, CloseCode};
+use crate::proto::frame::{Close, CloseCode, Frame};
 use crate::proto::handshake::{Hello, Limits, VERSION, Welcome};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Slot;
 use crate::proto::pulse::Rhythm;
+use crate::proto::skippable::put_meaningless;
 
 /// What a new link means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +171,25 @@ impl Session {
         self.pulse.set_rhythm(rhythm);
         self.start_link(received, hello.interval, now);
         self.up.welcome_due = true;
+    }
+
+    /// What the first batch on a link begins with. A client writes it only with something
+    /// else, so that it costs no system call.
+    pub(super) fn begin(&mut self, batch: &mut Batch) {
+        self.up.begun = true;
+        let mut frames = BytesMut::new();
+        if std::mem::take(&mut self.up.welcome_due) {
+            let welcome = Welcome {
+                epoch: self.epoch,
+                received: self.inbox.received().frames,
+                limits: self.own,
+                interval: self.pulse.interval(),
+                resume_within: self.resume_within,
+            };
+            Frame::Welcome(welcome).encode(&mut frames);
+        }
+        put_meaningless(&mut frames, self.epoch.wrapping_add(self.attempt));
+        batch.push(frames.freeze());
     }
 
     /// What a client is told that comes back for a session which has ended.

@@ -5,6 +5,7 @@ use bytes::{Buf, Bytes};
 use super::*;
 use crate::proto::batch::BATCH_SLICES;
 use crate::proto::cost::OVERHEAD;
+use crate::proto::handshake::Welcome;
 use crate::proto::inbox::{ACK_DELAY, Received};
 use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::testing::rounds;

@@ -55,6 +55,11 @@ pub(super) fn say(choices: &mut Choices, truths: &Truths, out: &mut Vec<u8>) {
             put_header(out, kind, len);
             return out.extend(choices.take(len));
         }
+        30 if choices.bool() => {
+            let (kind, len) = (choices.u8(0x80..0xC0), choices.usize(..80));
+            put_header(out, kind, len);
+            return out.extend(choices.take(len));
+        }
         30 => {
             let frame = match choices.u8(..8) {
                 0..2 => Frame::Hello(hello(choices, truths)),

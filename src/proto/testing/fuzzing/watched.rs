@@ -9,7 +9,7 @@ use super::account::{Heard, Said, Told, frame_cost};
 use super::speech::Truths;
 use crate::proto::batch::Batch;
 use crate::proto::cost::cost;
-use crate::proto::frame::{Close, CloseCode, Decoder, Frame};
+use crate::proto::frame::{Close, CloseCode, Decoder, Frame, frame_len};
 use crate::proto::handshake::{Hello, Limits, Token, Welcome};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
@@ -50,6 +50,8 @@ pub(super) struct Watched {
     /// What it writes on the present link.
     reader: Decoder,
     welcome_due: bool,
+    /// It has written something on the present link.
+    begun: bool,
     /// It has written CLOSE.
     silent: bool,
     pong_due: Option<u64>,
@@ -106,6 +108,7 @@ impl Watched {
             leaving: false,
             reader: reader(),
             welcome_due: false,
+            begun: false,
             silent: false,
             pong_due: None,
             told: Told::new(own.window),
@@ -188,10 +191,20 @@ impl Watched {
         self.reader = reader();
         self.told.start_link();
         self.welcome_due = self.side == Side::Server;
-        (self.silent, self.pong_due) = (false, None);
+        (self.begun, self.silent, self.pong_due) = (false, false, None);
         self.progress = progress;
         self.check();
     }
+}
+
+/// The types of the frames in what is written.
+fn kinds(mut bytes: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let Some(kind) = bytes.first() {
+        kinds.push(*kind);
+        bytes = &bytes[frame_len(bytes)..];
+    }
+    kinds
 }
 
 fn settings(choices: &mut Choices) -> (Limits, Heartbeat) {
@@ -380,6 +393,14 @@ impl Watched {
         self.session.fill(&mut batch);
         assert!(!promised || !batch.is_empty(), "promised output");
         assert!(batch.is_empty() || self.is_up() && !self.silent, "written after the end");
+        // The first one on a link has a frame that means nothing, behind WELCOME.
+        if !batch.is_empty() {
+            let first = !std::mem::replace(&mut self.begun, true);
+            let kinds = kinds(&batch.slices.iter().flatten().copied().collect::<Vec<u8>>());
+            let at = kinds.iter().position(|kind| (0xA0..=0xBF).contains(kind));
+            assert_eq!(at, first.then_some(usize::from(self.welcome_due)), "{kinds:x?}");
+            assert!(!first || kinds.len() > 1, "it is written with something else");
+        }
         let mut frames = Vec::new();
         for mut slice in batch.slices.iter().cloned() {
             while !slice.is_empty() {
