@@ -385,7 +385,12 @@ impl Decoder {
 
     /// The first byte that arrived, if any has and none was decoded yet.
     pub(crate) fn first_byte(&self) -> Option<u8> {
-        self.buffer[self.start..self.end].first().copied()
+        self.unread().first().copied()
+    }
+
+    /// What has arrived and was not decoded yet.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
     }
 
     /// All that has arrived, for a protocol without frames.
@@ -413,8 +418,7 @@ impl Decoder {
             return Ok(Some(Frame::data(bytes.into())));
         }
         loop {
-            let unread = &self.buffer[self.start..self.end];
-            let Some((kind, len, rest)) = split_header(unread) else { return Ok(None) };
+            let Some((kind, len, rest)) = split_header(self.unread()) else { return Ok(None) };
             self.check(kind, len)?;
             let Some(body) = rest.get(..len) else { break self.await_body(kind, len) };
             if kind == kind::DATA {
@@ -453,7 +457,7 @@ impl Decoder {
     /// The message whose frame comes next, of that length, and those behind it that are
     /// here whole. What is wrong with the frame behind them is seen later.
     fn run(&mut self, first: usize) -> Run {
-        let unread = &self.buffer[self.start..self.end];
+        let unread = self.unread();
         let (mut len, mut messages) = (HEADER + first, 1);
         while let Some((kind::DATA, size, rest)) = split_header(&unread[len..]) {
             let fits = size <= rest.len() && len + HEADER + size <= RUN;
@@ -463,8 +467,9 @@ impl Decoder {
             len += HEADER + size;
             messages += 1;
         }
+        let bytes = Bytes::copy_from_slice(&unread[HEADER..len]);
         self.start += len;
-        Run { bytes: Bytes::copy_from_slice(&unread[HEADER..len]), first, messages }
+        Run { bytes, first, messages }
     }
 
     /// What is reserved.

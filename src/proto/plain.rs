@@ -51,14 +51,16 @@ use super::handshake::Limits;
 use super::pulse::Verdict;
 use super::report::{Excuse, Loss, Output, Progress, Totals, Unanswered};
 use super::session::Opened;
+use incoming::PROXY;
 pub(crate) use incoming::{Found, Incoming, MARK};
 use outgoing::Outgoing;
 use times::{HeartbeatInference, Patience};
 
-/// Whether text can begin with this byte: a letter of any alphabet, a space, an
-/// end of line. Control characters begin other protocols.
-pub(crate) fn begins_text(byte: u8) -> bool {
-    !matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127 | 255)
+/// Whether text can begin with these bytes: with a letter of any alphabet, a space, an end
+/// of line. Control characters begin other protocols, such as TLS, whose first byte is 22.
+pub(crate) fn begins_text(bytes: &[u8]) -> bool {
+    let others = |byte: &u8| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127 | 255);
+    !bytes.first().is_some_and(others) && !bytes.starts_with(PROXY)
 }
 
 /// How a client behaves towards its server.

@@ -145,7 +145,7 @@ impl Acceptor {
         }
         match peer.decoder.first_byte() {
             None | Some(kind::HELLO) => {}
-            Some(byte) if self.accept_plain && plain::begins_text(byte) => {
+            Some(_) if self.accept_plain && plain::begins_text(peer.decoder.unread()) => {
                 return sessions.create_plain(peer, now);
             }
             Some(_) => {

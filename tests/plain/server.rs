@@ -48,6 +48,28 @@ fn heartbeats_are_answered_with_nothing() {
     assert_eq!(client.rest(), "");
 }
 
+/// Text is served, but neither of these is text.
+#[test]
+fn tls_and_the_proxy_protocol_end_the_link_and_empty_lines_do_not() {
+    let server = Server::start(&[]);
+    let proxy = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\x7F\0\0\x01\x7F\0\0\x01\0\x01\0\x02";
+    for bytes in [&proxy[..], b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03"] {
+        let mut client = Classic::connect(&server.port);
+        client.send(bytes);
+        assert_eq!(client.rest(), "");
+    }
+    let mut client = Classic::connect(&server.port);
+    assert_eq!(client.ask("\r\n"), "\r\n");
+    assert_eq!(client.ask("\r\n"), "\r\n");
+    assert_eq!(client.ask("text\r\n"), "text\r\n");
+    // What came before in pieces was taken for lines.
+    let mut client = Classic::connect(&server.port);
+    assert_eq!(client.ask("\r\n"), "\r\n");
+    assert_eq!(client.ask("\r\n"), "\r\n");
+    client.send("\0\r\nQUIT\n");
+    assert_eq!(client.rest(), "");
+}
+
 #[test]
 fn a_full_buffer_is_followed_by_a_heartbeat() {
     let server = Server::start(&[]);

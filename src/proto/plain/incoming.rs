@@ -11,6 +11,9 @@ pub(crate) const MARK: &[u8; 9] = b"keepalive";
 /// What begins so may be a heartbeat until the next byte tells: telnet's newline is `\r\n`.
 const OPENING: &[u8] = b"keepalive\r";
 
+/// PROXY protocol v2 begins so: two empty lines of telnet, and what no line begins with.
+pub(super) const PROXY: &[u8] = b"\r\n\r\n\0";
+
 /// An empty buffer keeps no more memory than this.
 const SMALL: usize = 4 * 1024;
 
@@ -33,13 +36,16 @@ pub(crate) struct Incoming {
     rest: usize,
     /// A server's: only a client sends heartbeats, and is answered in kind.
     server: bool,
+    /// What of [`PROXY`] has not come, if the stream has begun with the rest of it. On a
+    /// server.
+    proxy: Option<&'static [u8]>,
     /// Whether the first line that was taken ended with `\r\n`, on a server.
     crlf: Option<bool>,
 }
 
 impl Incoming {
     pub(crate) fn new(server: bool) -> Incoming {
-        Incoming { server, ..Incoming::default() }
+        Incoming { server, proxy: server.then_some(PROXY), ..Incoming::default() }
     }
 
     /// Takes bytes of the stream until a line or a heartbeat is complete.
@@ -50,7 +56,7 @@ impl Incoming {
     ) -> Result<Option<Found>, Violation> {
         while let Some(&next) = bytes.first() {
             if self.is_opening() && OPENING.get(self.rest) == Some(&next) {
-                self.append(bytes, 1);
+                self.append(bytes, 1)?;
                 continue;
             }
             if self.may_be_heartbeat() && next != b'\n' {
@@ -59,7 +65,7 @@ impl Incoming {
             let newline = bytes.iter().position(|&byte| byte == b'\n');
             let len = newline.map_or(bytes.len(), |at| at + 1);
             self.check(len, limits)?;
-            self.append(bytes, len);
+            self.append(bytes, len)?;
             if newline.is_some() {
                 return Ok(Some(self.complete()));
             }
@@ -102,10 +108,19 @@ impl Incoming {
         }
     }
 
-    fn append(&mut self, bytes: &mut &[u8], len: usize) {
+    fn append(&mut self, bytes: &mut &[u8], len: usize) -> Result<(), Violation> {
+        let new = &bytes[..len];
+        if let Some(proxy) = self.proxy {
+            let (expected, behind) = proxy.split_at(proxy.len().min(len));
+            self.proxy = Some(behind).filter(|_| new.starts_with(expected));
+            if self.proxy.is_some_and(<[u8]>::is_empty) {
+                return Err(Violation("the PROXY protocol instead of text"));
+            }
+        }
         self.rest += len;
-        self.text.extend_from_slice(&bytes[..len]);
+        self.text.extend_from_slice(new);
         bytes.advance(len);
+        Ok(())
     }
 
     fn complete(&mut self) -> Found {

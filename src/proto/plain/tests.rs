@@ -747,15 +747,43 @@ fn a_late_thread_changes_nothing_on_the_next_link() {
 }
 
 #[test]
-fn other_protocols_are_told_by_their_first_byte() {
-    let plain = (0..=255).filter(|&byte| begins_text(byte)).count();
+fn other_protocols_are_told_by_their_first_bytes() {
+    let plain = (0..=255).filter(|&byte| begins_text(&[byte])).count();
     assert_eq!(plain, 256 - 31);
     for byte in [b'\t', b'\n', b'\r', b' ', b'G', b'k', 0xC3, 0xE4, 0x81] {
-        assert!(begins_text(byte), "{byte:#x}");
+        assert!(begins_text(&[byte, 0]), "{byte:#x}");
     }
     for byte in [0, 1, 3, 0x16, 0x1B, 0x7F, 0xFF] {
-        assert!(!begins_text(byte), "{byte:#x}");
+        assert!(!begins_text(&[byte, b'a']), "{byte:#x}");
     }
+    for text in ["\r\n", "\r\n\r\n", "\r\n\r\n\r\n\0", "\n\n\0", "\r\n\r\nPROXY"] {
+        assert!(begins_text(text.as_bytes()), "{text:?}");
+    }
+    assert!(!begins_text(b"\r\n\r\n\0\r\nQUIT\n"));
+}
+
+/// In one piece it is told before there is a session.
+#[test]
+fn the_proxy_protocol_is_told_in_any_pieces_and_empty_lines_are_lines() {
+    const MARK: &[u8] = b"\r\n\r\n\0\r\nQUIT\n!";
+    for split in 0..PROXY.len() {
+        let mut server = Side::server();
+        server.hear(&MARK[..split]).unwrap();
+        server.hear(&MARK[split..]).unwrap_err();
+    }
+    for text in ["\r\n\r\n\r\n\0\n", "\n\n\0\n", "hi\r\n\r\n\r\n\0\n", "\r\n\r\n\n\0\n"] {
+        let text = text.as_bytes();
+        for split in 0..text.len() {
+            let mut server = Side::server();
+            server.hear(&text[..split]).unwrap();
+            server.hear(&text[split..]).unwrap();
+        }
+    }
+    // Behind a heartbeat it is not what the stream begins with.
+    let mut server = Side::server();
+    server.hear(b"keepalivekeepalive\r\n\r\n\0\n").unwrap();
+    let mut client = Side::client(SETTINGS);
+    client.hear(MARK).unwrap();
 }
 
 #[test]

@@ -239,6 +239,28 @@ fn bytes_behind_a_hello_end_the_link_before_anything_is_judged() {
 }
 
 #[test]
+fn other_protocols_are_not_text() {
+    const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\x7F\0\0\x01\x7F\0\0\x01\0\x01\0\x02";
+    for bytes in [PROXY, &PROXY[..5], b"\x16\x03\x01\x02\0\x01\0", b"\x16"] {
+        let mut stage = Stage::new(10);
+        let (answer, _, created) = stage.hear(bytes);
+        assert_eq!(answer, Answer::Nothing);
+        assert!(created.is_none(), "{bytes:x?}");
+    }
+}
+
+#[test]
+fn empty_lines_of_telnet_are_text() {
+    for bytes in ["\r", "\r\n", "\r\n\r\n", "\r\n\r\n\r\n", "\n"] {
+        let mut stage = Stage::new(10);
+        let mut peer = TcpStream::connect(stage.addr).unwrap();
+        peer.write_all(bytes.as_bytes()).unwrap();
+        stage.acceptor.on_ready(&[0], &mut stage.sessions);
+        assert!(stage.newest().is_some_and(|session| session.lock().is_up()), "{bytes:?}");
+    }
+}
+
+#[test]
 fn a_client_that_says_hello_and_no_more_is_let_in() {
     let mut stage = Stage::new(10);
     let mut peer = Peer(TcpStream::connect(stage.addr).unwrap());
