@@ -17,9 +17,10 @@ use crate::driver::{Driver, DriverHandle};
 use crate::error::Cause;
 use crate::event::Event;
 use crate::foreign;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::link::{Checkup, Shared};
 use crate::net::{Interest, Socket};
+use crate::proto::handshake::{Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::retry::{Attempt, Budget};
 use crate::sync::{self, Arc};
@@ -32,6 +33,8 @@ pub(crate) struct Client {
     heartbeat: Heartbeat,
     budget: Budget,
     route: Route,
+    /// What it is called by at each server of the route.
+    names: Vec<Name>,
     resolver: Resolver,
     /// What the last look at the connection has found.
     checkup: Checkup,
@@ -70,18 +73,22 @@ impl Client {
         driver: Arc<DriverHandle>,
         hosts: Vec<Host>,
         builder: &Builder,
-    ) -> Client {
-        Client {
+    ) -> io::Result<Client> {
+        let servers = host::servers(&hosts);
+        let count = servers.iter().max().map_or(0, |last| last + 1);
+        let names = (0..count).map(|_| Ok(Name::new(Token(sync::random()?))));
+        Ok(Client {
+            names: names.collect::<io::Result<_>>()?,
             shared,
             resolver: Resolver::new(driver.clone()),
             driver: Driver::new(driver),
             timeout: builder.connect_timeout,
             heartbeat: builder.heartbeat,
             budget: Budget::new(builder.retry, sync::now()),
-            route: Route::new(hosts.len()),
+            route: Route::new(servers),
             hosts,
             checkup: Checkup::default(),
-        }
+        })
     }
 
     /// Runs until the connection is over.

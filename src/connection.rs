@@ -20,7 +20,6 @@ use crate::error::{Error, Result};
 use crate::foreign;
 use crate::host::ToHosts;
 use crate::link::{Patience, Shared, Waiter};
-use crate::proto::handshake::Token;
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol;
 use crate::proto::session::Session;
@@ -117,7 +116,8 @@ impl Builder {
     ///
     /// Blocks until the first link is up, or the retry policy has spent its attempts.
     /// See [`ToHosts`] for what an address can be; with several, each attempt
-    /// tries them in turn, the last good one first.
+    /// tries them in turn, the last good one first. They are taken for different servers
+    /// unless [`Host::alias_of`](crate::Host::alias_of) says that they are paths to one.
     ///
     /// A host that refuses, rejects us, or has a name that cannot be resolved (yet)
     /// fails in this attempt, and is tried again in the next one. Only when the last
@@ -153,8 +153,7 @@ impl Builder {
         let limits = self.limits();
         let protocol = match self.plain {
             None => {
-                let token = Token(sync::random()?);
-                let session = Session::client(token, limits, self.heartbeat, now);
+                let session = Session::client(limits, self.heartbeat, now);
                 protocol::Protocol::Framed(session)
             }
             Some(plain) => {
@@ -166,7 +165,7 @@ impl Builder {
         let driver = Arc::new(DriverHandle::new()?);
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let shared = Arc::new(Shared::new(self.terms(None), protocol, nowhere, 0, driver.clone()));
-        let client = Client::new(shared.clone(), driver, hosts, &self);
+        let client = Client::new(shared.clone(), driver, hosts, &self)?;
         sync::spawn("longlink-client", move || client.run())?;
         let connection = Connection::new(shared);
         connection.shared.lock().wait(Waiter::Other, Patience::Forever, |state| {

@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 pub struct Host {
     pub(crate) name: String,
     pub(crate) port: u16,
+    /// The server that it is a path to, if that has another name.
+    server: Option<String>,
 }
 
 impl Host {
@@ -34,8 +36,53 @@ impl Host {
     /// assert_eq!(Host::new("::1", 6666).to_string(), "[::1]:6666");
     /// ```
     pub fn new(name: impl Into<String>, port: u16) -> Host {
-        Host { name: name.into(), port }
+        Host { name: name.into(), port, server: None }
     }
+
+    /// Says that this host is another path to the server that `other` is.
+    ///
+    /// A client names itself to each server by a secret of its own, so that no server can
+    /// take over what another one has. A session is found by that name: so it goes on over
+    /// another path only if the client knows that it leads to the same server. Between
+    /// two paths of which it does not, a session is lost when the path changes, and what
+    /// was not acknowledged is sent again in a new one.
+    ///
+    /// A server with this name and port anywhere in the list of hosts is the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Host, ToHosts};
+    ///
+    /// let wired = Host::new("one.example", 6666);
+    /// let wireless = Host::new("one.wifi.example", 6666).alias_of(&wired);
+    /// // Two servers, the first of them on two paths.
+    /// let hosts = [wired, wireless, Host::new("two.example", 6666)];
+    /// assert_eq!(hosts.to_hosts()?.len(), 3);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    #[must_use]
+    pub fn alias_of(self, other: &Host) -> Host {
+        let server = Some(other.server()).filter(|server| *server != self.to_string());
+        Host { server, ..self }
+    }
+
+    fn server(&self) -> String {
+        self.server.clone().unwrap_or_else(|| self.to_string())
+    }
+}
+
+/// The servers that hosts are paths to, numbered from 0 in the order in which they come.
+pub(crate) fn servers(hosts: &[Host]) -> Vec<usize> {
+    let mut known = Vec::new();
+    let number = |host: &Host| {
+        let server = host.server();
+        known.iter().position(|other| *other == server).unwrap_or_else(|| {
+            known.push(server);
+            known.len() - 1
+        })
+    };
+    hosts.iter().map(number).collect()
 }
 
 impl fmt::Display for Host {
@@ -168,5 +215,21 @@ impl<T: ToHosts> ToHosts for Vec<T> {
 impl<T: ToHosts + ?Sized> ToHosts for &T {
     fn to_hosts(&self) -> Result<Vec<Host>> {
         (**self).to_hosts()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_one_server_if_they_have_one_name_or_the_user_says_so() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| Host::new(name, 1));
+        let to_b = c.clone().alias_of(&b);
+        let to_c = Host::new("d", 1).alias_of(&to_b);
+        let elsewhere = Host::new("a", 2);
+        let hosts = [to_b, a.clone(), b, elsewhere, to_c, a, c];
+        assert_eq!(servers(&hosts), [0, 1, 0, 2, 0, 1, 3]);
+        assert_eq!(hosts[0].to_string(), "c:1");
     }
 }

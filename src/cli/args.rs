@@ -9,7 +9,7 @@ use log::{Level, LevelFilter};
 use super::manual::{self, CLIENT, Packaging, SERVER};
 use super::stop::Stop;
 use super::text;
-use super::values::{self, HostArg, Retries};
+use super::values::{self, HostArg, Paths, Retries};
 use crate::{Builder, Connection, Heartbeat, Host, Plain, RetryPolicy};
 
 /// Exponential delays grow up to this, unless the first is longer already.
@@ -89,10 +89,11 @@ pub struct ClientArgs {
     /// Where to connect to: a name or an address, or several
     ///
     /// Several are tried in turn, the last good one first. An IPv6 address with
-    /// a port is written [::1]:6667.
-    #[arg(value_name = "HOST[:PORT]", required = true, value_parser = HostArg::parse,
+    /// a port is written [::1]:6667. Paths to one and the same server are joined
+    /// by commas, as in wired.example,wifi.example: its session goes on over each.
+    #[arg(value_name = "HOST[:PORT]", required = true, value_parser = Paths::parse,
         value_hint = ValueHint::Hostname)]
-    hosts: Vec<HostArg>,
+    hosts: Vec<Paths>,
     /// The port of a HOST that names none
     #[arg(short, long, value_name = "PORT", default_value = "6666", value_parser = values::port)]
     port: u16,
@@ -150,14 +151,15 @@ impl ClientArgs {
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
         let args = ClientArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
-        values::no_port_apart(&args.hosts).map_err(Stop::Usage)?;
+        let hosts: Vec<_> = args.hosts.iter().flat_map(|paths| paths.0.clone()).collect();
+        values::no_port_apart(&hosts).map_err(Stop::Usage)?;
         args.shared.packaging.answer(ClientArgs::command(), CLIENT)?;
         Ok(args)
     }
 
     /// Where to connect to.
     pub fn hosts(&self) -> Vec<Host> {
-        self.hosts.iter().map(|host| host.with_default_port(self.port)).collect()
+        self.hosts.iter().flat_map(|paths| paths.hosts(self.port)).collect()
     }
 
     /// The connection's settings.
@@ -345,9 +347,10 @@ mod tests {
 
     #[test]
     fn a_client_takes_hosts_and_a_default_port() {
-        let args = client("a b:7 ::1 [::1]:8 -p 9 --no-exit -v").unwrap();
+        let args = client("a b:7 ::1,[::1]:8 -p 9 --no-exit -v").unwrap();
         let hosts: Vec<String> = args.hosts().iter().map(Host::to_string).collect();
         assert_eq!(hosts, ["a:9", "b:7", "[::1]:9", "[::1]:8"]);
+        assert_eq!(args.hosts()[3], Host::new("::1", 8).alias_of(&args.hosts()[2]));
         assert!(args.no_exit);
         assert_eq!(args.shared.level(), LevelFilter::Debug);
     }

@@ -134,6 +134,23 @@ impl HostArg {
     }
 }
 
+/// A server: `HOST[:PORT]`, or several paths to it with commas in between.
+#[derive(Debug, Clone)]
+pub struct Paths(pub Vec<HostArg>);
+
+impl Paths {
+    /// At least one.
+    pub fn parse(text: &str) -> Result<Paths, String> {
+        text.split(',').map(HostArg::parse).collect::<Result<_, _>>().map(Paths)
+    }
+
+    /// As the library takes them.
+    pub fn hosts(&self, default_port: u16) -> impl Iterator<Item = Host> {
+        let first = self.0[0].with_default_port(default_port);
+        self.0.iter().map(move |host| host.with_default_port(default_port).alias_of(&first))
+    }
+}
+
 /// Refuses `HOST PORT`, which is how `nc` and `telnet` are called.
 pub fn no_port_apart(hosts: &[HostArg]) -> Result<(), String> {
     let Some(at) = hosts.iter().position(HostArg::is_number) else { return Ok(()) };

@@ -26,7 +26,7 @@ use crate::proto::handshake::Welcome;
 use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
 use crate::proto::reject::Reject;
-use crate::proto::session::{Session, Unwelcome};
+use crate::proto::session::Unwelcome;
 use crate::sync::{self, Arc};
 
 /// An address may take this long before the next one is asked as well...
@@ -134,7 +134,9 @@ impl Client {
 
     /// Says hello, unless the protocol has none, and opens the link if it is welcomed.
     fn greet(&mut self, host: usize, mut link: PendingLink) -> Result<(), NoLink> {
-        let Some(hello) = self.shared.lock().protocol.framed().map(Session::hello) else {
+        let name = &mut self.names[self.route.server(host)];
+        let hello = self.shared.lock().protocol.framed().map(|session| session.hello(name));
+        let Some(hello) = hello else {
             return self.open(host, link, None);
         };
         link.socket.try_write(&Frame::Hello(hello).to_bytes())?;
@@ -144,7 +146,7 @@ impl Client {
             Frame::Welcome(welcome)
                 if hello.resume_only
                     && welcome.epoch != hello.epoch
-                    && host != self.route.home() =>
+                    && !self.route.is_home(host) =>
             {
                 Cause::Protocol("a new session, which was not asked for")
             }

@@ -20,6 +20,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// The hosts, and what each said last.
 pub(super) struct Route {
+    /// For each host the server that it is a path to.
+    servers: Vec<usize>,
     /// For each host until when it wants not to be asked.
     closed: Vec<Option<Instant>>,
     /// The host that welcomed last is asked first: it has the session.
@@ -30,12 +32,17 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(hosts: usize) -> Route {
-        Route { closed: vec![None; hosts], home: 0, words: Vec::new() }
+    pub(super) fn new(servers: Vec<usize>) -> Route {
+        Route { closed: vec![None; servers.len()], servers, home: 0, words: Vec::new() }
     }
 
-    pub(super) fn home(&self) -> usize {
-        self.home
+    pub(super) fn server(&self, host: usize) -> usize {
+        self.servers[host]
+    }
+
+    /// Whether it leads to the server that welcomed last.
+    pub(super) fn is_home(&self, host: usize) -> bool {
+        self.servers[host] == self.servers[self.home]
     }
 
     /// A new attempt: all hosts that may be asked, the one that welcomed last before the
@@ -88,8 +95,9 @@ impl Route {
     /// Why the session needs no parting any more: the host that has it says that
     /// it has ended. The others never knew it.
     pub(super) fn parted(&self) -> Option<&Cause> {
-        let (_, word) = self.words.iter().find(|(by, _)| *by == self.home)?;
-        matches!(word, Cause::Rejected(Rejection::Ended)).then_some(word)
+        let is_end = |word: &Cause| matches!(word, Cause::Rejected(Rejection::Ended));
+        let mut words = self.words.iter();
+        words.find(|(by, word)| self.is_home(*by) && is_end(word)).map(|(_, word)| word)
     }
 }
 
@@ -197,7 +205,7 @@ mod tests {
             LARGE,
         ];
         for word in finals {
-            let mut route = Route::new(2);
+            let mut route = Route::new(vec![0, 1]);
             route.failed(1, &word);
             assert!(route.end().is_none(), "{word}: one of two");
             for silence in silences() {
@@ -227,7 +235,7 @@ mod tests {
             Cause::NotLonglink,
         ];
         for other in others {
-            let mut route = Route::new(1);
+            let mut route = Route::new(vec![0]);
             route.failed(0, &other);
             assert!(route.end().is_none(), "{other}");
             route.failed(0, &rejected(Rejection::Version));
@@ -239,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_welcome_takes_back_what_was_said_before() {
-        let mut route = Route::new(3);
+        let mut route = Route::new(vec![0, 1, 2]);
         route.failed(0, &rejected(Rejection::Version));
         route.failed(1, &LARGE);
         route.failed(2, &rejected(Rejection::Version));
@@ -254,13 +262,24 @@ mod tests {
 
     #[test]
     fn only_the_host_that_has_the_session_says_that_it_has_ended() {
-        let mut route = Route::new(2);
+        let mut route = Route::new(vec![0, 1]);
         route.welcomed(1);
         route.failed(0, &rejected(Rejection::Ended));
         assert!(route.parted().is_none() && route.end().is_none());
         route.failed(1, &rejected(Rejection::Full));
         assert!(route.parted().is_none());
         route.failed(1, &rejected(Rejection::Ended));
+        assert!(route.parted().is_some());
+    }
+
+    #[test]
+    fn another_path_to_that_host_speaks_for_it() {
+        let mut route = Route::new(vec![0, 1, 0]);
+        route.welcomed(0);
+        assert_eq!([0, 1, 2].map(|host| route.is_home(host)), [true, false, true]);
+        route.failed(1, &rejected(Rejection::Ended));
+        assert!(route.parted().is_none());
+        route.failed(2, &rejected(Rejection::Ended));
         assert!(route.parted().is_some());
     }
 
@@ -275,7 +294,7 @@ mod tests {
         fn new<const N: usize>(since: [Option<Duration>; N]) -> (Names, Instant) {
             let start = Instant::now();
             let since = since.map(|since| since.map(|since| start + since)).to_vec();
-            (Names { route: Route::new(N), start, since }, start)
+            (Names { route: Route::new((0..N).collect()), start, since }, start)
         }
 
         fn next(&self, round: &mut Round, after: Duration) -> Next {
@@ -303,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_time_to_come_back_delays_that_host_only() {
-        let mut route = Route::new(2);
+        let mut route = Route::new(vec![0, 1]);
         let start = Instant::now();
         route.come_back(0, 20 * SECOND, start);
         assert_eq!(route.closed(start), Duration::ZERO);
@@ -327,7 +346,7 @@ mod tests {
         for after in
             [Duration::from_secs(601), Duration::from_millis(u32::MAX.into()), Duration::MAX]
         {
-            let mut route = Route::new(1);
+            let mut route = Route::new(vec![0]);
             let start = Instant::now();
             route.come_back(0, after, start);
             assert_eq!(route.closed(start), 600 * SECOND);

@@ -5,7 +5,7 @@ use super::*;
 use crate::connection::Connection;
 use crate::host::ToHosts;
 use crate::net;
-use crate::proto::handshake::{Limits, Token};
+use crate::proto::handshake::Limits;
 use crate::proto::protocol::Protocol;
 use crate::proto::session::Session;
 use crate::retry::RetryPolicy;
@@ -15,13 +15,12 @@ mod names;
 /// A client without its thread.
 fn client(hosts: &[Host], builder: &Builder) -> (Client, Arc<DriverHandle>) {
     let limits = Limits { window: 10_000, max_message: 100 };
-    let token = Token(sync::random().unwrap());
-    let session = Session::client(token, limits, builder.heartbeat, sync::now());
+    let session = Session::client(limits, builder.heartbeat, sync::now());
     let driver = Arc::new(DriverHandle::new().unwrap());
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let protocol = Protocol::Framed(session);
     let shared = Shared::new(builder.terms(None), protocol, nowhere, 0, driver.clone());
-    (Client::new(Arc::new(shared), driver.clone(), hosts.to_vec(), builder), driver)
+    (Client::new(Arc::new(shared), driver.clone(), hosts.to_vec(), builder).unwrap(), driver)
 }
 
 /// It has heartbeats, and waits for its second attempt, for longer than any test.

@@ -9,7 +9,7 @@ use crate::config::Builder;
 use crate::connection::Connection;
 use crate::net::{self, Interest, Socket};
 use crate::proto::frame::{Decoder, Frame};
-use crate::proto::handshake::{Limits, Token};
+use crate::proto::handshake::Limits;
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::protocol::Protocol;
 use crate::proto::session::{Opened, Session};
@@ -48,8 +48,8 @@ fn ends() -> [End; 2] {
     let (far, _) = listener.accept().unwrap();
     near.connected().unwrap();
     let now = sync::now();
-    let mut client = Session::client(Token([0; 16]), LIMITS, Heartbeat::off(), now);
-    let server = Session::server(&client.hello(), 1, LIMITS, Heartbeat::off(), now);
+    let mut client = Session::client(LIMITS, Heartbeat::off(), now);
+    let server = Session::server(&client.next_hello(), 1, LIMITS, Heartbeat::off(), now);
     let far = End::new(server, far);
     let mut decoder = Decoder::default();
     let welcome = loop {

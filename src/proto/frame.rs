@@ -424,13 +424,11 @@ impl Decoder {
             if kind == kind::DATA {
                 return Ok(Some(Frame::Data(self.run(len))));
             }
-            if skippable::has(kind) {
-                // None is known yet.
-                self.start += HEADER + len;
-                continue;
-            }
-            let frame = Frame::decode(kind, body)?;
+            // Of those that may be skipped, none is known yet.
+            let known = !skippable::has(kind);
+            let frame = known.then(|| Frame::decode(kind, body)).transpose()?;
             self.start += HEADER + len;
+            let Some(frame) = frame else { continue };
             if let Frame::Ping(_) | Frame::Pong(_) = frame {
                 self.wanted = 0;
             }

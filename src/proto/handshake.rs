@@ -16,7 +16,7 @@ const MAGIC: [u8; 4] = *b"LLNK";
 /// client offers them, and the server answers with those that it knows as well.
 const FEATURES: u32 = 0;
 
-/// The name of a session, drawn by the client from the system's randomness.
+/// The name of a session at a server, drawn by the client from the system's randomness.
 /// A peer that knows it can take the session over, so only a part of it is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Token(pub(crate) [u8; 16]);
@@ -25,6 +25,27 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, ..] = self.0;
         write!(f, "{a:02x}{b:02x}{c:02x}..")
+    }
+}
+
+/// The tokens of a client are names of its own, one for each server: no server learns what
+/// it is called by at another.
+#[derive(Debug)]
+pub(crate) struct Name {
+    token: Token,
+    /// How many hellos have named it.
+    attempts: u64,
+}
+
+impl Name {
+    pub(crate) fn new(token: Token) -> Name {
+        Name { token, attempts: 0 }
+    }
+
+    /// The token and the attempt of the next hello.
+    pub(crate) fn next(&mut self) -> (Token, u64) {
+        self.attempts += 1;
+        (self.token, self.attempts)
     }
 }
 

@@ -53,6 +53,7 @@ struct Up {
 #[derive(Debug)]
 pub(crate) struct Session {
     stage: Stage,
+    /// Of the last hello, as is the attempt.
     token: Token,
     epoch: u64,
     /// On a server: the epoch that the client named when this session was made.
@@ -90,11 +91,11 @@ pub(crate) struct Session {
 
 impl Session {
     /// A client's session, before its first link.
-    pub(crate) fn client(token: Token, own: Limits, heartbeat: Heartbeat, now: Instant) -> Session {
+    pub(crate) fn client(own: Limits, heartbeat: Heartbeat, now: Instant) -> Session {
         let rhythm = heartbeat.interval.map(|own| Rhythm::client(own, heartbeat.misses));
         Session {
             stage: Stage::Down,
-            token,
+            token: Token([0; 16]),
             epoch: 0,
             created_from: 0,
             attempt: 0,
@@ -127,9 +128,9 @@ impl Session {
         heartbeat: Heartbeat,
         now: Instant,
     ) -> Session {
-        let mut session = Session::client(hello.token, own, heartbeat, now);
+        let mut session = Session::client(own, heartbeat, now);
         (session.peer, session.peer_window) = (hello.limits, hello.limits.window);
-        (session.epoch, session.created_from) = (epoch, hello.epoch);
+        (session.epoch, session.created_from, session.token) = (epoch, hello.epoch, hello.token);
         session.accept_link(hello, 0, now);
         session
     }

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use longlink::{Cause, Error, Event, Rejection, RetryPolicy};
+use longlink::{Cause, Error, Event, Rejection, RetryPolicy, ToHosts};
 
 use crate::proxy::How;
 use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, timed, until};
 use crate::wire::{
-    CLOSE, ELSEWHERE, ENDED, FIN, FULL, LATER, NEVER, Raw, RawServer, VERSION, Welcome, ack, frame,
-    reject, reject_as,
+    CLOSE, ELSEWHERE, ENDED, FIN, FULL, Hello, LATER, NEVER, PROTOCOL, Raw, RawServer, STALE,
+    VERSION, Welcome, ack, frame, reject, reject_as,
 };
 
 /// A server that says this to every client instead of a welcome.
@@ -208,4 +208,55 @@ fn a_client_that_is_parting_begins_no_session_elsewhere() {
         assert_eq!(link.read_end(), []);
         part(home);
     });
+}
+
+/// The client that comes to the host, and is sent away.
+fn stray(host: &RawServer) -> Hello {
+    let (mut link, hello) = host.accept();
+    link.send(reject(FULL));
+    hello
+}
+
+// What a host learns of a client is of no use at another.
+#[test]
+fn the_second_host_neither_takes_over_nor_disturbs_the_session_on_the_first() {
+    let (rig, other) = (Rig::new(calm()), RawServer::new());
+    let policy = calm().retry(RetryPolicy::fixed(ms(20), 1000));
+    let client = connect(policy, [rig.proxy.addr(), other.addr()]);
+    let server = rig.accept();
+    client.send(b"before").unwrap();
+    server.takes(b"before");
+    rig.proxy.refuse(true);
+    rig.proxy.cut(How::Fin);
+    let learnt = [stray(&other), stray(&other)];
+    assert_eq!(learnt.map(|hello| hello.attempt), [1, 2], "counted for this host");
+    assert!(learnt[0].token == learnt[1].token && learnt[0].epoch != 0);
+    // It may say what it has heard, as often and as late as it likes.
+    for attempt in [1, 2, 1000, u64::MAX] {
+        let hello = Hello { attempt, ..learnt[1] };
+        match Raw::greet(rig.listener.local_addr(), &hello) {
+            Ok((_, welcome)) => assert_ne!(welcome.epoch, hello.epoch, "taken over"),
+            Err(code) => assert!([STALE, PROTOCOL].contains(&code), "{code}"),
+        }
+    }
+    rig.proxy.refuse(false);
+    let third = thread::spawn(move || while other.is_waited_for() {});
+    client.says("resumed", 1);
+    client.send(b"behind").unwrap();
+    server.takes(b"behind");
+    assert_eq!(client.stats().sessions_lost, 0);
+    join(third);
+}
+
+#[test]
+fn hosts_that_are_paths_to_one_server_are_told_one_token() {
+    let (one, two) = (RawServer::new(), RawServer::new());
+    let host = |server: &RawServer| server.addr().to_hosts().unwrap().remove(0);
+    let hosts = [host(&one), host(&two).alias_of(&host(&one))];
+    let connecting = thread::spawn(move || connect(calm(), hosts));
+    let first = stray(&one);
+    let (_link, second) = two.welcome(&Welcome::new(7));
+    assert_eq!(second.token, first.token);
+    assert_eq!((first.attempt, second.attempt), (1, 2));
+    join(connecting);
 }

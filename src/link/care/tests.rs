@@ -11,7 +11,7 @@ use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
 use crate::net;
 use crate::proto::frame::Frame;
-use crate::proto::handshake::{Limits, Token};
+use crate::proto::handshake::Limits;
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
@@ -23,7 +23,7 @@ const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
 /// A server's side of a link without heartbeats of its own, and the client's socket.
 fn linked() -> (Arc<Shared>, TcpStream) {
     let now = sync::now();
-    let hello = Session::client(Token([0; 16]), LIMITS, Heartbeat::off(), now).hello();
+    let hello = Session::client(LIMITS, Heartbeat::off(), now).next_hello();
     carry(Protocol::Framed(Session::server(&hello, 1, LIMITS, Heartbeat::off(), now)))
 }
 

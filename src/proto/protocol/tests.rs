@@ -1,6 +1,6 @@
 use super::*;
 use crate::proto::frame::{Close, Frame, SMALL_BUFFER};
-use crate::proto::handshake::{Limits, Token};
+use crate::proto::handshake::Limits;
 use crate::proto::heartbeat::Heartbeat;
 use crate::sync;
 
@@ -15,7 +15,7 @@ fn what_follows_a_close_is_not_decoded() {
     ];
     for behind in garbage {
         let now = sync::now();
-        let hello = Session::client(Token([0; 16]), limits, Heartbeat::off(), now).hello();
+        let hello = Session::client(limits, Heartbeat::off(), now).next_hello();
         let mut protocol =
             Protocol::Framed(Session::server(&hello, 1, limits, Heartbeat::off(), now));
         let mut decoder = Decoder::default();

@@ -9,7 +9,7 @@ use crate::proto::Violation;
 use crate::proto::batch::Batch;
 use crate::proto::cost::Position;
 use crate::proto::frame::{Close, CloseCode, Frame};
-use crate::proto::handshake::{Hello, Limits, VERSION, Welcome};
+use crate::proto::handshake::{Hello, Limits, Name, VERSION, Welcome};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Slot;
 use crate::proto::pulse::Rhythm;
@@ -62,9 +62,20 @@ pub(crate) enum Admission {
 }
 
 impl Session {
-    /// The next hello of a client.
-    pub(crate) fn hello(&mut self) -> Hello {
+    /// The next hello of a client, to a server that knows it by this name.
+    pub(crate) fn hello(&mut self, name: &mut Name) -> Hello {
+        (self.token, self.attempt) = name.next();
+        self.make_hello()
+    }
+
+    /// The same, to the only server there is.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn next_hello(&mut self) -> Hello {
         self.attempt += 1;
+        self.make_hello()
+    }
+
+    fn make_hello(&mut self) -> Hello {
         self.announced = self.inbox.room_for_new(self.own.window);
         Hello {
             version: VERSION,

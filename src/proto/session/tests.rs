@@ -26,7 +26,7 @@ fn limits(window: u32) -> Limits {
 fn client(window: u32) -> (Session, Instant) {
     #[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
     let now = Instant::now();
-    (Session::client(Token([7; 16]), limits(window), Heartbeat::off(), now), now)
+    (Session::client(limits(window), Heartbeat::off(), now), now)
 }
 
 fn found(hello: &Hello, epoch: u64, window: u32, now: Instant) -> Session {
@@ -67,7 +67,7 @@ fn read(session: &mut Session, frames: Vec<Frame>, now: Instant) {
 impl Pair {
     fn new(client_window: u32, server_window: u32) -> Pair {
         let (mut client, now) = client(client_window);
-        let mut server = found(&client.hello(), 1, server_window, now);
+        let mut server = found(&client.next_hello(), 1, server_window, now);
         let (welcome, rest) = welcome(&mut server);
         assert_eq!(client.welcomed(&welcome, now), Ok(Opened::First));
         read(&mut client, rest, now);
@@ -170,7 +170,7 @@ fn an_end_is_acknowledged_at_once_and_so_is_all_that_comes_after_it() {
     assert_eq!(written(&mut client), ack(1));
     // A session that takes the place of this one has nothing to add.
     client.link_lost();
-    let mut server = found(&client.hello(), 2, WINDOW, now);
+    let mut server = found(&client.next_hello(), 2, WINDOW, now);
     let (welcome, _) = welcome(&mut server);
     client.welcomed(&welcome, now).unwrap();
     server.feed(&Slice(b"never asked for"));
@@ -195,7 +195,7 @@ fn however_they_are_sent_and_taken_all_messages_are_counted() {
     assert_eq!(sent.replayed, 0);
     // The server has acknowledged nothing and is lost.
     client.link_lost();
-    let (welcome, _) = welcome(&mut found(&client.hello(), 2, WINDOW, now));
+    let (welcome, _) = welcome(&mut found(&client.next_hello(), 2, WINDOW, now));
     assert_eq!(client.welcomed(&welcome, now), Ok(Opened::Restarted { unacknowledged: 3 }));
     assert_eq!(client.status().totals.replayed, 3);
 }
@@ -349,10 +349,10 @@ fn a_repeated_hello_offers_its_room_anew() {
     read(&mut client, written(&mut server), now);
     client.link_lost();
     // Another server, whose welcome is lost, is offered no room: all is full.
-    let mut server = found(&client.hello(), 2, WINDOW, now);
+    let mut server = found(&client.next_hello(), 2, WINDOW, now);
     assert!(server.status().room == 0);
     while take(&mut client, now).is_some() {}
-    let hello = client.hello();
+    let hello = client.next_hello();
     assert_eq!(server.judge(&hello), Admission::Resume);
     server.resume(&hello, now).unwrap();
     assert!(server.status().room > 0);
@@ -367,7 +367,7 @@ fn what_became_complete_after_the_hello_stays_so() {
     server.finish();
     read(&mut client, written(&mut server), now);
     client.link_lost();
-    let mut server = found(&client.hello(), 2, WINDOW, now);
+    let mut server = found(&client.next_hello(), 2, WINDOW, now);
     assert_eq!(take(&mut client, now), Some(Received::End));
     assert!(client.status().complete);
     let (welcome, _) = welcome(&mut server);
@@ -394,7 +394,7 @@ fn taking_out_what_is_unacknowledged_changes_nothing_for_the_peer() {
     assert_eq!(close.consumed, 0);
     // and who missed the CLOSE is told when it comes back.
     client.link_lost();
-    let hello = client.hello();
+    let hello = client.next_hello();
     assert_eq!(server.judge(&hello), Admission::Ended);
     assert_eq!(server.close_reply(&hello), close);
     client.on_close(close).unwrap();
@@ -405,7 +405,7 @@ fn taking_out_what_is_unacknowledged_changes_nothing_for_the_peer() {
 fn resume(pair: &mut Pair) {
     pair.client.link_lost();
     pair.server.link_lost();
-    pair.server.resume(&pair.client.hello(), pair.now).unwrap();
+    pair.server.resume(&pair.client.next_hello(), pair.now).unwrap();
     let (welcome, rest) = welcome(&mut pair.server);
     pair.client.welcomed(&welcome, pair.now).unwrap();
     read(&mut pair.client, rest, pair.now);
@@ -442,7 +442,7 @@ fn what_was_sent_waits_until_the_peer_is_known_to_have_it() {
     resume(&mut pair);
     assert_eq!(progress(&pair), (true, false));
     pair.client.link_lost();
-    pair.server = found(&pair.client.hello(), 2, WINDOW, pair.now);
+    pair.server = found(&pair.client.next_hello(), 2, WINDOW, pair.now);
     let (welcome, _) = welcome(&mut pair.server);
     pair.client.welcomed(&welcome, pair.now).unwrap();
     assert_eq!(progress(&pair), (false, true));
@@ -470,7 +470,7 @@ fn a_takeover_that_cannot_be_changes_nothing() {
     let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
     server.feed(&Slice(b"one"));
     read(&mut client, written(&mut server), now);
-    let hello = client.hello();
+    let hello = client.next_hello();
     let generation = server.status().generation;
     assert_eq!(server.judge(&Hello { attempt: 1, ..hello }), Admission::Stale);
     assert_eq!(server.judge(&Hello { received: 2, ..hello }), Admission::Impossible);
@@ -503,7 +503,7 @@ fn an_ended_session_tells_its_end_to_no_hello_that_cannot_be() {
     server.feed(&Slice(b"one"));
     read(&mut client, written(&mut server), now);
     server.close(CloseCode::Aborted);
-    let hello = client.hello();
+    let hello = client.next_hello();
     assert_eq!(server.judge(&Hello { received: 2, ..hello }), Admission::Impossible);
     assert_eq!(server.judge(&hello), Admission::Ended);
 }
@@ -513,15 +513,15 @@ fn an_ended_session_tells_its_end_to_no_hello_that_cannot_be() {
 /// offers, which was larger when `b` greeted.
 fn narrowed(window: u32) -> (Session, Session, Instant) {
     let (mut client, now) = client(window);
-    let mut a = found(&client.hello(), 1, WINDOW, now);
+    let mut a = found(&client.next_hello(), 1, WINDOW, now);
     let (welcomed, _) = welcome(&mut a);
     client.welcomed(&welcomed, now).unwrap();
     client.link_lost();
-    let mut b = found(&client.hello(), 2, WINDOW, now);
+    let mut b = found(&client.next_hello(), 2, WINDOW, now);
     b.feed(&Slice(b"greeting"));
     drop(written(&mut b));
     b.link_lost();
-    let hello = client.hello();
+    let hello = client.next_hello();
     a.resume(&hello, now).unwrap();
     while a.status().room > 0 {
         a.feed(&Slice(&[0; 100]));
@@ -530,7 +530,7 @@ fn narrowed(window: u32) -> (Session, Session, Instant) {
     client.welcomed(&welcomed, now).unwrap();
     read(&mut client, rest, now);
     client.link_lost();
-    let hello = client.hello();
+    let hello = client.next_hello();
     assert_eq!((b.judge(&hello), hello.limits.window), (Admission::Resume, 0));
     b.resume(&hello, now).unwrap();
     let (welcomed, rest) = welcome(&mut b);
@@ -601,7 +601,7 @@ fn an_acknowledgement_goes_ahead_exactly_if_the_peer_may_need_it_to_go_on() {
     assert_eq!(written_late(&mut b, now), [], "the client has room again");
     // On another link it goes ahead of no less than it did on this.
     client.link_lost();
-    let hello = client.hello();
+    let hello = client.next_hello();
     b.resume(&hello, now).unwrap();
     let (welcomed, rest) = welcome(&mut b);
     assert_eq!(rest, [Frame::Ack(Ack { consumed: 2, window: WINDOW })]);
@@ -616,7 +616,7 @@ fn an_acknowledgement_goes_ahead_exactly_if_the_peer_may_need_it_to_go_on() {
 #[test]
 fn the_peers_own_window_is_taken_to_be_the_largest_it_has_announced() {
     let (mut client, now) = client(500);
-    let first = client.hello();
+    let first = client.next_hello();
     let hello = |attempt, window| Hello { attempt, limits: limits(window), ..first };
     let request = || vec![Frame::data(vec![0; 300].into())];
     // By a hello,
@@ -669,7 +669,7 @@ impl Crowd {
         if let Some(server) = self.at.take().and_then(|at| self.servers[at].as_mut()) {
             server.link_lost();
         }
-        let hello = self.client.hello();
+        let hello = self.client.next_hello();
         let old = self.servers[to].take();
         let server = match old.filter(|server| server.judge(&hello) == Admission::Resume) {
             Some(mut server) => {
@@ -770,8 +770,8 @@ fn a_ping_is_asked_when_it_has_arrived() {
     for arrives in [false, true] {
         let (_, now) = client(WINDOW);
         let heartbeat = Heartbeat::every(interval).misses(1);
-        let mut client = Session::client(Token([7; 16]), limits(WINDOW), heartbeat, now);
-        let (welcome, _) = welcome(&mut found(&client.hello(), 1, WINDOW, now));
+        let mut client = Session::client(limits(WINDOW), heartbeat, now);
+        let (welcome, _) = welcome(&mut found(&client.next_hello(), 1, WINDOW, now));
         client.welcomed(&welcome, now).unwrap();
         assert!(!client.status().counts_bytes);
         client.feed(&Slice(&[0; 1000]));
@@ -802,7 +802,7 @@ fn a_ping_is_asked_when_it_has_arrived() {
 fn bytes_that_wait_to_be_read_put_off_the_verdict() {
     let (mut client, now) = client(WINDOW);
     for waiting in [false, true] {
-        let hello = client.hello();
+        let hello = client.next_hello();
         let heartbeat = Heartbeat::every(Duration::from_secs(1));
         let mut server = Session::server(&hello, 1, limits(WINDOW), heartbeat, now);
         let is_dead = (0..20).any(|_| {
@@ -821,7 +821,7 @@ fn a_server_goes_by_the_interval_of_the_last_hello() {
     let second = Duration::from_secs(1);
     let now = Pair::new(WINDOW, WINDOW).now;
     let (mut client, _) = client(WINDOW);
-    let first = Hello { interval: Some(second), ..client.hello() };
+    let first = Hello { interval: Some(second), ..client.next_hello() };
     let mut server = Session::server(&first, 1, limits(WINDOW), Heartbeat::every(10 * second), now);
     for (attempt, interval) in (2..).zip([Some(240 * second), None, Some(2 * second)]) {
         let hello = Hello { epoch: 1, attempt, interval, ..first };
@@ -841,7 +841,7 @@ fn a_server_goes_by_the_interval_of_the_last_hello() {
 fn the_round_trip_is_measured_once_an_interval_under_traffic_too() {
     let interval = Duration::from_secs(10);
     let (mut client, start) = client(WINDOW);
-    let hello = client.hello();
+    let hello = client.next_hello();
     let mut server = Session::server(&hello, 1, limits(WINDOW), Heartbeat::every(interval), start);
     client.pulse.set_rhythm(Some(Rhythm::client(interval, 3)));
     client.welcomed(&welcome(&mut server).0, start).unwrap();
@@ -878,15 +878,14 @@ fn the_round_trip_is_measured_once_an_interval_under_traffic_too() {
 #[test]
 fn a_side_without_heartbeats_says_a_word_now_and_then_while_bytes_come() {
     const INTERVAL: Duration = Duration::from_secs(10);
-    let token = Token([7; 16]);
     let [off, on] = [Heartbeat::off(), Heartbeat::every(INTERVAL)];
     for (own, peer) in [(off, on), (on, on), (off, off)] {
         let (_, now) = client(WINDOW);
-        let session = |heartbeat| Session::client(token, limits(WINDOW), heartbeat, now);
-        let hello = session(peer).hello();
+        let session = |heartbeat| Session::client(limits(WINDOW), heartbeat, now);
+        let hello = session(peer).next_hello();
         let server = Session::server(&hello, 1, limits(WINDOW), own, now);
         let mut client = session(own);
-        let mut other = Session::server(&client.hello(), 1, limits(WINDOW), peer, now);
+        let mut other = Session::server(&client.next_hello(), 1, limits(WINDOW), peer, now);
         client.welcomed(&welcome(&mut other).0, now).unwrap();
         for mut side in [server, client] {
             drop(written(&mut side));

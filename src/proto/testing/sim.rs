@@ -30,7 +30,7 @@ use self::model::Model;
 pub(in crate::proto) use self::planted::{Fault, misplaced, planted};
 use super::choices::Choices;
 use crate::proto::frame::CloseCode;
-use crate::proto::handshake::Limits;
+use crate::proto::handshake::{Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::session::Session;
 
@@ -177,17 +177,19 @@ fn millis(n: u64) -> Duration {
 impl World {
     fn new(mut rng: Choices, origin: Instant) -> World {
         let plan = Plan::draw(&mut rng);
-        let token = rng.token();
+        let Token(first) = rng.token();
+        let token = |host: usize| Token(first.map(|byte| byte.wrapping_add(host as u8)));
+        let names = (0..plan.hosts.len()).map(|host| Name::new(token(host))).collect();
         let heartbeat = Heartbeat { interval: plan.interval, misses: plan.misses };
-        let session = Session::client(token, plan.client, heartbeat, origin);
-        let host = |&limits: &Limits| Host { limits, server: None };
+        let session = Session::client(plan.client, heartbeat, origin);
+        let host = |&limits: &Limits| Host { limits, server: None, last_hello: None };
         World {
             rng,
             origin,
             now: origin,
             trace: Vec::with_capacity(1024),
             model: Model::new(plan.client.window, plan.client.max_message),
-            client: Client::new(session, origin),
+            client: Client::new(session, names, origin),
             hosts: plan.hosts.iter().map(host).collect(),
             plan,
             links: Vec::new(),

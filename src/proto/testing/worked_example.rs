@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::proto::batch::Batch;
 use crate::proto::frame::{Decoder, Frame};
-use crate::proto::handshake::{Limits, Token};
+use crate::proto::handshake::{Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
@@ -71,8 +71,8 @@ fn take(session: &mut Session, now: Instant) -> Option<Bytes> {
 #[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
 fn the_worked_example_is_what_is_said() {
     let now = Instant::now();
-    let token = Token(std::array::from_fn(|i| i as u8));
-    let mut client = Session::client(token, LIMITS, Heartbeat::every(INTERVAL), now);
+    let mut name = Name::new(Token(std::array::from_fn(|i| i as u8)));
+    let mut client = Session::client(LIMITS, Heartbeat::every(INTERVAL), now);
     let mut said = Vec::new();
     let data = || {
         let mut decoder = Decoder::default();
@@ -81,7 +81,7 @@ fn the_worked_example_is_what_is_said() {
     };
 
     // The first link.
-    let hello = client.hello();
+    let hello = client.hello(&mut name);
     said.push(('C', Frame::Hello(hello).to_bytes().to_vec()));
     let mut server = Session::server(&hello, EPOCH, LIMITS, Heartbeat::every(INTERVAL), now)
         .kept_for(Duration::from_secs(60));
@@ -102,7 +102,7 @@ fn the_worked_example_is_what_is_said() {
     // It is cut; the last two of these never arrive.
     client.link_lost();
     server.link_lost();
-    let hello = client.hello();
+    let hello = client.hello(&mut name);
     said.push(('C', Frame::Hello(hello).to_bytes().to_vec()));
     assert_eq!(server.judge(&hello), crate::proto::session::Admission::Resume);
     server.resume(&hello, now).unwrap();

@@ -5,7 +5,7 @@ use crate::config::Builder;
 use crate::driver::DriverHandle;
 use crate::net;
 use crate::proto::frame::{Decoder, Frame};
-use crate::proto::handshake::{Limits, Token};
+use crate::proto::handshake::Limits;
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::protocol::Protocol;
 use crate::proto::session::Session;
@@ -15,7 +15,7 @@ use crate::sync;
 fn entry(id: u64, interval: Duration, driver: &Arc<DriverHandle>) -> Arc<Shared> {
     let limits = Limits { window: 10_000, max_message: 100 };
     let (heartbeat, now) = (Heartbeat::every(interval), sync::now());
-    let hello = Session::client(Token([0; 16]), limits, heartbeat, now).hello();
+    let hello = Session::client(limits, heartbeat, now).next_hello();
     let protocol = Protocol::Framed(Session::server(&hello, 1, limits, heartbeat, now));
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let (terms, driver) = (Builder::default().terms(None), driver.clone());

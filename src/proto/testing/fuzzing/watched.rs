@@ -10,7 +10,7 @@ use super::speech::Truths;
 use crate::proto::batch::Batch;
 use crate::proto::cost::cost;
 use crate::proto::frame::{Close, CloseCode, Decoder, Frame, frame_len};
-use crate::proto::handshake::{Hello, Limits, Token, Welcome};
+use crate::proto::handshake::{Hello, Limits, Welcome};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
@@ -69,7 +69,7 @@ fn reader() -> Decoder {
 impl Watched {
     pub(super) fn client(choices: &mut Choices, now: Instant) -> Watched {
         let (own, heartbeat) = settings(choices);
-        let session = Session::client(Token([7; 16]), own, heartbeat, now);
+        let session = Session::client(own, heartbeat, now);
         Watched::new(Side::Client, session, own, own, now)
     }
 
@@ -451,7 +451,7 @@ impl Watched {
 /// A client's handshake.
 impl Watched {
     pub(super) fn hello(&mut self) -> Hello {
-        let hello = self.session.hello();
+        let hello = self.session.next_hello();
         self.attempt += 1;
         let said = (hello.attempt, hello.epoch, hello.received);
         assert_eq!(said, (self.attempt, self.epoch, self.heard.received));

@@ -7,7 +7,7 @@ use super::{World, millis};
 use crate::proto::batch::Batch;
 use crate::proto::closing::{Closing, Headway};
 use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kind};
-use crate::proto::handshake::{Hello, Limits};
+use crate::proto::handshake::{Hello, Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
 use crate::proto::pulse::Verdict;
@@ -29,6 +29,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) session: Session,
+    /// What it is called by at each host.
+    names: Vec<Name>,
     pub(super) phase: Phase,
     pub(super) host: usize,
     welcomed: bool,
@@ -44,6 +46,8 @@ pub(super) struct Client {
 pub(super) struct Host {
     pub(super) limits: Limits,
     pub(super) server: Option<Server>,
+    /// The token and the attempt of the last hello to it.
+    pub(super) last_hello: Option<(Token, u64)>,
 }
 
 /// A server's session, its link and its application.
@@ -68,9 +72,10 @@ const ENDED: u8 = 5;
 pub(super) const RESUME_WITHIN: Duration = Duration::from_secs(20);
 
 impl Client {
-    pub(super) fn new(session: Session, now: Instant) -> Client {
+    pub(super) fn new(session: Session, names: Vec<Name>, now: Instant) -> Client {
         Client {
             session,
+            names,
             phase: Phase::Idle(now),
             host: 0,
             welcomed: false,
@@ -173,7 +178,9 @@ impl World {
         self.last_link += 1;
         let slow = self.rng.u32(..8) == 0;
         let mut link = Link::new(self.last_link, self.client.host, slow, self.calm);
-        let hello = self.client.session.hello();
+        let name = &mut self.client.names[self.client.host];
+        let hello = self.client.session.hello(name);
+        self.tell_apart(&hello);
         link.offered = hello.limits.window;
         // Now and then it is one of a later client.
         let more: &[u8] =
@@ -184,6 +191,18 @@ impl World {
         self.note("client connects", link.id, link.host as u64);
         self.note("  hello", hello.attempt, hello.received);
         self.links.push(link);
+    }
+
+    /// What a host knows of a client is of use at no other.
+    fn tell_apart(&mut self, hello: &Hello) {
+        let host = self.client.host;
+        let before = self.hosts[host].last_hello.replace((hello.token, hello.attempt));
+        let (token, attempt) = before.unwrap_or((hello.token, 0));
+        assert_eq!((token, attempt + 1), (hello.token, hello.attempt));
+        for (other, its) in self.hosts.iter().enumerate() {
+            let known = its.last_hello.is_some_and(|(token, _)| token == hello.token);
+            assert!(other == host || !known, "one token for two hosts");
+        }
     }
 
     pub(super) fn client_loses(&mut self, why: &'static str) {
