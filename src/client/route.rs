@@ -58,9 +58,12 @@ impl Route {
         Round { begun: now, left }
     }
 
-    /// For how long no host wants to be asked.
+    /// For how long no host wants to be asked, but for those that have said their last word:
+    /// attempts at these alone would be wasted.
     pub(super) fn closed(&self, now: Instant) -> Duration {
-        let until = self.closed.iter().min().copied().flatten();
+        let is_final = |host: &usize| self.words.iter().any(|(by, _)| by == host);
+        let others = (0..self.closed.len()).filter(|host| !is_final(host));
+        let until = others.map(|host| self.closed[host]).min().flatten();
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
@@ -339,6 +342,17 @@ mod tests {
         assert_eq!(hosts(&route, start), [0]);
         route.welcomed(1);
         assert_eq!(hosts(&route, start), [1, 0]);
+    }
+
+    #[test]
+    fn attempts_wait_for_a_host_that_may_welcome_if_all_others_never_will() {
+        let mut route = Route::new(vec![0, 1]);
+        let start = Instant::now();
+        route.come_back(0, 20 * SECOND, start);
+        route.failed(1, &rejected(Rejection::Version));
+        assert_eq!(route.closed(start), 20 * SECOND);
+        route.failed(1, &rejected(Rejection::Full));
+        assert_eq!(route.closed(start), Duration::ZERO);
     }
 
     #[test]
