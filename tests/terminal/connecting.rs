@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -111,23 +112,41 @@ fn the_connection_is_told_of_before_the_first_reply() {
     }
 }
 
-#[test]
+/// What a log says there, and what it may say: seconds since midnight, so far from UTC.
 #[expect(clippy::disallowed_methods, reason = "the time of day is what is shown")]
-fn the_log_has_the_time_of_the_place() {
-    let seconds = || {
+fn time_of_day(east: Duration, line: impl FnOnce() -> String) -> (String, [u64; 3]) {
+    let now = || {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        (since + Duration::from_secs(5 * 3600 + 30 * 60)).as_secs() % 86400
+        (since + east).as_secs() % 86400
     };
-    let before = seconds();
-    let window = Window::open_as(SIZE, SERVER, &["--port", "0"], |command| {
-        command.env("TZ", "PLACE-5:30");
-    });
-    window.shows(" info] listening on");
-    let after = seconds();
-    let rows = window.rows();
-    let row = rows.iter().find(|row| row.contains("listening on")).unwrap();
-    let time = row[1..].split(' ').next().unwrap();
+    let before = now();
+    let line = line();
+    let after = now();
+    let time = line[1..].split([' ', 'Z']).next().unwrap();
     let parts: Vec<u64> = time.split(':').map(|part| part.parse().unwrap()).collect();
-    let said = (parts[0] * 60 + parts[1]) * 60 + parts[2];
-    assert!(before > after || (before..=after).contains(&said), "{row}");
+    (line, [before, (parts[0] * 60 + parts[1]) * 60 + parts[2], after])
+}
+
+#[test]
+fn the_log_has_the_time_of_the_place_on_a_terminal_and_elsewhere_that_of_everywhere() {
+    const PLACE: &str = "PLACE-5:30";
+    let east = Duration::from_secs(5 * 3600 + 30 * 60);
+    let on_terminal = || {
+        let window = Window::open_as(SIZE, SERVER, &["--port", "0"], |command| {
+            command.env("TZ", PLACE);
+        });
+        window.shows(" info] listening on");
+        window.rows().into_iter().find(|row| row.contains("listening on")).unwrap()
+    };
+    let in_file = || {
+        let mut command = Command::new(SERVER);
+        command.env("TZ", PLACE);
+        Process::start_by(command, SERVER, &["--port", "0"], Stdout::Null)
+            .says("Z info] listening on")
+    };
+    for (line, [before, said, after]) in
+        [time_of_day(east, on_terminal), time_of_day(Duration::ZERO, in_file)]
+    {
+        assert!(before > after || (before..=after).contains(&said), "{line}");
+    }
 }
