@@ -189,7 +189,7 @@ impl State {
         }
         let receivers = match () {
             _ if news && self.life.has_ended() => self.receivers.call(usize::MAX),
-            _ if free || self.protocol.status().has_item => self.receivers.call(1),
+            _ if free || self.protocol.status().has_next => self.receivers.call(1),
             _ => 0,
         };
         let others = match () {

@@ -31,7 +31,7 @@ pub(crate) struct Status {
     /// Whether the peer ever said something that counts.
     pub(crate) has_received: bool,
     /// Whether there is something to take.
-    pub(crate) has_item: bool,
+    pub(crate) has_next: bool,
     /// Whether the link is to be read at present. A framed peer keeps to a window.
     pub(crate) may_read: bool,
     /// Whether nothing more can be read from a link that is still written to.

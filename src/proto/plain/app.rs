@@ -26,7 +26,7 @@ impl PlainSession {
             round_trip: None,
             // Asked of a server's session without a link. This one has ended with its link.
             has_received: false,
-            has_item: self.eof || self.incoming.has_line(),
+            has_next: self.eof || self.incoming.has_line(),
             may_read: self.may_read(),
             deaf: self.up && self.eof && !link.fin,
             owes_ack: false,

@@ -555,7 +555,7 @@ fn an_end_before_ours_is_a_lost_link() {
     assert_eq!(client.session.end(client.now), Ok(None));
     assert_eq!(client.cut(), [""; 0], "it was answered");
     assert_eq!(client.takes(), ["rep"]);
-    assert!(!client.session.status().has_item);
+    assert!(!client.session.status().has_next);
     // What a broken link leaves unfinished is no message.
     client.connect(usize::MAX);
     client.says("rep");
@@ -743,7 +743,7 @@ fn a_late_thread_changes_nothing_on_the_next_link() {
     client.session.link_lost(0);
     client.session.connected(client.now);
     assert_eq!(client.session.hear(1, &mut client.decoder, client.now), Ok(false));
-    assert!(!client.session.status().has_item);
+    assert!(!client.session.status().has_next);
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Session {
             moved: self.up.moved,
             round_trip: self.pulse.round_trip(),
             has_received: self.inbox.received().frames > 0,
-            has_item: !self.inbox.is_empty(),
+            has_next: !self.inbox.is_empty(),
             may_read: true,
             deaf: false,
             owes_ack: self.acks.is_waiting(),

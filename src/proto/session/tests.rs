@@ -337,7 +337,7 @@ fn an_ended_session_keeps_no_message() {
     server.close(CloseCode::Closed);
     server.discard();
     assert!(server.outbox.is_slim() && server.inbox.is_slim(), "{server:?}");
-    assert!(!server.status().has_item);
+    assert!(!server.status().has_next);
 }
 
 #[test]
@@ -731,7 +731,7 @@ impl Crowd {
         if take(ends[side], now).is_none() {
             self.settle();
             let ends = self.ends().expect("the same");
-            let is_stuck = !ends[side].status().has_item && ends[1 - side].status().room == 0;
+            let is_stuck = !ends[side].status().has_next && ends[1 - side].status().room == 0;
             assert!(!is_stuck, "both wait: {:?}", (&self.client, &self.servers));
         }
     }

@@ -168,7 +168,7 @@ impl Watched {
         assert_eq!(self.session.status().unacknowledged, unacknowledged);
         assert_eq!(self.session.status().acknowledged_messages(), self.said.total - unacknowledged);
         assert_eq!(self.session.status().complete, self.is_complete());
-        assert_eq!(self.session.status().has_item, self.heard.over || !self.heard.items.is_empty());
+        assert_eq!(self.session.status().has_next, self.heard.over || !self.heard.items.is_empty());
         assert!(self.is_closing() || !self.is_complete(), "complete, and goes on");
         let parted = self.is_up() && self.silent && self.peer_closed;
         assert_eq!(self.session.status().parted, parted);
