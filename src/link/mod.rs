@@ -131,7 +131,7 @@ pub(crate) struct State {
     /// It was told so.
     called: bool,
     /// Messages, or flushes of several, that their senders wrote since the last pause.
-    written: u32,
+    singles: u32,
     /// Those that were left to the driver since it last looked.
     gathered: u32,
     /// The deadline of the protocol that the driver was last told.
@@ -208,7 +208,7 @@ impl Shared {
             check_due: false,
             call: false,
             called: false,
-            written: 0,
+            singles: 0,
             gathered: 0,
             expected: None,
             retired: Vec::new(),

@@ -266,8 +266,8 @@ impl State {
             // A whole batch is worth a system call wherever it is made.
             _ if output == Output::Batch => return false,
             Writer::Left => {}
-            Writer::Idle if self.written < SINGLES => {
-                self.written += 1;
+            Writer::Idle if self.singles < SINGLES => {
+                self.singles += 1;
                 return false;
             }
             Writer::Idle => {
@@ -283,7 +283,7 @@ impl State {
     pub(super) fn has_gathered(&mut self) {
         let few = std::mem::take(&mut self.gathered) < FEW;
         if few && self.link.as_ref().is_none_or(|link| link.writer == Writer::Idle) {
-            self.written = 0;
+            self.singles = 0;
         }
     }
 

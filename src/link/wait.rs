@@ -88,7 +88,7 @@ impl Locked<'_> {
         }
         let patience = if foreign::is_running() { Patience::None } else { patience };
         // What was sent in a row is to be answered now.
-        self.written = 0;
+        self.singles = 0;
         // The time as it was given spares a system call when the same is asked
         // for again and again.
         let mut given = match patience {
