@@ -116,7 +116,7 @@ impl Client {
         };
         self.resolver.forget();
         self.budget.lost(lost.proof, self.heartbeat.interval);
-        Ok(match self.budget.stuck() {
+        Ok(match self.budget.fruitless() {
             0 | 1 => lost.cause,
             links => Cause::NoProgress { links, last: Arc::new(lost.cause) },
         })

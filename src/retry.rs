@@ -162,7 +162,7 @@ pub(crate) struct Budget {
     /// When all attempts that were made at once have come back.
     regained: Instant,
     /// Links in a row on which something waited and nothing moved.
-    stuck: u32,
+    fruitless: u32,
     /// A link lasted while something waited: it is taken for one that worked, once,
     /// until the next welcome says whether that was received. If not, so many
     /// attempts count again.
@@ -182,7 +182,7 @@ pub(crate) struct Attempt {
 
 impl Budget {
     pub(crate) fn new(policy: RetryPolicy, now: Instant) -> Budget {
-        Budget { policy, made: 0, regained: now, stuck: 0, doubt: None }
+        Budget { policy, made: 0, regained: now, fruitless: 0, doubt: None }
     }
 
     /// The first attempt of all; even a policy that never retries makes it.
@@ -210,8 +210,8 @@ impl Budget {
     }
 
     /// How many links were lost in a row on which something waited and nothing moved.
-    pub(crate) fn stuck(&self) -> u32 {
-        self.stuck
+    pub(crate) fn fruitless(&self) -> u32 {
+        self.fruitless
     }
 
     /// A link was lost. It worked, and fills the budget, if something moved on it,
@@ -220,10 +220,10 @@ impl Budget {
         let lasting = interval.map_or(self.policy.first, |i| i.min(self.policy.first));
         let lasted = link.heard && link.uptime >= lasting;
         if link.moved || (lasted && !link.waits) {
-            (self.made, self.stuck, self.doubt) = (0, 0, None);
+            (self.made, self.fruitless, self.doubt) = (0, 0, None);
             return;
         }
-        self.stuck = if link.waits { self.stuck + 1 } else { 0 };
+        self.fruitless = if link.waits { self.fruitless + 1 } else { 0 };
         if lasted && self.doubt.is_none() {
             self.doubt = Some(std::mem::take(&mut self.made));
         }
@@ -233,7 +233,7 @@ impl Budget {
     /// over the last one that it had not acknowledged there.
     pub(crate) fn welcomed(&mut self, moved: bool) {
         if moved {
-            (self.stuck, self.doubt) = (0, None);
+            (self.fruitless, self.doubt) = (0, None);
         } else if let Some(doubt) = &mut self.doubt {
             self.made = self.made.saturating_add(std::mem::take(doubt));
         }

@@ -34,7 +34,7 @@ impl State {
         {
             self.lose(Cause::Eof);
         }
-        if self.link.as_ref().is_some_and(|link| link.writer == Writer::Dead) && self.is_stuck() {
+        if self.link.as_ref().is_some_and(|link| link.writer == Writer::Dead) && self.cannot_end() {
             self.lose(Cause::Io(Arc::new(io::ErrorKind::BrokenPipe.into())));
         }
         if self.protocol.status().owes_ack {
@@ -45,7 +45,7 @@ impl State {
     /// The end of a link that cannot be written will never be read: either it was read, or
     /// it stands behind messages for which no room can come free, since their receiver
     /// waits for room to send.
-    pub(super) fn is_stuck(&self) -> bool {
+    pub(super) fn cannot_end(&self) -> bool {
         let status = self.protocol.status();
         status.deaf || !(status.may_read || status.room > 0)
     }

@@ -29,7 +29,7 @@ pub(crate) struct Closing {
     /// When headway was last seen; `None` while there is no link.
     moved: Option<Instant>,
     /// For how long there had been none, with a link, when the last link was lost.
-    stuck: Duration,
+    idle: Duration,
     begun: Instant,
     looked: Instant,
 }
@@ -37,17 +37,17 @@ pub(crate) struct Closing {
 impl Closing {
     pub(crate) fn new(patience: Duration, now: Instant) -> Closing {
         let headway = Headway { acknowledged: 0, reached: None };
-        Closing { patience, headway, moved: None, stuck: Duration::ZERO, begun: now, looked: now }
+        Closing { patience, headway, moved: None, idle: Duration::ZERO, begun: now, looked: now }
     }
 
     /// There is no link, so what bounds an outage bounds the close. If the lost link has
     /// `moved` nothing, the time without headway goes on with the next one.
     pub(crate) fn link_lost(&mut self, moved: bool, now: Instant) {
         if let Some(since) = self.moved.take() {
-            self.stuck = now.saturating_duration_since(since);
+            self.idle = now.saturating_duration_since(since);
         }
         if moved {
-            self.stuck = Duration::ZERO;
+            self.idle = Duration::ZERO;
         }
         self.headway.reached = Some(0);
     }
@@ -78,10 +78,10 @@ impl Closing {
         let headway = Headway { reached, ..headway };
         if self.headway != headway {
             self.headway = headway;
-            (self.moved, self.stuck) = (None, Duration::ZERO);
+            (self.moved, self.idle) = (None, Duration::ZERO);
         }
-        let stuck = now.checked_sub(self.stuck).unwrap_or(now);
-        let moved = *self.moved.get_or_insert(stuck);
+        let idle = now.checked_sub(self.idle).unwrap_or(now);
+        let moved = *self.moved.get_or_insert(idle);
         now.saturating_duration_since(moved) >= self.patience
     }
 }
@@ -133,8 +133,8 @@ mod tests {
         let reached = |second: u64| at(3, second / 7);
         assert_eq!(run(&mut Closing::new(PATIENCE, now), now, 1000, reached), None);
         // And for no longer.
-        let stuck = |second: u64| at(3, second.min(100));
-        let over = run(&mut Closing::new(PATIENCE, now), now, 1000, stuck).expect("it is stuck");
+        let idle = |second: u64| at(3, second.min(100));
+        let over = run(&mut Closing::new(PATIENCE, now), now, 1000, idle).expect("it is idle");
         let late = over - SECOND * 100;
         assert!(late >= PATIENCE && late <= PATIENCE + PATIENCE / LOOKS, "{late:?}");
     }

@@ -243,25 +243,25 @@ impl Acks {
 
     /// The index of the one to be written now: the newest whose place is reached,
     /// or else, if the peer may have to see it before it makes room for what comes
-    /// before that place (`stuck`), the newest of all.
+    /// before that place (`ahead`), the newest of all.
     #[inline]
-    fn ready(&self, written: u64, stuck: bool) -> Option<usize> {
+    fn ready(&self, written: u64, ahead: bool) -> Option<usize> {
         #[cfg(test)]
-        let stuck = stuck || planted(Fault::AckOvertakes);
+        let ahead = ahead || planted(Fault::AckOvertakes);
         let in_place = self.waiting.iter().rposition(|slot| slot.after <= written);
-        in_place.or(self.waiting.len().checked_sub(1).filter(|_| stuck))
+        in_place.or(self.waiting.len().checked_sub(1).filter(|_| ahead))
     }
 
     /// Whether one has to be written even if nothing else is. `window`: the one
     /// that the peer keeps to.
     #[inline]
-    pub(crate) fn is_due(&self, written: u64, stuck: bool, window: u32) -> bool {
-        (self.due || self.owed >= window as usize / 4) && self.ready(written, stuck).is_some()
+    pub(crate) fn is_due(&self, written: u64, ahead: bool, window: u32) -> bool {
+        (self.due || self.owed >= window as usize / 4) && self.ready(written, ahead).is_some()
     }
 
     /// Takes the one to be written now, with the window that it announces.
-    pub(crate) fn take(&mut self, written: u64, stuck: bool, window: u32) -> Option<Ack> {
-        let newest = self.ready(written, stuck)?;
+    pub(crate) fn take(&mut self, written: u64, ahead: bool, window: u32) -> Option<Ack> {
+        let newest = self.ready(written, ahead)?;
         let Slot { consumed, after } = self.waiting.drain(..=newest).next_back()?;
         // One that went ahead keeps its place on later links.
         self.told = Some(Slot { consumed, after: after.min(written) });

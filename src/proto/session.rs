@@ -316,9 +316,9 @@ impl Session {
             batch.ends_message();
             self.up.carried = true;
         }
-        let (written, stuck) = (self.outbox.written(), self.is_stuck());
-        if (carried || self.acks.is_due(written, stuck, self.receive_window()))
-            && let Some(ack) = self.acks.take(written, stuck, window)
+        let (written, ahead) = (self.outbox.written(), self.lets_ack_ahead());
+        if (carried || self.acks.is_due(written, ahead, self.receive_window()))
+            && let Some(ack) = self.acks.take(written, ahead, window)
         {
             batch.push_frame(&Frame::Ack(ack));
         }
@@ -361,7 +361,11 @@ impl Session {
         let due = self.up.welcome_due
             || self.closing.is_some()
             || self.pulse.has_output()
-            || self.acks.is_due(self.outbox.written(), self.is_stuck(), self.receive_window());
+            || self.acks.is_due(
+                self.outbox.written(),
+                self.lets_ack_ahead(),
+                self.receive_window(),
+            );
         match messages {
             _ if due => Output::Due,
             true => Output::Messages,
@@ -377,7 +381,7 @@ impl Session {
     /// back is behind so much that the other has received that the other sees that
     /// window full, and writes its acknowledgements.
     #[inline]
-    fn is_stuck(&self) -> bool {
+    fn lets_ack_ahead(&self) -> bool {
         !self.outbox.has_output(self.send_window()) && self.fills_window()
     }
 

@@ -112,7 +112,7 @@ fn links_that_last_while_nothing_gets_through_spend_the_budget() {
         let mut links = 1;
         loop {
             budget.lost(proof(STUCK, uptime), INTERVAL);
-            assert_eq!(budget.stuck(), links);
+            assert_eq!(budget.fruitless(), links);
             if link(&mut budget, false, now).is_none() {
                 break;
             }
@@ -144,7 +144,7 @@ fn a_message_that_waits_for_a_slow_handler_does_not_exhaust_the_budget() {
         now += SECOND * 60;
         budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
         assert_eq!(link(&mut budget, true, now), Some(1), "as of a link that worked");
-        assert_eq!(budget.stuck(), 0);
+        assert_eq!(budget.fruitless(), 0);
         // Its handshake counts as what has moved on it.
         now += SECOND;
         budget.lost(proof(Proof { waits: true, ..MOVED }, SECOND), INTERVAL);
