@@ -166,7 +166,7 @@ impl Client {
         sockets: &[(usize, &Socket, Interest)],
     ) -> Result<Option<usize>, Over> {
         let deadline = [until, self.checkup.deadline].into_iter().flatten().min();
-        let link = self.checkup.watch.iter().map(|(socket, interest)| (None, &**socket, *interest));
+        let link = self.checkup.poll.iter().map(|(socket, interest)| (None, &**socket, *interest));
         let others = sockets.iter().map(|(index, socket, is)| (Some(*index), *socket, *is));
         let woken = self.driver.wait(deadline, link.chain(others));
         if woken.slept {

@@ -70,7 +70,7 @@ impl Server {
 
     fn wait(&mut self) -> Woken<Owner> {
         let deadlines = [self.sessions.deadline(), self.acceptor.deadline()];
-        let links = self.sessions.entries.watched();
+        let links = self.sessions.entries.polled();
         let links = links.map(|(id, socket, interest)| (Owner::Session(id), socket, interest));
         let peers = self.acceptor.watched();
         let peers =

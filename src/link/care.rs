@@ -27,7 +27,7 @@ pub(crate) struct Checkup {
     /// When to look again.
     pub(crate) deadline: Option<Instant>,
     /// What to poll for.
-    pub(crate) watch: Option<(Arc<Socket>, Interest)>,
+    pub(crate) poll: Option<(Arc<Socket>, Interest)>,
     /// Why there is no link, if there should be one.
     pub(crate) lost: Option<Lost>,
     /// A check was asked for: an attempt that waits for its time need not.
@@ -99,7 +99,7 @@ impl Shared {
         let checkup = Checkup {
             // A finished connection has none.
             deadline: state.deadline().filter(|_| !over),
-            watch: state.watch(),
+            poll: state.polled(),
             lost: state.lost.clone().filter(|_| !over),
             hurry: checks,
             over,
@@ -131,7 +131,7 @@ impl Shared {
         state.settle();
     }
 
-    /// The socket is ready, as [`Checkup::watch`] asked.
+    /// The socket is ready, as [`Checkup::poll`] asked.
     pub(crate) fn on_ready(&self, ready: Interest) {
         let mut state = self.lock();
         if ready.write {
@@ -357,7 +357,7 @@ impl State {
         [session, tick, resume].into_iter().chain(ends).flatten().min()
     }
 
-    fn watch(&self) -> Option<(Arc<Socket>, Interest)> {
+    fn polled(&self) -> Option<(Arc<Socket>, Interest)> {
         let link = self.link.as_ref()?;
         let status = self.protocol.status();
         let read = link.cover == Cover::Driver && status.may_read;

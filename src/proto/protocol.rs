@@ -52,7 +52,7 @@ pub(crate) enum Protocol {
 }
 
 /// The same question to either.
-macro_rules! ask {
+macro_rules! either {
     ($self:ident, $protocol:ident => $answer:expr) => {
         match $self {
             Protocol::Framed($protocol) => $answer,
@@ -73,7 +73,7 @@ impl Protocol {
     /// Where it stands. What is not looked at is not computed.
     #[inline(always)]
     pub(crate) fn status(&self) -> Status {
-        ask!(self, protocol => protocol.status())
+        either!(self, protocol => protocol.status())
     }
 }
 
@@ -81,7 +81,7 @@ impl Protocol {
 impl Protocol {
     /// Takes a message, for which there is room.
     pub(crate) fn feed(&mut self, message: &Payload<'_>) {
-        ask!(self, protocol => protocol.feed(message));
+        either!(self, protocol => protocol.feed(message));
     }
 
     /// The application is done with the messages before.
@@ -103,12 +103,12 @@ impl Protocol {
 
     /// Appends messages to `to`, at most so many, and never the end.
     pub(crate) fn take_many(&mut self, most: usize, to: &mut Vec<Bytes>) {
-        ask!(self, protocol => protocol.take_many(most, to));
+        either!(self, protocol => protocol.take_many(most, to));
     }
 
     /// The application sends no more.
     pub(crate) fn finish(&mut self) {
-        ask!(self, protocol => protocol.finish());
+        either!(self, protocol => protocol.finish());
     }
 
     /// The application sends no more and takes no more; see [`Session::detach`].
@@ -121,22 +121,22 @@ impl Protocol {
 
     /// It is to end, whatever is unacknowledged.
     pub(crate) fn close(&mut self, code: CloseCode) {
-        ask!(self, protocol => protocol.close(code));
+        either!(self, protocol => protocol.close(code));
     }
 
     /// The messages that are not acknowledged, once.
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
-        ask!(self, protocol => protocol.take_unacknowledged())
+        either!(self, protocol => protocol.take_unacknowledged())
     }
 
     /// Frees the messages.
     pub(crate) fn discard(&mut self) {
-        ask!(self, protocol => protocol.discard());
+        either!(self, protocol => protocol.discard());
     }
 
     /// What is to be dropped where that does no harm.
     pub(crate) fn spent(&mut self) -> &mut Spent {
-        ask!(self, protocol => protocol.spent())
+        either!(self, protocol => protocol.spent())
     }
 }
 
@@ -183,43 +183,43 @@ impl Protocol {
     /// What [`fill`](Protocol::fill) has to write, and whether that may wait.
     #[inline(always)]
     pub(crate) fn output(&self) -> Output {
-        ask!(self, protocol => protocol.output())
+        either!(self, protocol => protocol.output())
     }
 
     /// Moves what is to be written next into `batch`.
     pub(crate) fn fill(&mut self, batch: &mut Batch) {
-        ask!(self, protocol => protocol.fill(batch));
+        either!(self, protocol => protocol.fill(batch));
     }
 
     /// The last batch went out over the present link. Returns whether a thread
     /// may have waited for that.
     pub(crate) fn sent(&mut self, now: Instant) -> bool {
-        ask!(self, protocol => protocol.sent(now));
+        either!(self, protocol => protocol.sent(now));
         matches!(self, Protocol::Plain(_))
     }
 
     /// When the times are to be looked after.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        ask!(self, protocol => protocol.deadline())
+        either!(self, protocol => protocol.deadline())
     }
 
     /// Looks after the times. `acknowledged` is how many bytes of the link the peer's
     /// kernel has acknowledged, if that was asked.
     pub(crate) fn tick(&mut self, acknowledged: Option<u64>, now: Instant) -> Verdict {
-        ask!(self, protocol => protocol.tick(acknowledged, now))
+        either!(self, protocol => protocol.tick(acknowledged, now))
     }
 
     /// Asks the peer whether it lives, if there is a way to ask. If nothing was heard
     /// `within` this time, nor acknowledged by its kernel, [`tick`](Protocol::tick) calls
     /// it dead.
     pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
-        ask!(self, protocol => protocol.check(within, acknowledged, now));
+        either!(self, protocol => protocol.check(within, acknowledged, now));
     }
 
     /// The peer is not judged by its silence yet. Returns whether a
     /// [`check`](Protocol::check) is to begin anew.
     pub(crate) fn excuse(&mut self, excuse: Excuse) -> bool {
-        ask!(self, protocol => protocol.excuse(excuse))
+        either!(self, protocol => protocol.excuse(excuse))
     }
 }
 

@@ -31,7 +31,7 @@ type Rank = (bool, Instant);
 pub(super) struct Entries {
     by_id: HashMap<u64, Entry>,
     /// What is polled for. Of ten thousand links whose applications read, that is nothing.
-    watched: HashMap<u64, (Arc<Socket>, Interest)>,
+    polled: HashMap<u64, (Arc<Socket>, Interest)>,
     due: BTreeSet<(Instant, u64)>,
     lost: BTreeSet<(Rank, u64)>,
     /// Until when connections were last looked after ahead of their time.
@@ -56,8 +56,8 @@ impl Entries {
         self.by_id.values().map(|entry| &entry.shared)
     }
 
-    pub(super) fn watched(&self) -> impl Iterator<Item = (u64, &Socket, Interest)> {
-        self.watched.iter().map(|(id, (socket, interest))| (*id, &**socket, *interest))
+    pub(super) fn polled(&self) -> impl Iterator<Item = (u64, &Socket, Interest)> {
+        self.polled.iter().map(|(id, (socket, interest))| (*id, &**socket, *interest))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -78,10 +78,10 @@ impl Entries {
     /// Looks after a connection. Returns it if it is over, and is driven no more.
     pub(super) fn tend(&mut self, id: u64) -> Option<Arc<Shared>> {
         let entry = self.by_id.get_mut(&id)?;
-        let Checkup { deadline, watch, lost, over, .. } = entry.shared.check_up(entry.due);
-        match watch {
-            Some(watch) => drop(self.watched.insert(id, watch)),
-            None => drop(self.watched.remove(&id)),
+        let Checkup { deadline, poll, lost, over, .. } = entry.shared.check_up(entry.due);
+        match poll {
+            Some(socket) => drop(self.polled.insert(id, socket)),
+            None => drop(self.polled.remove(&id)),
         }
         let lost = lost.map(|lost| (lost.has_received, lost.at));
         place(&mut self.due, id, &mut entry.due, deadline);

@@ -47,7 +47,7 @@ fn read_quietly(shared: &Arc<Shared>) -> JoinHandle<(Result<Option<Bytes>>, Conn
     while shared.lock().link.as_ref().unwrap().read_half.is_some() {
         std::thread::yield_now();
     }
-    while checkup.watch.is_some() || checkup.deadline.is_some() {
+    while checkup.poll.is_some() || checkup.deadline.is_some() {
         // The session itself has none.
         assert!(checkup.deadline.is_some(), "it is polled for until something comes");
         net::poll(&mut [], checkup.deadline);
@@ -100,7 +100,7 @@ fn the_driver_learns_that_the_application_has_stopped_reading() {
     assert_eq!(received.unwrap().as_deref(), Some(&b"hello"[..]));
     assert_eq!(shared.driver.answer(), [1]);
     let mut checkup = shared.check_up(None);
-    while checkup.watch.is_none() {
+    while checkup.poll.is_none() {
         assert!(checkup.deadline.is_some(), "nobody reads any more");
         net::poll(&mut [], checkup.deadline);
         checkup = shared.check_up(None);
@@ -167,7 +167,7 @@ fn the_third_in_a_row_is_left_to_the_driver() {
 fn keep(shared: &Arc<Shared>) {
     let mut checkup = shared.check_up(None);
     for _ in 0..1000 {
-        let Some((socket, interest)) = checkup.watch else { return };
+        let Some((socket, interest)) = checkup.poll else { return };
         let mut fds = [net::poll_fd(&*socket, interest)];
         net::poll(&mut fds, sync::after(Duration::from_secs(20)));
         shared.on_ready(net::readiness(&fds[0]));
