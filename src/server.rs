@@ -72,7 +72,7 @@ impl Server {
         let deadlines = [self.sessions.deadline(), self.acceptor.deadline()];
         let links = self.sessions.entries.polled();
         let links = links.map(|(id, socket, interest)| (Owner::Session(id), socket, interest));
-        let peers = self.acceptor.watched();
+        let peers = self.acceptor.polled();
         let peers =
             peers.map(|(index, socket, interest)| (Owner::Acceptor(index), socket, interest));
         self.driver.wait(deadlines.into_iter().flatten().min(), links.chain(peers))

@@ -55,7 +55,7 @@ impl Acceptor {
 
     /// The sockets to poll, each with an index: 0 is the listener's own. Pending peers come
     /// first: a newcomer may take the place of one that is silent.
-    pub(super) fn watched(&self) -> impl Iterator<Item = (usize, &Socket, Interest)> {
+    pub(super) fn polled(&self) -> impl Iterator<Item = (usize, &Socket, Interest)> {
         let own = Some((0, &self.socket)).filter(|_| self.paused.is_none());
         let pending = self.pending.iter().map(|(index, peer)| (*index, &peer.socket));
         pending.chain(own).map(|(index, socket)| (index, socket, Interest::READ))
