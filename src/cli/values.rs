@@ -108,11 +108,10 @@ impl HostArg {
         if let Some(meant) = without_brackets(text) {
             return Err(format!("did you mean {meant}? An IPv6 address with a port has brackets"));
         }
-        let strange = |c: char| c.is_whitespace() || c.is_control() || "/@[]".contains(c);
         let parts = match text.strip_prefix('[') {
             Some(rest) => in_brackets(rest),
             None if is_ipv6(text) => Some((text, None)),
-            None if text.starts_with('-') || text.contains(strange) => None,
+            None if text.starts_with('-') || text.contains(is_strange) => None,
             None => match text.split(':').collect::<Vec<_>>()[..] {
                 [name] => Some((name, None)),
                 [name, port] => Some((name, Some(port))),
@@ -175,7 +174,12 @@ fn in_brackets(text: &str) -> Option<(&str, Option<&str>)> {
 /// An IPv6 address, perhaps with a scope (`fe80::1%eth0`).
 fn is_ipv6(text: &str) -> bool {
     let (address, scope) = text.split_once('%').unwrap_or((text, ""));
-    address.parse::<Ipv6Addr>().is_ok() && !scope.contains(':')
+    address.parse::<Ipv6Addr>().is_ok() && !scope.contains(':') && !scope.contains(is_strange)
+}
+
+/// What stands in no host.
+fn is_strange(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || "/@[]".contains(c)
 }
 
 /// What is meant by an IPv6 address and a port without brackets. `::1:6666` is an
@@ -335,6 +339,11 @@ mod tests {
             "a b",
             "[::1]:",
             "-x",
+            "fe80::1%a b",
+            "fe80::1%a@b",
+            "fe80::1%\x1b[5m",
+            "[::1%a/b]:5",
+            "[::1%[]:5",
         ] {
             assert!(at(wrong).is_err(), "{wrong:?}");
         }
