@@ -13,7 +13,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A duration with its unit: `500ms`, `10s`, `2m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text).map_err(|error| error.to_string())? {
+    let right = "a duration is written as 500ms, 10s or 2m";
+    match humantime::parse_duration(text).map_err(|error| format!("{error}; {right}"))? {
         time if time > LONGEST => Err("at most 365 days".to_string()),
         time => Ok(time),
     }
@@ -203,6 +204,8 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert!(duration("10").unwrap_err().starts_with("time unit needed"));
+        let unwritten = duration("soon").unwrap_err();
+        assert!(unwritten.ends_with("as 500ms, 10s or 2m"), "{unwritten}");
         for wrong in ["", "s", "-1s", "soon", "10 apples", "99999999999999999999999s", "1000y"] {
             assert!(duration(wrong).is_err(), "{wrong:?}");
         }
