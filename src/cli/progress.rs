@@ -59,7 +59,8 @@ struct Meter {
 }
 
 impl Meter {
-    /// What the row says now. There is a row if most looks found something to do.
+    /// What the row says now. There is a row unless two looks one after the other found
+    /// nothing to do.
     fn look(&mut self, now: Instant, stats: &Stats) -> Option<String> {
         let (sent, bytes) = (stats.messages_sent, stats.bytes_sent);
         let moved = self.looks.back().is_some_and(|last| last.1 != sent);
@@ -67,9 +68,9 @@ impl Meter {
         if self.looks.len() > LOOKS {
             self.looks.pop_front();
         }
-        let busy = self.looks.iter().filter(|look| look.3).count();
+        let paused = self.looks.iter().zip(self.looks.iter().skip(1)).any(|(a, b)| !a.3 && !b.3);
         let (then, _, before, _) = self.looks[0];
-        if self.looks.len() < LOOKS || 2 * busy < LOOKS {
+        if self.looks.len() < LOOKS || paused {
             return None;
         }
         let rate = (bytes - before) as f64 / now.duration_since(then).as_secs_f64();
@@ -112,6 +113,16 @@ mod tests {
         let looks = looks((1..=12).map(|number| (number.min(3) * 100, 3)));
         let last = "sent 300 messages (300 KiB), 297 acknowledged, 0 bytes/s";
         assert_eq!(looks[11].as_deref(), Some(last));
+    }
+
+    /// Else the row comes and goes four times a second.
+    #[test]
+    fn a_line_now_and_then_leaves_the_row_where_it_is() {
+        for looks_per_line in 1..8 {
+            let looks = looks((0..40).map(|number| (number / looks_per_line, 0)));
+            let shown = looks[10..].iter().filter(|row| row.is_some()).count();
+            assert!([0, 30].contains(&shown), "{looks_per_line}: {shown}");
+        }
     }
 
     #[test]
