@@ -100,8 +100,12 @@ impl Seen {
 impl Watch {
     /// Watches a connection to these hosts.
     pub(super) fn new(hosts: &[Host]) -> Watch {
-        let hosts: Vec<String> = hosts.iter().map(Host::to_string).collect();
-        Watch { seen: Monitor::new(Seen { hosts: hosts.join(" or "), ..Seen::default() }) }
+        let hosts = match hosts {
+            [one, two] => format!("{one} or {two}"),
+            [one, rest @ ..] if !rest.is_empty() => format!("{one} or {} others", rest.len()),
+            hosts => hosts.iter().map(Host::to_string).collect(),
+        };
+        Watch { seen: Monitor::new(Seen { hosts, ..Seen::default() }) }
     }
 
     /// For [`Builder::on_event`](crate::Builder::on_event).
@@ -326,7 +330,7 @@ mod tests {
         };
         assert_eq!(watch(&["one"]), "connecting to one:7");
         assert_eq!(watch(&["one", "::1"]), "connecting to one:7 or [::1]:7");
-        assert_eq!(watch(&["one", "two", "three"]), "connecting to one:7 or two:7 or three:7");
+        assert_eq!(watch(&["one", "two", "three"]), "connecting to one:7 or 2 others");
     }
 
     /// At the first chance, and where it is the last word.
