@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::proto::reject::{Class, Reject};
-use crate::words::{count, messages};
+use crate::words::{count, humane, messages};
 
 /// A `Result` with this crate's [`Error`].
 ///
@@ -272,10 +272,11 @@ impl fmt::Display for Cause {
         match self {
             Cause::Io(error) => write!(f, "{error}"),
             Cause::Eof => f.write_str("the peer closed the socket"),
-            Cause::Silent(time) => write!(f, "nothing heard for {time:.1?}"),
-            Cause::ConnectTimeout(time) => write!(f, "no answer within {time:?}"),
+            Cause::Silent(time) => write!(f, "nothing heard for {}", humane(*time)),
+            Cause::ConnectTimeout(time) => write!(f, "no answer within {}", humane(*time)),
             Cause::WelcomeTimeout(time) => {
-                write!(f, "connected, but the hello was not answered within {time:?}")
+                let time = humane(*time);
+                write!(f, "connected, but the hello was not answered within {time}")
             }
             Cause::NotLonglink => f.write_str("the server does not speak longlink"),
             Cause::Resolve { host, error } => write!(f, "cannot resolve {host}: {error}"),

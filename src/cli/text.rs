@@ -29,10 +29,7 @@ pub fn size(bytes: u64) -> String {
 
 /// Why a link was lost.
 pub fn cause(cause: &Cause) -> String {
-    match cause {
-        Cause::Silent(time) => format!("nothing heard for {}", humane(*time)),
-        other => system(other),
-    }
+    system(cause)
 }
 
 /// Advice where this was the answer to a hello: a server of plain lines has another answer,
@@ -189,6 +186,17 @@ mod tests {
     fn a_systems_error_without_its_number() {
         let refused = std::io::Error::from_raw_os_error(111);
         assert!(!system(&refused).contains("os error"), "{}", system(&refused));
+    }
+
+    #[test]
+    fn times_are_said_as_everywhere() {
+        let seconds = std::time::Duration::from_secs;
+        let timeout = Cause::ConnectTimeout(seconds(120));
+        assert_eq!(cause(&timeout), "no answer within 2m");
+        let timeout = Cause::WelcomeTimeout(seconds(90));
+        assert!(cause(&timeout).ends_with("not answered within 1m 30s"), "{timeout}");
+        let stuck = Cause::NoProgress { links: 3, last: Cause::Silent(seconds(7)).into() };
+        assert!(cause(&stuck).ends_with("3 links: nothing heard for 7s"), "{stuck}");
     }
 
     #[test]
