@@ -51,11 +51,16 @@ impl Waiters {
         self.called < self.count
     }
 
-    /// At most so many are to be called. Returns how many there are.
+    /// At most so many are to be called. Returns how many are to be notified: none, if there
+    /// is nobody to be called, or else `most`. A thread that was called before may not have
+    /// been notified yet, since that is done without the lock, and a notice for one may reach
+    /// any thread that sleeps. So where all are called, all are notified.
     pub(super) fn call(&mut self, most: usize) -> usize {
-        let called = most.min(self.count - self.called);
-        self.called += called;
-        called
+        if !self.are_asleep() {
+            return 0;
+        }
+        self.called += most.min(self.count - self.called);
+        most
     }
 }
 
@@ -228,7 +233,6 @@ impl Shared {
             }
             match count {
                 0 => {}
-                // The others were called before, and do not wait on it any more.
                 1 => self.condvar(waiter).notify_one(),
                 _ => self.condvar(waiter).notify_all(),
             }
@@ -282,7 +286,7 @@ mod tests {
         assert_eq!([waiters.call(1), waiters.call(ALL)], [0; 2]);
         (0..3).for_each(|_| waiters.sleep());
         assert_eq!([waiters.call(1), waiters.call(1)], [1; 2]);
-        assert_eq!([waiters.call(ALL), waiters.call(1)], [1, 0]);
+        assert_eq!([waiters.call(ALL), waiters.call(1)], [ALL, 0]);
         waiters.wake();
         assert!(!waiters.are_asleep());
         // It has found nothing, and waits again.
