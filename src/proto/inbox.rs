@@ -46,7 +46,14 @@ pub(crate) struct Inbox {
 impl Inbox {
     /// Takes all of it or nothing.
     pub(crate) fn push(&mut self, run: Run, own: Limits) -> Result<(), Violation> {
-        self.receive(run.distance(), own)?;
+        let distance = run.distance();
+        // What older sessions left takes room until it is handed out.
+        let kept = self.received - self.consumed.max(self.handed.min(self.start));
+        let limit = own.window as usize + cost(own.max_message as usize);
+        if kept.cost() + distance.cost() > limit {
+            return Err(Violation("more than the window holds"));
+        }
+        self.receive(distance)?;
         // After the end the application asks for nothing more: a session that took the
         // place of a finished one has nothing to add.
         if !self.over {
@@ -55,22 +62,16 @@ impl Inbox {
         Ok(())
     }
 
-    /// The peer says no more.
-    pub(crate) fn push_end(&mut self, own: Limits) -> Result<(), Violation> {
-        self.receive(Position { frames: 1, bytes: 0 }, own)?;
+    /// The peer says no more. That takes no room.
+    pub(crate) fn push_end(&mut self) -> Result<(), Violation> {
+        self.receive(Position { frames: 1, bytes: 0 })?;
         self.fin = true;
         Ok(())
     }
 
-    fn receive(&mut self, distance: Position, own: Limits) -> Result<(), Violation> {
+    fn receive(&mut self, distance: Position) -> Result<(), Violation> {
         if self.fin {
             return Err(Violation("a message after the end"));
-        }
-        // What older sessions left takes room until it is handed out.
-        let kept = self.received - self.consumed.max(self.handed.min(self.start));
-        let limit = own.window as usize + cost(own.max_message as usize);
-        if kept.cost() + distance.cost() > limit {
-            return Err(Violation("more than the window holds"));
         }
         self.received += distance;
         if self.over {
@@ -195,7 +196,7 @@ pub(crate) const ACK_DELAY: Duration = Duration::from_millis(50);
 
 /// "Done with the first `consumed` frames", to be written only behind the first
 /// `after` frames of our own, so that a peer which sees it has seen what the
-/// application sent in between. It does not wait for our FIN.
+/// application sent in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) consumed: Position,

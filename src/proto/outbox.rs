@@ -179,7 +179,8 @@ impl Outbox {
     }
 
     /// Moves frames to `batch` until it is full, everything is moved, or what
-    /// is outstanding fills the peer's window (which one frame may overshoot).
+    /// is outstanding fills the peer's window (which one frame may overshoot, and a FIN
+    /// always).
     ///
     /// Behind the last message, `ack` may add an acknowledgement in the same piece of
     /// memory: a second piece would take 3 % of a round trip. It is not kept.
@@ -190,7 +191,7 @@ impl Outbox {
         ack: impl FnOnce() -> Option<Ack>,
     ) {
         while !batch.is_full() && self.has_output(window) {
-            let room = window - self.outstanding();
+            let room = window.saturating_sub(self.outstanding());
             let fits = |rest: Position| rest.frames == 1 || rest.cost() <= room;
             let Some(segment) = self.segments.get(self.index(self.written.frames)) else {
                 if fits(self.end - self.written) {
@@ -219,7 +220,12 @@ impl Outbox {
     /// Whether [`fill`](Outbox::fill) would move something.
     #[inline]
     pub(crate) fn has_output(&self, window: usize) -> bool {
-        self.written < self.end && self.outstanding() < window
+        self.written < self.end && (self.outstanding() < window || self.is_at_fin())
+    }
+
+    /// Whether the FIN comes next. It needs no room: a peer that has closed makes none.
+    fn is_at_fin(&self) -> bool {
+        self.finished && self.written.frames + 1 == self.end.frames
     }
 
     /// The peer's application is done with the first `consumed` frames.
@@ -327,11 +333,6 @@ impl Outbox {
     /// The number of the next frame to be fed.
     pub(crate) fn end(&self) -> u64 {
         self.end.frames
-    }
-
-    /// The same, before a FIN that is not acknowledged.
-    pub(crate) fn messages_end(&self) -> u64 {
-        self.acknowledged() + self.messages()
     }
 
     /// The number of the next frame to be written on the present link.

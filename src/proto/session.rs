@@ -226,7 +226,7 @@ impl Session {
                 Ok(self.received(now))
             }
             Frame::Fin => {
-                self.inbox.push_end(self.own)?;
+                self.inbox.push_end()?;
                 Ok(self.received(now))
             }
             Frame::Ack(ack) => self.on_ack(ack),

@@ -12,7 +12,7 @@ fn message(len: usize) -> Received {
 fn push(inbox: &mut Inbox, item: Received) -> Result<(), Violation> {
     match item {
         Received::Message(message) => inbox.push(message.into(), OWN),
-        Received::End => inbox.push_end(OWN),
+        Received::End => inbox.push_end(),
     }
 }
 

@@ -68,7 +68,7 @@ impl Session {
 
     #[inline]
     pub(super) fn owe(&mut self, consumed: Position, freed: usize, now: Instant) {
-        self.acks.record(Slot { consumed, after: self.outbox.messages_end() }, freed, now);
+        self.acks.record(Slot { consumed, after: self.outbox.end() }, freed, now);
     }
 
     /// The next message, or the end; the end is acknowledged with it.

@@ -54,7 +54,8 @@ impl Said {
     }
 
     pub(super) fn written(&mut self, frame: &Frame, window: usize) {
-        assert!(self.outstanding() < window, "more than the peer has room for");
+        let has_room = self.outstanding() < window || *frame == Frame::Fin;
+        assert!(has_room, "more than the peer has room for");
         let next = self.frames.get((self.cursor - self.acked) as usize);
         assert!(next == Some(frame), "frame {} is another one", self.cursor);
         self.cursor += 1;
@@ -204,7 +205,7 @@ impl Told {
     }
 
     pub(super) fn owe(&mut self, heard: &Heard, said: &Said) {
-        let end = said.acked + said.messages().count() as u64;
+        let end = said.acked + said.frames.len() as u64;
         if self.debts.last().is_some_and(|(consumed, ..)| heard.consumed > *consumed) {
             self.debts.push((heard.consumed, end, heard.arrived - heard.held()));
         }

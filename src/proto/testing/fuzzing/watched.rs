@@ -158,12 +158,12 @@ impl Watched {
 
     /// What must be true at any time.
     fn check(&self) {
+        // A FIN needs no room.
+        let bound = self.capacity() + cost(0);
         let kept = self.heard.kept();
-        let bound = self.capacity();
         assert!(kept <= bound, "{kept} kept of what was received, of {bound}");
-        // The FIN is a frame, too.
         let kept = self.said.cost();
-        assert!(kept <= bound + cost(0), "{kept} kept to be sent again, of {bound}");
+        assert!(kept <= bound, "{kept} kept to be sent again, of {bound}");
         let unacknowledged = self.said.messages().count() as u64;
         assert_eq!(self.session.status().unacknowledged, unacknowledged);
         assert_eq!(self.session.status().acknowledged_messages(), self.said.total - unacknowledged);
@@ -365,9 +365,10 @@ impl Watched {
             return None;
         }
         Some(match frame {
-            Frame::Data(_) | Frame::Fin => {
+            Frame::Data(_) => {
                 !self.heard.fin && self.heard.kept() + frame_cost(frame) <= self.capacity()
             }
+            Frame::Fin => !self.heard.fin,
             Frame::Ack(ack) => (self.said.acked..=self.said.cursor).contains(&ack.consumed),
             Frame::Close(close) => close.consumed <= self.said.sent,
             Frame::Ping(_) | Frame::Pong(_) => true,
