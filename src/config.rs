@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::link::{OnEvent, Terms};
 use crate::proto::handshake::Limits;
 use crate::proto::heartbeat::Heartbeat;
+use crate::proto::loss::SessionLoss;
 use crate::protocol::Plain;
 use crate::retry::RetryPolicy;
 use crate::sync;
@@ -37,6 +38,7 @@ pub struct Builder {
     pub(crate) window: u32,
     pub(crate) max_message: u32,
     pub(crate) resume_within: Duration,
+    pub(crate) on_session_lost: SessionLoss,
     pub(crate) max_clients: usize,
     pub(crate) plain: Option<Plain>,
     pub(crate) accept_plain: bool,
@@ -53,6 +55,7 @@ impl Default for Builder {
             window: 1024 * 1024,
             max_message: 256 * 1024,
             resume_within: Duration::from_secs(60),
+            on_session_lost: SessionLoss::SendAgain,
             max_clients: 1024,
             plain: None,
             accept_plain: true,
@@ -183,6 +186,55 @@ impl Builder {
     #[must_use]
     pub fn resume_within(mut self, time: Duration) -> Builder {
         self.resume_within = time;
+        self
+    }
+
+    /// What a client does when the server no longer knows its session (default:
+    /// [`SendAgain`](SessionLoss::SendAgain)). A listener has no use for it, and
+    /// [plain text](Builder::plain) has no sessions.
+    ///
+    /// With [`GiveUp`](SessionLoss::GiveUp), no second session comes into being, and no
+    /// message is processed twice. From its first link on, the client asks for that session
+    /// only, and only the server that has it: all addresses of that host, and of its
+    /// [aliases](crate::Host::alias_of). No other host is asked any more, so several are of
+    /// use for the first link alone. If the server says that there is no such session, the
+    /// connection ends with [`Error::SessionLost`](crate::Error::SessionLost), which calls
+    /// that block then return, [`close`](crate::Connection::close) included, and the callback
+    /// sees an [`Event::GaveUp`](crate::Event::GaveUp). What had arrived can still be received,
+    /// and [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns the messages
+    /// that were not acknowledged, in order; whether the server had processed them is not
+    /// known. While the server does not answer, or has another reason to refuse, attempts go on
+    /// as the [retry policy](Builder::retry) says, and when they are spent the error is
+    /// [`GaveUp`](crate::Error::GaveUp), as ever.
+    ///
+    /// The first link may take several attempts, and make a session at several hosts, if they
+    /// accept and their answers are lost. No message is sent before an answer has come, so
+    /// none of those but the last ever receives one; each is given up after its
+    /// listener's [`resume_within`](Builder::resume_within).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Error, Listener, SessionLoss};
+    ///
+    /// let listener = Listener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr();
+    /// let client =
+    ///     Connection::builder().on_session_lost(SessionLoss::GiveUp).connect(address)?;
+    /// # let server = listener.accept()?;
+    /// # std::thread::spawn(move || (server.recv(), server.recv(), server.close()));
+    /// client.send(b"book this once")?;
+    /// match client.close() {
+    ///     Err(Error::SessionLost { unacknowledged, .. }) => {
+    ///         println!("{unacknowledged} may have been booked: {:?}", client.take_unacknowledged());
+    ///     }
+    ///     other => other?,
+    /// }
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_session_lost(mut self, loss: SessionLoss) -> Builder {
+        self.on_session_lost = loss;
         self
     }
 

@@ -118,6 +118,8 @@ impl Builder {
     /// See [`ToHosts`] for what an address can be; with several, each attempt
     /// tries them in turn, the last good one first. They are taken for different servers
     /// unless [`Host::alias_of`](crate::Host::alias_of) says that they are paths to one.
+    /// After the first link, [`on_session_lost`](Builder::on_session_lost) can bind a client
+    /// to the server of that link.
     ///
     /// A host that refuses, rejects us, or has a name that cannot be resolved (yet)
     /// fails in this attempt, and is tried again in the next one. Only when the last
@@ -153,7 +155,8 @@ impl Builder {
         let limits = self.limits();
         let protocol = match self.plain {
             None => {
-                let session = Session::client(limits, self.heartbeat, now);
+                let session =
+                    Session::client(limits, self.heartbeat, now).on_loss(self.on_session_lost);
                 protocol::Protocol::Framed(session)
             }
             Some(plain) => {

@@ -83,6 +83,14 @@ pub enum Error {
         /// Why the last attempt failed, or why the link was lost.
         cause: Cause,
     },
+    /// The server no longer knows the session, and this client was told
+    /// [not to begin another](crate::SessionLoss::GiveUp).
+    #[non_exhaustive]
+    SessionLost {
+        /// How many messages were not acknowledged;
+        /// [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns them.
+        unacknowledged: u64,
+    },
     /// The peer ended the connection before it had taken everything.
     #[non_exhaustive]
     PeerClosed {
@@ -110,7 +118,7 @@ impl Error {
     /// assert!(!Error::WouldBlock.is_final());
     /// ```
     pub fn is_final(&self) -> bool {
-        matches!(self, Error::GaveUp { .. } | Error::PeerClosed { .. } | Error::Closed { .. })
+        self.unacknowledged().is_some()
     }
 
     /// How many messages were not acknowledged when the connection ended;
@@ -131,6 +139,7 @@ impl Error {
     pub fn unacknowledged(&self) -> Option<u64> {
         match self {
             Error::GaveUp { unacknowledged, .. }
+            | Error::SessionLost { unacknowledged }
             | Error::PeerClosed { unacknowledged }
             | Error::Closed { unacknowledged } => Some(*unacknowledged),
             _ => None,
@@ -155,6 +164,9 @@ impl fmt::Display for Error {
             Error::Io(_) => f.write_str("the operating system refused"),
             Error::GaveUp { unacknowledged, .. } => {
                 write!(f, "gave up, {} not acknowledged", messages(*unacknowledged))
+            }
+            Error::SessionLost { unacknowledged } => {
+                write!(f, "the session is lost, {} not acknowledged", messages(*unacknowledged))
             }
             Error::PeerClosed { unacknowledged } => {
                 write!(f, "the peer closed, {} not acknowledged", messages(*unacknowledged))
@@ -193,7 +205,7 @@ impl From<Error> for io::Error {
             Error::TooLarge { .. } | Error::Config(_) => io::ErrorKind::InvalidInput,
             Error::Finished => io::ErrorKind::BrokenPipe,
             Error::Io(inner) => inner.kind(),
-            Error::GaveUp { .. } => io::ErrorKind::ConnectionAborted,
+            Error::GaveUp { .. } | Error::SessionLost { .. } => io::ErrorKind::ConnectionAborted,
             Error::PeerClosed { .. } => io::ErrorKind::ConnectionReset,
             Error::Closed { .. } => io::ErrorKind::NotConnected,
         };
@@ -322,7 +334,8 @@ pub enum Rejection {
     Version,
     /// A newer attempt of the same client came first. Trying again may help.
     Stale,
-    /// The server does not know the session that was to be ended.
+    /// The server does not know the session that was asked for, be it to end it or because
+    /// the client [wants no other](crate::SessionLoss::GiveUp).
     Ended,
     /// What the client said in its hello cannot be. Trying again may help, after a
     /// new session.

@@ -74,6 +74,9 @@ pub enum Event {
     /// A new link was found, but the other end no longer knows the session (it
     /// was restarted, the session expired, or another server answers). What
     /// was not acknowledged is sent again and may arrive a second time.
+    ///
+    /// The connection goes on. With [`SessionLoss::GiveUp`](crate::SessionLoss::GiveUp) it
+    /// does not: that end is a [`GaveUp`](Event::GaveUp), and there is no such event.
     #[non_exhaustive]
     SessionLost {
         /// How many messages are sent again.
@@ -110,8 +113,9 @@ pub enum Event {
         /// From the time when the ping was due to the pong being read.
         round_trip: Duration,
     },
-    /// The retry budget (or, on the server, the time to resume) ran out: the
-    /// connection is over.
+    /// The retry budget (or, on the server, the time to resume) ran out, or the server
+    /// no longer knows the session and there is to be [no
+    /// other](crate::SessionLoss::GiveUp): the connection is over.
     #[non_exhaustive]
     GaveUp {
         /// Attempts made since the link was lost; 0 on the server, which makes none.
@@ -194,6 +198,7 @@ mod tests {
         let closed = Event::Closed { unacknowledged: 1 };
         let errors = [
             Error::GaveUp { unacknowledged: 1, cause: Cause::Eof },
+            Error::SessionLost { unacknowledged: 1 },
             Error::PeerClosed { unacknowledged: 1 },
             Error::Closed { unacknowledged: 1 },
         ];

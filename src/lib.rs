@@ -108,7 +108,7 @@
 //! | it is out for longer | [`Event::Lost`] after 30 s of silence on the client, 40 s on the server; the client tries again, and [`Event::Resumed`] when it succeeds |
 //! | a NAT forgot the link | the same as a cable that is out, or a reset at once, if the NAT sends one |
 //! | the server is killed | its kernel closes the socket, so [`Event::Lost`] at once; five attempts in some 12 s; then [`Error::GaveUp`] |
-//! | it is started again meanwhile | [`Event::SessionLost`]: what was not acknowledged is sent again, and may be processed twice |
+//! | it is started again meanwhile | [`Event::SessionLost`]: what was not acknowledged is sent again, and may be processed twice. With [`SessionLoss::GiveUp`], [`Error::SessionLost`] instead |
 //! | the server's machine loses power | as a cable that is out, and then as a server that was started again |
 //! | the client process is stopped (`SIGSTOP`) for longer than 40 s | the server loses the link, and keeps the session for [`resume_within`](Builder::resume_within); a client continued in time resumes |
 //! | an application never receives | its peer's window fills, and [`send`](Connection::send) blocks there; heartbeats go on, and neither side is taken for dead |
@@ -183,6 +183,7 @@ pub use event::Event;
 pub use host::{Host, ToHosts};
 pub use listener::{Accepted, Listener};
 pub use proto::heartbeat::Heartbeat;
+pub use proto::loss::SessionLoss;
 pub use protocol::{Plain, Protocol};
 pub use retry::RetryPolicy;
 pub use stats::Stats;

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 /// fails if none takes the connection, for whatever reason: a name that cannot be
 /// resolved costs an attempt like a refusal. The connection gives up earlier only
 /// when the last thing that every host has said is final, see
-/// [`Rejection::is_retryable`](crate::Rejection::is_retryable). The same policy
-/// holds for the first connect.
+/// [`Rejection::is_retryable`](crate::Rejection::is_retryable), or when its session is lost and
+/// there is to be [no other](crate::SessionLoss::GiveUp). The same policy holds for the first
+/// connect.
 ///
 /// A link works, and makes all attempts available again, if a message got through
 /// on it in either direction, or if there was none to send and it stayed up for a

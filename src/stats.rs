@@ -37,7 +37,7 @@ pub struct Stats {
     pub unanswered: u64,
     /// Links regained.
     pub reconnects: u64,
-    /// How often the peer no longer knew the session.
+    /// How often the peer no longer knew the session, and a new one was begun.
     pub sessions_lost: u64,
     /// From the last heartbeat's ping to its pong. With
     /// [heartbeats](crate::Heartbeat::every) it is measured about once an interval,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// Files in which public items are.
-const FACES: [&str; 17] = [
+const FACES: [&str; 18] = [
     "config",
     "connection",
     "connection/callback",
@@ -20,6 +20,7 @@ const FACES: [&str; 17] = [
     "host",
     "listener",
     "proto/heartbeat",
+    "proto/loss",
     "protocol",
     "retry",
     "stats",

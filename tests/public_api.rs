@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use longlink::{
     Accepted, Builder, Bytes, Cause, Connection, Error, Event, Heartbeat, Host, Incoming, Listener,
-    Plain, Protocol, Rejection, Result, RetryPolicy, Stats, Stream, Taken, ToHosts, WeakConnection,
+    Plain, Protocol, Rejection, Result, RetryPolicy, SessionLoss, Stats, Stream, Taken, ToHosts,
+    WeakConnection,
 };
 
 #[test]
@@ -70,6 +71,7 @@ fn signatures() {
     let _: fn(Builder, Duration) -> Builder = Builder::connect_timeout;
     let _: fn(Builder, Duration) -> Builder = Builder::close_timeout;
     let _: fn(Builder, Duration) -> Builder = Builder::resume_within;
+    let _: fn(Builder, SessionLoss) -> Builder = Builder::on_session_lost;
     let _: fn(Builder, usize) -> Builder = Builder::window;
     let _: fn(Builder, usize) -> Builder = Builder::max_message;
     let _: fn(Builder, usize) -> Builder = Builder::max_clients;
@@ -127,6 +129,7 @@ fn traits() {
     small::<Protocol>();
     small::<Rejection>();
     small::<RetryPolicy>();
+    small::<SessionLoss>();
     small::<Stats>();
     small::<Taken>();
     shown::<Cause>();
@@ -138,6 +141,7 @@ fn traits() {
     default::<Heartbeat>();
     default::<Plain>();
     default::<RetryPolicy>();
+    default::<SessionLoss>();
     default::<Stats>();
     error::<Cause>();
     error::<Error>();
@@ -166,7 +170,9 @@ fn variants_can_be_added() {
         Error::Config(text) => has::<String>(text),
         Error::Io(error) => has::<Arc<io::Error>>(error),
         Error::GaveUp { unacknowledged, cause, .. } => has::<(u64, Cause)>((unacknowledged, cause)),
-        Error::PeerClosed { unacknowledged, .. } | Error::Closed { unacknowledged, .. } => {
+        Error::SessionLost { unacknowledged, .. }
+        | Error::PeerClosed { unacknowledged, .. }
+        | Error::Closed { unacknowledged, .. } => {
             let _: u64 = unacknowledged;
         }
         _ => {}
@@ -191,6 +197,10 @@ fn variants_can_be_added() {
         | Rejection::Ended
         | Rejection::Protocol => {}
         Rejection::Other { code, retryable, .. } => has::<(u8, bool)>((code, retryable)),
+        _ => {}
+    };
+    let _ = |loss: SessionLoss| match loss {
+        SessionLoss::SendAgain | SessionLoss::GiveUp => {}
         _ => {}
     };
     let _ = |protocol: Protocol| match protocol {

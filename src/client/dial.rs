@@ -56,7 +56,7 @@ impl Client {
         let mut round = self.route.attempt(sync::now());
         let mut failed = None;
         loop {
-            if let Some(word) = self.route.parted().cloned() {
+            if let Some(word) = self.route.ended().cloned() {
                 return Err(self.give_up(word).into());
             }
             let now = sync::now();
@@ -212,10 +212,12 @@ impl Client {
                 session.welcomed(welcome, sync::now()).map_err(|unwelcome| match unwelcome {
                     Unwelcome::Violation(violation) => Cause::Protocol(violation.0),
                     Unwelcome::TooLarge { size, limit } => Cause::TooLarge { size, limit },
+                    // It would have to say so itself.
+                    Unwelcome::SessionLost => Cause::Rejected(Rejection::Ended),
                 })?
             }
         };
-        self.route.welcomed(host);
+        self.route.welcomed(host, state.wants_no_other_session());
         self.budget.welcomed(state.protocol.status().moved);
         state.install(link, opened);
         Ok(())

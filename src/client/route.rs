@@ -26,6 +26,8 @@ pub(super) struct Route {
     closed: Vec<Option<Instant>>,
     /// The host that welcomed last is asked first: it has the session.
     home: usize,
+    /// No other server is asked any more.
+    stays: bool,
     /// The hosts whose last word is final, and that word, in the order in which it was
     /// said.
     words: Vec<(usize, Cause)>,
@@ -33,7 +35,8 @@ pub(super) struct Route {
 
 impl Route {
     pub(super) fn new(servers: Vec<usize>) -> Route {
-        Route { closed: vec![None; servers.len()], servers, home: 0, words: Vec::new() }
+        let closed = vec![None; servers.len()];
+        Route { closed, servers, home: 0, stays: false, words: Vec::new() }
     }
 
     pub(super) fn server(&self, host: usize) -> usize {
@@ -45,15 +48,20 @@ impl Route {
         self.servers[host] == self.servers[self.home]
     }
 
-    /// A new attempt: all hosts that may be asked, the one that welcomed last before the
-    /// others. There is always one.
+    /// The hosts that are asked, the one that welcomed last before the others. There is
+    /// always one.
+    fn hosts(&self) -> impl Iterator<Item = usize> {
+        let hosts = self.servers.len();
+        let order = (0..hosts).map(move |i| (self.home + i) % hosts);
+        order.filter(|host| !self.stays || self.is_home(*host))
+    }
+
+    /// A new attempt: all of them that may be asked now, or the first that may be.
     pub(super) fn attempt(&self, now: Instant) -> Round {
-        let hosts = self.closed.len();
-        let order = (0..hosts).map(|i| (self.home + i) % hosts);
         let is_open = |host: &usize| self.closed[*host].is_none_or(|until| now >= until);
-        let mut left: VecDeque<usize> = order.clone().filter(is_open).collect();
+        let mut left: VecDeque<usize> = self.hosts().filter(is_open).collect();
         if left.is_empty() {
-            left.extend(order.min_by_key(|host| self.closed[*host]));
+            left.extend(self.hosts().min_by_key(|host| self.closed[*host]));
         }
         Round { begun: now, left }
     }
@@ -61,10 +69,13 @@ impl Route {
     /// For how long no host wants to be asked, but for those that have said their last word:
     /// attempts at these alone would be wasted.
     pub(super) fn closed(&self, now: Instant) -> Duration {
-        let is_final = |host: &usize| self.words.iter().any(|(by, _)| by == host);
-        let others = (0..self.closed.len()).filter(|host| !is_final(host));
+        let others = self.hosts().filter(|host| !self.is_final(*host));
         let until = others.map(|host| self.closed[host]).min().flatten();
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
+    fn is_final(&self, host: usize) -> bool {
+        self.words.iter().any(|(by, _)| *by == host)
     }
 
     /// This host, and it alone, wants not to be asked for so long. Zero says nothing.
@@ -72,9 +83,9 @@ impl Route {
         self.closed[host] = Some(now + after.min(LONGEST)).filter(|_| !after.is_zero());
     }
 
-    /// A link to this host is up.
-    pub(super) fn welcomed(&mut self, host: usize) {
-        self.home = host;
+    /// A link to this host is up. If the client `stays`, it asks no other server from now on.
+    pub(super) fn welcomed(&mut self, host: usize, stays: bool) {
+        (self.home, self.stays) = (host, stays);
         self.closed[host] = None;
         // It takes the message that was too large for others.
         self.words.retain(|(by, word)| *by != host && !matches!(word, Cause::TooLarge { .. }));
@@ -91,13 +102,13 @@ impl Route {
 
     /// Why there is no point in another attempt, whichever host it asks.
     pub(super) fn end(&self) -> Option<&Cause> {
-        let all = self.words.len() == self.closed.len();
+        let all = self.hosts().all(|host| self.is_final(host));
         self.words.last().filter(|_| all).map(|(_, word)| word)
     }
 
-    /// Why the session needs no parting any more: the host that has it says that
+    /// Why there is no session to be asked for any more: the host that has it says that
     /// it has ended. The others never knew it.
-    pub(super) fn parted(&self) -> Option<&Cause> {
+    pub(super) fn ended(&self) -> Option<&Cause> {
         let is_end = |word: &Cause| matches!(word, Cause::Rejected(Rejection::Ended));
         let mut words = self.words.iter();
         words.find(|(by, word)| self.is_home(*by) && is_end(word)).map(|(_, word)| word)
@@ -255,7 +266,7 @@ mod tests {
         route.failed(1, &LARGE);
         route.failed(2, &rejected(Rejection::Version));
         assert!(route.end().is_some());
-        route.welcomed(2);
+        route.welcomed(2, false);
         assert!(route.end().is_none());
         route.failed(2, &rejected(Rejection::Version));
         assert!(route.end().is_none(), "the large message may have gone through");
@@ -266,24 +277,46 @@ mod tests {
     #[test]
     fn only_the_host_that_has_the_session_says_that_it_has_ended() {
         let mut route = Route::new(vec![0, 1]);
-        route.welcomed(1);
+        route.welcomed(1, false);
         route.failed(0, &rejected(Rejection::Ended));
-        assert!(route.parted().is_none() && route.end().is_none());
+        assert!(route.ended().is_none() && route.end().is_none());
         route.failed(1, &rejected(Rejection::Full));
-        assert!(route.parted().is_none());
+        assert!(route.ended().is_none());
         route.failed(1, &rejected(Rejection::Ended));
-        assert!(route.parted().is_some());
+        assert!(route.ended().is_some());
     }
 
     #[test]
     fn another_path_to_that_host_speaks_for_it() {
         let mut route = Route::new(vec![0, 1, 0]);
-        route.welcomed(0);
+        route.welcomed(0, false);
         assert_eq!([0, 1, 2].map(|host| route.is_home(host)), [true, false, true]);
         route.failed(1, &rejected(Rejection::Ended));
-        assert!(route.parted().is_none());
+        assert!(route.ended().is_none());
         route.failed(2, &rejected(Rejection::Ended));
-        assert!(route.parted().is_some());
+        assert!(route.ended().is_some());
+    }
+
+    #[test]
+    fn a_client_that_stays_asks_the_paths_to_its_server_alone() {
+        let mut route = Route::new(vec![0, 1, 0]);
+        let start = Instant::now();
+        assert_eq!(hosts(&route, start), [0, 1, 2]);
+        route.failed(1, &rejected(Rejection::Full));
+        route.welcomed(2, true);
+        assert_eq!(hosts(&route, start), [2, 0]);
+        route.come_back(2, 20 * SECOND, start);
+        assert_eq!(hosts(&route, start), [0]);
+        route.come_back(0, 10 * SECOND, start);
+        assert_eq!(hosts(&route, start), [0], "asked too early, rather than another");
+        assert_eq!(route.closed(start), 10 * SECOND, "the other would be open");
+        // Nor is the other's last word waited for.
+        route.failed(0, &rejected(Rejection::Version));
+        assert!(route.end().is_none());
+        route.failed(2, &rejected(Rejection::Version));
+        assert!(route.end().is_some() && route.ended().is_none());
+        route.failed(0, &rejected(Rejection::Ended));
+        assert!(route.ended().is_some());
     }
 
     /// Names, and since when they are being resolved.
@@ -308,7 +341,7 @@ mod tests {
     #[test]
     fn the_host_that_welcomed_last_comes_first() {
         let (mut names, start) = Names::new([None; 3]);
-        names.route.welcomed(1);
+        names.route.welcomed(1, false);
         let mut round = names.route.attempt(start);
         let order = [(); 4].map(|()| names.next(&mut round, Duration::ZERO));
         assert_eq!(order, [Next::Host(1), Next::Host(2), Next::Host(0), Next::Spent]);
@@ -340,7 +373,7 @@ mod tests {
         // Until it says otherwise.
         route.come_back(0, Duration::ZERO, start);
         assert_eq!(hosts(&route, start), [0]);
-        route.welcomed(1);
+        route.welcomed(1, false);
         assert_eq!(hosts(&route, start), [1, 0]);
     }
 

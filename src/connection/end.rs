@@ -35,8 +35,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The final ones, if not every message was acknowledged; and [`Error::GaveUp`] if
-    /// all were, but the attempts are spent and the end could not be told.
+    /// The final ones, if not every message was acknowledged; and [`Error::GaveUp`] or
+    /// [`Error::SessionLost`] if all were, but the end could not be told, since the attempts
+    /// are spent or the server no longer knows the session.
     ///
     /// # Examples
     ///
@@ -110,7 +111,10 @@ impl Connection {
         });
         let state = self.shared.lock();
         match state.check() {
-            Err(e) if e.unacknowledged() == Some(0) && !matches!(e, Error::GaveUp { .. }) => Ok(()),
+            // The peer knows of the end, or could not be told within the time for that.
+            Err(Error::PeerClosed { unacknowledged: 0 } | Error::Closed { unacknowledged: 0 }) => {
+                Ok(())
+            }
             result => result,
         }
     }

@@ -26,6 +26,7 @@ impl State {
         let unacknowledged = self.protocol.status().unacknowledged;
         match ending {
             Ending::GaveUp(cause) => Error::GaveUp { unacknowledged, cause: cause.clone() },
+            Ending::SessionLost => Error::SessionLost { unacknowledged },
             Ending::PeerClosed => Error::PeerClosed { unacknowledged },
             Ending::Closed => Error::Closed { unacknowledged },
         }

@@ -8,7 +8,7 @@ use super::life::Telling;
 use super::locked::Locked;
 use super::roles::{Cover, Link, ReadHalf, Tick, WriteHalf, Writer};
 use super::{Ending, Lost, OnEvent, PendingLink, Shared, State};
-use crate::error::Cause;
+use crate::error::{Cause, Rejection};
 use crate::event::Event;
 use crate::net::{Interest, Socket};
 use crate::proto::batch::Batch;
@@ -330,9 +330,18 @@ impl State {
         if !self.life.has_ended() {
             let unacknowledged = self.protocol.status().unacknowledged;
             self.event(Event::GaveUp { attempts, unacknowledged, cause: cause.clone() });
-            self.end(Ending::GaveUp(cause));
+            let bound = self.wants_no_other_session();
+            self.end(match cause {
+                Cause::Rejected(Rejection::Ended) if bound => Ending::SessionLost,
+                cause => Ending::GaveUp(cause),
+            });
         }
         self.life.tell(Telling::Done);
+    }
+
+    /// Whether a client that was welcomed never begins another session.
+    pub(crate) fn wants_no_other_session(&mut self) -> bool {
+        self.protocol.framed().is_some_and(|session| session.wants_no_other())
     }
 
     fn is_over(&self) -> bool {

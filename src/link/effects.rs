@@ -56,7 +56,7 @@ impl State {
             return;
         }
         let unacknowledged = self.protocol.status().unacknowledged;
-        if !matches!(ending, Ending::GaveUp(_)) {
+        if !matches!(ending, Ending::GaveUp(_) | Ending::SessionLost) {
             self.protocol.close(CloseCode::Closed);
             self.event(Event::Closed { unacknowledged });
         }

@@ -20,6 +20,8 @@ pub(super) enum Life {
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     GaveUp(Cause),
+    /// The server no longer knows the session, and there is to be no other.
+    SessionLost,
     PeerClosed,
     Closed,
 }

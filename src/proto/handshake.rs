@@ -73,7 +73,8 @@ pub(crate) struct Hello {
     pub(crate) limits: Limits,
     /// The client's heartbeat interval; `None` if it sends none.
     pub(crate) interval: Option<Duration>,
-    /// The client has nothing more to say: no new session, please.
+    /// The client wants no new session, be it that it is closing, or that it never wants
+    /// another.
     pub(crate) resume_only: bool,
 }
 

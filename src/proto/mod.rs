@@ -10,6 +10,7 @@ pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
 pub(crate) mod inbox;
+pub(crate) mod loss;
 pub(crate) mod outbox;
 pub(crate) mod plain;
 pub(crate) mod protocol;

@@ -17,6 +17,7 @@ use super::frame::{Ack, Close, CloseCode, Decoder, Frame};
 use super::handshake::{Hello, Limits, Token};
 use super::heartbeat::Heartbeat;
 use super::inbox::{Acks, Inbox};
+use super::loss::SessionLoss;
 use super::outbox::Outbox;
 use super::pulse::{Pulse, Rhythm, Verdict};
 use super::report::{Excuse, Output, Progress, Seen, Totals};
@@ -71,6 +72,8 @@ pub(crate) struct Session {
     heartbeat: Heartbeat,
     /// So long a server keeps this session without a link.
     resume_within: Duration,
+    /// What a client does when its session is lost.
+    on_loss: SessionLoss,
     outbox: Outbox,
     inbox: Inbox,
     acks: Acks,
@@ -106,6 +109,7 @@ impl Session {
             peer_window: own.window,
             heartbeat,
             resume_within: Duration::MAX,
+            on_loss: SessionLoss::SendAgain,
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             acks: Acks::new(own.window),
@@ -138,6 +142,11 @@ impl Session {
     /// A server keeps it for this long without a link, and says so.
     pub(crate) fn kept_for(self, resume_within: Duration) -> Session {
         Session { resume_within, ..self }
+    }
+
+    /// A client does this when its session is lost.
+    pub(crate) fn on_loss(self, on_loss: SessionLoss) -> Session {
+        Session { on_loss, ..self }
     }
 }
 

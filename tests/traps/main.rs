@@ -28,6 +28,7 @@ mod hosts;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod limits;
+mod lost;
 mod many;
 mod pressure;
 mod restart;

@@ -12,8 +12,11 @@ use crate::proto::frame::{Close, CloseCode, Frame};
 use crate::proto::handshake::{Hello, Limits, Name, VERSION, Welcome};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Slot;
+use crate::proto::loss::SessionLoss;
 use crate::proto::pulse::Rhythm;
 use crate::proto::skippable::put_meaningless;
+#[cfg(test)]
+use crate::proto::testing::sim::{Fault, planted};
 
 /// What a new link means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub(crate) enum Unwelcome {
         size: usize,
         limit: usize,
     },
+    /// It begins another session, and the client wants none.
+    SessionLost,
 }
 
 impl From<Violation> for Unwelcome {
@@ -85,9 +90,18 @@ impl Session {
             received: self.inbox.received().frames,
             limits: Limits { window: self.announced, ..self.own },
             interval: self.pulse.interval(),
-            // Nothing is left to say to a server that does not know us.
-            resume_only: self.epoch != 0 && self.is_closing(),
+            // One that is closing has nothing left to say to a server that does not know it.
+            resume_only: self.wants_no_other() || self.epoch != 0 && self.is_closing(),
         }
+    }
+
+    /// Whether a client was welcomed, and never begins another session.
+    pub(crate) fn wants_no_other(&self) -> bool {
+        #[cfg(test)]
+        if planted(Fault::AnotherSession) {
+            return false;
+        }
+        self.epoch != 0 && self.on_loss == SessionLoss::GiveUp
     }
 
     /// A client's hello was answered: a new link is up.
@@ -101,6 +115,9 @@ impl Session {
             self.totals.replayed += replayed;
             self.start_link(welcome.received, welcome.interval, now);
             return Ok(Opened::Resumed { replayed });
+        }
+        if self.wants_no_other() {
+            return Err(Unwelcome::SessionLost);
         }
         if welcome.received != 0 {
             return Err(Violation("a new session that has received something").into());

@@ -200,6 +200,62 @@ fn however_they_are_sent_and_taken_all_messages_are_counted() {
     assert_eq!(client.status().totals.replayed, 3);
 }
 
+/// A client that gives up with its first session, its server, and what that has said.
+fn faithful() -> (Session, Session, Instant) {
+    let (client, now) = client(WINDOW);
+    let mut client = client.on_loss(SessionLoss::GiveUp);
+    assert!(!client.next_hello().resume_only, "any server may make the first session");
+    // The welcome to that was lost.
+    let hello = client.next_hello();
+    assert!(!hello.resume_only);
+    let mut server = found(&hello, 7, WINDOW, now);
+    let (welcome, _) = welcome(&mut server);
+    assert_eq!(client.welcomed(&welcome, now), Ok(Opened::First));
+    (client, server, now)
+}
+
+#[test]
+fn a_client_that_wants_no_other_session_is_served_fully_when_it_resumes() {
+    let (mut client, mut server, now) = faithful();
+    client.feed(&Slice(b"lost"));
+    written(&mut client);
+    client.link_lost();
+    let hello = client.next_hello();
+    assert!(hello.resume_only && hello.epoch == 7);
+    assert_eq!(server.judge(&hello), Admission::Resume);
+    assert_eq!(server.resume(&hello, now), Ok(0));
+    let (welcome, _) = welcome(&mut server);
+    assert_eq!(client.welcomed(&welcome, now), Ok(Opened::Resumed { replayed: 1 }));
+    server.feed(&Slice(b"answer"));
+    client.feed(&Slice(b"more"));
+    let mut pair = Pair { client, server, now };
+    pair.exchange();
+    let Pair { mut client, mut server, now } = pair;
+    assert_eq!(take(&mut client, now), Some(Received::Message("answer".into())));
+    assert_eq!(take(&mut server, now), Some(Received::Message("lost".into())));
+    assert_eq!(take(&mut server, now), Some(Received::Message("more".into())));
+}
+
+#[test]
+fn a_client_that_wants_no_other_session_takes_none_and_gives_back_what_it_sent() {
+    let (mut client, mut server, now) = faithful();
+    for message in [b"1", b"2", b"3"] {
+        client.feed(&Slice(message));
+    }
+    read(&mut server, written(&mut client), now);
+    take(&mut server, now).unwrap();
+    take(&mut server, now);
+    server.tick(None, now + ACK_DELAY);
+    read(&mut client, written(&mut server), now);
+    client.link_lost();
+    let hello = client.next_hello();
+    let mut other = found(&hello, 8, WINDOW, now);
+    assert_eq!(client.welcomed(&welcome(&mut other).0, now), Err(Unwelcome::SessionLost));
+    let again = client.next_hello();
+    assert!(again.resume_only && again.epoch == 7 && !client.is_up());
+    assert_eq!(client.take_unacknowledged(), ["2", "3"]);
+}
+
 #[test]
 fn a_batch_is_full_of_bytes_or_of_pieces_and_lets_go_of_what_is_written() {
     let mut batch = Batch::default();

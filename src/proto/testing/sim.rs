@@ -32,6 +32,7 @@ use super::choices::Choices;
 use crate::proto::frame::CloseCode;
 use crate::proto::handshake::{Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
+use crate::proto::loss::SessionLoss;
 use crate::proto::session::Session;
 
 /// What kind of run it is: most seeds leave most trouble out, so that the rest
@@ -67,6 +68,7 @@ struct Plan {
     burst: u32,
     /// How eagerly, of 10, the applications and the links act.
     eager: [u32; 6],
+    on_loss: SessionLoss,
 }
 
 impl Plan {
@@ -129,6 +131,7 @@ impl Plan {
             failover: if several { 0.3 } else { 0.0 },
             burst,
             eager,
+            on_loss: SessionLoss::SendAgain,
         };
         if rng.u32(..6) == 0 {
             // A flood to a slow reader, whose servers are lost, and welcomes too:
@@ -136,6 +139,9 @@ impl Plan {
             plan.client.window = rng.u32(plan.client.max_message..plan.client.max_message + 300);
             (plan.speaks, plan.unwelcome, plan.restart) = (0.5, 0.6, 0.02);
             (plan.burst, plan.eager) = (50, [7, 1, 9, 9, 9, 9]);
+        }
+        if rng.u32(..4) == 0 {
+            plan.on_loss = SessionLoss::GiveUp;
         }
         plan
     }
@@ -181,7 +187,7 @@ impl World {
         let token = |host: usize| Token(first.map(|byte| byte.wrapping_add(host as u8)));
         let names = (0..plan.hosts.len()).map(|host| Name::new(token(host))).collect();
         let heartbeat = Heartbeat { interval: plan.interval, misses: plan.misses };
-        let session = Session::client(plan.client, heartbeat, origin);
+        let session = Session::client(plan.client, heartbeat, origin).on_loss(plan.on_loss);
         let host = |&limits: &Limits| Host { limits, server: None, last_hello: None };
         World {
             rng,
@@ -384,7 +390,7 @@ impl World {
         // A server may have left, said so, and been killed: its last words were on their way.
         let dismissed =
             self.client.session.status().closed_by_peer.is_some_and(|code| code != CloseCode::Done);
-        if orderly && !self.expired && !dismissed {
+        if orderly && !self.expired && !dismissed && !self.client.lost {
             self.check_orderly_end();
         }
     }

@@ -13,6 +13,7 @@ use crate::proto::frame::{Close, CloseCode, Decoder, Frame, frame_len};
 use crate::proto::handshake::{Hello, Limits, Welcome};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
+use crate::proto::loss::SessionLoss;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::report::Seen;
@@ -44,6 +45,8 @@ pub(super) struct Watched {
     attempt: u64,
     epoch: u64,
     created_from: u64,
+    /// A client that wants no second session.
+    gives_up: bool,
     ever_heard_frame: bool,
     peer_closed: bool,
     leaving: bool,
@@ -69,8 +72,10 @@ fn reader() -> Decoder {
 impl Watched {
     pub(super) fn client(choices: &mut Choices, now: Instant) -> Watched {
         let (own, heartbeat) = settings(choices);
-        let session = Session::client(own, heartbeat, now);
-        Watched::new(Side::Client, session, own, own, now)
+        let gives_up = choices.u8(..4) == 3;
+        let on_loss = if gives_up { SessionLoss::GiveUp } else { SessionLoss::SendAgain };
+        let session = Session::client(own, heartbeat, now).on_loss(on_loss);
+        Watched { gives_up, ..Watched::new(Side::Client, session, own, own, now) }
     }
 
     /// A server's session, made for a hello, with its link.
@@ -103,6 +108,7 @@ impl Watched {
             attempt: 0,
             epoch: 0,
             created_from: 0,
+            gives_up: false,
             ever_heard_frame: false,
             peer_closed: false,
             leaving: false,
@@ -459,7 +465,7 @@ impl Watched {
         let room = (self.own.window as usize).saturating_sub(self.heard.items_cost());
         assert_eq!(hello.limits.window as usize, room);
         self.offered = hello.limits.window;
-        assert_eq!(hello.resume_only, self.epoch != 0 && self.is_closing());
+        assert_eq!(hello.resume_only, self.epoch != 0 && (self.gives_up || self.is_closing()));
         hello
     }
 
@@ -479,6 +485,8 @@ impl Watched {
                 return true;
             }
             assert!(matches!(result, Err(Unwelcome::Violation(_))), "{result:?}");
+        } else if self.epoch != 0 && self.gives_up {
+            assert_eq!(result, Err(Unwelcome::SessionLost));
         } else if welcome.received > 0 {
             assert!(matches!(result, Err(Unwelcome::Violation(_))), "{result:?}");
         } else if largest > limit {

@@ -10,6 +10,7 @@ use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kin
 use crate::proto::handshake::{Hello, Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
+use crate::proto::loss::SessionLoss;
 use crate::proto::pulse::Verdict;
 use crate::proto::reject::{Class, Reject};
 use crate::proto::report::{Excuse, Output, Seen};
@@ -34,6 +35,8 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     pub(super) host: usize,
     welcomed: bool,
+    /// Its session was lost, and it wants no other.
+    pub(super) lost: bool,
     /// The application has left, and what it said is to be acknowledged.
     pub(super) closing: Option<Closing>,
     /// It was given back what was not acknowledged.
@@ -79,6 +82,7 @@ impl Client {
             phase: Phase::Idle(now),
             host: 0,
             welcomed: false,
+            lost: false,
             closing: None,
             took: false,
             complete: false,
@@ -172,7 +176,8 @@ impl World {
         if self.client.session.status().closing && !self.client.welcomed {
             return self.client_ends("gave up");
         }
-        if self.hosts.len() > 1 && (self.calm || self.chance(self.plan.failover)) {
+        let stays = self.client.welcomed && self.plan.on_loss == SessionLoss::GiveUp;
+        if self.hosts.len() > 1 && !stays && (self.calm || self.chance(self.plan.failover)) {
             self.client.host = self.rng.usize(..self.hosts.len());
         }
         self.last_link += 1;
@@ -274,7 +279,7 @@ impl World {
                         // This host will not do; the calm has one that does.
                         return self.client_loses("too large");
                     }
-                    Err(Unwelcome::Violation(violation)) => panic!("unwelcome: {violation:?}"),
+                    Err(unwelcome) => panic!("{unwelcome:?}"),
                 };
                 self.client.welcomed = true;
                 let generation = self.client.session.status().generation;
@@ -300,7 +305,14 @@ impl World {
                 self.model.client_acked(self.client.session.status().acknowledged_messages());
                 self.client_ends("an close_reply");
             }
-            Frame::Reject(Reject { code: ENDED, .. }) => self.client_ends("refused"),
+            Frame::Reject(Reject { code: ENDED, .. }) => {
+                if self.plan.on_loss == SessionLoss::GiveUp {
+                    // What is not acknowledged is given back, also if the application has left.
+                    (self.client.lost, self.model.impatient) = (true, true);
+                    self.note("session lost", self.client.session.status().unacknowledged, 0);
+                }
+                self.client_ends("refused");
+            }
             Frame::Reject(Reject { code: FULL, .. }) => self.client_loses("full"),
             frame => panic!("answered {frame:?}"),
         }
@@ -475,6 +487,8 @@ impl World {
     }
 
     fn found(&mut self, host: usize, hello: &Hello) {
+        let second = hello.epoch != 0 && self.plan.on_loss == SessionLoss::GiveUp;
+        assert!(!second, "a second session, which the client did not want");
         self.last_epoch += 1;
         let limits = self.hosts[host].limits;
         let (interval, misses) = (self.plan.server_interval, self.plan.misses);

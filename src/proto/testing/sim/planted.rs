@@ -19,6 +19,8 @@ pub(in crate::proto) enum Fault {
     AcksSurviveRestart,
     /// Accepts frames of an older generation's link.
     StaleHeard,
+    /// Begins another session, although it is to give up with the first.
+    AnotherSession,
 }
 
 thread_local! {

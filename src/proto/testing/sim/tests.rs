@@ -35,7 +35,7 @@ fn chosen() -> Option<Range<u64>> {
     Some(from..if to.is_empty() { from + 1 } else { number(to) })
 }
 
-const RARE: [(&str, u64); 13] = [
+const RARE: [(&str, u64); 14] = [
     ("RESTART", 1000),
     ("  takes over", 1000),
     ("  stale hello", 100),
@@ -49,6 +49,7 @@ const RARE: [(&str, u64); 13] = [
     ("client leaves", 1000),
     ("server leaves", 100),
     ("server expires", 100),
+    ("session lost", 100),
 ];
 
 fn simulate(seed: u64, origin: Instant) -> (Vec<Note>, Result<(), String>) {
@@ -100,4 +101,11 @@ fn a_counter_reset_at_resume_or_kept_at_a_restart_is_caught() {
 fn a_stale_generation_that_is_heard_is_caught() {
     let report = caught(Fault::StaleHeard);
     assert!(report.contains("a stale link was heard"), "{report}");
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn a_second_session_of_a_client_that_wants_one_is_caught() {
+    let report = caught(Fault::AnotherSession);
+    assert!(report.contains("a second session"), "{report}");
 }
