@@ -11,6 +11,8 @@ const SILENT: u64 = 256;
 /// many clients need. If fewer can be served, returns how many, and the limit.
 pub fn allow(clients: u32) -> Option<(u64, u64)> {
     let needed = u64::from(clients) + OWN;
-    let limit = rlimit::increase_nofile_limit(needed + SILENT).ok()?;
+    let raised = rlimit::increase_nofile_limit(needed + SILENT);
+    let limit =
+        raised.or_else(|_| rlimit::getrlimit(rlimit::Resource::NOFILE).map(|is| is.0)).ok()?;
     (limit < needed).then(|| (limit.saturating_sub(OWN), limit))
 }
