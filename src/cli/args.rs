@@ -227,8 +227,8 @@ pub struct ServerArgs {
     /// How many clients are served at once [default: 1024]
     ///
     /// When there are as many, a newcomer takes the place of one that lost its
-    /// link: first of those that never sent anything, and among them of the one
-    /// that lost its link first.
+    /// link: of one that never sent anything, if there is one. Of several, the
+    /// one goes that lost its link first.
     #[arg(long, value_name = "N", help_heading = "Limits",
         value_parser = value_parser!(u32).range(1..=1_000_000))]
     max_clients: Option<u32>,
