@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
 use crate::link::{OnEvent, Terms};
-use crate::proto::handshake::Limits;
+use crate::proto::handshake::{Limits, MAX_GREETING};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::loss::SessionLoss;
 use crate::protocol::Plain;
@@ -42,6 +45,7 @@ pub struct Builder {
     pub(crate) max_clients: usize,
     pub(crate) plain: Option<Plain>,
     pub(crate) accept_plain: bool,
+    pub(crate) greeting: Bytes,
     pub(crate) on_event: Option<OnEvent>,
 }
 
@@ -59,6 +63,7 @@ impl Default for Builder {
             max_clients: 1024,
             plain: None,
             accept_plain: true,
+            greeting: Bytes::new(),
             on_event: None,
         }
     }
@@ -306,6 +311,47 @@ impl Builder {
     pub fn accept_plain(mut self, accept: bool) -> Builder {
         self.accept_plain = accept;
         self
+    }
+
+    /// What a client says at the beginning of each session, at most 2048 bytes (default:
+    /// nothing): a name, a login, what it subscribes to. A listener has no use for it.
+    ///
+    /// The server's [`Connection::greeting`](crate::Connection::greeting) returns it as
+    /// soon as the connection is accepted, before any message. When a session is
+    /// [lost](crate::Event::SessionLost), because the server was killed for instance, the
+    /// new one begins with it as well, before what is sent again. So it needs no
+    /// message of its own, which would come behind those that were not acknowledged.
+    ///
+    /// It goes over the network each time that a link is made, and unencrypted. Over [plain
+    /// text](Builder::plain) it is not sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Listener};
+    ///
+    /// let listener = Listener::bind("127.0.0.1:0")?;
+    /// let client = Connection::builder().greeting("ann").connect(listener.local_addr())?;
+    /// assert_eq!(listener.accept()?.greeting(), "ann");
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    #[must_use]
+    pub fn greeting(mut self, greeting: impl Into<Bytes>) -> Builder {
+        self.greeting = greeting.into();
+        self
+    }
+
+    /// The greeting, in memory of ours: what an owner of the application's does when it is
+    /// dropped is done with the builder.
+    pub(crate) fn checked_greeting(&self) -> Result<Bytes> {
+        match self.greeting.len() {
+            0..=MAX_GREETING => Ok(Bytes::copy_from_slice(&self.greeting)),
+            len => {
+                let limit = MAX_GREETING;
+                let what = format!("the greeting has {len} bytes, and the limit is {limit}");
+                Err(Error::Config(what))
+            }
+        }
     }
 
     /// What every connection keeps of it; a listener's waits to be resumed.

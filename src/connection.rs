@@ -13,6 +13,8 @@ pub use receive::Incoming;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use bytes::Bytes;
+
 use crate::client::Client;
 use crate::config::Builder;
 use crate::driver::DriverHandle;
@@ -131,7 +133,8 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::GaveUp`] with the cause of the last failure; [`Error::Config`] if the
-    /// address cannot be one; [`Error::Io`] if no thread could be started.
+    /// address cannot be one, or the [greeting](Builder::greeting) is too long;
+    /// [`Error::Io`] if no thread could be started.
     ///
     /// # Examples
     ///
@@ -151,12 +154,14 @@ impl Builder {
         if foreign::is_running() {
             return Err(Error::WouldBlock);
         }
+        let greeting = self.checked_greeting()?;
         let now = sync::now();
         let limits = self.limits();
         let protocol = match self.plain {
             None => {
-                let session =
-                    Session::client(limits, self.heartbeat, now).on_loss(self.on_session_lost);
+                let session = Session::client(limits, self.heartbeat, now)
+                    .on_loss(self.on_session_lost)
+                    .greeting_with(greeting);
                 protocol::Protocol::Framed(session)
             }
             Some(plain) => {
@@ -269,6 +274,29 @@ impl Connection {
             protocol::Protocol::Framed(_) => Protocol::Framed,
             protocol::Protocol::Plain(_) => Protocol::Plain,
         }
+    }
+
+    /// What the client says at the beginning of each session: at the server, that of the
+    /// session which was accepted; at the client, its [own](Builder::greeting). Empty if
+    /// there is none, and over [plain text](Protocol::Plain). Does not block.
+    ///
+    /// It is the peer's, who may have said anything of at most 2048 bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Connection;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr();
+    /// let client = Connection::builder().greeting("ann").connect(address)?;
+    /// let server = listener.accept()?;
+    /// assert_eq!(server.greeting(), "ann");
+    /// assert_eq!(client.greeting(), "ann");
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn greeting(&self) -> Bytes {
+        self.shared.lock().protocol.greeting()
     }
 
     /// The largest message that both sides accept, in bytes. It can change

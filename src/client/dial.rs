@@ -139,14 +139,13 @@ impl Client {
         let Some(hello) = hello else {
             return self.open(host, link, None);
         };
+        let (epoch, resume_only) = (hello.epoch, hello.resume_only);
         link.socket.try_write(&Frame::Hello(hello).to_bytes())?;
         let cause = match self.hear(&mut link)? {
             // An earlier hello made a session here, and its welcome was lost. Our end is
             // to be told to the server that has ours.
             Frame::Welcome(welcome)
-                if hello.resume_only
-                    && welcome.epoch != hello.epoch
-                    && !self.route.is_home(host) =>
+                if resume_only && welcome.epoch != epoch && !self.route.is_home(host) =>
             {
                 Cause::Protocol("a new session, which was not asked for")
             }
@@ -164,7 +163,7 @@ impl Client {
                 foreign::log!(debug, "{addr} (versions {low} to {high}) rejects us: {text:?}");
                 self.route.come_back(host, come_back_after, sync::now());
                 match Rejection::from_wire(code, class) {
-                    Rejection::Ended if !hello.resume_only => {
+                    Rejection::Ended if !resume_only => {
                         Cause::Protocol("the end of a session that was to go on")
                     }
                     rejection => Cause::Rejected(rejection),

@@ -170,7 +170,7 @@ impl Frame {
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
         match self {
             Frame::Hello(hello) => {
-                put_header(out, kind::HELLO, Hello::LEN);
+                put_header(out, kind::HELLO, hello.len());
                 hello.encode(out);
             }
             Frame::Welcome(welcome) => {
@@ -262,7 +262,8 @@ impl From<TryGetError> for Violation {
 /// than its own; a large body is read straight to where it stays, which nothing
 /// has to clear first. The buffer starts small, and grows with the frames that
 /// come and with reads that fill it. A PING or a PONG makes it small again: they
-/// come over idle links, and over busy ones once an interval.
+/// come over idle links, and over busy ones once an interval. So does a HELLO, whose
+/// greeting may be the only thing that is large.
 ///
 /// A new one is for a handshake, in which nothing is larger than [`MAX_CONTROL`].
 #[derive(Debug, Default)]
@@ -429,7 +430,7 @@ impl Decoder {
             let frame = known.then(|| Frame::decode(kind, body)).transpose()?;
             self.start += HEADER + len;
             let Some(frame) = frame else { continue };
-            if let Frame::Ping(_) | Frame::Pong(_) = frame {
+            if let Frame::Ping(_) | Frame::Pong(_) | Frame::Hello(_) = frame {
                 self.wanted = 0;
             }
             return Ok(Some(frame));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes};
 
 use super::Violation;
 
@@ -58,8 +58,11 @@ pub(crate) struct Limits {
     pub(crate) max_message: u32,
 }
 
+/// The longest greeting, in bytes.
+pub(crate) const MAX_GREETING: usize = 2048;
+
 /// "Create a session, or resume it."
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) version: u16,
     pub(crate) token: Token,
@@ -76,11 +79,18 @@ pub(crate) struct Hello {
     /// The client wants no new session, be it that it is closing, or that it never wants
     /// another.
     pub(crate) resume_only: bool,
+    /// What the application says at the beginning of each session; empty if nothing.
+    pub(crate) greeting: Bytes,
 }
 
 impl Hello {
     /// Without options.
     pub(crate) const LEN: usize = 6 + 16 + 8 + STANDING + 1 + 4;
+
+    pub(crate) fn len(&self) -> usize {
+        let option = if self.greeting.is_empty() { 0 } else { OPTION + self.greeting.len() };
+        Hello::LEN + option
+    }
 
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
         let Hello { epoch, received, limits, interval, .. } = *self;
@@ -91,6 +101,12 @@ impl Hello {
         put_standing(out, (epoch, received, limits, interval));
         out.put_u8(self.resume_only.into());
         out.put_u32(FEATURES);
+        if !self.greeting.is_empty() {
+            debug_assert!(self.greeting.len() <= MAX_GREETING);
+            out.put_u16(GREETING);
+            out.put_u16(self.greeting.len() as u16);
+            out.put_slice(&self.greeting);
+        }
     }
 
     /// A hello of another version decodes as far as its version, so that it
@@ -114,8 +130,18 @@ impl Hello {
         let resume_only = body.get_u8() & 1 != 0;
         // What it offers that is not known here is not answered.
         let _features = body.get_u32();
-        read_options(body)?;
-        Ok(Hello { version, token, attempt, epoch, received, limits, interval, resume_only })
+        let greeting = read_greeting(body)?;
+        Ok(Hello {
+            version,
+            token,
+            attempt,
+            epoch,
+            received,
+            limits,
+            interval,
+            resume_only,
+            greeting,
+        })
     }
 }
 
@@ -161,7 +187,8 @@ impl Welcome {
         if body.get_u32() & !FEATURES != 0 {
             return Err(Violation("a feature that was not offered"));
         }
-        read_options(body)?;
+        // None is known yet.
+        Options(body).try_for_each(|option| option.map(|_| ()))?;
         Ok(Welcome { epoch, received, limits, interval, resume_within })
     }
 }
@@ -191,11 +218,29 @@ fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// None is known yet, and unknown ones are ignored. A known one is damage if it has a
-/// length of its own, or comes twice.
-fn read_options(body: &[u8]) -> Result<(), Violation> {
-    Options(body).try_for_each(|option| option.map(|(_kind, _value)| ()))
+/// The type of the option that carries a greeting.
+const GREETING: u16 = 1;
+
+/// Reads the options of a hello. Unknown ones are ignored.
+fn read_greeting(body: &[u8]) -> Result<Bytes, Violation> {
+    let mut greeting = None;
+    for option in Options(body) {
+        match option? {
+            (GREETING, _) if greeting.is_some() => {
+                return Err(Violation("a greeting that is repeated"));
+            }
+            (GREETING, value) if value.len() > MAX_GREETING => {
+                return Err(Violation("a greeting that is too long"));
+            }
+            (GREETING, value) => greeting = Some(value),
+            _ => {}
+        }
+    }
+    Ok(greeting.map_or_else(Bytes::new, Bytes::copy_from_slice))
 }
+
+/// The length of an option's type and length.
+const OPTION: usize = 2 + 2;
 
 /// The options at the end of a hello or a welcome: types and values.
 struct Options<'a>(&'a [u8]);
@@ -209,7 +254,7 @@ impl<'a> Iterator for Options<'a> {
         if body.is_empty() {
             return None;
         }
-        let option = body.split_first_chunk::<4>().and_then(|(&[a, b, c, d], rest)| {
+        let option = body.split_first_chunk::<OPTION>().and_then(|(&[a, b, c, d], rest)| {
             let len = u16::from_be_bytes([c, d]);
             let (value, behind) = rest.split_at_checked(len.into())?;
             self.0 = behind;
@@ -233,6 +278,7 @@ mod tests {
             limits: Limits { window: 3, max_message: 4 },
             interval: None,
             resume_only: false,
+            greeting: Bytes::new(),
         }
     }
 
@@ -245,7 +291,7 @@ mod tests {
     fn encoded(hello: &Hello) -> Vec<u8> {
         let mut bytes = Vec::new();
         hello.encode(&mut bytes);
-        assert_eq!(bytes.len(), Hello::LEN);
+        assert_eq!(bytes.len(), hello.len());
         bytes
     }
 
@@ -300,6 +346,30 @@ mod tests {
         }
         let both: Result<Vec<_>, _> = Options(OPTIONS[3].0).take(2).collect();
         assert_eq!(both, Ok(vec![(7, &b"a"[..]), (7, b"bc")]));
+    }
+
+    #[test]
+    fn a_greeting_has_a_limit_and_comes_once() {
+        assert_eq!(encoded(&hello()).len(), Hello::LEN, "an empty one is not said");
+        for len in [1, 2, MAX_GREETING] {
+            let hello = Hello { greeting: vec![b'g'; len].into(), ..hello() };
+            let bytes = encoded(&hello);
+            assert_eq!(bytes[63..67], [0, 1, (len >> 8) as u8, len as u8]);
+            assert_eq!(Hello::decode(&bytes), Ok(hello.clone()));
+            let known = [&bytes[..], b"\0\x02\0\x01x"].concat();
+            assert_eq!(Hello::decode(&known), Ok(hello));
+            for more in [&b"\0\x01\0\0"[..], b"\0\x07\0\0\0\x01\0\x01g"] {
+                let repeated = Hello::decode(&[&bytes[..], more].concat());
+                assert_eq!(repeated, Err(Violation("a greeting that is repeated")));
+            }
+        }
+        let mut long = encoded(&hello());
+        long.extend([0, 1, 8, 1]);
+        long.extend([b'g'; MAX_GREETING + 1]);
+        assert_eq!(Hello::decode(&long), Err(Violation("a greeting that is too long")));
+        // Of another version, it is none.
+        long[5] += 1;
+        assert!(Hello::decode(&long).unwrap().greeting.is_empty());
     }
 
     #[test]

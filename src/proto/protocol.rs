@@ -79,6 +79,14 @@ impl Protocol {
 
 /// The application's side.
 impl Protocol {
+    /// What the client says at the beginning of each session. Plain text has none.
+    pub(crate) fn greeting(&self) -> Bytes {
+        match self {
+            Protocol::Framed(session) => session.greeting().clone(),
+            Protocol::Plain(_) => Bytes::new(),
+        }
+    }
+
     /// Takes a message, for which there is room.
     pub(crate) fn feed(&mut self, message: &Payload<'_>) {
         either!(self, protocol => protocol.feed(message));

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 mod app;
 mod handshake;
 
@@ -89,6 +91,8 @@ pub(crate) struct Session {
     peer_received: u64,
     /// A frame came in this session, on any link. Asked of a server only.
     ever_heard_frame: bool,
+    /// What the client says at the beginning of the session.
+    greeting: Bytes,
     totals: Totals,
 }
 
@@ -120,8 +124,14 @@ impl Session {
             peer_closed: None,
             peer_received: 0,
             ever_heard_frame: false,
+            greeting: Bytes::new(),
             totals: Totals::default(),
         }
+    }
+
+    /// A client's session, which begins with this.
+    pub(crate) fn greeting_with(self, greeting: Bytes) -> Session {
+        Session { greeting, ..self }
     }
 
     /// A server's session, made by a hello that resumes none.
@@ -135,6 +145,7 @@ impl Session {
         let mut session = Session::client(own, heartbeat, now);
         (session.peer, session.peer_window) = (hello.limits, hello.limits.window);
         (session.epoch, session.created_from, session.token) = (epoch, hello.epoch, hello.token);
+        session.greeting = hello.greeting.clone();
         session.accept_link(hello, 0, now);
         session
     }

@@ -202,7 +202,7 @@ fn a_later_client_is_served_like_any_other() {
     let hello = Hello { features: u32::MAX, ..Hello::new(1) }.bytes();
     let mut raw = Raw::connect(listener.local_addr());
     // All its options are unknown, and one comes twice.
-    let options = b"\x80\x01\0\x04ever\0\x01\0\0\0\x01\0\x02ab".repeat(100);
+    let options = b"\x80\x01\0\x04ever\x7f\x01\0\0\x7f\x01\0\x02ab".repeat(100);
     raw.send(longer(&hello, &options));
     let (kind, body) = raw.read().unwrap();
     let welcome = Welcome::parse(&body);

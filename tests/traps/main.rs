@@ -23,6 +23,7 @@ mod cut;
 #[cfg(target_os = "linux")]
 mod deaf;
 mod foreign;
+mod greeting;
 mod hostile;
 mod hosts;
 #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::proto::handshake::{Limits, Token};
+use crate::proto::handshake::{Limits, MAX_GREETING, Token};
 use crate::proto::reject::Class;
 use crate::proto::testing::rounds;
 
@@ -17,6 +17,7 @@ fn hello() -> Hello {
         limits: Limits { window: 5, max_message: 6 },
         interval: Some(Duration::from_millis(7)),
         resume_only: true,
+        greeting: "ann".into(),
     }
 }
 
@@ -222,6 +223,15 @@ fn a_parked_peer_holds_a_small_buffer_and_is_told_by_its_first_byte() {
     assert_eq!(decoder.buffer.len(), SMALL_BUFFER);
     assert_eq!(decode(&mut decoder, &hello[7..], || 1).unwrap().len(), 1);
     assert_eq!(decoder.first_byte(), None);
+}
+
+#[test]
+fn a_large_greeting_leaves_a_small_buffer() {
+    let mut decoder = decoder();
+    let hello = Hello { greeting: vec![b'g'; MAX_GREETING].into(), ..hello() };
+    decode(&mut decoder, &Frame::Hello(hello).to_bytes(), || usize::MAX).unwrap();
+    assert!(decoder.buffer.len() > MAX_GREETING);
+    assert_eq!(decoder.space().len(), SMALL_BUFFER);
 }
 
 #[test]

@@ -43,6 +43,11 @@ impl Session {
         }
     }
 
+    /// What the client says at the beginning of the session.
+    pub(crate) fn greeting(&self) -> &Bytes {
+        &self.greeting
+    }
+
     #[inline]
     pub(crate) fn feed(&mut self, message: &Payload<'_>) {
         self.totals.messages_sent += 1;
@@ -143,8 +148,9 @@ impl Session {
         self.closing.is_some() || self.peer_closed.is_some()
     }
 
-    /// Frees the messages, which will not be asked for any more.
+    /// Frees the messages and the greeting, which will not be asked for any more.
     pub(crate) fn discard(&mut self) {
+        self.greeting = Bytes::new();
         self.inbox.discard();
         self.outbox.discard();
     }

@@ -92,6 +92,7 @@ impl Session {
             interval: self.pulse.interval(),
             // One that is closing has nothing left to say to a server that does not know it.
             resume_only: self.wants_no_other() || self.epoch != 0 && self.is_closing(),
+            greeting: self.greeting.clone(),
         }
     }
 

@@ -87,6 +87,38 @@ fn take(session: &mut Session, now: Instant) -> Option<Received> {
     session.take(now)
 }
 
+#[test]
+fn every_hello_greets_and_a_session_keeps_the_greeting_until_its_end() {
+    let (session, now) = client(WINDOW);
+    let mut client = session.greeting_with("ann".into());
+    // The welcome to the first is lost.
+    let first = client.next_hello();
+    let mut server = found(&first, 1, WINDOW, now);
+    client.feed(&Slice(b"message"));
+    let again = client.next_hello();
+    assert_eq!([&first.greeting, &again.greeting, server.greeting()], ["ann"; 3]);
+    // The first one stays, whatever comes later.
+    server.resume(&Hello { greeting: "eve".into(), ..again }, now).unwrap();
+    assert_eq!(server.greeting(), "ann");
+    let (first_welcome, _) = welcome(&mut server);
+    client.welcomed(&first_welcome, now).unwrap();
+    client.link_lost();
+    // In a new session it is there before what is sent again.
+    let mut server = found(&client.next_hello(), 2, WINDOW, now);
+    assert_eq!(server.greeting(), "ann");
+    assert_eq!(server.take(now), None);
+    let welcomed = client.welcomed(&welcome(&mut server).0, now);
+    assert_eq!(welcomed, Ok(Opened::Restarted { unacknowledged: 1 }));
+    server.close(CloseCode::Closed);
+    server.discard();
+    assert_eq!(server.greeting(), "");
+    // A client that greets with nothing.
+    assert_eq!(
+        found(&Pair::new(WINDOW, WINDOW).client.next_hello(), 3, WINDOW, now).greeting(),
+        ""
+    );
+}
+
 /// What a handler that fails leaves behind. The peer's end, too, may be there before it
 /// fails, or come after.
 #[test]
@@ -528,10 +560,10 @@ fn a_takeover_that_cannot_be_changes_nothing() {
     read(&mut client, written(&mut server), now);
     let hello = client.next_hello();
     let generation = server.status().generation;
-    assert_eq!(server.judge(&Hello { attempt: 1, ..hello }), Admission::Stale);
-    assert_eq!(server.judge(&Hello { received: 2, ..hello }), Admission::Impossible);
-    assert_eq!(server.judge(&Hello { epoch: 9, ..hello }), Admission::Other);
-    server.resume(&Hello { received: 2, ..hello }, now).unwrap_err();
+    assert_eq!(server.judge(&Hello { attempt: 1, ..hello.clone() }), Admission::Stale);
+    assert_eq!(server.judge(&Hello { received: 2, ..hello.clone() }), Admission::Impossible);
+    assert_eq!(server.judge(&Hello { epoch: 9, ..hello.clone() }), Admission::Other);
+    server.resume(&Hello { received: 2, ..hello.clone() }, now).unwrap_err();
     assert_eq!(server.status().generation, generation);
     let ping = |id| Frame::Ping(id);
     server.on_frame(generation, ping(1), now).unwrap();
@@ -560,7 +592,7 @@ fn an_ended_session_tells_its_end_to_no_hello_that_cannot_be() {
     read(&mut client, written(&mut server), now);
     server.close(CloseCode::Aborted);
     let hello = client.next_hello();
-    assert_eq!(server.judge(&Hello { received: 2, ..hello }), Admission::Impossible);
+    assert_eq!(server.judge(&Hello { received: 2, ..hello.clone() }), Admission::Impossible);
     assert_eq!(server.judge(&hello), Admission::Ended);
 }
 
@@ -674,7 +706,7 @@ fn an_acknowledgement_goes_ahead_exactly_if_the_peer_may_need_it_to_go_on() {
 fn the_peers_own_window_is_taken_to_be_the_largest_it_has_announced() {
     let (mut client, now) = client(500);
     let first = client.next_hello();
-    let hello = |attempt, window| Hello { attempt, limits: limits(window), ..first };
+    let hello = |attempt, window| Hello { attempt, limits: limits(window), ..first.clone() };
     let request = || vec![Frame::data(vec![0; 300].into())];
     // By a hello,
     let mut server = found(&hello(1, 100), 1, WINDOW, now);
@@ -881,7 +913,7 @@ fn a_server_goes_by_the_interval_of_the_last_hello() {
     let first = Hello { interval: Some(second), ..client.next_hello() };
     let mut server = Session::server(&first, 1, limits(WINDOW), Heartbeat::every(10 * second), now);
     for (attempt, interval) in (2..).zip([Some(240 * second), None, Some(2 * second)]) {
-        let hello = Hello { epoch: 1, attempt, interval, ..first };
+        let hello = Hello { epoch: 1, attempt, interval, ..first.clone() };
         server.resume(&hello, now).unwrap();
         let pings = interval.unwrap_or(10 * second) * 5 / 4;
         assert_eq!(welcome(&mut server).0.interval, Some(pings));
@@ -889,7 +921,7 @@ fn a_server_goes_by_the_interval_of_the_last_hello() {
     }
     // One without heartbeats has none, whatever is announced.
     let mut server = Session::server(&first, 1, limits(WINDOW), Heartbeat::off(), now);
-    server.resume(&Hello { epoch: 1, attempt: 2, ..first }, now).unwrap();
+    server.resume(&Hello { epoch: 1, attempt: 2, ..first.clone() }, now).unwrap();
     assert_eq!((welcome(&mut server).0.interval, server.deadline()), (None, None));
 }
 

@@ -22,6 +22,8 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use self::ends::{Client, Host, Phase};
 pub(super) use self::fuzzed::run as fuzzed;
 use self::link::{Link, Side};
@@ -187,14 +189,18 @@ impl World {
         let token = |host: usize| Token(first.map(|byte| byte.wrapping_add(host as u8)));
         let names = (0..plan.hosts.len()).map(|host| Name::new(token(host))).collect();
         let heartbeat = Heartbeat { interval: plan.interval, misses: plan.misses };
-        let session = Session::client(plan.client, heartbeat, origin).on_loss(plan.on_loss);
+        // Of any client another one, and of some none.
+        let greeting = Bytes::copy_from_slice(&first[..usize::from(first[0]) % first.len()]);
+        let session = Session::client(plan.client, heartbeat, origin)
+            .on_loss(plan.on_loss)
+            .greeting_with(greeting.clone());
         let host = |&limits: &Limits| Host { limits, server: None, last_hello: None };
         World {
             rng,
             origin,
             now: origin,
             trace: Vec::with_capacity(1024),
-            model: Model::new(plan.client.window, plan.client.max_message),
+            model: Model::new(plan.client.window, plan.client.max_message, greeting),
             client: Client::new(session, names, origin),
             hosts: plan.hosts.iter().map(host).collect(),
             plan,

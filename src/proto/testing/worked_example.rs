@@ -82,7 +82,7 @@ fn the_worked_example_is_what_is_said() {
 
     // The first link.
     let hello = client.hello(&mut name);
-    said.push(('C', Frame::Hello(hello).to_bytes().to_vec()));
+    said.push(('C', Frame::Hello(hello.clone()).to_bytes().to_vec()));
     let mut server = Session::server(&hello, EPOCH, LIMITS, Heartbeat::every(INTERVAL), now)
         .kept_for(Duration::from_secs(60));
     let (mut to_client, mut to_server) = (Decoder::default(), data());
@@ -103,7 +103,7 @@ fn the_worked_example_is_what_is_said() {
     client.link_lost();
     server.link_lost();
     let hello = client.hello(&mut name);
-    said.push(('C', Frame::Hello(hello).to_bytes().to_vec()));
+    said.push(('C', Frame::Hello(hello.clone()).to_bytes().to_vec()));
     assert_eq!(server.judge(&hello), crate::proto::session::Admission::Resume);
     server.resume(&hello, now).unwrap();
     (to_client, to_server) = (Decoder::default(), data());

@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use bytes::Bytes;
+
 use super::super::queue::AcceptQueue;
 use super::*;
 use crate::config::Builder;
@@ -60,13 +62,13 @@ impl Stage {
     }
 
     fn greet(&mut self, hello: &Hello) -> Answer {
-        self.hear(&Frame::Hello(*hello).to_bytes()).0
+        self.hear(&Frame::Hello(hello.clone()).to_bytes()).0
     }
 
     fn join(&mut self, hello: &Hello) -> (Peer, Arc<Shared>, Hello) {
-        let (answer, peer, session) = self.hear(&Frame::Hello(*hello).to_bytes());
+        let (answer, peer, session) = self.hear(&Frame::Hello(hello.clone()).to_bytes());
         let Answer::Welcome { epoch } = answer else { panic!("{answer:?}") };
-        let next = Hello { epoch, attempt: hello.attempt + 1, ..*hello };
+        let next = Hello { epoch, attempt: hello.attempt + 1, ..hello.clone() };
         (peer, session.expect("it is new"), next)
     }
 
@@ -115,6 +117,7 @@ fn hello(token: u8) -> Hello {
         limits: Limits { window: 10_000, max_message: 100 },
         interval: None,
         resume_only: false,
+        greeting: Bytes::new(),
     }
 }
 
@@ -144,9 +147,9 @@ fn a_rejected_hello_ends_no_session_and_no_link() {
         let (_peer, session, next) = stage.join(&hello(1));
         // It was accepted: closing the listener does not end it.
         stage.sessions.queue.next().unwrap();
-        let elsewhere = Hello { epoch: next.epoch ^ 1, ..next };
-        let resume_only = Hello { resume_only: true, ..elsewhere };
-        let malformed = Hello { received: 1, ..next };
+        let elsewhere = Hello { epoch: next.epoch ^ 1, ..next.clone() };
+        let resume_only = Hello { resume_only: true, ..elsewhere.clone() };
+        let malformed = Hello { received: 1, ..next.clone() };
         assert_eq!(stage.greet(&resume_only), Answer::Reject(Rejection::Ended));
         assert_eq!(stage.greet(&malformed), Answer::Reject(Rejection::Protocol));
         spoil(&mut stage.sessions);
@@ -178,7 +181,7 @@ fn nobody_makes_room_for_a_client_that_cannot_be_taken() {
 fn a_session_that_is_replaced_counts_as_room() {
     let mut stage = Stage::new(1);
     let (_peer, session, next) = stage.join(&hello(1));
-    let (_other, replacing, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next });
+    let (_other, replacing, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next.clone() });
     assert!(session.lock().has_ended() && !session.lock().has_link());
     assert!(replacing.lock().is_up());
     // Its room was given away.
@@ -206,7 +209,7 @@ fn an_ended_session_takes_no_room_and_can_be_replaced() {
     state.settle();
     stage.sessions.tend(session.id());
     assert_eq!(stage.greet(&next), Answer::Close);
-    let (_again, again, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next });
+    let (_again, again, next) = stage.join(&Hello { epoch: next.epoch ^ 1, ..next.clone() });
     assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
     assert!(again.lock().is_up());
 }
@@ -217,15 +220,15 @@ fn bytes_behind_a_hello_end_the_link_before_anything_is_judged() {
     let (_peer, session, next) = stage.join(&hello(1));
     let hellos = [
         hello(2),
-        next,
-        Hello { epoch: next.epoch ^ 1, ..next },
-        Hello { attempt: 1, ..next },
-        Hello { version: VERSION + 1, ..next },
+        next.clone(),
+        Hello { epoch: next.epoch ^ 1, ..next.clone() },
+        Hello { attempt: 1, ..next.clone() },
+        Hello { version: VERSION + 1, ..next.clone() },
         Hello { resume_only: true, ..hello(3) },
     ];
     let behind = [Frame::Ping(1).to_bytes(), vec![0].into(), vec![0; 10_000].into()];
     for (hello, behind) in hellos.iter().flat_map(|hello| behind.each_ref().map(|b| (hello, b))) {
-        let bytes = [&Frame::Hello(*hello).to_bytes()[..], behind].concat();
+        let bytes = [&Frame::Hello(hello.clone()).to_bytes()[..], behind].concat();
         let (answer, _, created) = stage.hear(&bytes);
         assert_eq!(answer, Answer::Nothing, "{hello:?}");
         assert!(created.is_none());

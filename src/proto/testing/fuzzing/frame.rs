@@ -3,6 +3,7 @@
 use super::speech::{self, Truths};
 use crate::proto::Violation;
 use crate::proto::frame::{Decoder, Frame, HEADER, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER, kind};
+use crate::proto::handshake::VERSION;
 use crate::proto::testing::choices::Choices;
 
 pub(super) fn run(bytes: &[u8]) {
@@ -99,7 +100,8 @@ fn is_right(kind: u8, body: &[u8]) -> bool {
     let fixed = |len: usize| body.get(len..).is_some_and(are_whole);
     match kind {
         kind::HELLO if !body.starts_with(b"LLNK") => false,
-        kind::HELLO => body.len() >= 6 && (body[4..6] != [0, 1] || fixed(63)),
+        kind::HELLO if body.get(4..6) != Some(&[0, 1]) => body.len() >= 6,
+        kind::HELLO => fixed(63) && greetings(body).len() < 2 && greeting(body).len() <= 2048,
         kind::WELCOME if body.len() < 38 => false,
         kind::WELCOME => {
             body[..2] == [0, 1] && body[2..10] != [0; 8] && body[34..38] == [0; 4] && fixed(38)
@@ -111,6 +113,22 @@ fn is_right(kind: u8, body: &[u8]) -> bool {
         kind::CLOSE => body.len() >= 9,
         _ => true,
     }
+}
+
+/// What the options of a hello greet with.
+fn greetings(hello: &[u8]) -> Vec<&[u8]> {
+    let mut greetings = Vec::new();
+    let mut options = &hello[63..];
+    while let [first, second, high, low, rest @ ..] = options {
+        let (value, behind) = rest.split_at(usize::from(*high) << 8 | usize::from(*low));
+        greetings.extend(Some(value).filter(|_| [*first, *second] == [0, 1]));
+        options = behind;
+    }
+    greetings
+}
+
+fn greeting(hello: &[u8]) -> &[u8] {
+    greetings(hello).first().copied().unwrap_or_default()
 }
 
 fn are_whole(mut options: &[u8]) -> bool {
@@ -141,6 +159,11 @@ fn alone(bytes: &[u8]) -> Result<Frame, Violation> {
 /// What was understood is said in the same bytes, or means the same.
 fn check_meaning(frame: &Frame, bytes: &[u8]) {
     let again = frame.to_bytes();
+    if let Frame::Hello(hello) = frame
+        && hello.version == VERSION
+    {
+        assert_eq!(hello.greeting, greeting(&bytes[HEADER..]));
+    }
     match frame {
         // A text that is not UTF-8 becomes longer, perhaps too long.
         Frame::Reject(_) if again.len() > HEADER + MAX_CONTROL => {}

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::proto::frame::{Ack, Close, CloseCode, Frame, kind, put_header};
-use crate::proto::handshake::{Hello, Limits, Token, VERSION, Welcome};
+use crate::proto::handshake::{Hello, Limits, MAX_GREETING, Token, VERSION, Welcome};
 use crate::proto::reject::{Class, Reject};
 use crate::proto::testing::choices::Choices;
 use crate::proto::testing::longer;
@@ -83,6 +85,13 @@ fn options(choices: &mut Choices) -> Vec<u8> {
     let mut options = Vec::new();
     for _ in 0..choices.usize(..4) {
         let (kind, len) = (choices.u8(..4), choices.u8(..8));
+        if kind == 3 && len == 7 {
+            // A greeting of almost any length, in few bytes.
+            let len = MAX_GREETING - 8 + choices.usize(..16);
+            options.extend([0, 1, (len >> 8) as u8, len as u8]);
+            options.extend(vec![choices.u8(..); len]);
+            continue;
+        }
         options.extend([0, kind, 0, len]);
         options.extend(choices.take(len.into()));
     }
@@ -100,6 +109,7 @@ pub(super) fn hello(choices: &mut Choices, truths: &Truths) -> Hello {
         limits: limits(choices),
         interval: interval(choices),
         resume_only: choices.bool(),
+        greeting: Bytes::new(),
     }
 }
 

@@ -24,6 +24,9 @@ use crate::proto::testing::choices::Choices;
 /// What a server says how long it keeps a session.
 const KEPT: Duration = Duration::from_secs(60);
 
+/// What a client says first.
+const GREETING: Bytes = Bytes::from_static(b"ann");
+
 #[derive(PartialEq, Eq)]
 enum Side {
     Client,
@@ -74,7 +77,7 @@ impl Watched {
         let (own, heartbeat) = settings(choices);
         let gives_up = choices.u8(..4) == 3;
         let on_loss = if gives_up { SessionLoss::GiveUp } else { SessionLoss::SendAgain };
-        let session = Session::client(own, heartbeat, now).on_loss(on_loss);
+        let session = Session::client(own, heartbeat, now).on_loss(on_loss).greeting_with(GREETING);
         Watched { gives_up, ..Watched::new(Side::Client, session, own, own, now) }
     }
 
@@ -87,6 +90,7 @@ impl Watched {
     ) -> Watched {
         let (own, heartbeat) = settings(choices);
         let session = Session::server(hello, epoch, own, heartbeat, now).kept_for(KEPT);
+        assert_eq!(*session.greeting(), hello.greeting);
         let mut watched = Watched::new(Side::Server, session, own, hello.limits, now);
         (watched.attempt, watched.epoch) = (hello.attempt, epoch);
         watched.created_from = hello.epoch;

@@ -146,6 +146,7 @@ impl World {
     }
 
     pub(super) fn server_takes(&mut self, server: &mut Server) -> Option<Received> {
+        self.model.server_is_greeted(server.session.greeting());
         server.session.consume(self.now);
         self.model.server_consumes(server.life);
         let item = server.session.take(self.now);

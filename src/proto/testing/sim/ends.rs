@@ -190,7 +190,7 @@ impl World {
         // Now and then it is one of a later client.
         let more: &[u8] =
             if hello.attempt.is_multiple_of(3) { b"\0\x07\0\x02hi\0\x08\0\0" } else { b"" };
-        link.client.batch.push(longer(&Frame::Hello(hello).to_bytes(), more).into());
+        link.client.batch.push(longer(&Frame::Hello(hello.clone()).to_bytes(), more).into());
         let patience = if self.calm { 2000 } else { self.rng.u64(20..2000) };
         self.client.phase = Phase::Greeting(link.id, self.now + millis(patience));
         self.note("client connects", link.id, link.host as u64);

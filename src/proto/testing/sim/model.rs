@@ -150,6 +150,8 @@ enum Arrival {
 pub(super) struct Model {
     window: usize,
     max_message: usize,
+    /// What each session of the client begins with.
+    greeting: Bytes,
     pub(super) said: Stream,
     /// How many of those the client saw acknowledged, and servers finished with.
     pub(super) acked: u64,
@@ -168,10 +170,11 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(window: u32, max_message: u32) -> Model {
+    pub(super) fn new(window: u32, max_message: u32, greeting: Bytes) -> Model {
         Model {
             window: window as usize,
             max_message: max_message as usize,
+            greeting,
             said: Stream::new(0x80),
             acked: 0,
             done: 0,
@@ -397,6 +400,11 @@ impl Model {
         let kept = self.said.cost(base + life.taken, base + life.arrived);
         let window = life.window;
         self.check_bounds(kept, window, "the server's inbox");
+    }
+
+    /// It is there before the first message, and stays.
+    pub(super) fn server_is_greeted(&self, greeting: &Bytes) {
+        assert_eq!(*greeting, self.greeting, "not the client's greeting");
     }
 
     pub(super) fn server_takes(&mut self, index: usize, item: Option<&Received>) {
