@@ -203,7 +203,7 @@ impl Builder {
     /// only, and only the server that has it: all addresses of that host, and of its
     /// [aliases](crate::Host::alias_of). No other host is asked any more, so several are of
     /// use for the first link alone. If the server says that there is no such session, the
-    /// connection ends with [`Error::SessionLost`](crate::Error::SessionLost), which calls
+    /// connection ends with [`Error::SessionLost`], which calls
     /// that block then return, [`close`](crate::Connection::close) included, and the callback
     /// sees an [`Event::GaveUp`](crate::Event::GaveUp). What had arrived can still be received,
     /// and [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns the messages
