@@ -11,6 +11,9 @@ use crate::{
 
 const ADDR: &str = "127.0.0.1:6666";
 const SECOND: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(48);
+/// A close that was looked at and had moved something by then ends an eighth later.
+const CLOSE: Duration = Duration::from_secs(54);
 /// An acknowledgement may wait so long, and once more for the driver's tick.
 const ACK: Duration = Duration::from_millis(100);
 
@@ -34,7 +37,7 @@ fn settings() -> Builder {
     let builder = Connection::builder()
         .heartbeat(Heartbeat::every(100 * SECOND))
         .retry(RetryPolicy::fixed(SECOND, 1000).jitter(0.0))
-        .close_timeout(50 * SECOND);
+        .close_timeout(CLOSE_TIMEOUT);
     // For an event the driver is called, who has to be called without one, too.
     if below(2) == 0 { builder.on_event(watch) } else { builder }
 }
@@ -458,7 +461,7 @@ fn end(ending: impl Fn(&Arc<Connection>, &Arc<Connection>)) {
         }));
     }
     pause(200);
-    within(51 * SECOND, "the end", || {
+    within(CLOSE + SECOND, "the end", || {
         ending(&client, &server);
         join(waiting);
     });
@@ -478,7 +481,7 @@ fn an_abort_of_the_other_side_frees_everybody() {
 fn a_close_that_nobody_answers_frees_everybody_in_time() {
     explore(|| {
         end(|client, _| {
-            let closed = within(50 * SECOND, "close", || client.close());
+            let closed = within(CLOSE, "close", || client.close());
             assert!(matches!(closed, Err(Error::Closed { unacknowledged: 1.. })), "{closed:?}");
         });
     });
@@ -489,10 +492,11 @@ fn two_closes_and_a_cut_return_in_time() {
     explore(|| {
         end(|client, server| {
             let other = server.clone();
-            let other = thread::spawn(move || within(51 * SECOND, "close", || drop(other.close())));
+            let other =
+                thread::spawn(move || within(CLOSE + SECOND, "close", || drop(other.close())));
             pause(100);
             cut();
-            within(51 * SECOND, "close", || drop(client.close()));
+            within(CLOSE + SECOND, "close", || drop(client.close()));
             other.join().unwrap();
         });
     });
