@@ -296,7 +296,8 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn greeting(&self) -> Bytes {
-        self.shared.lock().protocol.greeting()
+        let mut state = self.shared.lock();
+        state.protocol.framed().map_or_else(Bytes::new, |session| session.greeting().clone())
     }
 
     /// The largest message that both sides accept, in bytes. It can change

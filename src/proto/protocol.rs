@@ -62,7 +62,7 @@ macro_rules! either {
 }
 
 impl Protocol {
-    /// The session, for its handshake: plain text has none.
+    /// The session, for its handshake and what that says: plain text has none.
     pub(crate) fn framed(&mut self) -> Option<&mut Session> {
         match self {
             Protocol::Framed(session) => Some(session),
@@ -79,14 +79,6 @@ impl Protocol {
 
 /// The application's side.
 impl Protocol {
-    /// What the client says at the beginning of each session. Plain text has none.
-    pub(crate) fn greeting(&self) -> Bytes {
-        match self {
-            Protocol::Framed(session) => session.greeting().clone(),
-            Protocol::Plain(_) => Bytes::new(),
-        }
-    }
-
     /// Takes a message, for which there is room.
     pub(crate) fn feed(&mut self, message: &Payload<'_>) {
         either!(self, protocol => protocol.feed(message));
