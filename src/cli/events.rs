@@ -72,8 +72,8 @@ impl Seen {
         if let Event::Failed { host, cause } = event {
             let why = match cause {
                 // That names the host.
-                Cause::Resolve { .. } => text::cause(cause),
-                _ => format!("{host}: {}", text::cause(cause)),
+                Cause::Resolve { .. } => text::system(cause),
+                _ => format!("{host}: {}", text::system(cause)),
             };
             self.failure = Some((why, text::advice(cause, self.connected)));
         }
@@ -188,10 +188,10 @@ fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
         _ => Level::Info,
     };
     let line = match (event, failure) {
-        (Event::Lost { cause }, _) => format!("lost: {}", text::cause(cause)),
+        (Event::Lost { cause }, _) => format!("lost: {}", text::system(cause)),
         (Event::Retrying { .. }, Some(why)) => format!("{event} ({why})"),
         (Event::GaveUp { attempts, unacknowledged, cause }, why) => {
-            let why = why.map_or_else(|| text::cause(cause), str::to_string);
+            let why = why.map_or_else(|| text::system(cause), str::to_string);
             let messages = text::messages(*unacknowledged);
             match attempts {
                 0 => format!("gave up, {messages} not acknowledged: {why}"),
@@ -206,11 +206,11 @@ fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
 /// How a server tells of an event of client number `number`.
 pub fn of_server(number: u64, event: &Event) -> (Level, String) {
     let (level, line) = match event {
-        Event::Lost { cause } => (Level::Info, format!("lost: {}", text::cause(cause))),
+        Event::Lost { cause } => (Level::Info, format!("lost: {}", text::system(cause))),
         Event::Resumed { .. } => (Level::Info, event.to_string()),
         Event::GaveUp { unacknowledged, cause, .. } => {
             let messages = text::messages(*unacknowledged);
-            let why = text::cause(cause);
+            let why = text::system(cause);
             (Level::Info, format!("reclaimed, {messages} not acknowledged: {why}"))
         }
         // It was said, or will be by its own thread, which knows why it ended.

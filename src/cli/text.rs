@@ -27,11 +27,6 @@ pub fn size(bytes: u64) -> String {
     format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[power - 1])
 }
 
-/// Why a link was lost.
-pub fn cause(cause: &Cause) -> String {
-    system(cause)
-}
-
 /// Advice where this was the answer to a hello: a server of plain lines has another answer,
 /// or none. A server that has `welcomed` before is not one of those.
 pub fn advice(cause: &Cause, welcomed: bool) -> &'static str {
@@ -74,7 +69,7 @@ pub fn error(error: &Error) -> String {
     match error {
         Error::Io(error) => system(error),
         Error::GaveUp { cause: why, .. } => {
-            format!("{error}: {}{}", cause(why), advice(why, true))
+            format!("{error}: {}{}", system(why), advice(why, true))
         }
         other => other.to_string(),
     }
@@ -192,11 +187,11 @@ mod tests {
     fn times_are_said_as_everywhere() {
         let seconds = std::time::Duration::from_secs;
         let timeout = Cause::ConnectTimeout(seconds(120));
-        assert_eq!(cause(&timeout), "no answer within 2m");
+        assert_eq!(system(&timeout), "no answer within 2m");
         let timeout = Cause::WelcomeTimeout(seconds(90));
-        assert!(cause(&timeout).ends_with("not answered within 1m 30s"), "{timeout}");
+        assert!(system(&timeout).ends_with("not answered within 1m 30s"), "{timeout}");
         let stuck = Cause::NoProgress { links: 3, last: Cause::Silent(seconds(7)).into() };
-        assert!(cause(&stuck).ends_with("3 links: nothing heard for 7s"), "{stuck}");
+        assert!(system(&stuck).ends_with("3 links: nothing heard for 7s"), "{stuck}");
     }
 
     #[test]
@@ -204,7 +199,7 @@ mod tests {
         let error = "failed to lookup address information: Name or service not known";
         let error = std::sync::Arc::new(std::io::Error::other(error));
         let cause = Cause::Resolve { host: "no.where".into(), error };
-        assert_eq!(super::cause(&cause), "cannot resolve no.where: Name or service not known");
+        assert_eq!(system(&cause), "cannot resolve no.where: Name or service not known");
     }
 
     #[test]
