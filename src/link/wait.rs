@@ -51,10 +51,10 @@ impl Waiters {
         self.called < self.count
     }
 
-    /// At most so many are to be called. Returns how many are to be notified: none, if there
-    /// is nobody to be called, or else `most`. A thread that was called before may not have
-    /// been notified yet, since that is done without the lock, and a notice for one may reach
-    /// any thread that sleeps. So where all are called, all are notified.
+    /// At most so many are to be called. Returns how many are to be notified: `most`, or
+    /// none if no thread is left to be called. One that was called before may not have been
+    /// notified yet, since that is done without the lock, and a notice for one may reach any
+    /// thread that sleeps. So where all are called, all are notified.
     pub(super) fn call(&mut self, most: usize) -> usize {
         if !self.are_asleep() {
             return 0;
