@@ -1,4 +1,4 @@
-//! What drives connections is a thread that waits in `poll`: for what, how it is called,
+//! What drives connections is a thread that waits in `poll`: for what, how it is woken,
 //! and how it learns that the machine has slept.
 
 use std::io;
@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 use crate::net::{self, Alarm, Interest, Pipe, Socket};
 use crate::sync::{self, Arc, AtomicBool, Mutex, Ordering};
 
-/// Calls a driver thread, which waits in [`poll`](crate::net::poll) on the pipe. A call
+/// Wakes a driver thread, which waits in [`poll`](crate::net::poll) on the pipe. A wake-up
 /// that is not answered yet costs no second system call.
 #[derive(Debug)]
 pub(crate) struct DriverHandle {
     pipe: Pipe,
     pending: AtomicBool,
-    calls: Mutex<Vec<u64>>,
+    due: Mutex<Vec<u64>>,
 }
 
 impl DriverHandle {
     pub(crate) fn new() -> io::Result<DriverHandle> {
-        let (pending, calls) = (AtomicBool::new(false), Mutex::default());
-        Ok(DriverHandle { pipe: Pipe::new()?, pending, calls })
+        let (pending, due) = (AtomicBool::new(false), Mutex::default());
+        Ok(DriverHandle { pipe: Pipe::new()?, pending, due })
     }
 
     /// The driver is to look at this connection.
-    pub(crate) fn call(&self, id: u64) {
+    pub(crate) fn wake_for(&self, id: u64) {
         #[cfg(all(test, not(shuttle)))]
         crate::testing::counters::count(|counters| counters.calls += 1);
-        self.calls.lock().push(id);
+        self.due.lock().push(id);
         self.wake();
     }
 
@@ -54,7 +54,7 @@ impl DriverHandle {
     pub(crate) fn answer(&self) -> Vec<u64> {
         self.pipe.drain();
         self.pending.store(false, Ordering::SeqCst);
-        std::mem::take(&mut *self.calls.lock())
+        std::mem::take(&mut *self.due.lock())
     }
 }
 
@@ -86,7 +86,7 @@ impl Driver {
         Driver { handle, signalled: false, alarm: Alarm::new(), asleep: sync::asleep() }
     }
 
-    /// Waits for these sockets, for the deadline, for a call, and for the machine to wake.
+    /// Waits for these sockets, for the deadline, for a wake-up, and for the machine to wake.
     /// May return early.
     pub(crate) fn wait<'a, K>(
         &mut self,
@@ -121,10 +121,10 @@ impl Driver {
         asleep.saturating_sub(before) >= NAP
     }
 
-    /// Answers the calls that came so far, and returns the connections that have called.
+    /// Answers the wake-ups that came so far, and returns the connections that they are for.
     /// The driver looks for what is new only then. What comes later wakes it again.
     pub(crate) fn answer(&mut self) -> Vec<u64> {
-        // A poll that failed has not told of a call, and some came since.
+        // A poll that failed has not told of a wake-up, and some came since.
         let called =
             std::mem::take(&mut self.signalled) || self.handle.pending.load(Ordering::SeqCst);
         if called { self.handle.answer() } else { Vec::new() }
@@ -166,7 +166,7 @@ mod tests {
         assert!(driver.pending.load(Ordering::SeqCst) && is_signalled(&driver));
     }
 
-    /// A call is pending before it is signalled, and may be answered in between.
+    /// A wake-up is pending before it is signalled, and may be answered in between.
     #[test]
     fn a_signal_that_comes_behind_its_answer_does_not_spin() {
         let handle = Arc::new(DriverHandle::new().unwrap());

@@ -1,7 +1,7 @@
 //! A listener's thread: drives all its connections, and takes in new ones.
 //!
-//! It is one loop: it waits in `poll` for sockets, for the next deadline, or for a call;
-//! reads and writes the sockets that are ready; and tends the connections that have called
+//! It is one loop: it waits in `poll` for sockets, for the next deadline, or for a wake-up;
+//! reads and writes the sockets that are ready; and tends the connections that have woken it
 //! or whose time has come.
 
 mod acceptor;

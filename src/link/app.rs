@@ -49,7 +49,7 @@ impl State {
             let now = sync::now();
             self.protocol.detach(done, now);
             self.life.close(Closing::new(self.terms.close_timeout, now));
-            self.call = true;
+            self.driver_due = true;
         }
     }
 
@@ -138,7 +138,7 @@ impl State {
         let paused = !self.protocol.status().may_read;
         let item = self.protocol.take(self.clock);
         // There is room again for what the driver has left in the socket.
-        self.call |= paused && self.protocol.status().may_read;
+        self.driver_due |= paused && self.protocol.status().may_read;
         match item {
             Some(Received::Message(message)) => Some(Ok(Some(message))),
             Some(Received::End) => Some(Ok(None)),
@@ -159,7 +159,7 @@ impl State {
         }
         let paused = !self.protocol.status().may_read;
         self.protocol.take_many(most.saturating_sub(1), messages);
-        self.call |= paused && self.protocol.status().may_read;
+        self.driver_due |= paused && self.protocol.status().may_read;
         Some(Ok(messages.len() - before))
     }
 

@@ -52,9 +52,9 @@ impl Shared {
     /// slow callback, so a silent peer is asked again before it is judged.
     pub(crate) fn check_up(self: &Arc<Self>, due: Option<Instant>) -> Checkup {
         let mut state = self.lock();
-        // A thread that changes something from here on calls anew: the lock is
+        // A thread that changes something from here on wakes it anew: the lock is
         // released in between.
-        (state.call, state.called) = (false, false);
+        (state.driver_due, state.driver_told) = (false, false);
         let now = sync::now();
         if let Some(due) = due {
             let late = now.saturating_duration_since(due);
@@ -226,7 +226,7 @@ impl Locked<'_> {
             write_half: Some(Box::new(write_half)),
             cover: Cover::Driver,
             // A thread that waits for the first message takes the read half without a
-            // call. At the next tick the driver sees that, and stops polling.
+            // notice. At the next tick the driver sees that, and stops polling.
             tick: Tick::Due,
             read_lately: false,
             read_timeout: None,
@@ -237,7 +237,7 @@ impl Locked<'_> {
             Err(cause) => self.lose(cause),
         }
         self.news = true;
-        self.call = true;
+        self.driver_due = true;
         self.settle();
     }
 }
@@ -248,7 +248,7 @@ impl State {
     pub(crate) fn request_check(&mut self) {
         if !self.life.has_ended() {
             self.check_due = true;
-            self.call = true;
+            self.driver_due = true;
         }
     }
 
@@ -274,7 +274,7 @@ impl State {
             Tick::At(at) if now < at => Tick::At(at),
             Tick::At(_) if std::mem::take(&mut link.read_lately) => Tick::At(now + TICK),
             Tick::At(_) => {
-                // Quiet. If a thread waits in a read, it calls when it is done.
+                // Quiet. If a thread waits in a read, it wakes the driver when it is done.
                 link.cover = match link.read_half {
                     Some(_) => Cover::Driver,
                     None => Cover::Application,
@@ -326,7 +326,7 @@ impl State {
 
     /// No link can be had any more.
     pub(crate) fn give_up(&mut self, attempts: u32, cause: Cause) {
-        self.call = true;
+        self.driver_due = true;
         if !self.life.has_ended() {
             let unacknowledged = self.protocol.status().unacknowledged;
             self.event(Event::GaveUp { attempts, unacknowledged, cause: cause.clone() });

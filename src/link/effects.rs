@@ -4,7 +4,7 @@
 use std::io;
 
 use super::roles::{Link, ShutdownKind, Tick, Writer};
-use super::wait::{Calls, Waiter, Waiters};
+use super::wait::{Notices, Waiter, Waiters};
 use super::{Ending, Lost, State};
 use crate::error::Cause;
 use crate::event::Event;
@@ -62,7 +62,7 @@ impl State {
         }
         self.life.end(ending);
         self.news = true;
-        self.call = true;
+        self.driver_due = true;
         if !self.protocol.status().framed {
             self.free_read_half();
         }
@@ -75,7 +75,7 @@ impl State {
             session.on_close(close)?;
         }
         self.news = true;
-        self.call = true;
+        self.driver_due = true;
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl State {
         self.spent
             .extend(link.write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
         self.lost = Some(Lost { at: now, cause, has_received: status.has_received, proof });
-        self.call = true;
+        self.driver_due = true;
     }
 
     /// The driver hears of it if it has to look earlier than it was told. The times of a
@@ -113,7 +113,7 @@ impl State {
     pub(super) fn expect(&mut self) {
         if !self.protocol.status().framed {
             let next = self.protocol.deadline();
-            self.call |= next.is_some_and(|next| self.expected.is_none_or(|at| next < at));
+            self.driver_due |= next.is_some_and(|next| self.expected.is_none_or(|at| next < at));
         }
     }
 
@@ -128,7 +128,7 @@ impl State {
     pub(super) fn start_ticking(&mut self) {
         if let Some(link) = self.link.as_mut().filter(|link| link.tick == Tick::Off) {
             link.tick = Tick::Due;
-            self.call = true;
+            self.driver_due = true;
         }
     }
 
@@ -137,7 +137,7 @@ impl State {
     pub(crate) fn event(&mut self, event: Event) {
         if self.terms.on_event.is_some() && !self.life.has_ended() {
             self.events.push_back(event);
-            self.call = true;
+            self.driver_due = true;
         } else {
             self.forget(event);
         }
@@ -157,7 +157,7 @@ impl State {
         let status = self.protocol.status();
         self.protocol.output() >= least
             || self.news
-            || self.call
+            || self.driver_due
             || self.receivers.are_asleep()
             || self.others.are_asleep()
             || !self.retired.is_empty()
@@ -180,7 +180,7 @@ impl State {
 
     /// The threads that the changes concern. One that is `leaving` passes the reader's
     /// role on.
-    pub(super) fn calls(&mut self, leaving: bool) -> Calls {
+    pub(super) fn notices(&mut self, leaving: bool) -> Notices {
         let news = std::mem::take(&mut self.news);
         let link = self.link.as_ref().filter(|_| leaving);
         let free = link.is_some_and(|link| link.read_half.is_some());
@@ -188,18 +188,19 @@ impl State {
             self.start_ticking();
         }
         let receivers = match () {
-            _ if news && self.life.has_ended() => self.receivers.call(usize::MAX),
-            _ if free || self.protocol.status().has_next => self.receivers.call(1),
+            _ if news && self.life.has_ended() => self.receivers.choose(usize::MAX),
+            _ if free || self.protocol.status().has_next => self.receivers.choose(1),
             _ => 0,
         };
         let others = match () {
-            _ if news => self.others.call(usize::MAX),
-            _ if free && receivers == 0 => self.others.call(1),
+            _ if news => self.others.choose(usize::MAX),
+            _ if free && receivers == 0 => self.others.choose(1),
             _ => 0,
         };
-        let driver = std::mem::take(&mut self.call) && !std::mem::replace(&mut self.called, true);
+        let driver =
+            std::mem::take(&mut self.driver_due) && !std::mem::replace(&mut self.driver_told, true);
         let (retired, spent) = (std::mem::take(&mut self.retired), self.take_spent());
-        Calls { receivers, others, driver, retired, spent }
+        Notices { receivers, others, driver, retired, spent }
     }
 
     pub(super) fn take_spent(&mut self) -> Spent {

@@ -49,7 +49,7 @@
 //!   write.
 //! * **Effects in one place**: a change is followed by [`Locked::settle`], which
 //!   writes what is due, ends what is over, wakes the threads that have to go on, and
-//!   calls the driver. `post` does so for a message that was fed, and `settle_within` for
+//!   wakes the driver. `post` does so for a message that was fed, and `settle_within` for
 //!   a thread that goes on.
 
 mod app;
@@ -127,9 +127,9 @@ pub(crate) struct State {
     /// The link is to be checked, or looked for at once.
     check_due: bool,
     /// The driver has to look.
-    call: bool,
+    driver_due: bool,
     /// It was told so.
-    called: bool,
+    driver_told: bool,
     /// Messages, or flushes of several, that their senders wrote since the last pause.
     singles: u32,
     /// Those that were left to the driver since it last looked.
@@ -206,8 +206,8 @@ impl Shared {
             others: Waiters::default(),
             news: false,
             check_due: false,
-            call: false,
-            called: false,
+            driver_due: false,
+            driver_told: false,
             singles: 0,
             gathered: 0,
             expected: None,

@@ -67,7 +67,7 @@ pub(super) enum Cover {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tick {
     Off,
-    /// The driver was called, and has not come yet.
+    /// The driver was woken, and has not come yet.
     Due,
     At(Instant),
 }
@@ -88,7 +88,7 @@ impl Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writer {
     Idle,
-    /// What was fed is left to the driver, which was called.
+    /// What was fed is left to the driver, which was woken.
     Left,
     /// A thread has the write half in hand.
     Busy,
@@ -180,7 +180,7 @@ impl State {
         let violation = |v: Violation| Cause::Protocol(v.0);
         while let Some(seen) = self.protocol.hear(generation, decoder, now).map_err(violation)? {
             match seen {
-                // For receivers, see `State::calls`.
+                // For receivers, see `State::notices`.
                 Seen::Nothing | Seen::Received => {}
                 // Threads that wait, and do not read, are counted.
                 Seen::Acknowledged => self.news |= self.others.are_asleep(),
@@ -225,7 +225,7 @@ impl State {
             }
             Ok(false) => {
                 link.writer = Writer::Blocked;
-                self.call = true;
+                self.driver_due = true;
             }
             Err(e) => match e.kind() {
                 // What the peer said before it left can still be read, and the
@@ -235,7 +235,7 @@ impl State {
                     if link.read_half.is_some() {
                         link.cover = Cover::Driver;
                     }
-                    self.call = true;
+                    self.driver_due = true;
                 }
                 _ => {
                     link.writer = Writer::Dead;
@@ -272,7 +272,7 @@ impl State {
             }
             Writer::Idle => {
                 link.writer = Writer::Left;
-                self.call = true;
+                self.driver_due = true;
             }
         }
         self.gathered = self.gathered.saturating_add(1);
@@ -293,7 +293,7 @@ impl State {
             && (link.unwritten() > 0 || self.protocol.output() > Output::Nothing)
         {
             link.writer = Writer::Blocked;
-            self.call = true;
+            self.driver_due = true;
         }
     }
 }

@@ -26,13 +26,13 @@ pub(crate) enum Waiter {
 
 /// The threads that wait on a condition variable.
 ///
-/// Those that were called, and have not come yet, are not called again: they
+/// Those that were chosen, and have not come yet, are not chosen again: they
 /// look at what is there when they come. On a busy core that takes a while, in
 /// which another thread can send a thousand messages.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     count: usize,
-    called: usize,
+    chosen: usize,
 }
 
 impl Waiters {
@@ -40,26 +40,26 @@ impl Waiters {
         self.count += 1;
     }
 
-    /// One has come, called or because its time is over.
+    /// One has come, notified or because its time is over.
     pub(super) fn wake(&mut self) {
         self.count -= 1;
-        self.called = self.called.saturating_sub(1);
+        self.chosen = self.chosen.saturating_sub(1);
     }
 
-    /// Whether there is one to be called.
+    /// Whether there is one to be chosen.
     pub(super) fn are_asleep(&self) -> bool {
-        self.called < self.count
+        self.chosen < self.count
     }
 
-    /// At most so many are to be called. Returns how many are to be notified: `most`, or
-    /// none if no thread is left to be called. One that was called before may not have been
-    /// notified yet, since that is done without the lock, and a notice for one may reach any
-    /// thread that sleeps. So where all are called, all are notified.
-    pub(super) fn call(&mut self, most: usize) -> usize {
+    /// Chooses at most so many. Returns how many are to be notified: `most`, or none if no
+    /// thread is left to be chosen. One that was chosen before may not have been notified
+    /// yet, since that is done without the lock, and a notice for one may reach any thread
+    /// that sleeps. So where all are chosen, all are notified.
+    pub(super) fn choose(&mut self, most: usize) -> usize {
         if !self.are_asleep() {
             return 0;
         }
-        self.called += most.min(self.count - self.called);
+        self.chosen += most.min(self.count - self.chosen);
         most
     }
 }
@@ -179,9 +179,9 @@ impl Locked<'_> {
 
     fn leave(mut self) {
         let shared = self.shared;
-        let calls = self.calls(true);
+        let notices = self.notices(true);
         drop(self);
-        shared.carry_out(calls);
+        shared.carry_out(notices);
     }
 
     /// As [`settle`](Locked::settle), for a thread that goes on and keeps the lock.
@@ -190,10 +190,10 @@ impl Locked<'_> {
             return;
         }
         self.flush();
-        let calls = self.calls(false);
-        if !calls.is_empty() {
+        let notices = self.notices(false);
+        if !notices.is_empty() {
             let shared = self.shared;
-            self.unlocked(|| shared.carry_out(calls));
+            self.unlocked(|| shared.carry_out(notices));
         }
     }
 
@@ -224,8 +224,8 @@ impl Locked<'_> {
 }
 
 impl Shared {
-    fn carry_out(&self, calls: Calls) {
-        let threads = [(Waiter::Receiver, calls.receivers), (Waiter::Other, calls.others)];
+    fn carry_out(&self, notices: Notices) {
+        let threads = [(Waiter::Receiver, notices.receivers), (Waiter::Other, notices.others)];
         for (waiter, count) in threads {
             #[cfg(all(test, not(shuttle)))]
             if count > 0 {
@@ -237,10 +237,10 @@ impl Shared {
                 _ => self.condvar(waiter).notify_all(),
             }
         }
-        if calls.driver {
-            self.driver.call(self.id);
+        if notices.driver {
+            self.driver.wake_for(self.id);
         }
-        for (socket, kind) in calls.retired {
+        for (socket, kind) in notices.retired {
             match kind {
                 ShutdownKind::StopReading => socket.shutdown(Shutdown::Read),
                 ShutdownKind::Shutdown => socket.shutdown(Shutdown::Both),
@@ -250,12 +250,12 @@ impl Shared {
                 }
             }
         }
-        calls.spent.for_each(foreign::discard);
+        notices.spent.for_each(foreign::discard);
     }
 }
 
 /// How many threads are to be woken, and what is to be done, once the lock is released.
-pub(super) struct Calls {
+pub(super) struct Notices {
     pub(super) receivers: usize,
     pub(super) others: usize,
     pub(super) driver: bool,
@@ -263,7 +263,7 @@ pub(super) struct Calls {
     pub(super) spent: Spent,
 }
 
-impl Calls {
+impl Notices {
     fn is_empty(&self) -> bool {
         self.receivers == 0
             && self.others == 0
@@ -283,20 +283,20 @@ mod tests {
     fn a_thread_that_was_called_and_has_not_come_is_not_called_again() {
         const ALL: usize = usize::MAX;
         let mut waiters = Waiters::default();
-        assert_eq!([waiters.call(1), waiters.call(ALL)], [0; 2]);
+        assert_eq!([waiters.choose(1), waiters.choose(ALL)], [0; 2]);
         (0..3).for_each(|_| waiters.sleep());
-        assert_eq!([waiters.call(1), waiters.call(1)], [1; 2]);
-        assert_eq!([waiters.call(ALL), waiters.call(1)], [ALL, 0]);
+        assert_eq!([waiters.choose(1), waiters.choose(1)], [1; 2]);
+        assert_eq!([waiters.choose(ALL), waiters.choose(1)], [ALL, 0]);
         waiters.wake();
         assert!(!waiters.are_asleep());
         // It has found nothing, and waits again.
         waiters.sleep();
-        assert_eq!([waiters.call(1), waiters.call(1)], [1, 0]);
+        assert_eq!([waiters.choose(1), waiters.choose(1)], [1, 0]);
         (0..3).for_each(|_| waiters.wake());
-        // One that was never called comes by itself.
+        // One that was never chosen comes by itself.
         waiters.sleep();
         waiters.wake();
         waiters.sleep();
-        assert_eq!(waiters.call(1), 1);
+        assert_eq!(waiters.choose(1), 1);
     }
 }

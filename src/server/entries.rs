@@ -39,7 +39,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// A new one, whose link has called the driver.
+    /// A new one, whose link has woken the driver.
     pub(super) fn insert(&mut self, shared: Arc<Shared>) {
         self.by_id.insert(shared.id(), Entry { shared, due: None, lost: None });
     }

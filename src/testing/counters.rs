@@ -10,7 +10,7 @@ pub(crate) struct Counters {
     pub(crate) other_calls: u64,
     /// How often a connection's state was locked.
     pub(crate) locks: u64,
-    /// Wake-ups of waiting threads, and calls of the driver.
+    /// Wake-ups of waiting threads, and of the driver.
     pub(crate) notices: u64,
     pub(crate) calls: u64,
 }

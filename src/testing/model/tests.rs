@@ -38,7 +38,7 @@ fn settings() -> Builder {
         .heartbeat(Heartbeat::every(100 * SECOND))
         .retry(RetryPolicy::fixed(SECOND, 1000).jitter(0.0))
         .close_timeout(CLOSE_TIMEOUT);
-    // For an event the driver is called, who has to be called without one, too.
+    // For an event the driver is woken, which has to be woken without one, too.
     if below(2) == 0 { builder.on_event(watch) } else { builder }
 }
 
