@@ -165,7 +165,7 @@ impl Locked<'_> {
     pub(crate) fn settle(mut self) {
         if self.has_consequences(Output::Messages) {
             self.flush();
-            self.leave();
+            self.release();
         }
     }
 
@@ -174,10 +174,10 @@ impl Locked<'_> {
         if !self.gathers() {
             self.flush();
         }
-        self.leave();
+        self.release();
     }
 
-    fn leave(mut self) {
+    fn release(mut self) {
         let shared = self.shared;
         let notices = self.notices(true);
         drop(self);

@@ -25,7 +25,7 @@ const SMALL_TAIL: usize = 1024;
 /// Used buffers are kept for the next messages, so that a steady exchange allocates
 /// nothing. Together they are no larger than this, nor than what was kept before the last
 /// acknowledgement; but one of the size of [`TAIL`] is always kept.
-const SPARE: usize = 16 * TAIL;
+const RECYCLED: usize = 16 * TAIL;
 /// An owned body of at least this size is kept as it is instead of being copied.
 const KEEP: usize = TAIL / 16;
 
@@ -40,7 +40,7 @@ pub(crate) struct Outbox {
     tail: BytesMut,
     /// Empty buffers. To allocate and to free a large one for each message costs more
     /// than to write the message.
-    spare: Vec<BytesMut>,
+    recycled: Vec<BytesMut>,
     /// Owned bodies that are acknowledged, to be dropped outside the lock.
     pub(super) spent: Spent,
     /// Consumed by the peer's application, and forgotten here.
@@ -132,11 +132,11 @@ impl Outbox {
         }
         self.seal();
         let room = if self.cost() > SMALL_TAIL / 2 { TAIL } else { SMALL_TAIL };
-        self.tail = match self.spare.iter().rposition(|spare| spare.capacity() >= len) {
-            Some(index) => self.spare.swap_remove(index),
+        self.tail = match self.recycled.iter().rposition(|buffer| buffer.capacity() >= len) {
+            Some(index) => self.recycled.swap_remove(index),
             None => {
                 // The larger one needs the room that small ones take.
-                self.spare.retain(|spare| spare.capacity() >= TAIL);
+                self.recycled.retain(|buffer| buffer.capacity() >= TAIL);
                 BytesMut::with_capacity(room.max(len))
             }
         };
@@ -149,13 +149,13 @@ impl Outbox {
             self.spent.push(segment.body);
         }
         if let Ok(mut buffer) = segment.frames.try_into_mut() {
-            let kept: usize = self.spare.iter().map(BytesMut::capacity).sum();
+            let kept: usize = self.recycled.iter().map(BytesMut::capacity).sum();
             buffer.clear();
             // The segments that had its beginning are gone as well. It counts as a
             // whole.
             let _ = buffer.try_reclaim(buffer.capacity() + 1);
-            if kept + buffer.capacity() <= cost.clamp(TAIL, SPARE) {
-                self.spare.push(buffer);
+            if kept + buffer.capacity() <= cost.clamp(TAIL, RECYCLED) {
+                self.recycled.push(buffer);
             }
         }
     }
@@ -403,7 +403,7 @@ impl Outbox {
         let bodies = segments.into_iter().map(|segment| segment.body);
         self.spent.extend(bodies.filter(|body| !body.is_empty()));
         self.tail = BytesMut::new();
-        self.spare = Vec::new();
+        self.recycled = Vec::new();
     }
 
     /// Releases buffers that a busy time has left. A last reply stays until its receiver asks for
@@ -413,7 +413,7 @@ impl Outbox {
         if self.is_empty() {
             return self.discard();
         }
-        self.spare = Vec::new();
+        self.recycled = Vec::new();
         if self.tail.is_empty() && self.cost() <= SMALL_TAIL {
             for segment in &mut self.segments {
                 segment.frames = Bytes::copy_from_slice(&segment.frames);
@@ -425,7 +425,7 @@ impl Outbox {
 
     #[cfg(test)]
     pub(crate) fn is_slim(&self) -> bool {
-        self.segments.capacity() + self.tail.capacity() + self.spare.capacity() == 0
+        self.segments.capacity() + self.tail.capacity() + self.recycled.capacity() == 0
     }
 }
 

@@ -235,20 +235,20 @@ fn few_messages_take_a_small_buffer_and_more_a_large_one() {
 }
 
 #[test]
-fn a_large_part_that_is_acknowledged_leaves_few_spare_buffers() {
+fn a_large_part_that_is_acknowledged_leaves_few_recycled_buffers() {
     let mut outbox = Outbox::default();
-    while outbox.cost() < 4 * SPARE {
+    while outbox.cost() < 4 * RECYCLED {
         outbox.feed(&[0; 1000]);
     }
     fill(&mut outbox, usize::MAX, 1000);
     outbox.acknowledge(outbox.end()).unwrap();
-    let kept: usize = outbox.spare.iter().map(BytesMut::capacity).sum();
-    assert!((1..=SPARE).contains(&kept), "{kept} bytes");
+    let kept: usize = outbox.recycled.iter().map(BytesMut::capacity).sum();
+    assert!((1..=RECYCLED).contains(&kept), "{kept} bytes");
 }
 
 /// However large the buffer was of which it is the last piece.
 #[test]
-fn a_spare_buffer_counts_as_a_whole() {
+fn a_recycled_buffer_counts_as_a_whole() {
     let large = 16 * TAIL;
     let mut outbox = Outbox::default();
     let mut fed = 0;
@@ -275,12 +275,12 @@ fn a_spare_buffer_counts_as_a_whole() {
         last = feed(&mut outbox, large);
         flush(&mut outbox, last);
     }
-    let whole = outbox.spare.iter_mut().map(|buffer| {
+    let whole = outbox.recycled.iter_mut().map(|buffer| {
         let _ = buffer.try_reclaim(buffer.capacity() + 1);
         buffer.capacity()
     });
     let whole: usize = whole.sum();
-    assert!(whole <= SPARE, "{whole} bytes in {} buffers", outbox.spare.len());
+    assert!(whole <= RECYCLED, "{whole} bytes in {} buffers", outbox.recycled.len());
 }
 
 /// Who has its answer may not ask for another for hours.
@@ -293,9 +293,9 @@ fn an_idle_link_keeps_no_more_than_its_last_message() {
         fill(&mut outbox, window, 1000);
         outbox.acknowledge(trip * count - 1).unwrap();
     }
-    assert!(!outbox.spare.is_empty());
+    assert!(!outbox.recycled.is_empty());
     outbox.shrink();
-    assert!(outbox.spare.is_empty() && outbox.tail.capacity() == 0);
+    assert!(outbox.recycled.is_empty() && outbox.tail.capacity() == 0);
     let last = outbox.segments.pop_front().unwrap();
     let memory = last.frames.try_into_mut().expect("memory of its own").capacity();
     assert_eq!((memory, outbox.segments.len()), (HEADER + 100, 0));
