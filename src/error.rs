@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::proto::reject::{Class, Reject};
-use crate::words::{count, humane, messages};
+use crate::words::{count, humane, messages, printable};
 
 /// A `Result` with this crate's [`Error`].
 ///
@@ -91,6 +91,19 @@ pub enum Error {
         /// [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns them.
         unacknowledged: u64,
     },
+    /// The server's application [refused](crate::Connection::refuse) this client: no host is
+    /// asked any more.
+    #[non_exhaustive]
+    Refused {
+        /// What the application means by it.
+        code: u32,
+        /// What it says, at most 256 bytes: the peer's words, which may be anything.
+        /// `Display` escapes in them what would command a terminal.
+        text: String,
+        /// How many messages were not acknowledged;
+        /// [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns them.
+        unacknowledged: u64,
+    },
     /// The peer ended the connection before it had taken everything.
     #[non_exhaustive]
     PeerClosed {
@@ -140,6 +153,7 @@ impl Error {
         match self {
             Error::GaveUp { unacknowledged, .. }
             | Error::SessionLost { unacknowledged }
+            | Error::Refused { unacknowledged, .. }
             | Error::PeerClosed { unacknowledged }
             | Error::Closed { unacknowledged } => Some(*unacknowledged),
             _ => None,
@@ -167,6 +181,16 @@ impl fmt::Display for Error {
             }
             Error::SessionLost { unacknowledged } => {
                 write!(f, "the session is lost, {} not acknowledged", messages(*unacknowledged))
+            }
+            Error::Refused { code, text, unacknowledged } => {
+                write!(f, "refused (code {code})")?;
+                if !text.is_empty() {
+                    write!(f, ": {}", printable(text))?;
+                }
+                match unacknowledged {
+                    0 => Ok(()),
+                    some => write!(f, ", {} not acknowledged", messages(*some)),
+                }
             }
             Error::PeerClosed { unacknowledged } => {
                 write!(f, "the peer closed, {} not acknowledged", messages(*unacknowledged))
@@ -206,6 +230,7 @@ impl From<Error> for io::Error {
             Error::Finished => io::ErrorKind::BrokenPipe,
             Error::Io(inner) => inner.kind(),
             Error::GaveUp { .. } | Error::SessionLost { .. } => io::ErrorKind::ConnectionAborted,
+            Error::Refused { .. } => io::ErrorKind::ConnectionRefused,
             Error::PeerClosed { .. } => io::ErrorKind::ConnectionReset,
             Error::Closed { .. } => io::ErrorKind::NotConnected,
         };

@@ -125,7 +125,9 @@ pub enum Event {
         /// Why the last attempt failed, or why the link was lost.
         cause: Cause,
     },
-    /// The connection was closed, by this side or by the peer.
+    /// The connection was closed, by this side or by the peer; or the server
+    /// [refused](crate::Connection::refuse) this client, and [`Error::Refused`](crate::Error::Refused)
+    /// says why.
     #[non_exhaustive]
     Closed {
         /// How many messages of ours were not acknowledged.
@@ -199,6 +201,7 @@ mod tests {
         let errors = [
             Error::GaveUp { unacknowledged: 1, cause: Cause::Eof },
             Error::SessionLost { unacknowledged: 1 },
+            Error::Refused { code: 7, text: "no".into(), unacknowledged: 1 },
             Error::PeerClosed { unacknowledged: 1 },
             Error::Closed { unacknowledged: 1 },
         ];

@@ -114,6 +114,7 @@
 //! | an application never receives | its peer's window fills, and [`send`](Connection::send) blocks there; heartbeats go on, and neither side is taken for dead |
 //! | both applications only send | both block once both windows are full, see [Blocking](#blocking) |
 //! | the peer closes before it has read everything | what had arrived is handed out; then [`Error::PeerClosed`] |
+//! | the server's application [refuses](Connection::refuse) a client | what had arrived is handed out; then [`Error::Refused`] with a code and a text. No host is asked any more, and a client whose link is lost at the moment hears it when it comes back |
 //! | a handler panics | its connection is aborted as the panic unwinds: the peer gets [`Error::PeerClosed`] with the message that was being processed among the unacknowledged |
 //! | a process exits without [`close`](Connection::close) | what was not written is lost with it, be it sent or flushed. A server that lives loses the link, and gives the session up after `resume_within`; a client reconnects |
 //! | the machine is suspended, and wakes | every link is [checked](Connection::check), on Linux at once, elsewhere with the next heartbeat; those that died meanwhile are [`Event::Lost`] within the [connect timeout](Builder::connect_timeout), and a client that waits for its next attempt makes one at once |

@@ -12,6 +12,14 @@ pub fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// A peer's text on one line: what is not printable is escaped, so that it commands no
+/// terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let escaped = text.escape_debug().to_string();
+    // Within no quotes, these need no escape.
+    escaped.replace("\\'", "'").replace("\\\"", "\"")
+}
+
 /// A time as one would say it: `0s`, `0.3ms`, `45ms`, `3.1s`, `2m 5s`, `1h 2m`.
 pub fn humane(time: Duration) -> String {
     let tenths = |value: f64, unit: &str| {
@@ -38,6 +46,14 @@ pub fn humane(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peers_text_is_one_line_and_commands_nothing() {
+        let plain = "it's \"taken\": \u{fc} \u{4f60} e\u{301}";
+        assert_eq!(printable(plain), plain);
+        assert_eq!(printable("\x1b[2J\r\n\t\0\\'"), "\\u{1b}[2J\\r\\n\\t\\0\\\\'");
+        assert_eq!(printable("\u{9b}\u{202e}\u{2028}"), "\\u{9b}\\u{202e}\\u{2028}");
+    }
 
     #[test]
     fn durations() {

@@ -461,6 +461,32 @@ fn the_other_side_ends_before_the_input() {
     }
 }
 
+/// Also if it has nothing to lose, or wants to end. No terminal obeys the server's words.
+#[test]
+fn a_client_that_is_refused_says_why() {
+    for (input, left) in [("", 0), ("a line\n", 1), ("exit\n", 0)] {
+        let listener = Connection::builder().bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().to_string();
+        let mut client = Process::start(CLIENT, &[&addr], Stdout::Read);
+        let connection = listener.accept().unwrap();
+        connection.send("hello\n").unwrap();
+        client.prints("hello");
+        client.send(input);
+        for _ in 0..left {
+            assert!(connection.recv().unwrap().is_some());
+        }
+        connection.refuse(7, "\x1b[31mnot today\n");
+        assert_eq!(client.ends(), 1);
+        let line = client.says("error]");
+        let left = if left > 0 { ", 1 message not acknowledged" } else { "" };
+        assert!(
+            line.ends_with(&format!("] refused (code 7): \\u{{1b}}[31mnot today\\n{left}")),
+            "{line}"
+        );
+        assert_eq!(client.err.count("refused (code 7)"), 1);
+    }
+}
+
 #[test]
 fn a_closed_output_is_no_error() {
     let server = Server::start(&[]);

@@ -170,6 +170,9 @@ fn variants_can_be_added() {
         Error::Config(text) => has::<String>(text),
         Error::Io(error) => has::<Arc<io::Error>>(error),
         Error::GaveUp { unacknowledged, cause, .. } => has::<(u64, Cause)>((unacknowledged, cause)),
+        Error::Refused { code, text, unacknowledged, .. } => {
+            has::<(u32, String, u64)>((code, text, unacknowledged));
+        }
         Error::SessionLost { unacknowledged, .. }
         | Error::PeerClosed { unacknowledged, .. }
         | Error::Closed { unacknowledged, .. } => {

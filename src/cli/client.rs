@@ -102,7 +102,9 @@ impl Client {
         let closed = connection.close();
         Ok(match (end, closed) {
             (Err(_), _) if self.stage() == Stage::Unread => Ok(End::Unread),
-            (Ok(_), Err(error)) if error.unacknowledged() != Some(0) => Err(error),
+            (Ok(_), Err(error)) if error.unacknowledged() != Some(0) || is_refusal(&error) => {
+                Err(error)
+            }
             (end, _) => end,
         })
     }
@@ -139,7 +141,8 @@ impl Client {
             }
             Err(error) => {
                 let gave_up = matches!(error, Error::GaveUp { .. });
-                if stage == Stage::Exit && error.unacknowledged() == Some(0) && !gave_up {
+                let well_enough = error.unacknowledged() == Some(0) && !is_refusal(&error);
+                if stage == Stage::Exit && well_enough && !gave_up {
                     return well(stage.why_ended());
                 }
                 // Of that there is an event.
@@ -216,6 +219,11 @@ impl Client {
             false => Vec::new(),
         }
     }
+}
+
+/// The server's word, which stands although everything was acknowledged.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Refused { .. })
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::Connection;
 use crate::error::{Error, Result};
-use crate::link::{Patience, Waiter};
+use crate::link::{Patience, State, Waiter};
+use crate::proto::close::Refusal;
 use crate::sync;
 
 impl Connection {
@@ -35,9 +36,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The final ones, if not every message was acknowledged; and [`Error::GaveUp`] or
-    /// [`Error::SessionLost`] if all were, but the end could not be told, since the attempts
-    /// are spent or the server no longer knows the session.
+    /// The final ones, if not every message was acknowledged; and if all were,
+    /// [`Error::Refused`], and [`Error::GaveUp`] or [`Error::SessionLost`] if the end could
+    /// not be told, since the attempts are spent or the server no longer knows the session.
     ///
     /// # Examples
     ///
@@ -119,6 +120,46 @@ impl Connection {
         }
     }
 
+    /// [`abort`](Connection::abort) that tells a client why: it gets [`Error::Refused`] with
+    /// this code and text, of which it is told the first 256 bytes. Does not block.
+    ///
+    /// For a server whose application has judged a client, by its
+    /// [greeting](Connection::greeting) for instance: the client tries no other host, nor
+    /// this one again. If its link is lost before it hears the refusal, it hears it when it
+    /// comes back, for as long as a lost session is
+    /// [kept](crate::Builder::resume_within).
+    ///
+    /// What the client sent is acknowledged as far as this side is done with it. What was
+    /// sent to the client and not written yet is not sent any more. So a message and a
+    /// refusal behind it may come to the refusal alone; and a client whose messages are all
+    /// [acknowledged](Connection::sync) may have closed well before it is refused.
+    ///
+    /// The first word counts: after a refusal, an abort, or a close that is over, this does
+    /// nothing. Like an abort, it ends a close under way. At a client, and over [plain
+    /// text](crate::Protocol::Plain), which have no words for it, it is an abort.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Error};
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr();
+    /// let client = Connection::builder().greeting("ann").connect(address)?;
+    /// let server = listener.accept()?;
+    /// if server.greeting() == "ann" {
+    ///     server.refuse(7, "there is an ann");
+    /// }
+    /// match client.recv() {
+    ///     Err(Error::Refused { code: 7, text, .. }) => println!("{text:?}"),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn refuse(&self, code: u32, text: &str) {
+        self.end_at_once(|state| state.refuse(Refusal::new(code, text)));
+    }
+
     /// Ends the connection at once, whatever is unacknowledged. The peer is
     /// told if it can be without waiting. Does not block.
     ///
@@ -135,10 +176,14 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn abort(&self) {
+        self.end_at_once(State::abort);
+    }
+
+    fn end_at_once(&self, end: impl FnOnce(&mut State)) {
         // What the socket takes at once is not held back.
         let mut state = self.shared.lock();
         state.settle_within();
-        state.abort();
+        end(&mut state);
         state.settle();
     }
 

@@ -9,8 +9,8 @@ use super::life::Telling;
 use super::roles::ShutdownKind;
 use super::{Ending, LINGER, OnEvent, State};
 use crate::error::{Error, Result};
+use crate::proto::close::{CloseCode, Refusal};
 use crate::proto::closing::Closing;
-use crate::proto::frame::CloseCode;
 use crate::proto::inbox::Received;
 use crate::stats::Stats;
 use crate::sync;
@@ -27,6 +27,9 @@ impl State {
         match ending {
             Ending::GaveUp(cause) => Error::GaveUp { unacknowledged, cause: cause.clone() },
             Ending::SessionLost => Error::SessionLost { unacknowledged },
+            Ending::Refused(Refusal { code, text }) => {
+                Error::Refused { code: *code, text: text.clone(), unacknowledged }
+            }
             Ending::PeerClosed => Error::PeerClosed { unacknowledged },
             Ending::Closed => Error::Closed { unacknowledged },
         }
@@ -72,8 +75,19 @@ impl State {
 
     /// The end, at once; the peer is told if that is possible without waiting.
     pub(crate) fn abort(&mut self) {
+        self.end_at_once(CloseCode::Aborted);
+    }
+
+    /// The same, and the client is told why. A client cannot say so, nor can plain text.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        let may_say_so = self.is_server() && self.protocol.status().framed;
+        let code = if may_say_so { CloseCode::Refused(refusal) } else { CloseCode::Aborted };
+        self.end_at_once(code);
+    }
+
+    fn end_at_once(&mut self, code: CloseCode) {
         if !self.life.has_ended() {
-            self.protocol.close(CloseCode::Aborted);
+            self.protocol.close(code);
         }
         self.end(Ending::Closed);
         self.life.tell(Telling::Until(sync::later(LINGER)));
@@ -94,6 +108,11 @@ impl State {
         if self.life.is_over() {
             self.protocol.discard();
         }
+    }
+
+    /// A client dials instead of waiting to be resumed.
+    pub(super) fn is_server(&self) -> bool {
+        self.terms.resume_within.is_some()
     }
 
     pub(crate) fn close_timeout(&self) -> Duration {

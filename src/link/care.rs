@@ -346,9 +346,7 @@ impl State {
 
     fn is_over(&self) -> bool {
         // A client that comes back to a server is told by the handshake.
-        let told = self.terms.resume_within.is_some()
-            || !self.life.tells()
-            || self.protocol.status().end_told;
+        let told = self.is_server() || !self.life.tells() || self.protocol.status().end_told;
         self.life.has_ended() && self.link.is_none() && told
     }
 

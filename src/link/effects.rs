@@ -9,7 +9,7 @@ use super::{Ending, Lost, State};
 use crate::error::Cause;
 use crate::event::Event;
 use crate::proto::Violation;
-use crate::proto::frame::{Close, CloseCode};
+use crate::proto::close::{Close, CloseCode, Refusal};
 use crate::proto::report::{Loss, Output, Progress, Unanswered};
 use crate::proto::spent::Spent;
 use crate::retry::Proof;
@@ -21,9 +21,12 @@ impl State {
         let status = self.protocol.status();
         if !self.life.has_ended() {
             let leaving = self.life.closing().is_some();
-            if status.complete || (leaving && status.acknowledged) {
+            if let Some(refusal) = self.refusal() {
+                // It holds, although the same frame may have acknowledged everything.
+                self.end(Ending::Refused(refusal));
+            } else if status.complete || (leaving && status.acknowledged) {
                 self.end(Ending::Closed);
-            } else if status.closed_by_peer.is_some() {
+            } else if status.closed_by_peer {
                 self.end(Ending::PeerClosed);
             }
         }
@@ -40,6 +43,13 @@ impl State {
         if self.protocol.status().owes_ack {
             self.start_ticking();
         }
+    }
+
+    /// What the server's application refuses this client with. What a client says to a
+    /// server is an end like any other.
+    fn refusal(&mut self) -> Option<Refusal> {
+        let refusal = self.protocol.framed()?.peer_closed()?.refusal().cloned();
+        refusal.filter(|_| !self.is_server())
     }
 
     /// The end of a link that cannot be written will never be read: either it was read, or

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::error::Cause;
+use crate::proto::close::Refusal;
 use crate::proto::closing::Closing;
 
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) enum Ending {
     GaveUp(Cause),
     /// The server no longer knows the session, and there is to be no other.
     SessionLost,
+    /// The server's application refused this client.
+    Refused(Refusal),
     PeerClosed,
     Closed,
 }

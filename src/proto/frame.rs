@@ -3,6 +3,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 
 use super::Violation;
+use super::close::Close;
 use super::cost::Position;
 use super::handshake::{Hello, Welcome};
 use super::reject::Reject;
@@ -124,36 +125,6 @@ impl Ack {
     pub(crate) const FRAME: usize = HEADER + 12;
 }
 
-/// The session is over for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Close {
-    pub(crate) code: CloseCode,
-    /// Sequenced frames that were consumed; the rest never will be.
-    pub(crate) consumed: u64,
-}
-
-/// How a session ended, as it stands in a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CloseCode {
-    /// Both directions ended, and everything was taken.
-    Done = 0,
-    /// The sender closed; it takes nothing more.
-    Closed = 1,
-    /// The sender's application aborted.
-    Aborted = 2,
-}
-
-impl CloseCode {
-    pub(crate) fn from_wire(code: u8) -> CloseCode {
-        match code {
-            0 => CloseCode::Done,
-            2 => CloseCode::Aborted,
-            // A reason of a later version is still an end.
-            _ => CloseCode::Closed,
-        }
-    }
-}
-
 pub(crate) fn put_header(out: &mut impl BufMut, kind: u8, len: usize) {
     let len = u32::try_from(len).expect("bodies are limited to less than 4 GiB");
     let [a, b, c, d] = len.to_be_bytes();
@@ -194,9 +165,8 @@ impl Frame {
             Frame::Ping(id) => put_frame(out, kind::PING, &id.to_be_bytes()),
             Frame::Pong(id) => put_frame(out, kind::PONG, &id.to_be_bytes()),
             Frame::Close(close) => {
-                put_header(out, kind::CLOSE, 9);
-                out.put_u8(close.code as u8);
-                out.put_u64(close.consumed);
+                put_header(out, kind::CLOSE, close.len());
+                close.encode(out);
             }
         }
     }
@@ -232,10 +202,7 @@ impl Frame {
                 let (consumed, window) = (body.try_get_u64()?, body.try_get_u32()?);
                 return Ok(Frame::Ack(Ack { consumed, window }));
             }
-            kind::CLOSE => {
-                let code = CloseCode::from_wire(body.try_get_u8()?);
-                return Ok(Frame::Close(Close { code, consumed: body.try_get_u64()? }));
-            }
+            kind::CLOSE => return Ok(Frame::Close(Close::decode(body)?)),
             kind::PING => Frame::Ping(body.try_get_u64()?),
             kind::PONG => Frame::Pong(body.try_get_u64()?),
             kind::FIN => Frame::Fin,

@@ -4,6 +4,7 @@
 #![doc = include_str!("wire.md")]
 
 pub(crate) mod batch;
+pub(crate) mod close;
 pub(crate) mod closing;
 pub(crate) mod cost;
 pub(crate) mod frame;

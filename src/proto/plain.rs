@@ -46,7 +46,8 @@ use bytes::Bytes;
 
 use super::Violation;
 use super::batch::Batch;
-use super::frame::{CloseCode, Decoder};
+use super::close::CloseCode;
+use super::frame::Decoder;
 use super::handshake::Limits;
 use super::pulse::Verdict;
 use super::report::{Excuse, Loss, Output, Progress, Totals, Unanswered};

@@ -35,7 +35,8 @@ use bytes::Bytes;
 
 use super::Violation;
 use super::batch::Batch;
-use super::frame::{CloseCode, Decoder};
+use super::close::CloseCode;
+use super::frame::Decoder;
 use super::inbox::Received;
 use super::plain::PlainSession;
 use super::pulse::Verdict;

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::frame::CloseCode;
-
 /// Where a protocol stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Status {
@@ -49,7 +47,7 @@ pub(crate) struct Status {
     /// Closing has begun on either side; the end may follow without another message.
     pub(crate) closing: bool,
     /// The peer has ended it.
-    pub(crate) closed_by_peer: Option<CloseCode>,
+    pub(crate) closed_by_peer: bool,
     /// The peer knows that it is over.
     pub(crate) end_told: bool,
     /// Both sides know that it is over: the link has served.

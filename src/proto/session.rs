@@ -15,7 +15,8 @@ pub(crate) use handshake::{Admission, Opened, Unwelcome};
 
 use super::Violation;
 use super::batch::{BATCH_BYTES, Batch};
-use super::frame::{Ack, Close, CloseCode, Decoder, Frame};
+use super::close::{Close, CloseCode};
+use super::frame::{Ack, Decoder, Frame};
 use super::handshake::{Hello, Limits, Token};
 use super::heartbeat::Heartbeat;
 use super::inbox::{Acks, Inbox};
@@ -321,7 +322,7 @@ impl Session {
         if !self.up.begun && self.output() > Output::Nothing {
             self.begin(batch);
         }
-        if let Some(code) = self.closing {
+        if let Some(code) = self.closing.clone() {
             let consumed = self.acks.covered(self.outbox.written());
             batch.push_frame(&Frame::Close(Close { code, consumed }));
             self.stage = Stage::Parting;

@@ -32,6 +32,7 @@ mod limits;
 mod lost;
 mod many;
 mod pressure;
+mod refuse;
 mod restart;
 mod signals;
 mod silence;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{PlainSession, Role};
-use crate::proto::frame::CloseCode;
+use crate::proto::close::CloseCode;
 use crate::proto::inbox::Received;
 use crate::proto::report::{Payload, Status};
 use crate::proto::spent::Spent;
@@ -36,9 +36,9 @@ impl PlainSession {
             complete: link.fin && self.over,
             closing: self.finished || self.closing.is_some(),
             // An end of the stream ends one direction, or is a lost link.
-            closed_by_peer: None,
+            closed_by_peer: false,
             end_told: link.fin || (self.closing.is_some() && !self.up),
-            parted: match self.closing {
+            parted: match &self.closing {
                 None => false,
                 Some(CloseCode::Aborted) => true,
                 // The streams of both have ended.

@@ -1,5 +1,6 @@
 use super::*;
-use crate::proto::frame::{Close, Frame, SMALL_BUFFER};
+use crate::proto::close::Close;
+use crate::proto::frame::{Frame, SMALL_BUFFER};
 use crate::proto::handshake::Limits;
 use crate::proto::heartbeat::Heartbeat;
 use crate::sync;

@@ -5,8 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Session, Stage};
+use crate::proto::close::CloseCode;
 use crate::proto::cost::Position;
-use crate::proto::frame::CloseCode;
 use crate::proto::inbox::{Received, Slot};
 use crate::proto::report::{Payload, Status};
 use crate::proto::spent::Spent;
@@ -36,7 +36,7 @@ impl Session {
             acknowledged: self.outbox.is_empty(),
             complete: self.is_complete(),
             closing: self.is_closing(),
-            closed_by_peer: self.peer_closed,
+            closed_by_peer: self.peer_closed.is_some(),
             end_told: self.peer_closed.is_some(),
             parted: self.stage == Stage::Parting && self.peer_closed.is_some(),
             has_spent: !self.outbox.spent.is_empty(),
@@ -146,6 +146,11 @@ impl Session {
     /// Whether closing was begun by either side.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some() || self.peer_closed.is_some()
+    }
+
+    /// How the peer has ended it.
+    pub(crate) fn peer_closed(&self) -> Option<&CloseCode> {
+        self.peer_closed.as_ref()
     }
 
     /// Frees the messages and the greeting, which will not be asked for any more.

@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes};
 
 use super::*;
 use crate::proto::batch::BATCH_SLICES;
+use crate::proto::close::Refusal;
 use crate::proto::cost::OVERHEAD;
 use crate::proto::handshake::Welcome;
 use crate::proto::inbox::{ACK_DELAY, Received};
@@ -461,8 +462,8 @@ fn what_became_complete_after_the_hello_stays_so() {
     let (welcome, _) = welcome(&mut server);
     client.welcomed(&welcome, now).unwrap();
     assert!(client.status().complete);
-    let [Frame::Close(close)] = written(&mut client)[..] else { panic!("not only a CLOSE") };
-    assert_eq!(close, Close { code: CloseCode::Done, consumed: 0 });
+    let [Frame::Close(close)] = &written(&mut client)[..] else { panic!("not only a CLOSE") };
+    assert_eq!(*close, Close { code: CloseCode::Done, consumed: 0 });
 }
 
 // What the peer is told does not depend on who asked for what is left.
@@ -478,14 +479,14 @@ fn taking_out_what_is_unacknowledged_changes_nothing_for_the_peer() {
     assert_eq!(server.take_unacknowledged(), [&b"answer"[..]]);
     assert_eq!(server.take_unacknowledged(), [&b""[..]; 0], "once");
     // A reply that was never written is overtaken by no acknowledgement,
-    let [Frame::Close(close)] = written(&mut server)[..] else { panic!() };
+    let [Frame::Close(close)] = &written(&mut server)[..] else { panic!() };
     assert_eq!(close.consumed, 0);
     // and who missed the CLOSE is told when it comes back.
     client.link_lost();
     let hello = client.next_hello();
     assert_eq!(server.judge(&hello), Admission::Ended);
-    assert_eq!(server.close_reply(&hello), close);
-    client.on_close(close).unwrap();
+    assert_eq!(server.close_reply(&hello), *close);
+    client.on_close(close.clone()).unwrap();
     assert_eq!(client.take_unacknowledged(), [&b"question"[..]]);
 }
 
@@ -572,6 +573,76 @@ fn a_takeover_that_cannot_be_changes_nothing() {
     server.resume(&hello, now).unwrap();
     server.on_frame(generation, ping(2), now).unwrap();
     assert!(matches!(written(&mut server)[..], [Frame::Welcome(_)]), "a stale ping is heard");
+}
+
+fn refused(code: u32) -> CloseCode {
+    CloseCode::Refused(Refusal::new(code, "no"))
+}
+
+#[test]
+fn a_refusal_is_told_now_or_to_a_client_that_comes_back_for_it() {
+    for comes_back in [false, true] {
+        let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+        client.feed(&Slice(b"done with"));
+        client.feed(&Slice(b"in hand"));
+        read(&mut server, written(&mut client), now);
+        server.feed(&Slice(b"arrived"));
+        take(&mut server, now).unwrap();
+        take(&mut server, now).unwrap();
+        read(&mut client, written(&mut server), now);
+        server.feed(&Slice(b"dropped"));
+        server.close(refused(7));
+        let frames = written(&mut server);
+        assert_eq!(frames, [Frame::Close(Close { code: refused(7), consumed: 1 })]);
+        if comes_back {
+            client.link_lost();
+            server.link_lost();
+            server.discard();
+            let hello = client.next_hello();
+            assert_eq!(server.judge(&hello), Admission::Ended);
+            client.on_close(server.close_reply(&hello)).unwrap();
+        } else {
+            read(&mut client, frames, now);
+            let answer = Close { code: CloseCode::Done, consumed: 0 };
+            assert_eq!(written(&mut client), [Frame::Close(answer)]);
+        }
+        assert_eq!(client.peer_closed(), Some(&refused(7)));
+        assert_eq!(take(&mut client, now), Some(Received::Message("arrived".into())));
+        assert_eq!(take(&mut client, now), None);
+        assert_eq!(client.take_unacknowledged(), ["in hand"]);
+    }
+}
+
+#[test]
+fn a_client_whose_welcome_was_lost_hears_that_it_was_refused() {
+    let (mut client, now) = client(WINDOW);
+    let mut server = found(&client.next_hello(), 1, WINDOW, now);
+    server.close(refused(7));
+    let (_, frames) = welcome(&mut server);
+    assert!(matches!(&frames[..], [Frame::Close(Close { code: CloseCode::Refused(_), .. })]));
+    let hello = client.next_hello();
+    assert_eq!((hello.epoch, server.judge(&hello)), (0, Admission::Ended));
+    client.on_close(server.close_reply(&hello)).unwrap();
+    assert_eq!(client.peer_closed(), Some(&refused(7)));
+}
+
+#[test]
+fn the_first_end_is_the_one_that_is_told() {
+    let codes = [refused(7), refused(8), CloseCode::Aborted, CloseCode::Closed, CloseCode::Done];
+    for first in &codes {
+        let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+        server.close(first.clone());
+        for later in &codes {
+            server.close(later.clone());
+        }
+        // Also if the client ends it meanwhile.
+        client.close(CloseCode::Aborted);
+        let (clients, servers) = (written(&mut client), written(&mut server));
+        read(&mut server, clients, now);
+        server.close(refused(9));
+        assert_eq!(servers, [Frame::Close(Close { code: first.clone(), consumed: 0 })]);
+        assert_eq!(server.close_reply(&client.next_hello()).code, *first);
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ use self::model::Model;
 #[cfg(test)]
 pub(in crate::proto) use self::planted::{Fault, misplaced, planted};
 use super::choices::Choices;
-use crate::proto::frame::CloseCode;
+use crate::proto::close::CloseCode;
 use crate::proto::handshake::{Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::loss::SessionLoss;
@@ -395,7 +395,7 @@ impl World {
         }
         // A server may have left, said so, and been killed: its last words were on their way.
         let dismissed =
-            self.client.session.status().closed_by_peer.is_some_and(|code| code != CloseCode::Done);
+            self.client.session.peer_closed().is_some_and(|code| *code != CloseCode::Done);
         if orderly && !self.expired && !dismissed && !self.client.lost {
             self.check_orderly_end();
         }
@@ -404,7 +404,7 @@ impl World {
     /// Nobody left before both directions had ended.
     fn check_orderly_end(&mut self) {
         assert!(self.client.session.status().complete, "the client did not complete");
-        if self.client.session.status().closed_by_peer.is_none() {
+        if !self.client.session.status().closed_by_peer {
             // It was complete, and had nobody to say so to.
             let alone = self.hosts.len() > 1 || self.plan.restart > 0.0;
             return assert!(alone, "the client did not part");
@@ -414,7 +414,7 @@ impl World {
         };
         // The last word may have been cut off.
         let cuts = self.plan.cut + self.plan.unwelcome + self.plan.hop;
-        let parted = server.session.status().closed_by_peer.is_some() || cuts > 0.0;
+        let parted = server.session.status().closed_by_peer || cuts > 0.0;
         assert!(parted, "the server did not part");
         if !self.model.is_ended_by(server.life) {
             // The client needs nothing of a session that it had to begin after its end.

@@ -477,6 +477,46 @@ fn an_abort_of_the_other_side_frees_everybody() {
     explore(|| within(Duration::ZERO, "all", || end(|_, server| server.abort())));
 }
 
+/// A server's word, whatever the client waits for, and whatever becomes of the link.
+#[test]
+fn a_refusal_is_heard_by_everybody() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings().window(310));
+        let adversary = cut_now_and_then(below(3));
+        // It is never read.
+        client.send([0; 100]).unwrap();
+        let closes = below(2) == 0;
+        let calls = (0..4).map(|kind| {
+            let client = client.clone();
+            thread::spawn(move || match kind {
+                0 => loop {
+                    match client.send([1; 100]) {
+                        Err(Error::Finished) => return client.recv().map(drop),
+                        result => result?,
+                    }
+                },
+                1 => client.recv().map(drop),
+                2 => client.sync(500 * SECOND),
+                _ if closes => client.close(),
+                _ => client.recv().map(drop),
+            })
+        });
+        let calls: Vec<_> = calls.collect();
+        pause(200);
+        // A link that is lost before it has proved itself waits for its second try.
+        within(4 * SECOND, "a refusal", || {
+            within(Duration::ZERO, "refuse", || server.refuse(7, "no"));
+            assert!(matches!(server.send(b"more"), Err(Error::Closed { .. })));
+            for result in join(calls) {
+                assert!(matches!(result, Err(Error::Refused { code: 7, .. })), "{result:?}");
+            }
+        });
+        let Err(Error::Refused { unacknowledged, .. }) = client.close() else { panic!() };
+        assert_eq!(client.take_unacknowledged().len() as u64, unacknowledged);
+        adversary.join().unwrap();
+    });
+}
+
 #[test]
 fn a_close_that_nobody_answers_frees_everybody_in_time() {
     explore(|| {
@@ -740,6 +780,40 @@ fn an_expiry_that_races_a_resume_is_one_or_the_other() {
             drop(Connection::connect(ADDR));
         }
         serving.join().unwrap();
+    });
+}
+
+/// In each session, before what is sent again.
+#[test]
+fn a_greeting_is_there_when_a_session_is_accepted() {
+    explore(|| {
+        // Whoever loses a link loses the session.
+        let builder = settings().resume_within(Duration::ZERO);
+        let listener = Arc::new(builder.clone().bind(ADDR).unwrap());
+        let accepting = listener.clone();
+        let serving = thread::spawn(move || {
+            let handlers = accepting.incoming().map(|server| {
+                let server = server.unwrap();
+                // It has received nothing yet.
+                assert_eq!(server.greeting(), "ann");
+                thread::spawn(move || echo(&server))
+            });
+            join(handlers.collect::<Vec<_>>()).len()
+        });
+        let client = builder.greeting("ann").connect(ADDR).unwrap();
+        let adversary = cut_now_and_then(2);
+        (0..3u8).for_each(|n| client.send([n]).unwrap());
+        within(
+            5 * SECOND,
+            "the last reply",
+            || {
+                while client.recv().unwrap().unwrap()[..] != [2] {}
+            },
+        );
+        adversary.join().unwrap();
+        let _ = client.close();
+        listener.close();
+        assert!(serving.join().unwrap() > 0);
     });
 }
 

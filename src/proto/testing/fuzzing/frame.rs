@@ -2,6 +2,7 @@
 
 use super::speech::{self, Truths};
 use crate::proto::Violation;
+use crate::proto::close::Close;
 use crate::proto::frame::{Decoder, Frame, HEADER, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER, kind};
 use crate::proto::handshake::VERSION;
 use crate::proto::testing::choices::Choices;
@@ -164,6 +165,9 @@ fn check_meaning(frame: &Frame, bytes: &[u8]) {
     {
         assert_eq!(hello.greeting, greeting(&bytes[HEADER..]));
     }
+    if let Frame::Close(close) = frame {
+        check_refusal(close, &bytes[HEADER..]);
+    }
     match frame {
         // A text that is not UTF-8 becomes longer, perhaps too long.
         Frame::Reject(_) if again.len() > HEADER + MAX_CONTROL => {}
@@ -176,4 +180,22 @@ fn check_meaning(frame: &Frame, bytes: &[u8]) {
         }
         _ => assert!(again == bytes, "{frame:?} is said in other bytes"),
     }
+}
+
+/// A refusal is what follows the fixed part of a CLOSE that says so, as far as it fits.
+fn check_refusal(close: &Close, body: &[u8]) {
+    let refusal = close.code.refusal().map(|refusal| (refusal.code, &refusal.text[..]));
+    let [3, ..] = body else { return assert_eq!(refusal, None) };
+    let Some((code, text)) = body[9..].split_first_chunk() else {
+        return assert_eq!(refusal, None);
+    };
+    let all = String::from_utf8_lossy(text);
+    let mut said = String::new();
+    for char in all.chars() {
+        if said.len() + char.len_utf8() > 256 {
+            break;
+        }
+        said.push(char);
+    }
+    assert_eq!(refusal, Some((u32::from_be_bytes(*code), &said[..])));
 }

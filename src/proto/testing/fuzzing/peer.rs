@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::speech;
 use super::watched::Watched;
-use crate::proto::frame::{CloseCode, Decoder, Frame, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER};
+use crate::proto::close::{CloseCode, Refusal};
+use crate::proto::frame::{Decoder, Frame, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER};
 use crate::proto::handshake::{Hello, VERSION};
 use crate::proto::session::Admission;
 use crate::proto::testing::choices::Choices;
@@ -70,6 +71,7 @@ impl Peer {
                 1 => watched.leave(None),
                 2 => watched.leave(Some(CloseCode::Aborted)),
                 3 => watched.leave(Some(CloseCode::Closed)),
+                4 => watched.leave(Some(CloseCode::Refused(Refusal::new(7, "no")))),
                 _ => watched.lose(),
             },
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::proto::frame::{Ack, Close, CloseCode, Frame, kind, put_header};
+use crate::proto::close::{Close, CloseCode, Refusal};
+use crate::proto::frame::{Ack, Frame, kind, put_header};
 use crate::proto::handshake::{Hello, Limits, MAX_GREETING, Token, VERSION, Welcome};
 use crate::proto::reject::{Class, Reject};
 use crate::proto::testing::choices::Choices;
@@ -125,7 +126,16 @@ pub(super) fn welcome(choices: &mut Choices, truths: &Truths) -> Welcome {
 }
 
 pub(super) fn close(choices: &mut Choices, truths: &Truths) -> Close {
-    let code = CloseCode::from_wire(choices.u8(..4));
+    let code = match choices.u8(..4) {
+        0 => CloseCode::Done,
+        1 => CloseCode::Closed,
+        2 => CloseCode::Aborted,
+        _ => {
+            let (code, len) = (choices.u8(..), choices.usize(..16));
+            let text = String::from_utf8_lossy(&choices.take(len)).into_owned();
+            CloseCode::Refused(Refusal::new(code.into(), &text))
+        }
+    };
     Close { code, consumed: nearly(truths.received, choices, truths) }
 }
 

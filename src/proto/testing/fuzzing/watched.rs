@@ -8,8 +8,9 @@ use bytes::{Buf, Bytes};
 use super::account::{Heard, Said, Told, frame_cost};
 use super::speech::Truths;
 use crate::proto::batch::Batch;
+use crate::proto::close::{Close, CloseCode};
 use crate::proto::cost::cost;
-use crate::proto::frame::{Close, CloseCode, Decoder, Frame, frame_len};
+use crate::proto::frame::{Decoder, Frame, frame_len};
 use crate::proto::handshake::{Hello, Limits, Welcome};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
@@ -53,6 +54,8 @@ pub(super) struct Watched {
     ever_heard_frame: bool,
     peer_closed: bool,
     leaving: bool,
+    /// How it was ended on this side, if not by the ends of both directions.
+    ends: CloseCode,
     /// What it writes on the present link.
     reader: Decoder,
     welcome_due: bool,
@@ -116,6 +119,7 @@ impl Watched {
             ever_heard_frame: false,
             peer_closed: false,
             leaving: false,
+            ends: CloseCode::Done,
             reader: reader(),
             welcome_due: false,
             begun: false,
@@ -293,6 +297,9 @@ impl Watched {
         self.said.finish();
         self.skip_end();
         if let Some(code) = code {
+            if !self.is_closing() {
+                self.ends = code.clone();
+            }
             self.session.close(code);
         }
         self.check();
@@ -451,6 +458,7 @@ impl Watched {
             Frame::Pong(id) => assert_eq!(self.pong_due.take().unwrap_or(0), *id),
             Frame::Close(close) => {
                 assert!(close.consumed <= self.heard.consumed, "{close:?}");
+                assert_eq!(close.code, self.ends);
                 self.silent = true;
             }
             Frame::Ping(_) => {}
@@ -516,8 +524,9 @@ impl Watched {
     /// that can be.
     pub(super) fn read_close_reply(&mut self, close: Close) -> bool {
         let before = self.print();
-        if self.session.on_close(close).is_ok() {
+        if self.session.on_close(close.clone()).is_ok() {
             assert!(close.consumed <= self.said.sent, "{close:?}");
+            assert_eq!(self.session.peer_closed(), Some(&close.code));
             self.closed(close);
             self.check();
             return true;
@@ -581,6 +590,7 @@ impl Watched {
     pub(super) fn close_reply(&self, hello: &Hello) -> Close {
         let close = self.session.close_reply(hello);
         assert!(close.consumed <= self.heard.consumed, "{close:?}");
+        assert_eq!(close.code, self.ends);
         close
     }
 }

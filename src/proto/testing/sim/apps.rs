@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::World;
 use super::ends::{Phase, Server};
+use crate::proto::close::{CloseCode, Refusal};
 use crate::proto::closing::Closing;
-use crate::proto::frame::CloseCode;
 use crate::proto::inbox::Received;
 use crate::proto::report::Payload::{Owned, Slice};
 
@@ -101,14 +101,17 @@ impl World {
         }
         if self.chance(self.plan.server_leaves) && !mute && !self.calm {
             self.note("server leaves", host as u64, 0);
-            let done = self.rng.bool();
+            let (done, how) = (self.rng.bool(), self.rng.u8(..4));
+            if how == 3 {
+                return self.server_refuses(server);
+            }
             if done {
                 self.model.server_consumes(server.life);
             }
             self.model.server_leaves(server.life);
             server.session.detach(done, self.now);
             server.closing = Some(Closing::new(CLOSE_TIMEOUT, self.now));
-            if self.rng.bool() {
+            if how == 1 {
                 server.session.close(CloseCode::Aborted);
                 self.check_server_leftovers(server);
             }
@@ -124,6 +127,15 @@ impl World {
             }
             Some(Received::End) | None => {}
         }
+    }
+
+    /// It says nothing of what it was handed, and may take more of what has arrived.
+    pub(super) fn server_refuses(&mut self, server: &mut Server) {
+        let code = server.life as u32 + 1;
+        self.note("server refuses", code.into(), 0);
+        self.model.server_refuses(server.life, code);
+        server.session.close(CloseCode::Refused(Refusal::new(code, "no")));
+        self.check_server_leftovers(server);
     }
 
     /// What was not acknowledged is given back, once.

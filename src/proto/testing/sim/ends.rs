@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::link::{End, Link, Side};
 use super::{World, millis};
 use crate::proto::batch::Batch;
+use crate::proto::close::CloseCode;
 use crate::proto::closing::{Closing, Headway};
-use crate::proto::frame::{Ack, CloseCode, Decoder, Frame, HEADER, frame_len, kind};
+use crate::proto::frame::{Ack, Decoder, Frame, HEADER, frame_len, kind};
 use crate::proto::handshake::{Hello, Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
@@ -221,7 +222,7 @@ impl World {
             millis(if self.calm { 50 } else { [0, self.rng.u64(..400)][self.rng.usize(..2)] });
         self.client.phase = Phase::Idle(self.now + delay);
         self.hang_up(id, Side::Client);
-        if self.client.session.status().closed_by_peer.is_some() {
+        if self.client.session.status().closed_by_peer {
             self.client_ends("the peer closed");
         }
     }
@@ -261,12 +262,20 @@ impl World {
         if let (Seen::Acknowledged, Some(ack)) = (seen, ack) {
             self.model.client_hears(ack);
         }
-        if let (Some(life), Some(code)) = (life, self.client.session.status().closed_by_peer) {
-            self.model.client_dismissed(life, code);
+        if let (Some(life), Some(code)) = (life, self.client.session.peer_closed()) {
+            let code = code.clone();
+            self.client_dismissed(life, &code);
         }
         let acked = self.client.session.status().acknowledged_messages();
         self.note("client sees", seen_id(seen), acked);
         self.model.client_acked(acked);
+    }
+
+    fn client_dismissed(&mut self, life: usize, code: &CloseCode) {
+        self.model.client_dismissed(life, code);
+        if let Some(refusal) = code.refusal() {
+            self.note("client is refused", refusal.code.into(), 0);
+        }
     }
 
     fn client_answered(&mut self, id: u64, frame: Frame) {
@@ -299,7 +308,7 @@ impl World {
             }
             Frame::Close(close) => {
                 let life = self.link(id).life.expect("a server answered");
-                self.model.client_dismissed(life, close.code);
+                self.client_dismissed(life, &close.code);
                 let read = self.client.session.on_close(close);
                 read.unwrap_or_else(|violation| panic!("a bad close_reply: {violation:?}"));
                 self.model.client_acked(self.client.session.status().acknowledged_messages());
@@ -358,7 +367,7 @@ impl World {
         let moved = server.session.status().moved;
         server.closing.iter_mut().for_each(|closing| closing.link_lost(moved, self.now));
         server.lost = Some(now);
-        let heard_close = server.session.status().closed_by_peer.is_some();
+        let heard_close = server.session.status().closed_by_peer;
         self.note("server loses", id, host as u64);
         self.note(why, 0, 0);
         if heard_close {
@@ -497,7 +506,7 @@ impl World {
             .kept_for(RESUME_WITHIN);
         let life = self.model.new_life(limits.window, hello.limits.window);
         self.note("server founds", host as u64, life as u64);
-        self.hosts[host].server = Some(Server {
+        let mut server = Server {
             session,
             life,
             link: None,
@@ -507,7 +516,12 @@ impl World {
             took: false,
             replies: 0,
             at_end: false,
-        });
+        };
+        // Some know a client by its greeting, and want nothing of it.
+        if !self.calm && self.plan.server_leaves > 0.0 && life % 2 == 1 {
+            self.server_refuses(&mut server);
+        }
+        self.hosts[host].server = Some(server);
     }
 
     fn refuse(&mut self, id: u64, code: u8) {

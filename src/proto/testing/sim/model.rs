@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::proto::close::CloseCode;
 use crate::proto::cost::cost;
-use crate::proto::frame::{Ack, CloseCode};
+use crate::proto::frame::Ack;
 use crate::proto::inbox::Received;
 
 /// The messages that one application sent.
@@ -136,6 +137,8 @@ pub(super) struct Life {
     client_debts: Vec<Debt>,
     /// Its application left, or its time to be resumed was over.
     left: bool,
+    /// With this code.
+    refused: Option<u32>,
     told: Told,
     client_told: Told,
 }
@@ -207,6 +210,7 @@ impl Model {
             debts: Vec::new(),
             client_debts: Vec::new(),
             left: false,
+            refused: None,
             told: Told::new(window, offered),
             client_told: Told::new(offered, window),
         });
@@ -448,10 +452,17 @@ impl Model {
         }
     }
 
+    pub(super) fn server_refuses(&mut self, life: usize, code: u32) {
+        self.server_leaves(life);
+        self.lives[life].refused = Some(code);
+    }
+
     /// The client is told by that life that the session has ended.
-    pub(super) fn client_dismissed(&mut self, life: usize, code: CloseCode) {
-        let left = self.lives[life].left;
-        assert!(left || code == CloseCode::Done, "ended by a server that has not left");
+    pub(super) fn client_dismissed(&self, life: usize, code: &CloseCode) {
+        let Life { left, refused, .. } = self.lives[life];
+        assert!(left || *code == CloseCode::Done, "ended by a server that has not left");
+        let told = code.refusal().map(|refusal| refusal.code);
+        assert_eq!(told, refused, "not the refusal of that server");
     }
 
     pub(super) fn server_acked(&mut self, life: usize, acked: u64) {

@@ -21,6 +21,8 @@ pub(in crate::proto) enum Fault {
     StaleHeard,
     /// Begins another session, although it is to give up with the first.
     AnotherSession,
+    /// Tells a client that comes back of an end, and not that it was refused.
+    ForgetsRefusal,
 }
 
 thread_local! {

@@ -35,7 +35,7 @@ fn chosen() -> Option<Range<u64>> {
     Some(from..if to.is_empty() { from + 1 } else { number(to) })
 }
 
-const RARE: [(&str, u64); 14] = [
+const RARE: [(&str, u64); 16] = [
     ("RESTART", 1000),
     ("  takes over", 1000),
     ("  stale hello", 100),
@@ -48,6 +48,8 @@ const RARE: [(&str, u64); 14] = [
     ("too large", 100),
     ("client leaves", 1000),
     ("server leaves", 100),
+    ("server refuses", 100),
+    ("client is refused", 100),
     ("server expires", 100),
     ("session lost", 100),
 ];
@@ -108,4 +110,11 @@ fn a_stale_generation_that_is_heard_is_caught() {
 fn a_second_session_of_a_client_that_wants_one_is_caught() {
     let report = caught(Fault::AnotherSession);
     assert!(report.contains("a second session"), "{report}");
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn a_refusal_that_is_forgotten_is_caught() {
+    let report = caught(Fault::ForgetsRefusal);
+    assert!(report.contains("not the refusal of that server"), "{report}");
 }
