@@ -73,7 +73,7 @@ fn a_refused_client_hears_why_behind_what_had_arrived() {
     server.takes("unread");
 
     client.takes("arrived");
-    refused(client.recv(), 2);
+    refused(client.recv_timeout(SOON), 2);
     refused(client.send("more"), 2);
     refused(client.finish(), 2);
     refused(client.sync(SOON), 2);
@@ -164,7 +164,7 @@ fn a_client_that_lost_its_link_hears_the_refusal_when_it_comes_back() {
         refuse(&server);
         assert!(matches!(server.send("more"), Err(Error::Closed { .. })));
         rig.proxy.hold_connect(false);
-        refused(client.recv(), 1);
+        refused(client.recv_timeout(SOON), 1);
         refused(client.close(), 1);
         assert_eq!(client.take_unacknowledged(), ["unread"]);
         saw(&client, &["Connected", "Lost", "Retrying", "Closed"]);
@@ -181,7 +181,7 @@ fn a_refusal_that_was_lost_with_its_link_is_said_again() {
     assert!(rig.proxy.wait_for(|stats| stats.swallowed > 0, SOON));
     rig.proxy.swallow(Direction::Down, false);
     rig.proxy.cut_black(How::Rst);
-    refused(client.recv(), 0);
+    refused(client.recv_timeout(SOON), 0);
     saw(&client, &["Connected", "Lost", "Retrying", "Closed"]);
 }
 
