@@ -320,7 +320,8 @@ impl Builder {
     /// soon as the connection is accepted, before any message. When a session is
     /// [lost](crate::Event::SessionLost), because the server was killed for instance, the
     /// new one begins with it as well, before what is sent again. So it needs no
-    /// message of its own, which would come behind those that were not acknowledged.
+    /// message of its own, which would come behind those that were not acknowledged. The
+    /// server may [refuse](crate::Connection::refuse) the client for it.
     ///
     /// It goes over the network each time that a link is made, and unencrypted. Over [plain
     /// text](Builder::plain) it is not sent.

@@ -134,7 +134,9 @@ impl Builder {
     ///
     /// [`Error::GaveUp`] with the cause of the last failure; [`Error::Config`] if the
     /// address cannot be one, or the [greeting](Builder::greeting) is too long;
-    /// [`Error::Io`] if no thread could be started.
+    /// [`Error::Io`] if no thread could be started. [`Error::Refused`] if the first link was
+    /// lost before it was up, and the server has refused us meanwhile: as a rule that comes
+    /// from the calls that follow.
     ///
     /// # Examples
     ///
