@@ -3,10 +3,12 @@
 mod callback;
 mod end;
 mod handles;
+mod held;
 mod many;
 mod receive;
 mod send;
 
+pub use held::Held;
 pub use many::Taken;
 pub use receive::Incoming;
 
@@ -41,7 +43,8 @@ pub use handles::WeakConnection;
 /// the next one, sees the end, or calls [`done`](Connection::done) or
 /// [`close`](Connection::close). Each speaks for all messages handed out before, to
 /// any thread. With several receiving threads, or a queue behind one,
-/// acknowledgement therefore comes before processing.
+/// acknowledgement therefore comes before processing, unless they receive by
+/// [`recv_held`](Connection::recv_held).
 ///
 /// A clone is another handle of the same connection. Dropping the last handle
 /// acknowledges nothing, so a handler may leave by `?` or `return` when it fails. It

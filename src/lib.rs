@@ -178,7 +178,7 @@ pub use proto::testing::fuzzing;
 pub use bytes::Bytes;
 
 pub use config::Builder;
-pub use connection::{Connection, Incoming, Taken, WeakConnection};
+pub use connection::{Connection, Held, Incoming, Taken, WeakConnection};
 pub use error::{Cause, Error, Rejection, Result};
 pub use event::Event;
 pub use host::{Host, ToHosts};

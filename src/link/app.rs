@@ -45,6 +45,11 @@ impl State {
         self.protocol.consume(self.clock);
     }
 
+    /// It is done with a message that it holds.
+    pub(crate) fn done_with(&mut self, number: u64) {
+        self.protocol.done_with(number, sync::now());
+    }
+
     /// A close begins: no more sends, no more messages. `done`: the application is
     /// done with those it was handed.
     pub(crate) fn detach(&mut self, done: bool) {
@@ -165,7 +170,18 @@ impl State {
         }
     }
 
-    /// The same for several at once, without the end; 0 tells of that.
+    /// The same; a message is held, and comes with its number.
+    pub(crate) fn receive_held(&mut self) -> Option<Result<Option<(Bytes, u64)>>> {
+        let received = self.receive()?;
+        Some(received.map(|message| {
+            message.map(|message| {
+                let number = self.protocol.hold(message.len());
+                (message, number)
+            })
+        }))
+    }
+
+    /// The same as [`receive`](State::receive) for several at once, without the end; 0 tells of that.
     pub(crate) fn receive_many(
         &mut self,
         messages: &mut Vec<Bytes>,

@@ -10,6 +10,7 @@ use super::Violation;
 use super::cost::{Position, cost};
 use super::frame::{Ack, Run};
 use super::handshake::Limits;
+use super::held::HeldQueue;
 #[cfg(test)]
 use super::testing::sim::{Fault, planted};
 
@@ -26,6 +27,9 @@ pub(crate) enum Received {
 ///
 /// The positions count over all sessions: `consumed <= handed <= received`. What is
 /// before `start` belongs to older sessions, and acknowledges nothing.
+///
+/// What the application holds, it is done with one by one; what it was handed otherwise,
+/// when it comes back for more.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     /// From `handed` to `received`, without the peer's FIN.
@@ -37,6 +41,7 @@ pub(crate) struct Inbox {
     handed: Position,
     /// The application is done with everything before.
     consumed: Position,
+    held: HeldQueue,
     /// The peer's FIN was received in this session.
     fin: bool,
     /// The application has seen the end. It stays so in later sessions.
@@ -48,7 +53,7 @@ impl Inbox {
     pub(crate) fn push(&mut self, run: Run, own: Limits) -> Result<(), Violation> {
         let distance = run.distance();
         // What older sessions left takes room until it is handed out.
-        let kept = self.received - self.consumed.max(self.handed.min(self.start));
+        let kept = self.received - self.consumed.max(self.released().min(self.start));
         let limit = own.window as usize + cost(own.max_message as usize);
         if kept.cost() + distance.cost() > limit {
             return Err(Violation("more than the window holds"));
@@ -120,12 +125,50 @@ impl Inbox {
         Some(message)
     }
 
-    /// The application is done with everything that was handed out. Returns
-    /// the cost that became free.
+    /// The application comes back for more: it is done with everything that was handed
+    /// out, but for what it holds. Returns the cost that became free.
     #[inline]
     pub(crate) fn consume(&mut self) -> usize {
-        let before = std::mem::replace(&mut self.consumed, self.handed);
+        self.advance(self.handed)
+    }
+
+    /// The last message that was handed out, of that many bytes, is held: the application
+    /// is done with it when it says so. Returns its number.
+    pub(crate) fn hold(&mut self, len: usize) -> u64 {
+        let mut message = Position::default();
+        message.pass(len);
+        self.held.push(self.handed - message, len)
+    }
+
+    /// The application is done with the message of that number. Returns the cost that
+    /// became free.
+    pub(crate) fn finish(&mut self, number: u64) -> usize {
+        #[cfg(test)]
+        if planted(Fault::LateDoneCounts) && number < self.start.frames {
+            self.start.frames -= 1;
+        }
+        match self.held.finish(number) {
+            // What older sessions left is not waited for.
+            true => self.advance(self.handed.min(self.start)),
+            false => 0,
+        }
+    }
+
+    #[inline]
+    fn advance(&mut self, returned: Position) -> usize {
+        let before = self.consumed;
+        self.consumed = match self.held.is_empty() {
+            true => before.max(returned),
+            false => self.held.advance(before, returned),
+        };
         (self.consumed - before).cost()
+    }
+
+    /// Up to where older sessions take no room any more: what was handed out takes none,
+    /// but for what is held and what is behind that.
+    #[inline]
+    fn released(&self) -> Position {
+        self.held.first().unwrap_or(self.handed)
     }
 
     /// A new session took the place of the old one. What is here is still
@@ -135,17 +178,23 @@ impl Inbox {
         if self.fin && !self.over {
             self.received.frames -= 1;
         }
-        (self.start, self.consumed, self.fin) = (self.received, self.handed, false);
+        #[cfg(test)]
+        if planted(Fault::HeldForgotten) {
+            self.held = HeldQueue::default();
+        }
+        self.consume();
+        (self.start, self.fin) = (self.received, false);
     }
 
     /// The cost that a new session could add to what is here.
     pub(crate) fn room_for_new(&self, window: u32) -> u32 {
-        (window as usize).saturating_sub((self.received - self.handed).cost()) as u32
+        let kept = self.received - self.held.first_open().unwrap_or(self.handed);
+        (window as usize).saturating_sub(kept.cost()) as u32
     }
 
     /// The cost that the present session may have outstanding.
     pub(crate) fn room(&self, window: u32) -> u32 {
-        let stale = self.start - self.handed.min(self.start);
+        let stale = self.start - self.released().min(self.start);
         (window as usize).saturating_sub(stale.cost()) as u32
     }
 
@@ -172,21 +221,30 @@ impl Inbox {
         self.over
     }
 
+    /// Whether the application has seen the end, and is done with all that came before.
+    pub(crate) fn is_done(&self) -> bool {
+        self.over && self.consumed == self.received
+    }
+
     /// Releases memory that a busy time has left.
     pub(crate) fn shrink(&mut self) {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
+        if self.held.is_empty() {
+            self.held = HeldQueue::default();
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn is_slim(&self) -> bool {
-        self.queue.capacity() == 0
+        self.queue.capacity() == 0 && self.held.is_slim()
     }
 
     /// Forgets what will not be asked for any more.
     pub(crate) fn discard(&mut self) {
         self.queue = VecDeque::new();
+        self.held.leave();
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod cost;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
+pub(crate) mod held;
 pub(crate) mod inbox;
 pub(crate) mod loss;
 pub(crate) mod outbox;

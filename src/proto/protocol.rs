@@ -15,7 +15,8 @@
 //!   until it has no more; at the stream's end, [`end_of_stream`](Protocol::end_of_stream).
 //! * **The application sends** if there is [room](Status::room): [`feed`](Protocol::feed).
 //!   It receives by [`consume`](Protocol::consume), which is done with the messages
-//!   before, and [`take`](Protocol::take).
+//!   before, and [`take`](Protocol::take). One that it [holds](Protocol::hold) from there on
+//!   is done by itself: [`done_with`](Protocol::done_with).
 //! * **After any change**, if there is [`output`](Protocol::output):
 //!   [`fill`](Protocol::fill), write the batch, and when all of it is written
 //!   [`sent`](Protocol::sent).
@@ -99,6 +100,19 @@ impl Protocol {
         match self {
             Protocol::Framed(session) => session.take(now),
             Protocol::Plain(session) => session.take(),
+        }
+    }
+
+    /// The message that was just taken, of that many bytes, is held: coming back says
+    /// nothing of it. Returns its number.
+    pub(crate) fn hold(&mut self, len: usize) -> u64 {
+        self.framed().map_or(0, |session| session.hold(len))
+    }
+
+    /// The application is done with a message that it holds.
+    pub(crate) fn done_with(&mut self, number: u64, now: Instant) {
+        if let Some(session) = self.framed() {
+            session.done_with(number, now);
         }
     }
 

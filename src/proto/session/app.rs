@@ -71,6 +71,23 @@ impl Session {
         }
     }
 
+    /// The message that was just taken, of that many bytes, is held. Returns its number.
+    pub(crate) fn hold(&mut self, len: usize) -> u64 {
+        self.inbox.hold(len)
+    }
+
+    /// The application is done with a message that it holds.
+    pub(crate) fn done_with(&mut self, number: u64, now: Instant) {
+        let freed = self.inbox.finish(number);
+        if freed > 0 {
+            self.owe(self.inbox.consumed(), freed, now);
+        }
+        if self.inbox.is_done() {
+            self.acks.hurry();
+            self.complete();
+        }
+    }
+
     #[inline]
     pub(super) fn owe(&mut self, consumed: Position, freed: usize, now: Instant) {
         self.acks.record(Slot { consumed, after: self.outbox.end() }, freed, now);
@@ -134,7 +151,7 @@ impl Session {
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.outbox.is_finished() && self.outbox.is_empty() && self.inbox.is_over()
+        self.outbox.is_finished() && self.outbox.is_empty() && self.inbox.is_done()
     }
 
     /// The messages that are not acknowledged, once. The session is ending; what

@@ -11,6 +11,8 @@ use crate::proto::inbox::{ACK_DELAY, Received};
 use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::testing::rounds;
 
+mod held;
+
 const WINDOW: u32 = 10_000;
 
 /// Both ends, on a link that loses nothing.
@@ -804,14 +806,16 @@ fn the_peers_own_window_is_taken_to_be_the_largest_it_has_announced() {
     assert_eq!(written_late(&mut server, now), []);
 }
 
-/// A client and two servers, whose applications send as long as there is room, or
-/// ask for messages, as they like.
+/// A client and two servers, whose applications send as long as there is room, ask for
+/// messages, hold some of them, and are done with those, as they like.
 struct Crowd {
     client: Session,
     servers: [Option<Session>; 2],
     /// The server that a link leads to.
     at: Option<usize>,
     windows: [u32; 2],
+    /// What the client's application and those of the servers hold.
+    hands: [Vec<u64>; 3],
     epochs: u64,
     now: Instant,
 }
@@ -821,7 +825,8 @@ impl Crowd {
         let mut window = || rng.u32(1..600);
         let (client, now) = client(window());
         let windows = [window(), window()];
-        Crowd { client, servers: [None, None], at: None, windows, epochs: 0, now }
+        let hands = Default::default();
+        Crowd { client, servers: [None, None], at: None, windows, hands, epochs: 0, now }
     }
 
     fn connect(&mut self, to: usize, arrives: bool) {
@@ -838,6 +843,7 @@ impl Crowd {
             }
             None => {
                 self.epochs += 1;
+                self.hands[1 + to].clear();
                 found(&hello, self.epochs, self.windows[to], self.now)
             }
         };
@@ -883,16 +889,39 @@ impl Crowd {
         }
     }
 
-    /// The application of one end asks for a message, and waits if there is none:
-    /// the other must be able to send one.
-    fn take(&mut self, side: usize) {
+    /// The application of one end asks for a message, and waits if there is none and it
+    /// holds none: the other must be able to send one.
+    fn take(&mut self, side: usize, holds: bool) {
         let now = self.now;
         let Some(ends) = self.ends() else { return };
-        if take(ends[side], now).is_none() {
-            self.settle();
-            let ends = self.ends().expect("the same");
-            let is_stuck = !ends[side].status().has_next && ends[1 - side].status().room == 0;
-            assert!(!is_stuck, "both wait: {:?}", (&self.client, &self.servers));
+        match take(ends[side], now) {
+            Some(Received::Message(message)) if holds => {
+                let number = ends[side].hold(message.len());
+                self.hands(side).push(number);
+            }
+            Some(_) => {}
+            None => {
+                while !self.hands(side).is_empty() {
+                    self.work(side, 0);
+                }
+                self.settle();
+                let ends = self.ends().expect("the same");
+                let is_stuck = !ends[side].status().has_next && ends[1 - side].status().room == 0;
+                assert!(!is_stuck, "both wait: {:?}", (&self.client, &self.servers));
+            }
+        }
+    }
+
+    fn hands(&mut self, side: usize) -> &mut Vec<u64> {
+        &mut self.hands[if side == 0 { 0 } else { 1 + self.at.expect("a link") }]
+    }
+
+    /// It is done with one of those that it holds.
+    fn work(&mut self, side: usize, any: usize) {
+        let (now, hands) = (self.now, self.hands(side));
+        if !hands.is_empty() {
+            let number = hands.swap_remove(any % hands.len());
+            self.ends().expect("the same")[side].done_with(number, now);
         }
     }
 }
@@ -902,6 +931,7 @@ fn no_acknowledgement_is_held_back_that_the_peer_needs_to_go_on() {
     for seed in 0..rounds(2000) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut crowd = Crowd::new(&mut rng);
+        let holds = rng.bool();
         for _ in 0..60 {
             let side = rng.usize(..2);
             match rng.u32(..12) {
@@ -917,7 +947,8 @@ fn no_acknowledgement_is_held_back_that_the_peer_needs_to_go_on() {
                     server.finish();
                 }
                 6 | 7 => crowd.carry(side, 1 - side),
-                _ => crowd.take(side),
+                8 if crowd.at.is_some() => crowd.work(side, rng.usize(..10)),
+                _ => crowd.take(side, holds && rng.bool()),
             }
         }
     }

@@ -68,6 +68,8 @@ struct Plan {
     failover: f64,
     /// How much the client's application takes at a time, at most.
     burst: u32,
+    /// The chance that an application holds a message.
+    holds: f64,
     /// How eagerly, of 10, the applications and the links act.
     eager: [u32; 6],
     on_loss: SessionLoss,
@@ -84,6 +86,7 @@ impl Plan {
         let (server_finishes, speaks) = (rare(6, 0.1), rare(2, 0.5));
         let (leap, large) = (rare(3, 0.02), rare(2, 0.2));
         let (unwelcome, hop) = (rare(3, 0.4), rare(3, 0.02));
+        let holds = [0.0, 0.0, 0.3, 1.0][rng.usize(..4)];
         let cut = [0.0, 0.005, 0.02, 0.04][rng.usize(..4)];
         let several = rng.u32(..4) == 0;
         let mut limits = || {
@@ -132,6 +135,7 @@ impl Plan {
             speaks,
             failover: if several { 0.3 } else { 0.0 },
             burst,
+            holds,
             eager,
             on_loss: SessionLoss::SendAgain,
         };
@@ -284,6 +288,7 @@ impl World {
         match act {
             0 => self.client_feeds(),
             1 => {
+                self.client_works();
                 for _ in 0..self.rng.u32(..self.plan.burst) {
                     self.client_takes();
                 }
@@ -375,6 +380,7 @@ impl World {
             let before = self.trace.len();
             self.drivers();
             self.client_feeds();
+            self.client_works();
             while self.client_takes().is_some() && !self.model.is_client_drained() {}
             for host in 0..self.hosts.len() {
                 self.server_handles(host);

@@ -98,16 +98,32 @@ pub(super) struct Heard {
     /// Not handed out yet; the first few were left by an older session.
     pub(super) items: VecDeque<Received>,
     pub(super) stale: usize,
+    /// What was handed out, from the first on that the application is not done with.
+    hands: VecDeque<Hand>,
     /// Counted in frames of the present session.
     pub(super) received: u64,
-    pub(super) handed: u64,
     pub(super) consumed: u64,
-    /// The cost of what was handed out and not consumed, and of all that came in
-    /// the present session.
-    pub(super) in_hand: usize,
+    /// The cost of all that came in the present session.
     pub(super) arrived: usize,
     pub(super) fin: bool,
     pub(super) over: bool,
+}
+
+/// Something that was handed out.
+#[derive(Debug)]
+struct Hand {
+    cost: usize,
+    /// Of an older session.
+    stale: bool,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Under that number.
+    Held(u64),
+    Done,
 }
 
 fn item_cost(item: &Received) -> usize {
@@ -122,9 +138,13 @@ impl Heard {
         self.items.iter().map(item_cost).sum()
     }
 
+    fn hands_cost<'a>(hands: impl Iterator<Item = &'a Hand>) -> usize {
+        hands.map(|hand| hand.cost).sum()
+    }
+
     /// What counts in the window of the present session.
     pub(super) fn kept(&self) -> usize {
-        self.in_hand + self.items_cost()
+        Heard::hands_cost(self.hands.iter()) + self.items_cost()
     }
 
     /// What of that belongs to the present session.
@@ -133,7 +153,14 @@ impl Heard {
     }
 
     pub(super) fn stale_cost(&self) -> usize {
-        self.items.iter().take(self.stale).map(item_cost).sum()
+        let items: usize = self.items.iter().take(self.stale).map(item_cost).sum();
+        items + Heard::hands_cost(self.hands.iter().filter(|hand| hand.stale))
+    }
+
+    /// What counts in the window of a new session.
+    pub(super) fn left(&self) -> usize {
+        let held = |hand: &&Hand| matches!(hand.stage, Stage::Held(_));
+        Heard::hands_cost(self.hands.iter().skip_while(|hand| !held(hand))) + self.items_cost()
     }
 
     pub(super) fn received(&mut self, item: Received) {
@@ -141,42 +168,77 @@ impl Heard {
         self.arrived += item_cost(&item);
         self.fin = item == Received::End;
         if self.over {
-            (self.handed, self.consumed) = (self.received, self.received);
+            self.hand_out(&item, false, Stage::Done);
         } else {
             self.items.push_back(item);
         }
     }
 
-    pub(super) fn take(&mut self) -> Option<Received> {
+    fn hand_out(&mut self, item: &Received, stale: bool, stage: Stage) {
+        self.hands.push_back(Hand { cost: item_cost(item), stale, stage });
+        self.let_go();
+    }
+
+    /// What comes next is handed out, to be held under a number or not.
+    pub(super) fn take(&mut self, number: Option<u64>) -> Option<Received> {
         self.consume();
         if self.over {
             return Some(Received::End);
         }
         let item = self.items.pop_front()?;
-        if self.stale > 0 {
-            self.stale -= 1;
-        } else {
-            self.handed += 1;
-            self.in_hand += item_cost(&item);
-        }
-        if item == Received::End {
-            self.over = true;
-            self.consume();
-        }
+        let stale = self.stale > 0;
+        self.stale -= usize::from(stale);
+        self.over = item == Received::End;
+        let stage = match number {
+            Some(number) => Stage::Held(number),
+            // Nobody waits until the application is done with what an older session left.
+            None if stale || self.over => Stage::Done,
+            None => Stage::Open,
+        };
+        self.hand_out(&item, stale, stage);
         Some(item)
     }
 
+    /// The numbers of all that is held.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        let number = |hand: &Hand| match hand.stage {
+            Stage::Held(number) => Some(number),
+            _ => None,
+        };
+        self.hands.iter().filter_map(number).collect()
+    }
+
+    pub(super) fn done_with(&mut self, number: u64) {
+        let held = self.hands.iter_mut().find(|hand| hand.stage == Stage::Held(number));
+        held.expect("it is held").stage = Stage::Done;
+        self.let_go();
+    }
+
     pub(super) fn consume(&mut self) {
-        (self.consumed, self.in_hand) = (self.handed, 0);
+        let open = self.hands.iter_mut().filter(|hand| hand.stage == Stage::Open);
+        open.for_each(|hand| hand.stage = Stage::Done);
+        self.let_go();
+    }
+
+    fn let_go(&mut self) {
+        while let Some(hand) = self.hands.pop_front_if(|hand| hand.stage == Stage::Done) {
+            self.consumed += u64::from(!hand.stale);
+        }
+    }
+
+    /// The application has seen the end, and is done with everything.
+    pub(super) fn is_done(&self) -> bool {
+        self.over && self.hands.is_empty()
     }
 
     pub(super) fn restart(&mut self) {
         if self.items.back() == Some(&Received::End) {
             self.items.pop_back();
         }
+        self.consume();
+        self.hands.iter_mut().for_each(|hand| hand.stale = true);
         self.stale = self.items.len();
-        (self.received, self.handed, self.consumed) = (0, 0, 0);
-        (self.in_hand, self.arrived) = (0, 0);
+        (self.received, self.consumed, self.arrived) = (0, 0, 0);
         self.fin = false;
     }
 }

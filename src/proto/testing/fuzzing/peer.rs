@@ -62,7 +62,8 @@ impl Peer {
             0..6 => self.speak(false),
             6 => self.speak(true),
             7 | 8 => drop(watched.feed(&mut self.choices)),
-            9 | 10 => drop(watched.take()),
+            9 => drop(watched.take()),
+            10 => watched.hold(),
             11 | 12 => drop(watched.write()),
             13 => watched.wait(Duration::from_millis(self.choices.u64(..8) * 400)),
             14 => self.greet(),
@@ -72,6 +73,7 @@ impl Peer {
                 2 => watched.leave(Some(CloseCode::Aborted)),
                 3 => watched.leave(Some(CloseCode::Closed)),
                 4 => watched.leave(Some(CloseCode::Refused(Refusal::new(7, "no")))),
+                5 | 6 => watched.work(&mut self.choices),
                 _ => watched.lose(),
             },
         }

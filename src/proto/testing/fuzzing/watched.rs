@@ -167,7 +167,7 @@ impl Watched {
     }
 
     fn is_complete(&self) -> bool {
-        self.said.finished && self.said.frames.is_empty() && self.heard.over
+        self.said.finished && self.said.frames.is_empty() && self.heard.is_done()
     }
 
     /// What must be true at any time.
@@ -265,15 +265,40 @@ impl Watched {
 
     /// As in `recv`: done with the last, the application asks for the next.
     pub(super) fn take(&mut self) -> Option<Received> {
+        self.receive(false)
+    }
+
+    /// The same, and holds it.
+    pub(super) fn hold(&mut self) {
+        self.receive(true);
+    }
+
+    fn receive(&mut self, holds: bool) -> Option<Received> {
         if self.leaving {
             return None;
         }
         self.session.consume(self.now);
         let item = self.session.take(self.now);
-        assert!(item == self.heard.take(), "handed out {item:?}");
+        let number = match &item {
+            Some(Received::Message(message)) if holds => Some(self.session.hold(message.len())),
+            _ => None,
+        };
+        assert!(item == self.heard.take(number), "handed out {item:?}");
         self.owe();
         self.check();
         item
+    }
+
+    /// Is done with something that it holds.
+    pub(super) fn work(&mut self, choices: &mut Choices) {
+        let held = self.heard.numbers();
+        if !held.is_empty() {
+            let number = held[choices.usize(..held.len())];
+            self.session.done_with(number, self.now);
+            self.heard.done_with(number);
+            self.owe();
+            self.check();
+        }
     }
 
     fn owe(&mut self) {
@@ -307,7 +332,7 @@ impl Watched {
 
     fn skip_end(&mut self) {
         if self.leaving && self.heard.items.front() == Some(&Received::End) {
-            self.heard.take();
+            self.heard.take(None);
         }
         self.owe();
     }
@@ -474,7 +499,7 @@ impl Watched {
         self.attempt += 1;
         let said = (hello.attempt, hello.epoch, hello.received);
         assert_eq!(said, (self.attempt, self.epoch, self.heard.received));
-        let room = (self.own.window as usize).saturating_sub(self.heard.items_cost());
+        let room = (self.own.window as usize).saturating_sub(self.heard.left());
         assert_eq!(hello.limits.window as usize, room);
         self.offered = hello.limits.window;
         assert_eq!(hello.resume_only, self.epoch != 0 && (self.gives_up || self.is_closing()));

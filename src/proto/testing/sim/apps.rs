@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::World;
-use super::ends::{Phase, Server};
+use super::ends::{InHand, Phase, Server};
 use crate::proto::close::{CloseCode, Refusal};
 use crate::proto::closing::Closing;
 use crate::proto::inbox::Received;
@@ -46,10 +46,28 @@ impl World {
         self.model.client_consumes();
         let item = self.client.session.take(self.now);
         self.model.client_takes(item.as_ref());
-        if item.is_some() && item != Some(Received::End) {
-            self.note("client takes", 0, 0);
+        if let Some(Received::Message(message)) = &item {
+            let holds = self.chance(self.plan.holds);
+            self.note("client takes", u64::from(holds), 0);
+            if holds {
+                let len = message.len();
+                let (number, which) = (self.client.session.hold(len), self.model.client_holds(len));
+                self.client.hands.push(InHand { number, which, len });
+            }
         }
         item
+    }
+
+    /// Its pool is done with something, of what it holds.
+    pub(super) fn client_works(&mut self) {
+        if self.client.hands.is_empty() {
+            return;
+        }
+        let any = self.rng.usize(..self.client.hands.len());
+        let InHand { number, which, len } = self.client.hands.swap_remove(any);
+        self.note("client is done with", number, 0);
+        self.model.client_is_done_with(which, len);
+        self.client.session.done_with(number, self.now);
     }
 
     pub(super) fn client_leaves(&mut self, abort: bool) {
@@ -76,10 +94,27 @@ impl World {
     /// The handler of a server: takes, feeds replies, takes again.
     pub(super) fn server_handles(&mut self, host: usize) {
         let Some(mut server) = self.hosts[host].server.take() else { return };
+        if self.calm || self.chance(0.5) {
+            self.server_works(&mut server);
+        }
         if !server.ended {
             self.handle(host, &mut server);
         }
         self.hosts[host].server = Some(server);
+    }
+
+    fn server_works(&mut self, server: &mut Server) {
+        if server.hands.is_empty() {
+            return;
+        }
+        let any = self.rng.usize(..server.hands.len());
+        let InHand { number, which, len } = server.hands.swap_remove(any);
+        self.note("server is done with", server.life as u64, number);
+        // What is done after the end counts no more.
+        if !server.ended {
+            self.model.server_is_done_with(server.life, which, len);
+        }
+        server.session.done_with(number, self.now);
     }
 
     fn handle(&mut self, host: usize, server: &mut Server) {
@@ -118,7 +153,13 @@ impl World {
             return;
         }
         match self.server_takes(server) {
-            Some(Received::Message(_)) => {
+            Some(Received::Message(message)) => {
+                if self.chance(self.plan.holds) {
+                    let len = message.len();
+                    let number = server.session.hold(len);
+                    let which = self.model.server_holds(server.life, len);
+                    server.hands.push(InHand { number, which, len });
+                }
                 server.replies = self.rng.usize(self.plan.replies.clone())
             }
             Some(Received::End) if !server.at_end => {

@@ -44,6 +44,17 @@ pub(super) struct Client {
     pub(super) took: bool,
     /// Both directions have ended.
     complete: bool,
+    /// What its application holds.
+    pub(super) hands: Vec<InHand<Option<(usize, u64)>>>,
+}
+
+/// A message that an application holds: its number in the core and in the model, and its
+/// length.
+#[derive(Debug)]
+pub(super) struct InHand<T> {
+    pub(super) number: u64,
+    pub(super) which: T,
+    pub(super) len: usize,
 }
 
 #[derive(Debug)]
@@ -68,6 +79,7 @@ pub(super) struct Server {
     /// Replies that the handler still has to feed before it takes again.
     pub(super) replies: usize,
     pub(super) at_end: bool,
+    pub(super) hands: Vec<InHand<u64>>,
 }
 
 const FULL: u8 = 1;
@@ -87,6 +99,7 @@ impl Client {
             closing: None,
             took: false,
             complete: false,
+            hands: Vec::new(),
         }
     }
 
@@ -516,6 +529,7 @@ impl World {
             took: false,
             replies: 0,
             at_end: false,
+            hands: Vec::new(),
         };
         // Some know a client by its greeting, and want nothing of it.
         if !self.calm && self.plan.server_leaves > 0.0 && life % 2 == 1 {

@@ -113,26 +113,64 @@ impl Told {
     }
 }
 
+/// Messages that one application was handed, and whether it is done with each.
+#[derive(Debug, Default)]
+struct Hands(Vec<Hand>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hand {
+    Open,
+    Held,
+    Done,
+}
+
+impl Hands {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn take(&mut self) {
+        self.0.push(Hand::Open);
+    }
+
+    fn hold(&mut self) {
+        *self.0.last_mut().expect("it was handed out") = Hand::Held;
+    }
+
+    fn come_back(&mut self) {
+        self.0.iter_mut().filter(|hand| **hand == Hand::Open).for_each(|hand| *hand = Hand::Done);
+    }
+
+    fn finish(&mut self, number: u64) {
+        let hand = std::mem::replace(&mut self.0[number as usize], Hand::Done);
+        assert_eq!(hand, Hand::Held, "{number} is done twice");
+    }
+
+    /// So many, from the first on, are done with.
+    fn done(&self) -> u64 {
+        self.0.iter().take_while(|hand| **hand == Hand::Done).count() as u64
+    }
+}
+
 /// One session of a server, from its making to its end or loss.
 #[derive(Debug)]
 pub(super) struct Life {
     window: usize,
     /// The client's message that came first. Known when the client was welcomed.
     base: Option<u64>,
-    /// How many messages arrived, were handed out, and were finished with.
+    /// How many messages arrived, and those that were handed out.
     arrived: u64,
-    taken: u64,
-    done: u64,
+    hands: Hands,
+    held_cost: usize,
     end_arrived: bool,
     end_taken: bool,
     pub(super) said: Stream,
-    /// How many of those the server saw acknowledged, the client received,
-    /// its application took, and finished with.
+    /// How many of those the server saw acknowledged and the client received, and those
+    /// that its application took.
     acked: u64,
     at_client: u64,
     end_at_client: bool,
-    client_taken: u64,
-    client_done: u64,
+    client_hands: Hands,
     debts: Vec<Debt>,
     client_debts: Vec<Debt>,
     /// Its application left, or its time to be resumed was over.
@@ -165,6 +203,10 @@ pub(super) struct Model {
     /// Received by the client, not handed out.
     arrived: VecDeque<Arrival>,
     arrived_cost: usize,
+    /// The life of what was handed out last.
+    taken_of: Option<usize>,
+    /// Of what the client's application holds, of any life.
+    held_cost: usize,
     /// The life whose end the application has seen.
     over: Option<usize>,
     left: bool,
@@ -186,6 +228,8 @@ impl Model {
             lost: 0,
             arrived: VecDeque::new(),
             arrived_cost: 0,
+            taken_of: None,
+            held_cost: 0,
             over: None,
             left: false,
             impatient: false,
@@ -197,16 +241,15 @@ impl Model {
             window: window as usize,
             base: None,
             arrived: 0,
-            taken: 0,
-            done: 0,
+            hands: Hands::default(),
+            held_cost: 0,
             end_arrived: false,
             end_taken: false,
             said: Stream::new(self.lives.len() as u8 & 0x7f),
             acked: 0,
             at_client: 0,
             end_at_client: false,
-            client_taken: 0,
-            client_done: 0,
+            client_hands: Hands::default(),
             debts: Vec::new(),
             client_debts: Vec::new(),
             left: false,
@@ -282,14 +325,15 @@ impl Model {
             }
         };
         if self.over.is_some() {
-            (life.client_taken, life.client_done) = (life.at_client, life.at_client);
-            owe(&mut life.client_debts, life.client_done, self.said.len());
+            life.client_hands.0.resize(life.at_client as usize, Hand::Done);
+            owe(&mut life.client_debts, life.at_client, self.said.len());
             self.arrived_cost = 0;
         } else {
             self.arrived.push_back(arrival);
             self.skip_end();
         }
-        self.check_bounds(self.arrived_cost, self.window, "the client's inbox");
+        let kept = self.arrived_cost + self.held_cost;
+        self.check_bounds(kept, self.window, "the client's inbox");
     }
 
     pub(super) fn client_leaves(&mut self, done: bool) {
@@ -318,8 +362,9 @@ impl Model {
             (Some(Arrival::Message { life, number }), Received::Message(message)) => {
                 assert!(*message == self.lives[life].said.message(number), "not message {number}");
                 self.arrived_cost -= cost(message.len());
+                self.taken_of = Some(life);
                 if self.current == Some(life) {
-                    self.lives[life].client_taken += 1;
+                    self.lives[life].client_hands.take();
                 }
             }
             (Some(Arrival::End), Received::End) => {
@@ -332,9 +377,31 @@ impl Model {
 
     pub(super) fn client_consumes(&mut self) {
         if let Some(life) = self.current {
-            let life = &mut self.lives[life];
-            life.client_done = life.client_taken;
-            owe(&mut life.client_debts, life.client_done, self.said.len());
+            self.lives[life].client_hands.come_back();
+            self.client_owes(life);
+        }
+    }
+
+    fn client_owes(&mut self, life: usize) {
+        let Life { client_debts, client_hands, .. } = &mut self.lives[life];
+        owe(client_debts, client_hands.done(), self.said.len());
+    }
+
+    /// What was just taken is held. Returns its session and its number there, unless an
+    /// older session has left it.
+    pub(super) fn client_holds(&mut self, len: usize) -> Option<(usize, u64)> {
+        self.held_cost += cost(len);
+        let life = self.taken_of.filter(|life| self.current == Some(*life))?;
+        let hands = &mut self.lives[life].client_hands;
+        hands.hold();
+        Some((life, hands.len() - 1))
+    }
+
+    pub(super) fn client_is_done_with(&mut self, which: Option<(usize, u64)>, len: usize) {
+        self.held_cost -= cost(len);
+        if let Some((life, number)) = which {
+            self.lives[life].client_hands.finish(number);
+            self.client_owes(life);
         }
     }
 
@@ -401,7 +468,7 @@ impl Model {
                 life.end_arrived = true;
             }
         }
-        let kept = self.said.cost(base + life.taken, base + life.arrived);
+        let kept = life.held_cost + self.said.cost(base + life.hands.len(), base + life.arrived);
         let window = life.window;
         self.check_bounds(kept, window, "the server's inbox");
     }
@@ -416,28 +483,51 @@ impl Model {
         let base = life.base.unwrap_or(0);
         match item {
             Some(Received::Message(message)) => {
-                assert!(life.taken < life.arrived, "handed out what did not arrive");
-                assert!(*message == self.said.message(base + life.taken), "not the next message");
-                life.taken += 1;
+                assert!(life.hands.len() < life.arrived, "handed out what did not arrive");
+                let next = self.said.message(base + life.hands.len());
+                assert!(*message == next, "not the next message");
+                life.hands.take();
             }
             Some(Received::End) => {
-                assert!(life.end_arrived && life.taken == life.arrived, "an end out of place");
+                assert!(
+                    life.end_arrived && life.hands.len() == life.arrived,
+                    "an end out of place"
+                );
                 life.end_taken = true;
                 self.server_consumes(index);
             }
             None => {
-                let all = life.taken == life.arrived && !life.end_arrived;
+                let all = life.hands.len() == life.arrived && !life.end_arrived;
                 assert!(all, "what has arrived is not handed out");
             }
         }
     }
 
     pub(super) fn server_consumes(&mut self, life: usize) {
+        self.lives[life].hands.come_back();
+        self.server_owes(life);
+    }
+
+    fn server_owes(&mut self, life: usize) {
         let life = &mut self.lives[life];
         let Some(base) = life.base else { return };
-        life.done = life.taken;
-        owe(&mut life.debts, base + life.done, life.said.len());
-        self.done = self.done.max(base + life.done);
+        let done = base + life.hands.done();
+        owe(&mut life.debts, done, life.said.len());
+        self.done = self.done.max(done);
+    }
+
+    /// What was just taken is held. Returns its number.
+    pub(super) fn server_holds(&mut self, life: usize, len: usize) -> u64 {
+        let life = &mut self.lives[life];
+        life.hands.hold();
+        life.held_cost += cost(len);
+        life.hands.len() - 1
+    }
+
+    pub(super) fn server_is_done_with(&mut self, life: usize, number: u64, len: usize) {
+        self.lives[life].hands.finish(number);
+        self.lives[life].held_cost -= cost(len);
+        self.server_owes(life);
     }
 
     pub(super) fn server_leaves(&mut self, life: usize) {
@@ -471,7 +561,7 @@ impl Model {
             return;
         }
         assert!(acked > life.acked, "acknowledgements went backwards");
-        let done = life.client_done;
+        let done = life.client_hands.done();
         assert!(acked <= done, "{acked} acknowledged, but {done} consumed");
         life.acked = acked;
         let owed = owed(&life.client_debts, acked);
@@ -514,6 +604,6 @@ impl Model {
         let life = &self.lives[life];
         assert!(self.arrived.is_empty() && life.end_taken);
         assert_eq!(self.acked, self.said.len());
-        assert_eq!((life.acked, life.client_done), (life.said.len(), life.said.len()));
+        assert_eq!((life.acked, life.client_hands.done()), (life.said.len(), life.said.len()));
     }
 }

@@ -23,6 +23,12 @@ pub(in crate::proto) enum Fault {
     AnotherSession,
     /// Tells a client that comes back of an end, and not that it was refused.
     ForgetsRefusal,
+    /// Acknowledges what is held, as soon as it is handed out.
+    AckPassesHeld,
+    /// Counts what was held when the session was lost in the new one.
+    LateDoneCounts,
+    /// Gives the room away that the lost session's messages take while they are held.
+    HeldForgotten,
 }
 
 thread_local! {

@@ -35,7 +35,7 @@ fn chosen() -> Option<Range<u64>> {
     Some(from..if to.is_empty() { from + 1 } else { number(to) })
 }
 
-const RARE: [(&str, u64); 16] = [
+const RARE: [(&str, u64); 18] = [
     ("RESTART", 1000),
     ("  takes over", 1000),
     ("  stale hello", 100),
@@ -52,6 +52,8 @@ const RARE: [(&str, u64); 16] = [
     ("client is refused", 100),
     ("server expires", 100),
     ("session lost", 100),
+    ("client is done with", 10_000),
+    ("server is done with", 10_000),
 ];
 
 fn simulate(seed: u64, origin: Instant) -> (Vec<Note>, Result<(), String>) {
@@ -117,4 +119,14 @@ fn a_second_session_of_a_client_that_wants_one_is_caught() {
 fn a_refusal_that_is_forgotten_is_caught() {
     let report = caught(Fault::ForgetsRefusal);
     assert!(report.contains("not the refusal of that server"), "{report}");
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn what_is_held_and_acknowledged_or_forgotten_is_caught() {
+    let report = caught(Fault::AckPassesHeld);
+    assert!(report.contains("acknowledged, but"), "{report}");
+    caught(Fault::LateDoneCounts);
+    let report = caught(Fault::HeldForgotten);
+    assert!(report.contains("the client's inbox keeps"), "{report}");
 }
