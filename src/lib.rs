@@ -27,8 +27,10 @@
 //! share it in a scope.
 //! The usual arrangement is one thread that receives and any number that send.
 //! To process messages on several threads and keep the promise for a restarted
-//! server, receive the next message only when the last is processed, as
-//! explained at [`Connection`].
+//! server, receive them by [`recv_held`](Connection::recv_held) and give them to the
+//! others: each says when it is [done](Held::done), in any order. With
+//! [`recv`](Connection::recv), receive the next message only when the last is processed,
+//! as explained at [`Connection`].
 //!
 //! The library starts one thread per client `Connection` and one per
 //! [`Listener`], however many clients that has: they send heartbeats, come
@@ -43,7 +45,7 @@
 //! | --- | --- | --- |
 //! | [`connect`](Builder::connect) | attempts are left | the [`RetryPolicy`] and the [connect timeout](Builder::connect_timeout) |
 //! | [`send`](Connection::send), [`feed`](Connection::feed), [`feed_many`](Connection::feed_many), [`feed_some`](Connection::feed_some) | the [window](Builder::window) is full | [`send_timeout`](Connection::send_timeout), [`try_send`](Connection::try_send) |
-//! | [`recv`](Connection::recv), [`recv_many`](Connection::recv_many) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
+//! | [`recv`](Connection::recv), [`recv_many`](Connection::recv_many), [`recv_held`](Connection::recv_held) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
 //! | [`sync`](Connection::sync) | the peer has not acknowledged everything | its argument |
 //! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) while a live peer takes nothing; the retry policy, or the [time to resume](Builder::resume_within), in an outage; [`close_within`](Connection::close_within) in any case |
 //! | [`accept`](Listener::accept) | no new client comes | [`Listener::close`] |
@@ -116,6 +118,7 @@
 //! | the peer closes before it has read everything | what had arrived is handed out; then [`Error::PeerClosed`] |
 //! | the server's application [refuses](Connection::refuse) a client | what had arrived is handed out; then [`Error::Refused`] with a code and a text. No host is asked any more, and a client whose link is lost at the moment hears it when it comes back |
 //! | a handler panics | its connection is aborted as the panic unwinds: the peer gets [`Error::PeerClosed`] with the message that was being processed among the unacknowledged |
+//! | a worker drops a message that it [holds](Held), or panics with it | the connection ends, and the peer gets [`Error::PeerClosed`] with that message, and what came behind it, among the unacknowledged |
 //! | a process exits without [`close`](Connection::close) | what was not written is lost with it, be it sent or flushed. A server that lives loses the link, and gives the session up after `resume_within`; a client reconnects |
 //! | the machine is suspended, and wakes | every link is [checked](Connection::check), on Linux at once, elsewhere with the next heartbeat; those that died meanwhile are [`Event::Lost`] within the [connect timeout](Builder::connect_timeout), and a client that waits for its next attempt makes one at once |
 //! | the clock jumps | nothing: all times are measured on the monotonic clock, which stands still while the machine is suspended. Outside Linux a jump ahead is taken for a suspend, which costs a check |

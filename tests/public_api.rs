@@ -9,13 +9,14 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use longlink::{
-    Accepted, Builder, Bytes, Cause, Connection, Error, Event, Heartbeat, Host, Incoming, Listener,
-    Plain, Protocol, Rejection, Result, RetryPolicy, SessionLoss, Stats, Stream, Taken, ToHosts,
-    WeakConnection,
+    Accepted, Builder, Bytes, Cause, Connection, Error, Event, Heartbeat, Held, Host, Incoming,
+    Listener, Plain, Protocol, Rejection, Result, RetryPolicy, SessionLoss, Stats, Stream, Taken,
+    ToHosts, WeakConnection,
 };
 
 #[test]
@@ -44,6 +45,9 @@ fn signatures() {
     let _: fn(&Connection, Duration) -> Result<Option<Bytes>> = Connection::recv_timeout;
     let _: fn(&Connection) -> Result<Option<Bytes>> = Connection::try_recv;
     let _: fn(&Connection, &mut Vec<Bytes>, usize) -> Result<usize> = Connection::recv_many;
+    let _: fn(&Connection) -> Result<Option<Held>> = Connection::recv_held;
+    let _: fn(Held) = Held::done;
+    let _: fn(&Held) -> &Bytes = <Held as Deref>::deref;
     let _: for<'a> fn(&'a Connection) -> Incoming<'a> = Connection::incoming;
     let _: for<'a> fn(&'a Connection) -> Stream<'a> = Connection::stream;
     let _: fn(&Connection) -> Result<()> = Connection::close;
@@ -116,7 +120,9 @@ fn traits() {
     fn messages<T: Iterator<Item = Result<Bytes>> + Debug>() {}
     fn connections<T: Iterator<Item = Result<Connection>> + Debug>() {}
     fn hosts<T: ToHosts + ?Sized>() {}
+    fn handed<T: Debug + Send + Sync + Unpin + 'static>() {}
 
+    handed::<Held>();
     value::<Builder>();
     value::<Error>();
     value::<Cause>();

@@ -25,8 +25,8 @@ impl Connection {
     /// most as long again.
     /// [`close_within`](Connection::close_within) bounds the call whatever happens.
     ///
-    /// What was handed out before is acknowledged, what was not is not: the
-    /// peer learns how far this side has read. If both sides close and neither
+    /// What was handed out before is acknowledged, unless it is [held](Connection::recv_held);
+    /// what was not is not: the peer learns how far this side has read. If both sides close and neither
     /// has read what the other sent, both therefore wait in vain, and err.
     ///
     /// Later sends fail with [`Error::Closed`]; what had arrived can still be

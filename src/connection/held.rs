@@ -169,9 +169,11 @@ impl Drop for Held {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take().and_then(|shared| shared.upgrade()) {
             let mut state = shared.lock();
-            match std::thread::panicking() {
-                true => state.abort(),
-                false => state.detach(false),
+            if std::thread::panicking() {
+                state.settle_within();
+                state.abort();
+            } else {
+                state.detach(false);
             }
             state.settle();
         }

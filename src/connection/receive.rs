@@ -107,7 +107,8 @@ impl Connection {
     }
 
     /// Says that the application is done with all messages that it was handed, as
-    /// coming back for the next one does. Does not block.
+    /// coming back for the next one does, but for those that it
+    /// [holds](Connection::recv_held). Does not block.
     ///
     /// For a handler that receives, replies and returns: what it was handed is not
     /// acknowledged by dropping the connection.

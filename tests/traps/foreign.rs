@@ -121,6 +121,7 @@ fn nothing_blocks_in_the_callback_on_any_connection_or_listener() {
             other.sync(SOON),
             other.recv().map(drop),
             other.recv_many(&mut Vec::new(), 1).map(drop),
+            other.recv_held().map(drop),
             other.incoming().next().unwrap().map(drop),
             inner(other.stream().read(&mut [0])),
             other.close(),

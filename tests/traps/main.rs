@@ -24,6 +24,7 @@ mod cut;
 mod deaf;
 mod foreign;
 mod greeting;
+mod held;
 mod hostile;
 mod hosts;
 #[cfg(target_os = "linux")]

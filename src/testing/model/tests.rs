@@ -883,3 +883,117 @@ fn a_callback_closes_the_connection() {
         });
     });
 }
+
+/// A pool of two, which echoes until the end. Counts what it is done with, just before it
+/// says so.
+fn work(server: &Arc<Connection>, done: &Arc<AtomicUsize>) -> Vec<thread::JoinHandle<()>> {
+    let worker = || {
+        let (server, done) = (server.clone(), done.clone());
+        thread::spawn(move || {
+            while let Ok(Some(request)) = server.recv_held() {
+                pause(100);
+                if server.send(&*request).is_err() {
+                    break;
+                }
+                done.fetch_add(1, Ordering::SeqCst);
+                request.done();
+            }
+        })
+    };
+    vec![worker(), worker()]
+}
+
+#[test]
+fn a_pool_acknowledges_what_it_is_done_with_through_cuts() {
+    explore(|| {
+        keep_the_protocol(|| {
+            let cuts = below(3);
+            let window = if below(2) == 0 { 310 } else { 1 << 20 };
+            let (client, server, _listener) = pair(settings().window(window));
+            let done = Arc::new(AtomicUsize::new(0));
+            let (pool, adversary) = (work(&server, &done), cut_now_and_then(cuts));
+            let sending = client.clone();
+            let sending = thread::spawn(move || {
+                (0..6u8).for_each(|n| sending.send([n; 40]).unwrap());
+            });
+            let bound = SECOND * u32::try_from(cuts).unwrap() + SECOND;
+            within(bound, "all", || {
+                let mut replies = BTreeMap::new();
+                for _ in 0..6 {
+                    let reply = client.recv().unwrap().unwrap();
+                    assert!(replies.insert(reply[0], ()).is_none(), "answered twice");
+                    let stats = client.stats();
+                    let acknowledged = stats.messages_sent - stats.unacknowledged;
+                    let done = done.load(Ordering::SeqCst) as u64;
+                    assert!(acknowledged <= done, "{acknowledged} of {done}");
+                }
+                sending.join().unwrap();
+                client.sync(500 * SECOND).unwrap();
+                client.finish().unwrap();
+                join(pool);
+                adversary.join().unwrap();
+                let closing = thread::spawn(move || server.close().unwrap());
+                client.close().unwrap();
+                closing.join().unwrap();
+            });
+        });
+    });
+}
+
+/// Whoever waits for whatever goes on.
+#[test]
+fn a_request_that_is_dropped_ends_the_connection_for_everybody() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings().window(310));
+        let receiving = server.clone();
+        let receiving = thread::spawn(move || {
+            let request = receiving.recv_held().unwrap().unwrap();
+            pause(100);
+            receiving.send(b"said before").unwrap();
+            drop(request);
+        });
+        let waiting = server.clone();
+        let waiting = thread::spawn(move || {
+            // What it has is done too late, or not at all.
+            while let Ok(Some(request)) = waiting.recv_held() {
+                request.done();
+            }
+        });
+        let sending = client.clone();
+        let sending = thread::spawn(move || while sending.send([0; 40]).is_ok() {});
+        within(CLOSE + SECOND, "the end", || {
+            assert_eq!(client.recv().unwrap().as_deref(), Some(&b"said before"[..]));
+            assert!(matches!(client.recv(), Ok(None) | Err(Error::PeerClosed { .. })));
+            join([receiving, waiting, sending]);
+        });
+        assert!(client.stats().unacknowledged > 0);
+    });
+}
+
+#[test]
+fn a_pool_races_with_the_end() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings());
+        let done = Arc::new(AtomicUsize::new(0));
+        let pool = work(&server, &done);
+        (0..4u8).for_each(|n| client.send([n]).unwrap());
+        let receiving = client.clone();
+        let receiving = thread::spawn(move || while let Ok(Some(_)) = receiving.recv() {});
+        pause(300);
+        if below(2) == 0 {
+            cut();
+        }
+        let how = below(3);
+        within(CLOSE + SECOND, "the end", || {
+            match how {
+                0 => drop(server.close()),
+                1 => server.abort(),
+                _ => drop(client.close()),
+            }
+            join(pool);
+            receiving.join().unwrap();
+        });
+        let left = client.take_unacknowledged().len();
+        assert!(4 - left <= done.load(Ordering::SeqCst), "{left} left");
+    });
+}

@@ -221,9 +221,10 @@ impl Heard {
     }
 
     fn let_go(&mut self) {
-        while let Some(hand) = self.hands.pop_front_if(|hand| hand.stage == Stage::Done) {
-            self.consumed += u64::from(!hand.stale);
-        }
+        let done = |hand: &&Hand| hand.stage == Stage::Done;
+        let count = self.hands.iter().take_while(done).count();
+        let own = self.hands.drain(..count).filter(|hand| !hand.stale);
+        self.consumed += own.count() as u64;
     }
 
     /// The application has seen the end, and is done with everything.
