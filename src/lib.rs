@@ -28,7 +28,8 @@
 //! The usual arrangement is one thread that receives and any number that send.
 //! To process messages on several threads and keep the promise for a restarted
 //! server, receive them by [`recv_held`](Connection::recv_held) and give them to the
-//! others: each says when it is [done](Held::done), in any order. With
+//! others: each says when it is [done](Held::done), in any order, as the example
+//! `request_reply` shows. With
 //! [`recv`](Connection::recv), receive the next message only when the last is processed,
 //! as explained at [`Connection`].
 //!
