@@ -116,6 +116,11 @@ impl Client {
         };
         self.resolver.forget();
         self.budget.lost(lost.proof, self.heartbeat.interval);
+        if let Some((at, notice)) = lost.away {
+            let back = at + notice.draw(random());
+            self.route.goes_away(back);
+            self.budget.goes_away(back);
+        }
         Ok(match self.budget.fruitless() {
             0 | 1 => lost.cause,
             links => Cause::NoProgress { links, last: Arc::new(lost.cause) },
@@ -124,15 +129,15 @@ impl Client {
 
     /// Waits for the time of the next attempt, or gives up if there is none.
     fn pause(&mut self, cause: Cause) -> Result<(), Over> {
-        let random = sync::random().map_or(u32::MAX / 2, u32::from_ne_bytes);
         let now = sync::now();
-        let Some(Attempt { number, of, after }) = self.budget.next(now, random) else {
+        let (closed, away) = (self.route.closed(now), self.budget.away(now));
+        let Some(Attempt { number, of, after }) = self.budget.next(now, random(), closed) else {
             return Err(self.give_up(cause));
         };
-        let closed = self.route.closed(now);
-        let after = after.max(closed);
         self.report(Event::Retrying { attempt: number, of, after });
-        let (opens, until) = (sync::add(now, closed), sync::later(after));
+        // A server that goes away is only expected then; one that rejects wants it so.
+        let opens = if away.is_zero() { sync::add(now, closed) } else { now };
+        let until = sync::later(after);
         while sync::now() < until {
             // What made the last attempt fail may have passed.
             let hurry = std::mem::take(&mut self.checkup.hurry) && sync::now() >= opens;
@@ -184,6 +189,11 @@ impl Client {
         self.checkup = self.shared.check_up(self.checkup.deadline);
         if self.checkup.over { Err(Over) } else { Ok(first) }
     }
+}
+
+/// Without randomness, the middle.
+fn random() -> u32 {
+    sync::random().map_or(u32::MAX / 2, u32::from_ne_bytes)
 }
 
 /// A thread that dies leaves no caller waiting. It should only ever end with the

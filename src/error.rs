@@ -258,6 +258,9 @@ pub enum Cause {
     Io(Arc<io::Error>),
     /// The peer closed the socket without ending the session.
     Eof,
+    /// The server goes away, and says when to come back. On the server: its listener
+    /// [restarts](crate::Listener::restart).
+    Restarting,
     /// Nothing was heard for this long, while heartbeats should have been, the
     /// answer to a [check](crate::Connection::check), or the reply to a line of plain
     /// text. Bytes of ours that moved count as heard.
@@ -309,6 +312,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Io(error) => write!(f, "{error}"),
             Cause::Eof => f.write_str("the peer closed the socket"),
+            Cause::Restarting => f.write_str("the server is restarting"),
             Cause::Silent(time) => write!(f, "nothing heard for {}", humane(*time)),
             Cause::ConnectTimeout(time) => write!(f, "no answer within {}", humane(*time)),
             Cause::WelcomeTimeout(time) => {

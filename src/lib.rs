@@ -16,7 +16,7 @@
 //! application has taken everything; only its `Ok(())` says that nothing is
 //! open. A server whose handler simply returns from its loop on `Ok(None)` and
 //! closes is right. Before a server's process ends, [`drain`](Listener::drain)
-//! waits for its handlers.
+//! waits for its handlers; or [`restart`](Listener::restart) tells clients when to come back.
 //!
 //! Code that reads and writes bytes, not messages, is given
 //! [`stream`](Connection::stream).
@@ -51,6 +51,7 @@
 //! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) while a live peer takes nothing; the retry policy, or the [time to resume](Builder::resume_within), in an outage; [`close_within`](Connection::close_within) in any case |
 //! | [`accept`](Listener::accept) | no new client comes | [`Listener::close`] |
 //! | [`drain`](Listener::drain) | connections that were accepted are open | its argument |
+//! | [`restart`](Listener::restart) | clients have not heard it | itself, after 0.3 s |
 //!
 //! In an [event callback](Builder::on_event) none of them blocks:
 //! [`Error::WouldBlock`] is returned instead.
@@ -112,6 +113,7 @@
 //! | a NAT forgot the link | the same as a cable that is out, or a reset at once, if the NAT sends one |
 //! | the server is killed | its kernel closes the socket, so [`Event::Lost`] at once; five attempts in some 12 s; then [`Error::GaveUp`] |
 //! | it is started again meanwhile | [`Event::SessionLost`]: what was not acknowledged is sent again, and may be processed twice. With [`SessionLoss::GiveUp`], [`Error::SessionLost`] instead |
+//! | the server [restarts](Listener::restart) | [`Event::Lost`] with [`Cause::Restarting`]; the client comes back when the server has said, at another host at once, and then as after a kill |
 //! | the server's machine loses power | as a cable that is out, and then as a server that was started again |
 //! | the client process is stopped (`SIGSTOP`) for longer than 40 s | the server loses the link, and keeps the session for [`resume_within`](Builder::resume_within); a client continued in time resumes |
 //! | an application never receives | its peer's window fills, and [`send`](Connection::send) blocks there; heartbeats go on, and neither side is taken for dead |

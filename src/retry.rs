@@ -28,6 +28,11 @@ use std::time::{Duration, Instant};
 /// Attempts without a delay are limited to 32, of which one comes back each
 /// second: a server that crashes on what it is sent again is not hammered.
 ///
+/// A server that [restarts](crate::Listener::restart) says when it is back, at most ten
+/// minutes later and with ten minutes more to come at any time in. The client comes back
+/// then. Until then it asks its other hosts, if it has any, at once and after the delays
+/// of the policy, which costs no attempt: attempts count from the return on.
+///
 /// Delays are times in which the machine is awake. When it wakes from a suspend, or
 /// is told to [check](crate::Connection::check), a client that waits makes an
 /// attempt at once, which does not count.
@@ -168,6 +173,12 @@ pub(crate) struct Budget {
     /// until the next welcome says whether that was received. If not, so many
     /// attempts count again.
     doubt: Option<u32>,
+    /// The server that was lost is back then, as it has said.
+    back: Option<Instant>,
+    /// Attempts made at others meanwhile, which cost nothing.
+    others: u32,
+    /// The last attempt was one of those that the policy has.
+    counted: bool,
 }
 
 /// The next attempt to make.
@@ -183,7 +194,16 @@ pub(crate) struct Attempt {
 
 impl Budget {
     pub(crate) fn new(policy: RetryPolicy, now: Instant) -> Budget {
-        Budget { policy, made: 0, regained: now, fruitless: 0, doubt: None }
+        Budget {
+            policy,
+            made: 0,
+            regained: now,
+            fruitless: 0,
+            doubt: None,
+            back: None,
+            others: 0,
+            counted: false,
+        }
     }
 
     /// The first attempt of all; even a policy that never retries makes it.
@@ -192,17 +212,43 @@ impl Budget {
     }
 
     /// The next attempt, or `None` when there are no more. `random` is uniform
-    /// in 0..=`u32::MAX`.
-    pub(crate) fn next(&mut self, now: Instant, random: u32) -> Option<Attempt> {
-        if self.policy.attempts.is_some_and(|limit| self.made >= limit) {
+    /// in 0..=`u32::MAX`. For so long every host is `closed`.
+    pub(crate) fn next(&mut self, now: Instant, random: u32, closed: Duration) -> Option<Attempt> {
+        let of = self.policy.attempts;
+        if of.is_some_and(|limit| self.made >= limit) {
             return None;
         }
+        let away = self.away(now);
+        if closed < away {
+            let after = self.pause(self.others.saturating_add(1), now, random).max(closed);
+            if after < away {
+                self.others = self.others.saturating_add(1);
+                self.counted = false;
+                return Some(Attempt { number: self.made + 1, of, after });
+            }
+        }
         self.made = self.made.saturating_add(1);
-        let after = match self.delay(self.made, random) {
+        self.counted = true;
+        let after = self.pause(self.made, now, random).max(closed).max(away);
+        Some(Attempt { number: self.made, of, after })
+    }
+
+    /// The pause before the attempt of that number.
+    fn pause(&mut self, number: u32, now: Instant, random: u32) -> Duration {
+        match self.delay(number, random) {
             Duration::ZERO if !self.take_immediate(now) => self.delay(2, random).max(REGAIN),
             delay => delay,
-        };
-        Some(Attempt { number: self.made, of: self.policy.attempts, after })
+        }
+    }
+
+    /// The server that was lost has said that it is back then.
+    pub(crate) fn goes_away(&mut self, back: Instant) {
+        (self.back, self.others) = (Some(back), 0);
+    }
+
+    /// For how long it is away.
+    pub(crate) fn away(&self, now: Instant) -> Duration {
+        self.back.map_or(Duration::ZERO, |back| back.saturating_duration_since(now))
     }
 
     /// How many attempts were made since the budget was full.
@@ -233,6 +279,7 @@ impl Budget {
     /// The next link is up. `moved`: the peer says that it has received something
     /// over the last one that it had not acknowledged there.
     pub(crate) fn welcomed(&mut self, moved: bool) {
+        self.back = None;
         if moved {
             (self.fruitless, self.doubt) = (0, None);
         } else if let Some(doubt) = &mut self.doubt {
@@ -245,7 +292,7 @@ impl Budget {
     /// which one comes back each second.
     pub(crate) fn hurry(&mut self, now: Instant) -> bool {
         let may = self.take_immediate(now);
-        self.made -= u32::from(may && self.made > 0);
+        self.made -= u32::from(may && std::mem::take(&mut self.counted));
         may
     }
 

@@ -9,7 +9,7 @@ mod entries;
 mod queue;
 mod sessions;
 
-pub(crate) use queue::AcceptQueue;
+pub(crate) use queue::{AcceptQueue, Restart};
 
 use self::acceptor::Acceptor;
 use self::queue::Drained;
@@ -63,6 +63,7 @@ impl Server {
                 }
             }
             self.driver.answer().into_iter().for_each(|id| self.sessions.tend(id));
+            self.sessions.look_at_restart();
             self.acceptor.on_ready(&accepting, &mut self.sessions);
             self.sessions.on_time(sync::now());
         }

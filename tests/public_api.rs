@@ -69,6 +69,7 @@ fn signatures() {
     let _: fn(&Listener) -> SocketAddr = Listener::local_addr;
     let _: fn(&Listener) = Listener::close;
     let _: fn(&Listener, Duration) -> Result<()> = Listener::drain;
+    let _: fn(&Listener, Duration) = Listener::restart;
 
     let _: fn(Builder, Heartbeat) -> Builder = Builder::heartbeat;
     let _: fn(Builder, RetryPolicy) -> Builder = Builder::retry;
@@ -188,7 +189,7 @@ fn variants_can_be_added() {
     };
     let _ = |cause: Cause| match cause {
         Cause::Io(error) => has::<Arc<io::Error>>(error),
-        Cause::Eof | Cause::Replaced | Cause::NotLonglink => {}
+        Cause::Eof | Cause::Restarting | Cause::Replaced | Cause::NotLonglink => {}
         Cause::Silent(time) | Cause::ConnectTimeout(time) | Cause::WelcomeTimeout(time) => {
             has::<Duration>(time)
         }

@@ -9,14 +9,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Rejection};
+use crate::proto::away::LONGEST;
 use crate::sync;
 
 /// A name may take this long to resolve before the next host goes ahead of it. Most
 /// names take less, and a resolver that asks again does so after 5 s.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// A host that names a time to come back is taken at its word up to this.
-const LONGEST: Duration = Duration::from_secs(600);
 
 /// The hosts, and what each said last.
 pub(super) struct Route {
@@ -83,6 +81,16 @@ impl Route {
         self.closed[host] = Some(now + after.min(LONGEST)).filter(|_| !after.is_zero());
     }
 
+    /// The server that welcomed last goes away, and is back then: no path to it is of use
+    /// before.
+    pub(super) fn goes_away(&mut self, back: Instant) {
+        for host in 0..self.servers.len() {
+            if self.is_home(host) {
+                self.closed[host] = Some(back);
+            }
+        }
+    }
+
     /// A link to this host is up. If the client `stays`, it asks no other server from now on.
     pub(super) fn welcomed(&mut self, host: usize, stays: bool) {
         (self.home, self.stays) = (host, stays);
@@ -129,6 +137,7 @@ fn is_final(cause: &Cause) -> Option<bool> {
         | Cause::WelcomeTimeout(_)
         | Cause::Resolve { .. }
         | Cause::NoProgress { .. }
+        | Cause::Restarting
         | Cause::Replaced => None,
     }
 }
@@ -375,6 +384,22 @@ mod tests {
         assert_eq!(hosts(&route, start), [0]);
         route.welcomed(1, false);
         assert_eq!(hosts(&route, start), [1, 0]);
+    }
+
+    #[test]
+    fn a_server_that_goes_away_closes_all_paths_to_it_and_no_other() {
+        let mut route = Route::new(vec![0, 1, 0]);
+        let start = Instant::now();
+        route.welcomed(2, false);
+        // Later than any host may ask for by itself.
+        route.goes_away(start + 1200 * SECOND);
+        assert_eq!((hosts(&route, start), route.closed(start)), (vec![1], Duration::ZERO));
+        assert_eq!(hosts(&route, start + 1200 * SECOND), [2, 0, 1]);
+        route.failed(1, &rejected(Rejection::Version));
+        assert_eq!(route.closed(start), 1200 * SECOND);
+        let mut alone = Route::new(vec![0]);
+        alone.goes_away(start + SECOND);
+        assert_eq!((hosts(&alone, start), alone.closed(start)), (vec![0], SECOND));
     }
 
     #[test]

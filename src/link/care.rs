@@ -11,8 +11,10 @@ use super::{Ending, Lost, OnEvent, PendingLink, Shared, State};
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
 use crate::net::{Interest, Socket};
+use crate::proto::away::GoingAway;
 use crate::proto::batch::Batch;
 use crate::proto::closing::{Closing, Headway};
+use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Excuse;
 use crate::proto::session::Opened;
@@ -192,6 +194,31 @@ impl Locked<'_> {
         self.current(generation).map(|_| answer)
     }
 
+    /// The server goes away. The client is told when to come back, if its link takes that
+    /// at once. Then the link ends as soon as the client ends it, whose bytes are read until
+    /// then: a socket that is closed with some unread is reset, and what it had to say may be
+    /// lost with that. One that has ended before is told of that instead.
+    pub(crate) fn go_away(mut self, notice: GoingAway) {
+        if !self.has_ended() {
+            match &mut self.protocol {
+                Protocol::Framed(session) => {
+                    session.go_away(notice);
+                    self.fail(0, Cause::Restarting);
+                    if let Some(link) = self.link.as_mut().filter(|link| link.read_half.is_some()) {
+                        link.cover = Cover::Driver;
+                    }
+                }
+                // It has no words for that. What it has to say is written first.
+                Protocol::Plain(_) => {
+                    self.settle_within();
+                    self.lose(Cause::Restarting);
+                    self.give_up(0, Cause::Restarting);
+                }
+            }
+        }
+        self.settle();
+    }
+
     /// A link is up, for the generation that the session has just started.
     pub(crate) fn install(mut self, link: PendingLink, opened: Opened) {
         let PendingLink { socket, addr: peer, mut decoder, .. } = link;
@@ -327,6 +354,12 @@ impl State {
     /// No link can be had any more.
     pub(crate) fn give_up(&mut self, attempts: u32, cause: Cause) {
         self.driver_due = true;
+        self.fail(attempts, cause);
+        self.life.tell(Telling::Done);
+    }
+
+    /// The connection ends for the application, which has not ended it.
+    fn fail(&mut self, attempts: u32, cause: Cause) {
         if !self.life.has_ended() {
             let unacknowledged = self.protocol.status().unacknowledged;
             self.event(Event::GaveUp { attempts, unacknowledged, cause: cause.clone() });
@@ -336,7 +369,6 @@ impl State {
                 cause => Ending::GaveUp(cause),
             });
         }
-        self.life.tell(Telling::Done);
     }
 
     /// Whether a client that was welcomed never begins another session.

@@ -102,7 +102,15 @@ impl State {
         // Of what a thread has in hand nothing is known: it counts as written.
         let unwritten = link.unwritten();
         let now = sync::now();
-        let Loss { progress, unanswered } = self.protocol.link_lost(unwritten);
+        let Loss { progress, away, unanswered } = self.protocol.link_lost(unwritten);
+        // An end that comes later is another, and a violation is no end of the server's.
+        let away = away.filter(|(at, notice)| now <= *at + notice.last());
+        let (cause, away) = match cause {
+            Cause::Eof | Cause::Io(_) | Cause::Silent(_) if away.is_some() => {
+                (Cause::Restarting, away)
+            }
+            cause => (cause, None),
+        };
         let status = self.protocol.status();
         let uptime = now.saturating_duration_since(link.since);
         let Progress { moved, heard, waits } = progress;
@@ -114,7 +122,7 @@ impl State {
         self.announce(unanswered);
         self.spent
             .extend(link.write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
-        self.lost = Some(Lost { at: now, cause, has_received: status.has_received, proof });
+        self.lost = Some(Lost { at: now, cause, has_received: status.has_received, proof, away });
         self.driver_due = true;
     }
 

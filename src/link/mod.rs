@@ -82,6 +82,7 @@ use crate::error::Cause;
 use crate::event::Event;
 use crate::foreign;
 use crate::net::Socket;
+use crate::proto::away::GoingAway;
 use crate::proto::protocol::Protocol;
 use crate::proto::spent::Spent;
 use crate::retry::Proof;
@@ -101,6 +102,8 @@ pub(crate) struct Lost {
     /// Whether the peer ever said something that counts.
     pub(crate) has_received: bool,
     pub(crate) proof: Proof,
+    /// When the server said that it goes away, and how.
+    pub(crate) away: Option<(Instant, GoingAway)>,
 }
 
 /// What the threads of a connection share, behind the lock.

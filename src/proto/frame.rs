@@ -3,6 +3,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 
 use super::Violation;
+use super::away::GoingAway;
 use super::close::Close;
 use super::cost::Position;
 use super::handshake::{Hello, Welcome};
@@ -27,6 +28,8 @@ pub(crate) mod kind {
     pub(crate) const PING: u8 = 0x06;
     pub(crate) const PONG: u8 = 0x07;
     pub(crate) const CLOSE: u8 = 0x08;
+    /// One of those that may be skipped.
+    pub(crate) const GOING_AWAY: u8 = 0x80;
 }
 
 /// One unit of the wire. See the format in [`crate::wire`].
@@ -42,6 +45,7 @@ pub(crate) enum Frame {
     Ping(u64),
     Pong(u64),
     Close(Close),
+    GoingAway(GoingAway),
 }
 
 /// Messages that came together, in order, in memory that they share. They are one
@@ -168,6 +172,7 @@ impl Frame {
                 put_header(out, kind::CLOSE, close.len());
                 close.encode(out);
             }
+            Frame::GoingAway(notice) => put_frame(out, kind::GOING_AWAY, &notice.to_bytes()),
         }
     }
 
@@ -392,9 +397,11 @@ impl Decoder {
             if kind == kind::DATA {
                 return Ok(Some(Frame::Data(self.run(len))));
             }
-            // Of those that may be skipped, none is known yet.
-            let known = !skippable::has(kind);
-            let frame = known.then(|| Frame::decode(kind, body)).transpose()?;
+            let frame = match kind {
+                kind::GOING_AWAY => GoingAway::decode(body).map(Frame::GoingAway),
+                kind if skippable::has(kind) => None,
+                kind => Some(Frame::decode(kind, body)?),
+            };
             self.start += HEADER + len;
             let Some(frame) = frame else { continue };
             if let Frame::Ping(_) | Frame::Pong(_) | Frame::Hello(_) = frame {

@@ -3,6 +3,7 @@
 //!
 #![doc = include_str!("wire.md")]
 
+pub(crate) mod away;
 pub(crate) mod batch;
 pub(crate) mod close;
 pub(crate) mod closing;

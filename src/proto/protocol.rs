@@ -164,7 +164,8 @@ impl Protocol {
             Protocol::Framed(session) => {
                 session.link_lost();
                 // Every message of a session is acknowledged or sent again.
-                Loss { progress: session.progress(), unanswered: Unanswered::default() }
+                let (progress, away) = (session.progress(), session.away());
+                Loss { progress, away, unanswered: Unanswered::default() }
             }
             Protocol::Plain(session) => session.link_lost(unwritten),
         }

@@ -1,8 +1,10 @@
 //! What passes over the seam: where either protocol stands, and what it is told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+
+use super::away::GoingAway;
 
 /// Where a protocol stands.
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +123,8 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 pub(crate) struct Loss {
     pub(crate) progress: Progress,
+    /// When the server said that it goes away, and how.
+    pub(crate) away: Option<(Instant, GoingAway)>,
     /// Messages of unknown fate: neither sent again nor acknowledged.
     pub(crate) unanswered: Unanswered,
 }

@@ -14,6 +14,7 @@ mod handshake;
 pub(crate) use handshake::{Admission, Opened, Unwelcome};
 
 use super::Violation;
+use super::away::GoingAway;
 use super::batch::{BATCH_BYTES, Batch};
 use super::close::{Close, CloseCode};
 use super::frame::{Ack, Decoder, Frame};
@@ -28,14 +29,15 @@ use super::report::{Excuse, Output, Progress, Seen, Totals};
 use super::testing::sim::{Fault, planted};
 
 /// Where a session stands on its links: each goes from `Down` to `Up`, and to `Parting`
-/// once our CLOSE is written. What is final is `closing` and `peer_closed`.
+/// once our CLOSE is written, or that this server goes away. What is final is `closing`
+/// and `peer_closed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// No link.
     Down,
     /// A link carries frames.
     Up,
-    /// A link carries our CLOSE and waits for the peer's.
+    /// A link carries our last frame and waits for the peer's.
     Parting,
 }
 
@@ -52,6 +54,8 @@ struct Up {
     moved: bool,
     /// A frame came.
     heard: bool,
+    /// The server said then that it goes away.
+    away: Option<(Instant, GoingAway)>,
 }
 
 #[derive(Debug)]
@@ -64,6 +68,7 @@ pub(crate) struct Session {
     created_from: u64,
     attempt: u64,
     generation: u64,
+    serves: bool,
     own: Limits,
     peer: Limits,
     /// The window that the last hello offered for a new session.
@@ -84,6 +89,8 @@ pub(crate) struct Session {
     up: Up,
     /// Our CLOSE, to be written on this link and each later one until the peer's is here.
     closing: Option<CloseCode>,
+    /// This server goes away, and says so on the present link.
+    leaving: Option<GoingAway>,
     /// The application takes no more messages, and is done with those it was handed. If
     /// the end comes next, the session takes it.
     detached: bool,
@@ -108,6 +115,7 @@ impl Session {
             created_from: 0,
             attempt: 0,
             generation: 0,
+            serves: false,
             own,
             peer: own,
             announced: 0,
@@ -121,6 +129,7 @@ impl Session {
             pulse: Pulse::new(rhythm, now),
             up: Up::default(),
             closing: None,
+            leaving: None,
             detached: false,
             peer_closed: None,
             peer_received: 0,
@@ -147,6 +156,7 @@ impl Session {
         (session.peer, session.peer_window) = (hello.limits, hello.limits.window);
         (session.epoch, session.created_from, session.token) = (epoch, hello.epoch, hello.token);
         session.greeting = hello.greeting.clone();
+        session.serves = true;
         session.accept_link(hello, 0, now);
         session
     }
@@ -240,7 +250,10 @@ impl Session {
         if generation != self.generation || !self.is_up() || self.peer_closed.is_some() {
             return Ok(Seen::Nothing);
         }
-        (self.up.heard, self.ever_heard_frame) = (true, true);
+        // What may be skipped is no frame where that matters.
+        if !matches!(frame, Frame::GoingAway(_)) {
+            (self.up.heard, self.ever_heard_frame) = (true, true);
+        }
         match frame {
             Frame::Data(run) => {
                 self.inbox.push(run, self.own)?;
@@ -263,6 +276,10 @@ impl Session {
             Frame::Close(close) => {
                 self.on_close(close)?;
                 Ok(Seen::Closed)
+            }
+            Frame::GoingAway(notice) => {
+                self.up.away = Some((now, notice)).filter(|_| !self.serves);
+                Ok(Seen::Nothing)
             }
             Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject(_) => {
                 Err(Violation("a handshake in the middle"))
@@ -353,6 +370,15 @@ impl Session {
             batch.push_frame(&Frame::Ping(id));
             self.pulse.asked(batch.end());
         }
+        if let Some(notice) = self.leaving {
+            batch.push_frame(&Frame::GoingAway(notice));
+            batch.end_stream();
+            #[cfg(test)]
+            if planted(Fault::WritesOn) {
+                return self.leaving = None;
+            }
+            self.stage = Stage::Parting;
+        }
     }
 
     /// What may be outstanding. Both sides keep it: one to send it again, the other until
@@ -381,6 +407,7 @@ impl Session {
         }
         let due = self.up.welcome_due
             || self.closing.is_some()
+            || self.leaving.is_some()
             || self.pulse.has_output()
             || self.acks.is_due(
                 self.outbox.written(),

@@ -16,7 +16,10 @@ fn proof(link: Proof, uptime: Duration) -> Proof {
 fn delays(policy: RetryPolicy, count: usize) -> Vec<Duration> {
     let now = Instant::now();
     let mut budget = Budget::new(policy.jitter(0.0), now);
-    std::iter::from_fn(|| budget.next(now, MIDDLE)).take(count).map(|a| a.after).collect()
+    std::iter::from_fn(|| budget.next(now, MIDDLE, Duration::ZERO))
+        .take(count)
+        .map(|a| a.after)
+        .collect()
 }
 
 #[test]
@@ -54,9 +57,9 @@ fn never_connects_once_and_does_not_come_back() {
     let now = Instant::now();
     let mut budget = Budget::new(RetryPolicy::never(), now);
     budget.first();
-    assert_eq!(budget.next(now, 0), None);
+    assert_eq!(budget.next(now, 0, Duration::ZERO), None);
     budget.lost(proof(MOVED, SECOND), None);
-    assert_eq!(budget.next(now, 0), None);
+    assert_eq!(budget.next(now, 0, Duration::ZERO), None);
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn twenty_quick_cuts_of_a_working_link_do_not_exhaust_the_budget() {
     let mut now = Instant::now();
     let mut budget = Budget::new(RetryPolicy::default(), now);
     for _ in 0..20 {
-        let attempt = budget.next(now, MIDDLE).expect("the budget is full");
+        let attempt = budget.next(now, MIDDLE, Duration::ZERO).expect("the budget is full");
         assert_eq!(attempt.after, Duration::ZERO);
         now += Duration::from_millis(10);
         budget.lost(proof(MOVED, Duration::from_millis(10)), INTERVAL);
@@ -77,7 +80,7 @@ fn a_server_that_welcomes_and_drops_spends_the_budget() {
     let now = Instant::now();
     let mut budget = Budget::new(RetryPolicy::default(), now);
     let mut attempts = 0;
-    while budget.next(now, MIDDLE).is_some() {
+    while budget.next(now, MIDDLE, Duration::ZERO).is_some() {
         attempts += 1;
         budget.lost(proof(IDLE, Duration::from_millis(10)), INTERVAL);
     }
@@ -97,7 +100,7 @@ fn uptime_with_a_frame_fills_the_budget_and_uptime_alone_does_not() {
 
 /// Makes an attempt, which is welcomed. Returns its number.
 fn link(budget: &mut Budget, moved: bool, now: Instant) -> Option<u32> {
-    let number = budget.next(now, MIDDLE)?.number;
+    let number = budget.next(now, MIDDLE, Duration::ZERO)?.number;
     budget.welcomed(moved);
     Some(number)
 }
@@ -159,7 +162,7 @@ fn a_link_in_doubt_leaves_all_attempts_to_find_the_next() {
     budget.made = 5;
     budget.welcomed(false);
     budget.lost(proof(STUCK, SECOND * 60), INTERVAL);
-    let numbers = std::iter::from_fn(|| budget.next(now, MIDDLE)).map(|a| a.number);
+    let numbers = std::iter::from_fn(|| budget.next(now, MIDDLE, Duration::ZERO)).map(|a| a.number);
     assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
 }
 
@@ -183,16 +186,18 @@ fn a_link_in_doubt_on_which_nothing_had_moved_counts_after_all() {
 fn an_attempt_that_is_hurried_does_not_count_and_they_run_dry() {
     let now = Instant::now();
     let mut budget = Budget::new(RetryPolicy::default(), now);
-    assert!(budget.next(now, MIDDLE).is_some_and(|attempt| attempt.after.is_zero()));
+    assert!(
+        budget.next(now, MIDDLE, Duration::ZERO).is_some_and(|attempt| attempt.after.is_zero())
+    );
     for _ in 1..IMMEDIATE {
-        assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(2));
+        assert_eq!(budget.next(now, MIDDLE, Duration::ZERO).map(|attempt| attempt.number), Some(2));
         assert!(budget.hurry(now));
     }
-    assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(2));
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO).map(|attempt| attempt.number), Some(2));
     assert!(!budget.hurry(now));
-    assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(3));
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO).map(|attempt| attempt.number), Some(3));
     assert!(budget.hurry(now + REGAIN));
-    assert_eq!(budget.next(now, MIDDLE).map(|attempt| attempt.number), Some(3));
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO).map(|attempt| attempt.number), Some(3));
 }
 
 // Trap 25: progress before each crash keeps the budget full, so only the
@@ -203,7 +208,7 @@ fn immediate_attempts_run_dry_and_come_back_one_a_second() {
     let mut budget = Budget::new(RetryPolicy::default(), now);
     let mut crash = |now| {
         budget.lost(proof(MOVED, Duration::ZERO), None);
-        budget.next(now, MIDDLE).expect("the budget is full").after
+        budget.next(now, MIDDLE, Duration::ZERO).expect("the budget is full").after
     };
     for _ in 0..IMMEDIATE {
         assert_eq!(crash(now), Duration::ZERO);
@@ -217,4 +222,110 @@ fn immediate_attempts_run_dry_and_come_back_one_a_second() {
         assert_eq!(crash(now), Duration::ZERO);
     }
     assert!(crash(now) > SECOND * 2);
+}
+
+const BACK: Duration = Duration::from_secs(10);
+
+fn attempt(number: u32, after: Duration) -> Option<Attempt> {
+    Some(Attempt { number, of: Some(5), after })
+}
+
+/// A link was lost, and the server is back in ten seconds.
+fn goes_away(link: Proof, made: u32, now: Instant) -> Budget {
+    let mut budget = Budget::new(RetryPolicy::default().jitter(0.0), now);
+    budget.made = made;
+    budget.lost(proof(link, Duration::ZERO), INTERVAL);
+    budget.goes_away(now + BACK);
+    budget
+}
+
+#[test]
+fn a_server_that_goes_away_costs_no_attempt_and_they_count_from_its_return_on() {
+    let mut now = Instant::now();
+    let mut budget = goes_away(MOVED, 4, now);
+    assert_eq!(budget.next(now, MIDDLE, BACK), attempt(1, BACK));
+    now += BACK;
+    assert_eq!(budget.away(now), Duration::ZERO);
+    for number in 2..=5 {
+        assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), attempt(number, SECOND * 3));
+        now += SECOND * 3;
+    }
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), None);
+}
+
+#[test]
+fn other_hosts_are_asked_meanwhile_which_costs_nothing() {
+    let mut now = Instant::now();
+    let mut budget = goes_away(MOVED, 4, now);
+    for delay in [0, 3, 3, 3] {
+        assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), attempt(1, SECOND * delay));
+        now += SECOND * delay;
+    }
+    // The next one is that of the return: neither before nor long after.
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), attempt(1, SECOND));
+    now += SECOND;
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), attempt(2, SECOND * 3));
+}
+
+// Else a server that says so again and again holds a client for ever.
+#[test]
+fn a_server_that_goes_away_again_and_again_and_moves_nothing_spends_the_budget() {
+    for link in [IDLE, STUCK] {
+        for closed in [Duration::ZERO, BACK] {
+            let mut now = Instant::now();
+            let mut budget = Budget::new(RetryPolicy::default().jitter(0.0), now);
+            budget.first();
+            let (mut returns, mut others) = (0, 0);
+            while let Some(attempt) = {
+                budget.lost(proof(link, Duration::ZERO), INTERVAL);
+                budget.goes_away(now + BACK);
+                budget.next(now, MIDDLE, closed)
+            } {
+                let mut attempt = attempt;
+                while attempt.after < budget.away(now) {
+                    others += 1;
+                    now += attempt.after;
+                    attempt = budget.next(now, MIDDLE, closed).expect("it costs nothing");
+                }
+                returns += 1;
+                now += attempt.after;
+                budget.welcomed(false);
+                assert!(returns < 5, "{link:?} {closed:?}");
+            }
+            assert_eq!((returns, budget.made()), (4, 5), "{link:?} {closed:?}");
+            assert_eq!(others > 0, closed.is_zero());
+        }
+    }
+}
+
+#[test]
+fn a_return_that_is_hurried_does_not_count_and_is_made_in_time_again() {
+    let mut now = Instant::now();
+    let mut budget = goes_away(MOVED, 4, now);
+    for _ in 0..3 {
+        let away = budget.away(now);
+        assert_eq!(budget.next(now, MIDDLE, away), attempt(1, away));
+        now += SECOND;
+        assert!(budget.hurry(now));
+    }
+    // An attempt elsewhere has not counted in the first place.
+    let mut budget = goes_away(STUCK, 2, now);
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), attempt(3, Duration::ZERO));
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), attempt(3, SECOND * 3));
+    assert!(budget.hurry(now));
+    assert_eq!(budget.made(), 2);
+}
+
+#[test]
+fn a_policy_without_attempts_does_not_come_back_and_an_old_announcement_is_over() {
+    let now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::never(), now);
+    budget.first();
+    budget.lost(proof(MOVED, SECOND), INTERVAL);
+    budget.goes_away(now + BACK);
+    assert_eq!(budget.next(now, MIDDLE, BACK), None);
+    let mut budget = goes_away(MOVED, 4, now);
+    budget.welcomed(true);
+    budget.lost(proof(MOVED, SECOND), INTERVAL);
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), attempt(1, Duration::ZERO));
 }

@@ -1,7 +1,7 @@
 //! New sessions on their way to [`Listener::accept`](crate::Listener::accept).
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Rejection, Result};
 use crate::foreign;
@@ -21,8 +21,18 @@ struct Queue {
     /// See [`Listener::set_full`](crate::Listener::set_full).
     full: bool,
     closed: bool,
+    restart: Option<Restart>,
     /// See [`Drained`].
     drained: bool,
+}
+
+/// How a server goes away: see [`Listener::restart`](crate::Listener::restart).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Restart {
+    /// When it is back.
+    pub(crate) after: Duration,
+    /// When it has gone.
+    pub(crate) until: Instant,
 }
 
 /// Says, when it is dropped, that every session has ended and the port is free.
@@ -61,10 +71,28 @@ impl AcceptQueue {
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        let sessions = std::mem::take(&mut queue.sessions);
+        // Those of a server that goes away are told so.
+        let sessions = match queue.restart {
+            Some(_) => BTreeMap::new(),
+            None => std::mem::take(&mut queue.sessions),
+        };
         drop(queue);
         self.arrived.notify_all();
         sessions.values().for_each(refuse);
+    }
+
+    /// No more sessions are accepted, and all end; those that wait, too.
+    pub(crate) fn restart(&self, restart: Restart) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.restart.get_or_insert(restart);
+        drop(queue);
+        self.arrived.notify_all();
+    }
+
+    /// How the server is to go away, if it is.
+    pub(super) fn restarts(&self) -> Option<Restart> {
+        self.queue.lock().restart
     }
 
     pub(crate) fn set_full(&self, full: bool) {
@@ -101,7 +129,7 @@ impl AcceptQueue {
 
     pub(super) fn push(&self, shared: Arc<Shared>) {
         let mut queue = self.queue.lock();
-        if queue.closed {
+        if queue.closed && queue.restart.is_none() {
             drop(queue);
             return refuse(&shared);
         }

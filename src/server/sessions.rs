@@ -10,13 +10,14 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::entries::Entries;
-use super::queue::AcceptQueue;
+use super::queue::{AcceptQueue, Restart};
 use crate::config::Builder;
 use crate::driver::DriverHandle;
 use crate::error::{Cause, Rejection};
 use crate::foreign;
 use crate::link::{PendingLink, Shared};
 use crate::net::{Interest, Socket};
+use crate::proto::away::GoingAway;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Hello, Token, VERSION};
 use crate::proto::plain::PlainSession;
@@ -24,6 +25,9 @@ use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
 use crate::proto::session::{Admission, Opened, Session};
 use crate::sync::{self, Arc};
+
+/// So much time the clients of a server that goes away are given for each of them.
+const EACH: Duration = Duration::from_millis(2);
 
 pub(super) struct Sessions {
     builder: Builder,
@@ -41,6 +45,8 @@ pub(super) struct Sessions {
     pub(super) prepare: fn(&mut Socket) -> io::Result<()>,
     /// Held back for newcomers, when no other descriptor is left.
     pub(super) spare: Option<Socket>,
+    /// The server goes away, says this, and has gone then.
+    leaving: Option<(GoingAway, Instant)>,
     /// The last complaint about the system.
     complained: Option<Instant>,
 }
@@ -62,6 +68,7 @@ impl Sessions {
             random: sync::random,
             prepare: Socket::prepare,
             spare: Socket::spare(),
+            leaving: None,
             complained: None,
         }
     }
@@ -69,7 +76,26 @@ impl Sessions {
     /// When [`on_time`](Sessions::on_time) has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let closed = self.closed.front().map(|(at, ..)| *at);
-        closed.into_iter().chain(self.entries.deadline()).min()
+        let leaves = self.leaving.map(|(_, until)| until);
+        [closed, leaves, self.entries.deadline()].into_iter().flatten().min()
+    }
+
+    /// If the server is to go away, tells all its clients. A link that is blocked holds up
+    /// no other: it is told if it takes that in time.
+    pub(super) fn look_at_restart(&mut self) {
+        let Some(Restart { after, until }) = self.queue.restarts() else { return };
+        if self.leaving.is_some() {
+            return;
+        }
+        let clients = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        let notice = GoingAway::new(after, EACH.saturating_mul(clients));
+        self.leaving = Some((notice, until));
+        for shared in self.entries.all() {
+            if sync::now() >= until {
+                break;
+            }
+            shared.lock().go_away(notice);
+        }
     }
 
     /// Tends the connections whose time has come, and forgets closed sessions that have
@@ -82,6 +108,10 @@ impl Sessions {
         {
             self.closed.pop_front();
             self.forget(token, id);
+        }
+        if self.leaving.is_some_and(|(_, until)| now >= until) {
+            let left: Vec<_> = self.entries.all().cloned().collect();
+            left.iter().for_each(|shared| self.end(shared, Cause::Restarting));
         }
     }
 
@@ -159,7 +189,7 @@ impl Sessions {
             Ok(epoch) => epoch,
             Err(rejection) => {
                 foreign::log!(info, "{}: rejected: {rejection}", peer.addr);
-                return peer.reject(rejection);
+                return self.reject(peer, rejection);
             }
         };
         if let Some(replaced) = replaced {
@@ -171,6 +201,16 @@ impl Sessions {
         foreign::log!(debug, "{}: new session {:?}", peer.addr, hello.token);
         let shared = self.enter(peer, Protocol::Framed(session));
         self.by_token.insert(hello.token, shared);
+    }
+
+    /// Of a server that goes away, a newcomer learns the time to come back from the answer.
+    fn reject(&self, peer: PendingLink, rejection: Rejection) {
+        let mut reject = rejection.to_wire();
+        if let (Rejection::ShuttingDown, Some((notice, _))) = (rejection, self.leaving) {
+            let random = sync::random().map_or(0, u32::from_ne_bytes);
+            reject.come_back_after = notice.draw(random);
+        }
+        peer.end(&Frame::Reject(reject));
     }
 
     /// Finds room for a new session, and what tells it from others.

@@ -39,7 +39,7 @@ pub(crate) fn lose_server(
         let mut budget = Budget::new(policy, start);
         let mut at = Duration::ZERO;
         loop {
-            let Some(attempt) = budget.next(start + at, rng.u32(..)) else {
+            let Some(attempt) = budget.next(start + at, rng.u32(..), Duration::ZERO) else {
                 gave_up += 1;
                 break;
             };

@@ -18,6 +18,9 @@ pub(crate) const ACK: u8 = 0x05;
 pub(crate) const PING: u8 = 0x06;
 pub(crate) const PONG: u8 = 0x07;
 pub(crate) const CLOSE: u8 = 0x08;
+/// One of those that are skipped by a peer that does not know it.
+#[allow(dead_code, reason = "of use to some tests")]
+pub(crate) const GOING_AWAY: u8 = 0x80;
 
 /// The codes of a rejection.
 pub(crate) const FULL: u8 = 1;
@@ -65,6 +68,12 @@ pub(crate) fn reject_as(code: u8, class: u8, after: u32) -> Vec<u8> {
     let versions = [0, 1, 0, 1];
     let body = [&[code, class][..], &after.to_be_bytes(), &versions, b"no\x1b[2J\xff"];
     frame(REJECT, body.concat())
+}
+
+/// In milliseconds.
+#[allow(dead_code, reason = "of use to some tests")]
+pub(crate) fn going_away(after: u32, spread: u32) -> Vec<u8> {
+    frame(GOING_AWAY, [after.to_be_bytes(), spread.to_be_bytes()].concat())
 }
 
 pub(crate) fn ping(id: u64) -> Vec<u8> {

@@ -23,6 +23,7 @@ mod cut;
 #[cfg(target_os = "linux")]
 mod deaf;
 mod foreign;
+mod going;
 mod greeting;
 mod held;
 mod hostile;

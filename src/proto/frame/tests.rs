@@ -7,6 +7,7 @@ use crate::proto::reject::Class;
 use crate::proto::testing::rounds;
 
 const MAX: u32 = 10_000;
+const SECOND: Duration = Duration::from_secs(1);
 
 fn hello() -> Hello {
     Hello {
@@ -43,6 +44,7 @@ fn every_frame() -> Vec<Frame> {
         close(CloseCode::Closed),
         close(CloseCode::Aborted),
         close(CloseCode::Refused(Refusal::new(14, &"ä".repeat(128)))),
+        Frame::GoingAway(GoingAway::new(SECOND, SECOND * 3)),
     ]
 }
 
@@ -149,7 +151,7 @@ fn what_cannot_be_is_refused_by_its_header_alone() {
 
 #[test]
 fn what_may_be_skipped_is_skipped_behind_the_handshake_and_refused_before() {
-    for kind in [0x80, 0x81, 0x9F, 0xA0, 0xBF] {
+    for kind in [0x81, 0x82, 0x9F, 0xA0, 0xBF] {
         for len in [0, 1, 7, MAX_CONTROL] {
             let skipped = [&header(kind, len)[..], &vec![kind::PING; len]].concat();
             let parts = [&skipped[..], &Frame::Ping(1).to_bytes(), &skipped, &skipped];
@@ -169,8 +171,26 @@ fn what_may_be_skipped_is_skipped_behind_the_handshake_and_refused_before() {
         decode(&mut decoder(), &header(kind, 0), || usize::MAX).unwrap_err();
     }
     // However many there are.
-    let bytes = header(0x80, 0).repeat(rounds(LARGE_BUFFER as u64) as usize);
+    let bytes = header(0x81, 0).repeat(rounds(LARGE_BUFFER as u64) as usize);
     assert_eq!(decode(&mut decoder(), &bytes, || usize::MAX).unwrap(), []);
+}
+
+#[test]
+fn a_notice_of_going_away_may_be_longer_and_is_skipped_if_it_is_shorter() {
+    let notice = GoingAway::new(SECOND, SECOND * 3);
+    let body: Vec<u8> = Frame::GoingAway(notice).to_bytes()[HEADER..].to_vec();
+    let body: Vec<u8> = body.into_iter().chain(std::iter::repeat(9)).take(MAX_CONTROL).collect();
+    for len in [0, 1, 4, 7, 8, 9, 12, 100, MAX_CONTROL] {
+        let frame = [&header(kind::GOING_AWAY, len)[..], &body[..len]].concat();
+        let bytes = [&frame[..], &Frame::Ping(1).to_bytes()].concat();
+        for piece in [usize::MAX, 1 + len / 10] {
+            let mut frames = decode(&mut decoder(), &bytes, || piece).unwrap();
+            assert_eq!(frames.pop(), Some(Frame::Ping(1)));
+            assert_eq!(frames, Vec::from_iter((len >= 8).then_some(Frame::GoingAway(notice))));
+        }
+        let violation = decode(&mut Decoder::default(), &bytes, || usize::MAX).unwrap_err();
+        assert_eq!(violation, Violation("a frame of unknown type"), "before the welcome");
+    }
 }
 
 #[test]
@@ -184,7 +204,7 @@ fn a_wrong_length_is_refused_and_what_may_be_longer_is_read_so_far() {
     for frame in every_frame() {
         let bytes = frame.to_bytes();
         let (kind, body) = (bytes[0], &bytes[HEADER..]);
-        if matches!(&frame, Frame::Data(_) | Frame::Reject(_)) {
+        if matches!(&frame, Frame::Data(_) | Frame::Reject(_) | Frame::GoingAway(_)) {
             continue;
         }
         // A text may have any length.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Session, Stage};
+use crate::proto::away::GoingAway;
 use crate::proto::close::CloseCode;
 use crate::proto::cost::Position;
 use crate::proto::inbox::{Received, Slot};
@@ -88,8 +89,13 @@ impl Session {
         }
     }
 
+    /// The application is done with so much. If the server goes away, that comes too late:
+    /// no reply to it can be given any more, and it is processed again.
     #[inline]
     pub(super) fn owe(&mut self, consumed: Position, freed: usize, now: Instant) {
+        if self.leaving.is_some() {
+            return;
+        }
         self.acks.record(Slot { consumed, after: self.outbox.end() }, freed, now);
     }
 
@@ -142,10 +148,22 @@ impl Session {
         self.closing.get_or_insert(code);
     }
 
+    /// This server goes away, and resumes the session on no other link. What is done with
+    /// is acknowledged before it says so.
+    pub(crate) fn go_away(&mut self, notice: GoingAway) {
+        self.leaving = Some(notice);
+        self.acks.hurry();
+    }
+
+    /// When the server said on the last link that it goes away, and how.
+    pub(crate) fn away(&self) -> Option<(Instant, GoingAway)> {
+        self.up.away
+    }
+
     /// Both directions have ended, and everything was taken: nothing is left
     /// to say but that.
     pub(super) fn complete(&mut self) {
-        if self.is_complete() {
+        if self.is_complete() && self.leaving.is_none() {
             self.close(CloseCode::Done);
         }
     }

@@ -11,6 +11,7 @@ use crate::proto::inbox::{ACK_DELAY, Received};
 use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::testing::rounds;
 
+mod away;
 mod held;
 
 const WINDOW: u32 = 10_000;

@@ -31,6 +31,7 @@ use self::model::Model;
 #[cfg(test)]
 pub(in crate::proto) use self::planted::{Fault, misplaced, planted};
 use super::choices::Choices;
+use crate::proto::away::GoingAway;
 use crate::proto::close::CloseCode;
 use crate::proto::handshake::{Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
@@ -58,6 +59,7 @@ struct Plan {
     /// That one side gives a link up of its own accord, with bytes in flight.
     hop: f64,
     restart: f64,
+    goes_away: f64,
     expire: f64,
     leap: f64,
     client_leaves: f64,
@@ -127,6 +129,7 @@ impl Plan {
             unwelcome,
             hop,
             restart,
+            goes_away: 0.0,
             expire,
             leap,
             client_leaves,
@@ -148,6 +151,9 @@ impl Plan {
         }
         if rng.u32(..4) == 0 {
             plan.on_loss = SessionLoss::GiveUp;
+        }
+        if rng.u32(..3) == 0 {
+            plan.goes_away = 0.01;
         }
         plan
     }
@@ -198,7 +204,7 @@ impl World {
         let session = Session::client(plan.client, heartbeat, origin)
             .on_loss(plan.on_loss)
             .greeting_with(greeting.clone());
-        let host = |&limits: &Limits| Host { limits, server: None, last_hello: None };
+        let host = |&limits: &Limits| Host { limits, server: None, last_hello: None, dies: None };
         World {
             rng,
             origin,
@@ -269,6 +275,9 @@ impl World {
         }
         if self.chance(self.plan.restart) {
             self.restart(host);
+        }
+        if self.chance(self.plan.goes_away) {
+            self.goes_away(host);
         }
         if self.chance(self.plan.expire) {
             self.expire(host);
@@ -345,7 +354,7 @@ impl World {
     /// Kills a server and starts it again: it knows nothing.
     fn restart(&mut self, host: usize) {
         self.note("RESTART", host as u64, 0);
-        self.hosts[host].server = None;
+        (self.hosts[host].server, self.hosts[host].dies) = (None, None);
         let told = self.now + millis(self.rng.u64(..300));
         for link in self.links.iter_mut().filter(|link| link.host == host) {
             link.server.open = false;
@@ -353,6 +362,21 @@ impl World {
             let offset = self.rng.usize(..=link.down.len());
             link.down.cut(offset);
             link.down.eof.get_or_insert(told);
+        }
+    }
+
+    /// A server says that it goes away, and does so, whoever has heard it by then.
+    fn goes_away(&mut self, host: usize) {
+        let [after, spread, rest] = [(); 3].map(|()| millis(self.rng.u64(..300)));
+        let spread = if self.rng.u32(..8) == 0 { Duration::MAX } else { spread };
+        let Host { server: Some(server), dies: dies @ None, .. } = &mut self.hosts[host] else {
+            return;
+        };
+        if !server.ended {
+            server.session.go_away(GoingAway::new(after, spread));
+            server.leaving = true;
+            *dies = Some(self.now + rest);
+            self.note("GOES AWAY", host as u64, rest.as_millis() as u64);
         }
     }
 
@@ -412,11 +436,11 @@ impl World {
         assert!(self.client.session.status().complete, "the client did not complete");
         if !self.client.session.status().closed_by_peer {
             // It was complete, and had nobody to say so to.
-            let alone = self.hosts.len() > 1 || self.plan.restart > 0.0;
+            let alone = self.hosts.len() > 1 || self.forgets();
             return assert!(alone, "the client did not part");
         }
         let Some(server) = &self.hosts[self.client.host].server else {
-            return assert!(self.plan.restart > 0.0, "nothing is remembered");
+            return assert!(self.forgets(), "nothing is remembered");
         };
         // The last word may have been cut off.
         let cuts = self.plan.cut + self.plan.unwelcome + self.plan.hop;
@@ -430,6 +454,11 @@ impl World {
         self.model.check_complete(server.life);
     }
 
+    /// Servers are started again.
+    fn forgets(&self) -> bool {
+        self.plan.restart + self.plan.goes_away > 0.0
+    }
+
     fn is_settled(&self) -> bool {
         let over = |host: &Host| host.server.as_ref().is_none_or(|server| server.ended);
         self.client.phase == Phase::Ended && self.hosts.iter().all(over)
@@ -440,6 +469,7 @@ impl World {
         let servers = self.hosts.iter().flat_map(|host| &host.server);
         let deadlines =
             servers.filter_map(|server| server.deadline()).chain(self.client.deadline());
+        let deadlines = deadlines.chain(self.hosts.iter().filter_map(|host| host.dies));
         // What is due by now was seen to before.
         deadlines.chain(eofs.flatten().filter(|eof| *eof > self.now)).min()
     }

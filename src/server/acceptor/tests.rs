@@ -5,12 +5,13 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use bytes::Bytes;
 
-use super::super::queue::AcceptQueue;
+use super::super::queue::{AcceptQueue, Restart};
 use super::*;
 use crate::config::Builder;
 use crate::driver::DriverHandle;
 use crate::error::Cause;
 use crate::link::Shared;
+use crate::proto::away::GoingAway;
 use crate::proto::frame::Decoder;
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
 use crate::sync::Arc;
@@ -26,6 +27,8 @@ enum Answer {
     },
     Close,
     Reject(Rejection),
+    /// It was rejected, and told when to come back.
+    Later(Rejection, Duration),
     /// The link was ended without a frame.
     Nothing,
 }
@@ -98,8 +101,12 @@ impl Peer {
                 Some(Frame::Welcome(welcome)) => return Answer::Welcome { epoch: welcome.epoch },
                 Some(Frame::Close(_)) => return Answer::Close,
                 Some(Frame::Reject(reject)) => {
-                    assert_eq!((reject.versions, reject.come_back_after), ((1, 1), Duration::ZERO));
-                    return Answer::Reject(Rejection::from_wire(reject.code, reject.class));
+                    assert_eq!(reject.versions, (1, 1));
+                    let rejection = Rejection::from_wire(reject.code, reject.class);
+                    return match reject.come_back_after {
+                        Duration::ZERO => Answer::Reject(rejection),
+                        after => Answer::Later(rejection, after),
+                    };
                 }
                 other => panic!("answered {other:?}"),
             }
@@ -271,4 +278,37 @@ fn a_client_that_says_hello_and_no_more_is_let_in() {
     peer.0.shutdown(Shutdown::Write).unwrap();
     stage.acceptor.on_ready(&[0], &mut stage.sessions);
     assert!(matches!(peer.answer(), Answer::Welcome { .. }));
+}
+
+#[test]
+fn who_comes_while_the_server_goes_away_is_told_when_it_is_back() {
+    let mut stage = Stage::new(10);
+    let (mut peer, session, resume) = stage.join(&hello(1));
+    let (lost, away, _) = stage.join(&hello(2));
+    drop(lost);
+    stage.lose(&away);
+    let (after, hour) = (Duration::from_secs(10), Duration::from_secs(3600));
+    stage.sessions.queue.restart(Restart { after, until: sync::now() + hour });
+    stage.sessions.look_at_restart();
+    // 2 ms for each of the two.
+    let within = after..=after + Duration::from_millis(4);
+    for hello in [hello(3), resume.clone(), Hello { epoch: 0, ..resume.clone() }] {
+        match stage.greet(&hello) {
+            Answer::Later(Rejection::ShuttingDown, after) if within.contains(&after) => {}
+            answer => panic!("{hello:?}: {answer:?}"),
+        }
+    }
+    let alone = Hello { resume_only: true, ..resume };
+    assert_eq!(stage.greet(&alone), Answer::Reject(Rejection::Ended));
+    // The session's own link is not disturbed by that.
+    let mut heard = Vec::new();
+    peer.0.read_to_end(&mut heard).unwrap();
+    let spread = Duration::from_millis(4);
+    let notice = Frame::GoingAway(GoingAway::new(after, spread)).to_bytes();
+    assert!(heard.ends_with(&notice), "{heard:x?}");
+    assert!(session.lock().has_link() && session.lock().has_ended());
+    // It goes with the client's end, and with the time at the latest.
+    let count = stage.sessions.entries.len();
+    stage.sessions.on_time(sync::now() + hour);
+    assert_eq!((count, stage.sessions.entries.len()), (2, 0));
 }

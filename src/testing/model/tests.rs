@@ -997,3 +997,49 @@ fn a_pool_races_with_the_end() {
         assert!(4 - left <= done.load(Ordering::SeqCst), "{left} left");
     });
 }
+
+/// Wherever the messages are, and whoever reads and writes them.
+#[test]
+fn a_server_that_restarts_is_found_again_with_nothing_lost() {
+    const MESSAGES: u8 = 3;
+    /// So long a restart takes at most.
+    const FAREWELL: Duration = Duration::from_millis(300);
+    explore(|| {
+        keep_the_protocol(|| {
+            let builder = settings().window(310 + below(2) * 1000);
+            let (client, server, listener) = pair(builder.clone());
+            let serving = thread::spawn(move || {
+                echo(&server);
+                // As one that does not mind whether its replies are sent.
+                while let Ok(Some(_)) = server.recv() {}
+            });
+            let sending = client.clone();
+            let sending = thread::spawn(move || {
+                (0..MESSAGES).for_each(|n| sending.send([n; 100]).unwrap());
+            });
+            pause(300);
+            within(FAREWELL, "the restart", || listener.restart(SECOND));
+            serving.join().unwrap();
+            let listener = builder.bind(ADDR).unwrap();
+            let again = thread::spawn(move || {
+                let server = listener.accept().unwrap();
+                echo(&server);
+                // The client may have left with a reply too many.
+                drop(server.close());
+                listener
+            });
+            // It comes at the time that it was told, and what it was not told it finds out.
+            within(SECOND + ACK, "all", || {
+                let mut next = 0;
+                while next < MESSAGES {
+                    let n = client.recv().unwrap().unwrap()[0];
+                    assert!(n <= next, "{next} is lost");
+                    next = next.max(n + 1);
+                }
+                sending.join().unwrap();
+            });
+            client.close().unwrap();
+            again.join().unwrap();
+        });
+    });
+}

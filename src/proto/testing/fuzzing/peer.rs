@@ -74,6 +74,7 @@ impl Peer {
                 3 => watched.leave(Some(CloseCode::Closed)),
                 4 => watched.leave(Some(CloseCode::Refused(Refusal::new(7, "no")))),
                 5 | 6 => watched.work(&mut self.choices),
+                7 if self.serves => watched.go_away(speech::going_away(&mut self.choices)),
                 _ => watched.lose(),
             },
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::proto::away::GoingAway;
 use crate::proto::close::{Close, CloseCode, Refusal};
 use crate::proto::frame::{Ack, Frame, kind, put_header};
 use crate::proto::handshake::{Hello, Limits, MAX_GREETING, Token, VERSION, Welcome};
@@ -39,7 +40,8 @@ pub(super) fn say(choices: &mut Choices, truths: &Truths, out: &mut Vec<u8>) {
             Frame::Ack(Ack { consumed, window: window(choices) })
         }
         19 => Frame::Fin,
-        20 | 21 => Frame::Ping(choices.u64(..=0xFF)),
+        20 => Frame::Ping(choices.u64(..=0xFF)),
+        21 => Frame::GoingAway(going_away(choices)),
         22 | 23 => Frame::Pong(choices.u64(..4)),
         24 => Frame::Close(close(choices, truths)),
         25 => Frame::Hello(hello(choices, truths)),
@@ -123,6 +125,16 @@ pub(super) fn welcome(choices: &mut Choices, truths: &Truths) -> Welcome {
         interval: interval(choices),
         resume_within: Duration::ZERO,
     }
+}
+
+/// For seconds, or for ever.
+pub(super) fn going_away(choices: &mut Choices) -> GoingAway {
+    let time = |byte: u8| match byte {
+        0xFF => Duration::from_millis(u32::MAX.into()),
+        byte => Duration::from_millis(10) * u32::from(byte),
+    };
+    let byte = choices.u8(..);
+    GoingAway::new(time(byte), time(byte.rotate_left(4)))
 }
 
 pub(super) fn close(choices: &mut Choices, truths: &Truths) -> Close {

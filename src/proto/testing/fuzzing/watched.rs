@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 
 use super::account::{Heard, Said, Told, frame_cost};
 use super::speech::Truths;
+use crate::proto::away::GoingAway;
 use crate::proto::batch::Batch;
 use crate::proto::close::{Close, CloseCode};
 use crate::proto::cost::cost;
@@ -56,12 +57,14 @@ pub(super) struct Watched {
     leaving: bool,
     /// How it was ended on this side, if not by the ends of both directions.
     ends: CloseCode,
+    /// A server says so on each link.
+    away: Option<GoingAway>,
     /// What it writes on the present link.
     reader: Decoder,
     welcome_due: bool,
     /// It has written something on the present link.
     begun: bool,
-    /// It has written CLOSE.
+    /// It has written CLOSE, or that it goes away.
     silent: bool,
     pong_due: Option<u64>,
     told: Told,
@@ -120,6 +123,7 @@ impl Watched {
             peer_closed: false,
             leaving: false,
             ends: CloseCode::Done,
+            away: None,
             reader: reader(),
             welcome_due: false,
             begun: false,
@@ -183,7 +187,8 @@ impl Watched {
         assert_eq!(self.session.status().acknowledged_messages(), self.said.total - unacknowledged);
         assert_eq!(self.session.status().complete, self.is_complete());
         assert_eq!(self.session.status().has_next, self.heard.over || !self.heard.items.is_empty());
-        assert!(self.is_closing() || !self.is_complete(), "complete, and goes on");
+        let ends = self.is_closing() || self.away.is_some();
+        assert!(ends || !self.is_complete(), "complete, and goes on");
         let parted = self.is_up() && self.silent && self.peer_closed;
         assert_eq!(self.session.status().parted, parted);
         // What comes behind an end is no concern of those who look for progress.
@@ -302,7 +307,10 @@ impl Watched {
     }
 
     fn owe(&mut self) {
-        self.told.owe(&self.heard, &self.said);
+        // What a server that goes away is done with comes too late.
+        if self.away.is_none() {
+            self.told.owe(&self.heard, &self.said);
+        }
     }
 
     pub(super) fn finish(&mut self) {
@@ -327,6 +335,13 @@ impl Watched {
             }
             self.session.close(code);
         }
+        self.check();
+    }
+
+    /// The server goes away.
+    pub(super) fn go_away(&mut self, notice: GoingAway) {
+        self.session.go_away(notice);
+        self.away = Some(notice);
         self.check();
     }
 
@@ -380,7 +395,7 @@ impl Watched {
         self.session.heard(self.now);
         let seen = self.session.on_frame(generation, frame.clone(), self.now);
         assert_eq!(seen.is_ok(), right, "{seen:?} of {frame:?}");
-        self.ever_heard_frame = true;
+        self.ever_heard_frame |= !matches!(frame, Frame::GoingAway(_));
         if seen.is_err() {
             self.lose();
             return Err(());
@@ -395,6 +410,11 @@ impl Watched {
             }
             Frame::Ping(id) => self.pong_due = Some(id),
             Frame::Close(close) => self.closed(close),
+            Frame::GoingAway(notice) => {
+                // A server is told nothing by that.
+                let told = (self.side == Side::Client).then_some((self.now, notice));
+                assert_eq!(self.session.away(), told);
+            }
             _ => {}
         }
         self.check();
@@ -413,7 +433,7 @@ impl Watched {
             Frame::Fin => !self.heard.fin,
             Frame::Ack(ack) => (self.said.acked..=self.said.cursor).contains(&ack.consumed),
             Frame::Close(close) => close.consumed <= self.said.sent,
-            Frame::Ping(_) | Frame::Pong(_) => true,
+            Frame::Ping(_) | Frame::Pong(_) | Frame::GoingAway(_) => true,
             Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject(_) => false,
         })
     }
@@ -465,7 +485,7 @@ impl Watched {
     }
 
     fn written(&mut self, frame: &Frame) {
-        assert!(!self.silent, "{frame:?} behind CLOSE");
+        assert!(!self.silent, "{frame:?} behind the last");
         let welcome = std::mem::take(&mut self.welcome_due);
         assert_eq!(matches!(frame, Frame::Welcome(_)), welcome, "{frame:?}");
         match frame {
@@ -484,6 +504,10 @@ impl Watched {
             Frame::Close(close) => {
                 assert!(close.consumed <= self.heard.consumed, "{close:?}");
                 assert_eq!(close.code, self.ends);
+                self.silent = true;
+            }
+            Frame::GoingAway(notice) => {
+                assert_eq!(self.away, Some(*notice));
                 self.silent = true;
             }
             Frame::Ping(_) => {}

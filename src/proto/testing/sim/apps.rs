@@ -111,7 +111,7 @@ impl World {
         let InHand { number, which, len } = server.hands.swap_remove(any);
         self.note("server is done with", server.life as u64, number);
         // What is done after the end counts no more.
-        if !server.ended {
+        if !server.ended && !server.leaving {
             self.model.server_is_done_with(server.life, which, len);
         }
         server.session.done_with(number, self.now);
@@ -120,6 +120,11 @@ impl World {
     fn handle(&mut self, host: usize, server: &mut Server) {
         let mute = server.session.status().finished || server.session.status().closing;
         if server.closing.is_some() {
+            return;
+        }
+        if server.leaving {
+            // What it takes now cannot be answered any more.
+            server.at_end |= self.server_takes(server) == Some(Received::End);
             return;
         }
         if !mute && !self.calm && self.chance(self.plan.speaks) {
@@ -201,7 +206,9 @@ impl World {
     pub(super) fn server_takes(&mut self, server: &mut Server) -> Option<Received> {
         self.model.server_is_greeted(server.session.greeting());
         server.session.consume(self.now);
-        self.model.server_consumes(server.life);
+        if !server.leaving {
+            self.model.server_consumes(server.life);
+        }
         let item = server.session.take(self.now);
         self.model.server_takes(server.life, item.as_ref());
         if item.is_some() && !server.at_end {

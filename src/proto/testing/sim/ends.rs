@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
+
 use super::link::{End, Link, Side};
 use super::{World, millis};
 use crate::proto::batch::Batch;
@@ -63,6 +65,8 @@ pub(super) struct Host {
     pub(super) server: Option<Server>,
     /// The token and the attempt of the last hello to it.
     pub(super) last_hello: Option<(Token, u64)>,
+    /// It has said that it goes away, and its process ends then.
+    pub(super) dies: Option<Instant>,
 }
 
 /// A server's session, its link and its application.
@@ -80,9 +84,12 @@ pub(super) struct Server {
     pub(super) replies: usize,
     pub(super) at_end: bool,
     pub(super) hands: Vec<InHand<u64>>,
+    /// It goes away: its application is told so when it sends, and takes what is there.
+    pub(super) leaving: bool,
 }
 
 const FULL: u8 = 1;
+const SHUTTING_DOWN: u8 = 2;
 const STALE: u8 = 4;
 const ENDED: u8 = 5;
 pub(super) const RESUME_WITHIN: Duration = Duration::from_secs(20);
@@ -226,6 +233,7 @@ impl World {
 
     pub(super) fn client_loses(&mut self, why: &'static str) {
         let Some(id) = self.client.link() else { return };
+        let was_up = matches!(self.client.phase, Phase::Up(_));
         self.note("client loses", id, 0);
         self.note(why, 0, 0);
         self.client.session.link_lost();
@@ -233,7 +241,15 @@ impl World {
         self.client.closing.iter_mut().for_each(|closing| closing.link_lost(moved, self.now));
         let delay =
             millis(if self.calm { 50 } else { [0, self.rng.u64(..400)][self.rng.usize(..2)] });
-        self.client.phase = Phase::Idle(self.now + delay);
+        let mut back = self.now + delay;
+        if let Some((at, notice)) = self.client.session.away().filter(|_| was_up) {
+            // The longest times are those of the calm.
+            let random = if self.calm { 0 } else { self.rng.u32(..) };
+            let most = self.now + Duration::from_secs(5);
+            back = back.max(at + notice.draw(random)).min(most);
+            self.note("  it is away", id, (back - self.now).as_millis() as u64);
+        }
+        self.client.phase = Phase::Idle(back);
         self.hang_up(id, Side::Client);
         if self.client.session.status().closed_by_peer {
             self.client_ends("the peer closed");
@@ -263,6 +279,8 @@ impl World {
             return;
         }
         let (items, ack) = (items(&frame), ack(&frame));
+        let over = self.client.phase == Phase::Up(id) && self.client.session.away().is_some();
+        assert!(!over, "{frame:?} behind the last");
         let seen = self.client.session.on_frame(generation, frame, now);
         let seen = seen.unwrap_or_else(|violation| panic!("the client sees {violation:?}"));
         if self.client.phase != Phase::Up(id) {
@@ -336,6 +354,7 @@ impl World {
                 self.client_ends("refused");
             }
             Frame::Reject(Reject { code: FULL, .. }) => self.client_loses("full"),
+            Frame::Reject(Reject { code: SHUTTING_DOWN, .. }) => self.client_loses("shut down"),
             frame => panic!("answered {frame:?}"),
         }
     }
@@ -345,6 +364,9 @@ impl World {
 impl World {
     pub(super) fn server_driver(&mut self, host: usize) {
         let now = self.now;
+        if self.hosts[host].dies.is_some_and(|at| now >= at) {
+            return self.restart(host);
+        }
         let Some(server) = &self.hosts[host].server else { return };
         if server.ended {
             return;
@@ -456,6 +478,10 @@ impl World {
             self.note("  full", id, 0);
             return self.refuse(id, FULL);
         }
+        if self.hosts[host].dies.is_some() {
+            // Its sessions have ended.
+            return self.refuse(id, if hello.resume_only { ENDED } else { SHUTTING_DOWN });
+        }
         match admission {
             Some(Admission::Stale) => {
                 assert!(!newest, "the newest hello is stale");
@@ -530,6 +556,7 @@ impl World {
             replies: 0,
             at_end: false,
             hands: Vec::new(),
+            leaving: false,
         };
         // Some know a client by its greeting, and want nothing of it.
         if !self.calm && self.plan.server_leaves > 0.0 && life % 2 == 1 {
@@ -600,6 +627,7 @@ impl World {
                 let promised = session.output() > Output::Nothing;
                 session.fill(&mut end.batch);
                 assert!(!promised || !end.batch.is_empty(), "{side:?} promised output");
+                assert!(!end.shut || end.batch.is_empty(), "{side:?} writes behind the last");
                 if let Some(ack) = written_ack(&end.batch) {
                     match side {
                         Side::Client => self.model.client_tells(ack),
@@ -611,6 +639,10 @@ impl World {
         }
         let n = pipe.write(&mut end.batch, most);
         let done = end.batch.is_empty() && (end.closing || parted);
+        if !end.batch.has_remaining() && end.batch.take_fin() {
+            end.shut = true;
+            pipe.eof.get_or_insert(now);
+        }
         if n > 0 {
             if current {
                 self.session(side, host).sent(now);

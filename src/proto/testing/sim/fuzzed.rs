@@ -37,6 +37,7 @@ impl World {
             0 | 1 if self.plan.hop > 0.0 => self.hop(host),
             2 | 3 if self.plan.restart > 0.0 => self.restart(host),
             4 if self.plan.expire > 0.0 => self.expire(host),
+            6 if self.plan.goes_away > 0.0 => self.goes_away(host),
             5 if self.plan.client_leaves > 0.0 => {
                 let abort = self.rng.bool();
                 self.client_leaves(abort);

@@ -75,6 +75,8 @@ pub(super) struct End {
     pub(super) open: bool,
     /// To be closed once everything is written.
     pub(super) closing: bool,
+    /// It has ended its stream.
+    pub(super) shut: bool,
 }
 
 impl End {
@@ -85,6 +87,7 @@ impl End {
             generation: 0,
             open: true,
             closing: false,
+            shut: false,
         }
     }
 

@@ -29,6 +29,8 @@ pub(in crate::proto) enum Fault {
     LateDoneCounts,
     /// Gives the room away that the lost session's messages take while they are held.
     HeldForgotten,
+    /// Goes on writing behind the words that the server goes away.
+    WritesOn,
 }
 
 thread_local! {
