@@ -524,12 +524,36 @@ fn an_interrupted_server_leaves_its_port_and_its_clients() {
 
     server.process.signal("INT");
     assert_eq!(server.process.ends(), 0);
+    client.says("lost: the server is restarting");
+    client.says("attempt 1 of 200 in 1s");
     let _server = server.start_again();
     client.says("new session (old session lost), ");
     client.send("two\n");
     client.end_input();
     assert_eq!(client.ends(), 0);
     at_least_once(&client.out.text().replace("one", "1").replace("two", "2"), 2);
+}
+
+/// Its input stays open, and it waits for no client that hangs.
+#[test]
+fn a_chat_that_is_terminated_is_restarting_for_all_its_clients() {
+    let mut server = Server::start(&["--chat"]);
+    let [client, hung] = [(); 2].map(|()| server.client(&[]));
+    server.process.says("client-2: connected from");
+    server.process.send("@2 hello\n@1 hello\n");
+    for client in [&client, &hung] {
+        client.prints("hello");
+    }
+    hung.signal("STOP");
+    server.process.signal("TERM");
+    assert_eq!(server.process.ends(), 0);
+    server.process.says("served 2 clients in ");
+    assert_eq!(server.process.err.count(" 0 sessions lost"), 1);
+    // Of each client there is nothing to say that is not in the account.
+    assert_eq!(server.process.err.count("client-1: "), 1, "{}", server.process.err.text());
+    client.says("lost: the server is restarting");
+    hung.signal("CONT");
+    hung.says("lost: the server is restarting");
 }
 
 #[test]

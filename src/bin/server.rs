@@ -1,7 +1,7 @@
 //! `server`: an echo server for long connections; with `--chat`, an operator
 //! answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,10 @@ use longlink::{Connection, Listener, Protocol};
 
 /// How long Ctrl-C waits for the printer.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// When clients come back after Ctrl-C: by then a supervisor has started the server again,
+/// and a person is about to.
+const BACK: Duration = Duration::from_secs(1);
 
 /// One call receives at most so many messages: enough to make it cheap, and a part of what
 /// the window holds.
@@ -37,10 +41,13 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let printer = Printer::start(prints).context("cannot start a thread")?;
     let clients = Clients::new(args.chat);
     let (printing, account) = (printer.clone(), clients.clone());
-    // The sockets close with the process and the sessions do not end, so that
-    // the clients come back.
+    let server = Arc::new(OnceLock::<Arc<Server>>::new());
+    let leaving = server.clone();
     let leave = move |_| {
         let ending = Ending::begin();
+        if let Some(server) = leaving.get() {
+            server.listener.restart(BACK);
+        }
         printing.finish(LAST_WORDS);
         log::info!("{}", account.account());
         ending.exit(code::OK)
@@ -60,7 +67,8 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
         log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
     }
 
-    let server = Arc::new(Server { listener, clients, printer, chat: args.chat });
+    let serving = Server { listener, clients, printer, chat: args.chat };
+    let server = server.get_or_init(|| Arc::new(serving));
     if !args.chat {
         server.accept(most);
         return Ok(code::OK);

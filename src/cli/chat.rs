@@ -15,7 +15,7 @@ use super::printer::Printer;
 use super::roster::Command;
 use super::source::{self, Source};
 use super::{log, manual, terminal, text, who};
-use crate::{Connection, Error};
+use crate::{Cause, Connection, Error};
 
 /// How long all clients together may take to send their last messages and to end.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -47,7 +47,11 @@ pub fn serve(
     };
     let served = converse();
     let why = clients.part(number);
-    let lost = connection.take_unacknowledged();
+    let lost = match served {
+        // The account is the last word.
+        Err(Error::GaveUp { cause: Cause::Restarting, .. }) => Vec::new(),
+        _ => connection.take_unacknowledged(),
+    };
     for line in text::named("not acknowledged", &lost) {
         ::log::warn!("client-{number}: {line}");
     }

@@ -15,7 +15,7 @@ use super::layout::Prompt;
 use super::monitor::Monitor;
 use super::roster::Roster;
 use super::{keyboard, log, now, terminal, text};
-use crate::{Connection, Error, Event};
+use crate::{Cause, Connection, Error, Event};
 
 /// Why a session has ended.
 const LEFT: &str = "it left";
@@ -164,8 +164,12 @@ impl Counts {
         self.sent += stats.messages_sent;
         self.unacknowledged += stats.unacknowledged;
         self.resumed += stats.reconnects;
-        // How a connection ended is told by whatever is asked of it afterwards.
-        self.lost += u64::from(matches!(connection.flush(), Err(Error::GaveUp { .. })));
+        // How a connection ended is told by whatever is asked of it afterwards. A session
+        // that ends with the server has lost no client.
+        self.lost += match connection.flush() {
+            Err(Error::GaveUp { cause: Cause::Restarting, .. }) => 0,
+            result => u64::from(matches!(result, Err(Error::GaveUp { .. }))),
+        };
     }
 
     fn account(&self, time: Duration) -> String {

@@ -32,6 +32,8 @@ struct Seen {
     advised: bool,
     /// There was a link.
     connected: bool,
+    /// The server has said that it restarts, and has not been looked for since.
+    restarting: bool,
     /// Lines of plain text were not answered, and may be lost.
     unanswered: bool,
     /// The last event that says how the link is, and when it came. `None`: the first attempt
@@ -44,15 +46,16 @@ impl Seen {
     /// The link's state in words, as a prompt has them.
     fn prompt(&self, now: Instant) -> Prompt {
         let of = |colour, text: &str| Prompt { colour, ..Prompt::of(text) };
+        let why = if self.restarting { "the server is restarting, " } else { "" };
         match &self.link {
             _ if self.over => of(RED, "gone"),
             None => of(YELLOW, &format!("connecting to {}", self.hosts)),
-            Some((Event::Lost { .. }, _)) => of(YELLOW, "reconnecting"),
+            Some((Event::Lost { .. }, _)) => of(YELLOW, &format!("{why}reconnecting")),
             Some((event, _)) if is_link(event) => of(GREEN, "up"),
             Some((Event::Retrying { attempt, of: most, after }, since)) => {
                 let again = if self.connected { "re" } else { "" };
                 let most = most.map_or(String::new(), |most| format!(" of {most}"));
-                let prompt = of(YELLOW, &format!("{again}connecting {attempt}{most}"));
+                let prompt = of(YELLOW, &format!("{why}{again}connecting {attempt}{most}"));
                 let left = after.saturating_sub(now.saturating_duration_since(*since));
                 if left.is_zero() {
                     return prompt;
@@ -77,6 +80,11 @@ impl Seen {
             };
             self.failure = Some((why, text::advice(cause, self.connected)));
         }
+        self.restarting = match event {
+            Event::Lost { cause } => matches!(cause, Cause::Restarting),
+            Event::Retrying { .. } | Event::Heartbeat { .. } => self.restarting,
+            _ => false,
+        };
         let failure = match event {
             Event::Retrying { .. } | Event::GaveUp { .. } => self.failure.take(),
             _ => None,
@@ -208,6 +216,8 @@ pub fn of_server(number: u64, event: &Event) -> (Level, String) {
     let (level, line) = match event {
         Event::Lost { cause } => (Level::Info, format!("lost: {}", text::system(cause))),
         Event::Resumed { .. } => (Level::Info, event.to_string()),
+        // As all others.
+        Event::GaveUp { cause: Cause::Restarting, .. } => (Level::Debug, event.to_string()),
         Event::GaveUp { unacknowledged, cause, .. } => {
             let messages = text::messages(*unacknowledged);
             let why = text::system(cause);
@@ -284,6 +294,13 @@ mod tests {
         assert_eq!(never.prompt(start).text, "connecting 2 of 5 in 3s");
         assert_eq!(words(Event::Connected { peer }, 0), "up");
         assert_eq!(words(Event::Lost { cause: Cause::Eof }, 0), "reconnecting");
+        let mut away = seen(retrying(1, Some(5)));
+        away.tell(&Event::Lost { cause: Cause::Restarting });
+        away.tell(&retrying(1, Some(5)));
+        let why = "the server is restarting, reconnecting 1 of 5 in 3s";
+        assert_eq!(away.prompt(start).text, why);
+        away.tell(&Event::Failed { host: Host::new("host", 1), cause: refused() });
+        assert_eq!(away.prompt(start).text, "reconnecting 1 of 5 in 3s");
         assert_eq!(words(retrying(2, Some(5)), 0), "reconnecting 2 of 5 in 3s");
         assert_eq!(words(retrying(2, Some(5)), 900), "reconnecting 2 of 5 in 2s");
         assert_eq!(words(retrying(2, Some(5)), 2899), "reconnecting 2 of 5 in 1s");

@@ -42,6 +42,24 @@ fn the_prompt_counts_down_and_what_is_typed_meanwhile_is_sent() {
 }
 
 #[test]
+fn a_server_that_restarts() {
+    let mut server = Server::start(&[]);
+    let window = Window::client(&server.port, &SLOW);
+    window.types("hello\r");
+    window.shows("server> hello");
+    server.process.signal("INT");
+    assert_eq!(server.process.ends(), 0);
+    window.shows("warn] lost: the server is restarting");
+    // Of what was ever shown, as above.
+    let shown = "the server is restarting, reconnecting 1 of 30 in 1s>";
+    until("a prompt that says why", || String::from_utf8_lossy(&window.bytes()).contains(shown));
+    window.types("and you?\r");
+    let _again = server.start_again();
+    window.shows("server> and you?");
+    window.ends_with(&["up>"]);
+}
+
+#[test]
 fn a_link_that_is_gone() {
     let mut server = Server::start(&[]);
     let mut window = Window::client(&server.port, &["--retry-delay", "100ms", "--retries", "2"]);
