@@ -7,6 +7,8 @@
 #[path = "support/proxy.rs"]
 #[allow(unreachable_pub)]
 mod proxy;
+#[path = "support/queue.rs"]
+mod queue;
 #[path = "support/wait.rs"]
 mod wait;
 
@@ -14,16 +16,18 @@ use std::alloc::System;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use std::{env, fs};
 
-use longlink::{Builder, Connection, Error, Heartbeat, RetryPolicy};
+use longlink::{Builder, Connection, Error, Event, Heartbeat, Listener, RetryPolicy};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use proxy::{How, Proxy};
+use queue::Queue;
 use wait::{now, until};
 
 #[global_allocator]
@@ -280,4 +284,74 @@ fn panic_with(client: Connection) {
         resume_unwind(Box::new("on purpose"));
     });
     panicked.join().unwrap_err();
+}
+
+/// Takes in clients that are new, or back, until each has one message answered.
+fn answer_all(listener: &Listener, clients: usize) -> Vec<Connection> {
+    let accepted = (0..clients).map(|_| {
+        let connection = listener.accept().unwrap();
+        let message = connection.recv_timeout(SOON).unwrap().unwrap();
+        connection.send_bytes(message).unwrap();
+        connection
+    });
+    accepted.collect()
+}
+
+/// The smallest queue that a system has: SOMAXCONN of macOS, and of Linux before 5.4.
+const SMALLEST_QUEUE: u64 = 128;
+
+// Each first attempt succeeds, and none meets a queue that is full.
+#[test]
+#[ignore = "takes ten seconds"]
+fn a_thousand_clients_of_a_server_that_restarts() {
+    alone("a_thousand_clients_of_a_server_that_restarts", || {
+        const CLIENTS: usize = 1000;
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+        let bind = |addr| Connection::builder().max_clients(2 * CLIENTS).bind(addr).unwrap();
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let addr = listener.local_addr();
+        let serving = thread::spawn(move || (answer_all(&listener, CLIENTS), listener));
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let connect = |_| {
+            let log = log.clone();
+            let watch = move |_: &Connection, event| log.lock().unwrap().push((now(), event));
+            let client = Connection::builder().on_event(watch).connect(addr).unwrap();
+            client.send(b"hello").unwrap();
+            client
+        };
+        let clients: Vec<Connection> = (0..CLIENTS).map(connect).collect();
+        let receive = |client: &Connection| drop(client.recv_timeout(SOON).unwrap().unwrap());
+        clients.iter().for_each(receive);
+        let (connections, listener) = serving.join().unwrap();
+
+        log.lock().unwrap().clear();
+        let begun = now();
+        listener.restart(Duration::from_secs(1));
+        println!("{CLIENTS} clients were told, and have heard it, within {:.0?}", begun.elapsed());
+        drop((connections, listener));
+        let queue = Queue::watch(addr);
+        let listener = bind(addr);
+        let count = |wanted: fn(&Event) -> bool| {
+            log.lock().unwrap().iter().filter(|(_, event)| wanted(event)).count()
+        };
+        until("all are back", || {
+            count(|event| matches!(event, Event::SessionLost { .. } | Event::GaveUp { .. }))
+                >= CLIENTS
+        });
+        let queue = queue.end().unwrap();
+        println!("all are back after {:.1?}", begun.elapsed());
+        println!("{} waited at most, and {} met a full queue", queue.longest, queue.full);
+        assert_eq!(count(|event| matches!(event, Event::GaveUp { .. })), 0);
+        assert_eq!(count(|event| matches!(event, Event::Failed { .. })), 0, "failed attempts");
+        assert_eq!(count(|event| matches!(event, Event::Retrying { attempt: 1, .. })), CLIENTS);
+        let restarting = |event: &Event| event.to_string() == "lost: the server is restarting";
+        assert_eq!(count(restarting), CLIENTS);
+        assert!(queue.longest < SMALLEST_QUEUE, "{} wait", queue.longest);
+        // And there they are.
+        let serving = thread::spawn(move || answer_all(&listener, CLIENTS));
+        clients.iter().for_each(|client| client.send(b"hello again").unwrap());
+        clients.iter().for_each(receive);
+        drop(serving.join().unwrap());
+    });
 }

@@ -1,5 +1,5 @@
 //! Ten thousand idle links to one server, what each costs it, and how they come back when the
-//! server is killed.
+//! server is killed, and when it says that it restarts.
 //!
 //!     cargo bench --bench crowd -- [LINKS [SECONDS]]
 //!     cargo bench --bench crowd -- retry
@@ -24,6 +24,8 @@ mod port;
 #[path = "../../tests/support/process.rs"]
 #[allow(dead_code)]
 mod process;
+#[path = "../../tests/support/queue.rs"]
+mod queue;
 #[path = "../../src/retry.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod retry;
@@ -35,7 +37,6 @@ mod again;
 mod bare;
 mod clients;
 mod memory;
-mod queue;
 mod server;
 mod usage;
 
@@ -67,8 +68,10 @@ const MOST_WAIT: Duration = Duration::from_secs(1);
 /// The pause between one new client and the next.
 const NEWCOMERS: Duration = Duration::from_millis(50);
 
-/// How long the server is away.
+/// How long the server is away when it is killed, and when it is told to end: then its clients
+/// expect it after a second.
 const AWAY: Duration = Duration::from_secs(3);
+const AWAY_AS_SAID: Duration = Duration::from_millis(500);
 
 /// What each link carries there and back to see what stays of it.
 const BURST: usize = 256 * 1024;
@@ -178,7 +181,9 @@ fn measure(links: usize, seconds: u64, meant: bool) -> Result<bool> {
     // What one other process does meanwhile would decide over a few seconds.
     let fast = times <= MOST_CPU || seconds < 60;
     let good = idle.memory.kib() <= MOST_KIB && fast && idle.lost == 0;
-    Ok((storm(&mut server, &mut clients)? && good) || !meant)
+    let killed = storm(&mut server, &mut clients, true)?;
+    let restarted = storm(&mut server, &mut clients, false)?;
+    Ok((killed && restarted && good) || !meant)
 }
 
 /// What a new client does, without a second attempt.
@@ -259,17 +264,21 @@ fn hold(server: u32, clients: &mut Clients, empty: &Memory, seconds: u64) -> Res
     Ok(Idle { seconds, memory, cpu, answered, lost, threads: usage::threads(server)? })
 }
 
-/// The server is killed, and comes back.
-fn storm(server: &mut Server, clients: &mut Clients) -> Result<bool> {
+/// The server is killed, or told to end, and comes back.
+fn storm(server: &mut Server, clients: &mut Clients, kill: bool) -> Result<bool> {
     let links = clients.links() as u64;
     let before = clients.tally()?;
-    server.kill();
-    let killed = now();
-    rest(AWAY);
+    let ended = now();
+    let (how, away) = if kill { ("killed", AWAY) } else { ("told to end", AWAY_AS_SAID) };
+    match kill {
+        true => server.kill(),
+        false => server.interrupt(),
+    }
+    rest(away);
     let queue = Queue::watch(server.addr);
     server.start_again()?;
     let listening = now();
-    println!("\nkilled with {links} links, and listening again {:.1?} later:", killed.elapsed());
+    println!("\n{how} with {links} links, and listening again {:.1?} later:", ended.elapsed());
 
     // Somebody new comes again and again until the others are back.
     let (mut slowest, mut served, mut late) = (Duration::ZERO, 0, 0);

@@ -28,6 +28,12 @@ impl Server {
         self.process.kill();
     }
 
+    /// Ctrl-C: it says that it restarts, and ends.
+    pub(crate) fn interrupt(&mut self) {
+        self.process.signal("INT");
+        self.process.ends();
+    }
+
     pub(crate) fn start_again(&mut self) -> Result<()> {
         self.process = start(&self.reserved, &self.places);
         Ok(())
