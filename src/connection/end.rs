@@ -130,9 +130,8 @@ impl Connection {
     /// [kept](crate::Builder::resume_within).
     ///
     /// What the client sent is acknowledged as far as this side is done with it. What was
-    /// sent to the client and not written yet is not sent any more. So a message and a
-    /// refusal behind it may come to the refusal alone; and a client whose messages are all
-    /// [acknowledged](Connection::sync) may have closed well before it is refused.
+    /// sent to the client and is not written yet is dropped. A client whose messages and
+    /// whose end are all acknowledged has closed, and hears no refusal any more.
     ///
     /// The first word counts: after a refusal, an abort, or a close that is over, this does
     /// nothing. Like an abort, it ends a close under way. At a client, and over [plain
