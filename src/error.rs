@@ -74,7 +74,8 @@ pub enum Error {
     Io(Arc<io::Error>),
 
     /// The link was lost and could not be regained within the retry budget
-    /// (or, on the server, the client did not come back in time).
+    /// (or, on the server, the client did not come back in time, or the listener
+    /// [restarts](crate::Listener::restart)).
     #[non_exhaustive]
     GaveUp {
         /// How many messages were not acknowledged;

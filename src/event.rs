@@ -115,7 +115,8 @@ pub enum Event {
     },
     /// The retry budget (or, on the server, the time to resume) ran out, or the server
     /// no longer knows the session and there is to be [no
-    /// other](crate::SessionLoss::GiveUp): the connection is over.
+    /// other](crate::SessionLoss::GiveUp), or this server
+    /// [restarts](crate::Listener::restart): the connection is over.
     #[non_exhaustive]
     GaveUp {
         /// Attempts made since the link was lost; 0 on the server, which makes none.

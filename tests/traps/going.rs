@@ -327,6 +327,7 @@ fn leave(server: &RawServer, epoch: u64, words: &[u8]) {
     link.end();
 }
 
+// Trap 14.
 #[test]
 fn a_server_that_says_so_again_and_again_and_moves_nothing_is_given_up() {
     let raw = RawServer::new();
