@@ -70,8 +70,9 @@ struct Plan {
     failover: f64,
     /// How much the client's application takes at a time, at most.
     burst: u32,
-    /// The chance that an application holds a message.
+    /// The chances that an application holds a message, and that it is then done with one.
     holds: f64,
+    works: f64,
     /// How eagerly, of 10, the applications and the links act.
     eager: [u32; 6],
     on_loss: SessionLoss,
@@ -88,7 +89,8 @@ impl Plan {
         let (server_finishes, speaks) = (rare(6, 0.1), rare(2, 0.5));
         let (leap, large) = (rare(3, 0.02), rare(2, 0.2));
         let (unwelcome, hop) = (rare(3, 0.4), rare(3, 0.02));
-        let holds = [0.0, 0.0, 0.3, 1.0][rng.usize(..4)];
+        let (holds, works) =
+            ([0.0, 0.0, 0.3, 1.0][rng.usize(..4)], [0.1, 0.5, 1.0][rng.usize(..3)]);
         let cut = [0.0, 0.005, 0.02, 0.04][rng.usize(..4)];
         let several = rng.u32(..4) == 0;
         let mut limits = || {
@@ -139,6 +141,7 @@ impl Plan {
             failover: if several { 0.3 } else { 0.0 },
             burst,
             holds,
+            works,
             eager,
             on_loss: SessionLoss::SendAgain,
         };
@@ -148,6 +151,8 @@ impl Plan {
             plan.client.window = rng.u32(plan.client.max_message..plan.client.max_message + 300);
             (plan.speaks, plan.unwelcome, plan.restart) = (0.5, 0.6, 0.02);
             (plan.burst, plan.eager) = (50, [7, 1, 9, 9, 9, 9]);
+            // Or has read, and holds.
+            (plan.holds, plan.works) = ([0.0, 1.0][rng.usize(..2)], 0.1);
         }
         if rng.u32(..4) == 0 {
             plan.on_loss = SessionLoss::GiveUp;
@@ -297,7 +302,9 @@ impl World {
         match act {
             0 => self.client_feeds(),
             1 => {
-                self.client_works();
+                if self.chance(self.plan.works) {
+                    self.client_works();
+                }
                 for _ in 0..self.rng.u32(..self.plan.burst) {
                     self.client_takes();
                 }

@@ -314,6 +314,8 @@ impl Model {
                 assert!(number < life.said.len(), "the client received what was never sent");
                 assert!(*message == life.said.message(number), "not message {number}");
                 life.at_client += 1;
+                let kept = self.arrived_cost + self.held_cost;
+                assert!(kept < self.window, "the client keeps {kept}, and is sent more");
                 self.arrived_cost += cost(message.len());
                 Arrival::Message { life: index, number }
             }
@@ -332,8 +334,7 @@ impl Model {
             self.arrived.push_back(arrival);
             self.skip_end();
         }
-        let kept = self.arrived_cost + self.held_cost;
-        self.check_bounds(kept, self.window, "the client's inbox");
+        self.check_bounds(self.arrived_cost, self.window, "the client's inbox");
     }
 
     pub(super) fn client_leaves(&mut self, done: bool) {
