@@ -9,6 +9,7 @@ use crate::link::{OnEvent, Terms};
 use crate::proto::handshake::{Limits, MAX_GREETING};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::loss::SessionLoss;
+use crate::proto::numbers::{ClientId, Numbers};
 use crate::protocol::Plain;
 use crate::retry::RetryPolicy;
 use crate::sync;
@@ -46,6 +47,8 @@ pub struct Builder {
     pub(crate) plain: Option<Plain>,
     pub(crate) accept_plain: bool,
     pub(crate) greeting: Bytes,
+    pub(crate) client_id: Option<ClientId>,
+    pub(crate) first_number: u64,
     pub(crate) on_event: Option<OnEvent>,
 }
 
@@ -64,6 +67,8 @@ impl Default for Builder {
             plain: None,
             accept_plain: true,
             greeting: Bytes::new(),
+            client_id: None,
+            first_number: 1,
             on_event: None,
         }
     }
@@ -353,6 +358,78 @@ impl Builder {
                 Err(Error::Config(what))
             }
         }
+    }
+
+    /// What a client calls itself, in all its sessions and processes (default: at random, anew
+    /// for each connection). A listener has no use for it.
+    ///
+    /// A server tells by it which messages it has processed; see
+    /// [the guide](crate#exactly-once). Draw it once, from a secure source, keep it with what
+    /// else the client keeps, and show it to no one: whoever knows it can take the client's
+    /// place. It is not logged. Over [plain text](Builder::plain) it is not sent.
+    ///
+    /// There is one connection of an id at a time. A listener that gets another ends the one
+    /// before, with [`Cause::Replaced`](crate::Cause::Replaced), so that two clients with one
+    /// id end each other's connections in turn.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr();
+    /// # let (stored_id, acknowledged) = ([7; 16], 41);
+    /// use longlink::Connection;
+    ///
+    /// let client = Connection::builder()
+    ///     .client_id(stored_id) // as it was drawn when the client was installed
+    ///     .first_number(acknowledged + 1)
+    ///     .connect(address)?;
+    /// assert_eq!(client.send_numbered("the oldest that is stored")?, 42);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    #[must_use]
+    pub fn client_id(mut self, id: [u8; 16]) -> Builder {
+        self.client_id = Some(ClientId(id));
+        self
+    }
+
+    /// The number of the first message that a client sends (default 1): one more than that of
+    /// the last message that was acknowledged to the client with this
+    /// [id](Builder::client_id), in whatever process. So a server that has processed nothing
+    /// of a client can begin with 0 as its last. A listener has no use for it.
+    ///
+    /// From 1 to 2^61. There is no time to send so many that a number no longer fits into a
+    /// signed integer of 64 bits, as databases have them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::{Connection, Error};
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr();
+    /// let client = Connection::builder().first_number(1000).connect(address)?;
+    /// assert_eq!(client.acknowledged_number(), 999);
+    /// let none = Connection::builder().first_number(0).connect(address);
+    /// assert!(matches!(none, Err(Error::Config(_))));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    #[must_use]
+    pub fn first_number(mut self, number: u64) -> Builder {
+        self.first_number = number;
+        self
+    }
+
+    pub(crate) fn checked_numbers(&self) -> Result<Numbers> {
+        let first = self.first_number;
+        if !(1..=Numbers::MAX_BEGIN).contains(&first) {
+            return Err(Error::Config(format!("the first number is {first}, not 1 to 2^61")));
+        }
+        let client = match self.client_id {
+            Some(client) => client,
+            None => ClientId(sync::random()?),
+        };
+        Ok(Numbers { client, first })
     }
 
     /// What every connection keeps of it; a listener's waits to be resumed.

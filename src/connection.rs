@@ -5,6 +5,7 @@ mod end;
 mod handles;
 mod held;
 mod many;
+mod numbers;
 mod receive;
 mod send;
 
@@ -136,8 +137,9 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::GaveUp`] with the cause of the last failure; [`Error::Config`] if the
-    /// address cannot be one, or the [greeting](Builder::greeting) is too long;
-    /// [`Error::Io`] if no thread could be started. [`Error::Refused`] if the first link was
+    /// address cannot be one, the [greeting](Builder::greeting) is too long, or the
+    /// [first number](Builder::first_number) out of range; [`Error::Io`] if no thread could
+    /// be started, or there is no randomness. [`Error::Refused`] if the first link was
     /// lost before it was up, and the server has refused us meanwhile: as a rule that comes
     /// from the calls that follow.
     ///
@@ -160,18 +162,20 @@ impl Builder {
             return Err(Error::WouldBlock);
         }
         let greeting = self.checked_greeting()?;
+        let numbers = self.checked_numbers()?;
         let now = sync::now();
         let limits = self.limits();
         let protocol = match self.plain {
             None => {
                 let session = Session::client(limits, self.heartbeat, now)
                     .on_loss(self.on_session_lost)
-                    .greeting_with(greeting);
+                    .greeting_with(greeting)
+                    .numbered(numbers);
                 protocol::Protocol::Framed(session)
             }
             Some(plain) => {
                 let settings = plain.settings(self.heartbeat.interval);
-                let session = PlainSession::client(limits, settings, now);
+                let session = PlainSession::client(limits, settings, now).numbered(numbers);
                 protocol::Protocol::Plain(session)
             }
         };

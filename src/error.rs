@@ -74,7 +74,8 @@ pub enum Error {
     Io(Arc<io::Error>),
 
     /// The link was lost and could not be regained within the retry budget
-    /// (or, on the server, the client did not come back in time, or the listener
+    /// (or, on the server, the client did not come back in time, or began
+    /// [another connection](Cause::Replaced), or the listener
     /// [restarts](crate::Listener::restart)).
     #[non_exhaustive]
     GaveUp {
@@ -295,7 +296,8 @@ pub enum Cause {
     Protocol(&'static str),
     /// The server refused the connection.
     Rejected(Rejection),
-    /// The peer came back over another link, which took this one's place.
+    /// The peer came back over another link, which took this one's place. As the end of a
+    /// connection, on a server: the client has [another one](crate::Builder::client_id) now.
     Replaced,
     /// The peer, restarted, accepts only smaller messages than one that still
     /// has to be sent again.

@@ -113,9 +113,9 @@ pub enum Event {
         /// From the time when the ping was due to the pong being read.
         round_trip: Duration,
     },
-    /// The retry budget (or, on the server, the time to resume) ran out, or the server
-    /// no longer knows the session and there is to be [no
-    /// other](crate::SessionLoss::GiveUp), or this server
+    /// The retry budget (or, on the server, the time to resume) ran out, the client
+    /// [has another connection](Cause::Replaced), the server no longer knows the session
+    /// and there is to be [no other](crate::SessionLoss::GiveUp), or this server
     /// [restarts](crate::Listener::restart): the connection is over.
     #[non_exhaustive]
     GaveUp {

@@ -76,6 +76,77 @@
 //! error; `Ok(None)` is the peer's end and nothing else. What happens to the
 //! link meanwhile is not an error but an [`Event`], with a [`Cause`].
 //!
+//! ## Exactly once
+//!
+//! Within a session each message arrives once. When a server is killed, its sessions are
+//! gone, and what was not acknowledged is [sent again](Event::SessionLost) in a new one: the
+//! server may have processed it. When a client is killed, what it had sent and the server had
+//! not processed is gone, unless the client has stored it. Two applications that have a
+//! database each can process every message exactly once all the same, whichever of them is
+//! killed, since a message keeps its number through all sessions and processes. This crate
+//! stores nothing.
+//!
+//! The client draws a [`client_id`](Builder::client_id) once, and stores it. It stores each
+//! message under its number before it [sends](Connection::send_numbered) it, and forgets it
+//! when it is [acknowledged](Connection::acknowledged_number). A new process goes on with
+//! the first that is stored as its [`first_number`](Builder::first_number), and sends those
+//! that are stored, the same under the same numbers.
+//!
+//! The server keeps the number of the last message that it has processed of each client, and
+//! [receives](Connection::recv_numbered) like this:
+//!
+//! ```
+//! # use longlink::{Bytes, Connection};
+//! # struct Transaction(u64);
+//! # impl Transaction {
+//! #     fn last(&self, _: [u8; 16]) -> u64 { self.0 }
+//! #     fn set_last(&mut self, _: [u8; 16], last: u64) { self.0 = last }
+//! #     fn apply(&mut self, _: &Bytes) {}
+//! #     fn commit(self) -> std::io::Result<()> { Ok(()) }
+//! # }
+//! # struct Database;
+//! # impl Database { fn begin(&self) -> Transaction { Transaction(0) } }
+//! fn serve(connection: &Connection, database: &Database) -> Result<(), Box<dyn std::error::Error>> {
+//!     let client = connection.client_id().ok_or("a client without an id")?;
+//!     while let Some((number, message)) = connection.recv_numbered()? {
+//!         let mut transaction = database.begin();
+//!         let last = transaction.last(client); // 0 if there is none
+//!         if number <= last {
+//!             continue; // it was processed before, and is acknowledged now
+//!         }
+//!         if number > last + 1 {
+//!             return Err("messages are missing: another database, or an older one?".into());
+//!         }
+//!         transaction.apply(&message);
+//!         transaction.set_last(client, number);
+//!         transaction.commit()?; // the effect and the number, or neither
+//!     } // coming back for the next one acknowledges
+//!     Ok(())
+//! }
+//! # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+//! # let client = Connection::connect(listener.local_addr())?;
+//! # client.send("message")?;
+//! # client.finish()?;
+//! # serve(&listener.accept()?, &Database).unwrap();
+//! # Ok::<(), longlink::Error>(())
+//! ```
+//!
+//! It is the transaction that decides, whatever else is going on. A listener has one
+//! connection of a client at a time: a new one ends the one before, whose calls then fail
+//! with [`Cause::Replaced`], before it is accepted. But a handler may be in the middle of its
+//! transaction then; and several servers, which share a database, do not know of each other's
+//! connections. So the last number is read and written in the transaction that has the
+//! effect, one that the database lets no other interfere with: serializable, or with the
+//! client's row locked. A key that is unique, of client and number, makes sure of it.
+//!
+//! Of several at once, [`recv_many_numbered`](Connection::recv_many_numbered) tells the
+//! numbers, and one transaction serves for all.
+//!
+//! **Without security** the network is trusted: a client id is a secret that goes over it
+//! unencrypted, to every server that the client connects to. Whoever learns it can end the
+//! client's connection, and send in its name, so that the last number is pushed ahead and the
+//! client's own messages are skipped.
+//!
 //! ## Tuning the heartbeat
 //!
 //! Something between the two sides forgets silent links: a NAT, a firewall, a

@@ -72,7 +72,9 @@ impl Listener {
     /// The next new connection. Blocks until there is one.
     ///
     /// A client that comes back to a session which is still known is not a
-    /// new connection: the one it had goes on. A session that has ended before it was
+    /// new connection: the one it had goes on. One that begins another, since it
+    /// [was started again](crate::Builder::client_id) for instance, has ended the one it had
+    /// before the new one is accepted. A session that has ended before it was
     /// accepted is not handed out; its client knows what was not acknowledged.
     ///
     /// # Errors

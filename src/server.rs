@@ -5,6 +5,7 @@
 //! or whose time has come.
 
 mod acceptor;
+mod clients;
 mod entries;
 mod queue;
 mod sessions;

@@ -9,7 +9,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use longlink::{
 #[test]
 fn signatures() {
     type Callback = fn(&Connection, Event);
+    type Numbered = (u64, Bytes);
 
     let _: fn(&'static str) -> Result<Connection> = Connection::connect;
     let _: fn() -> Builder = Connection::builder;
@@ -47,7 +48,14 @@ fn signatures() {
     let _: fn(&Connection, &mut Vec<Bytes>, usize) -> Result<usize> = Connection::recv_many;
     let _: fn(&Connection) -> Result<Option<Held>> = Connection::recv_held;
     let _: fn(Held) = Held::done;
+    let _: fn(&Held) -> u64 = Held::number;
     let _: fn(&Held) -> &Bytes = <Held as Deref>::deref;
+    let _: fn(&Connection, Vec<u8>) -> Result<u64> = Connection::send_numbered;
+    let _: fn(&Connection) -> u64 = Connection::acknowledged_number;
+    let _: fn(&Connection) -> Result<Option<Numbered>> = Connection::recv_numbered;
+    let _: fn(&Connection, &mut Vec<Bytes>, usize) -> Result<Range<u64>> =
+        Connection::recv_many_numbered;
+    let _: fn(&Connection) -> Option<[u8; 16]> = Connection::client_id;
     let _: for<'a> fn(&'a Connection) -> Incoming<'a> = Connection::incoming;
     let _: for<'a> fn(&'a Connection) -> Stream<'a> = Connection::stream;
     let _: fn(&Connection) -> Result<()> = Connection::close;
@@ -77,6 +85,8 @@ fn signatures() {
     let _: fn(Builder, Duration) -> Builder = Builder::close_timeout;
     let _: fn(Builder, Duration) -> Builder = Builder::resume_within;
     let _: fn(Builder, SessionLoss) -> Builder = Builder::on_session_lost;
+    let _: fn(Builder, [u8; 16]) -> Builder = Builder::client_id;
+    let _: fn(Builder, u64) -> Builder = Builder::first_number;
     let _: fn(Builder, usize) -> Builder = Builder::window;
     let _: fn(Builder, usize) -> Builder = Builder::max_message;
     let _: fn(Builder, usize) -> Builder = Builder::max_clients;

@@ -11,7 +11,8 @@ use crate::{Result, allow_all};
 
 /// Of the wire: see `src/proto/wire.md`.
 const HEADER: usize = 5;
-const HELLO: usize = HEADER + 63;
+/// With the client id and a number.
+const HELLO: usize = HEADER + 63 + 28;
 const PING: u8 = 6;
 const PONG: u8 = 7;
 

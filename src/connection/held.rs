@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Connection;
 use crate::error::Result;
-use crate::link::{Patience, Shared, State, Waiter};
+use crate::link::{Patience, Shared, Waiter};
 use crate::sync::Arc;
 
 /// A message that is acknowledged when its holder is [done](Held::done) with it; see
@@ -45,6 +45,8 @@ use crate::sync::Arc;
 pub struct Held {
     message: Bytes,
     number: u64,
+    /// Its place in what was received.
+    place: u64,
     /// Until it is done.
     shared: Option<Weak<Shared>>,
 }
@@ -114,15 +116,41 @@ impl Connection {
     pub fn recv_held(&self) -> Result<Option<Held>> {
         let mut state = self.shared.lock();
         state.come_back();
-        let received = state.wait(Waiter::Receiver, Patience::Forever, State::receive_held)?;
-        Ok(received.map(|(message, number)| {
-            let shared = Arc::downgrade(&self.shared);
-            Held { message, number, shared: Some(shared) }
-        }))
+        state.wait(Waiter::Receiver, Patience::Forever, |state| {
+            let received = state.receive_held()?;
+            let number = state.protocol.status().totals.received_number();
+            let shared = || Some(Arc::downgrade(&self.shared));
+            let hold = |(message, place)| Held { message, number, place, shared: shared() };
+            Some(received.map(|message| message.map(hold)))
+        })
     }
 }
 
 impl Held {
+    /// The number of the message, as [`recv_numbered`](Connection::recv_numbered) tells it.
+    ///
+    /// A pool is done with messages in any order. So to process each [exactly
+    /// once](crate#exactly-once), the last number is not enough: the application keeps that
+    /// of every message which it has processed, with its effect, or processes them in their
+    /// order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr();
+    /// let client = longlink::Connection::builder().first_number(43).connect(address)?;
+    /// # let server = listener.accept()?;
+    /// client.send("first")?;
+    /// let first = server.recv_held()?.unwrap();
+    /// assert_eq!(first.number(), 43);
+    /// first.done();
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Says that the application is done with this message. Does not block.
     ///
     /// What was [sent](Connection::send) before is written before the acknowledgement. After the
@@ -145,7 +173,7 @@ impl Held {
     pub fn done(mut self) {
         if let Some(shared) = self.shared.take().and_then(|shared| shared.upgrade()) {
             let mut state = shared.lock();
-            state.done_with(self.number);
+            state.done_with(self.place);
             state.settle();
         }
     }

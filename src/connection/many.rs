@@ -8,7 +8,7 @@ use super::Connection;
 use super::send::look_for_room;
 use crate::error::Result;
 use crate::foreign;
-use crate::link::{Patience, State, Waiter};
+use crate::link::{Patience, State};
 use crate::proto::cost::cost;
 use crate::proto::report::Payload;
 
@@ -181,10 +181,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn recv_many(&self, messages: &mut Vec<Bytes>, most: usize) -> Result<usize> {
-        let mut state = self.shared.lock();
-        state.come_back();
-        let receive = |state: &mut State| state.receive_many(messages, most);
-        state.wait(Waiter::Receiver, Patience::Forever, receive)
+        self.receive_by(Patience::Forever, |state| state.receive_many(messages, most))
     }
 }
 

@@ -18,7 +18,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The final ones; what had arrived is handed out first.
+    /// The final ones; what had arrived is handed out first, unless the client has
+    /// [another connection](crate::Cause::Replaced) now, where it sends that again.
     ///
     /// # Examples
     ///
@@ -140,9 +141,17 @@ impl Connection {
     }
 
     fn receive(&self, patience: Patience) -> Result<Option<Bytes>> {
+        self.receive_by(patience, State::receive)
+    }
+
+    pub(super) fn receive_by<T>(
+        &self,
+        patience: Patience,
+        receive: impl FnMut(&mut State) -> Option<Result<T>>,
+    ) -> Result<T> {
         let mut state = self.shared.lock();
         state.come_back();
-        state.wait(Waiter::Receiver, patience, State::receive)
+        state.wait(Waiter::Receiver, patience, receive)
     }
 }
 

@@ -39,7 +39,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn send(&self, message: impl AsRef<[u8]>) -> Result<()> {
-        self.submit(Patience::Forever, Payload::Slice(message.as_ref()))
+        self.submit(Patience::Forever, Payload::Slice(message.as_ref())).map(drop)
     }
 
     /// [`send`](Connection::send) of a message that is kept without being copied:
@@ -69,7 +69,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn send_bytes(&self, message: impl Into<Bytes>) -> Result<()> {
-        self.submit(Patience::Forever, Payload::Owned(message.into()))
+        self.submit(Patience::Forever, Payload::Owned(message.into())).map(drop)
     }
 
     /// [`send`](Connection::send) if it need not block.
@@ -97,7 +97,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn try_send(&self, message: impl AsRef<[u8]>) -> Result<()> {
-        self.submit(Patience::None, Payload::Slice(message.as_ref()))
+        self.submit(Patience::None, Payload::Slice(message.as_ref())).map(drop)
     }
 
     /// [`send`](Connection::send) that blocks for at most `timeout`.
@@ -122,7 +122,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn send_timeout(&self, message: impl AsRef<[u8]>, timeout: Duration) -> Result<()> {
-        self.submit(Patience::For(timeout), Payload::Slice(message.as_ref()))
+        self.submit(Patience::For(timeout), Payload::Slice(message.as_ref())).map(drop)
     }
 
     /// Appends a message without writing it yet, so that many small ones go
@@ -281,13 +281,13 @@ impl Connection {
         result
     }
 
-    /// Feeds a message, and sees to it that it is written.
-    fn submit(&self, patience: Patience, message: Payload<'_>) -> Result<()> {
+    /// Feeds a message, and sees to it that it is written. Returns its number.
+    pub(super) fn submit(&self, patience: Patience, message: Payload<'_>) -> Result<u64> {
         let mut state = self.shared.lock();
         let result = match offer(&mut state, &message) {
-            Some(Ok(())) => {
+            Some(Ok(number)) => {
                 state.post();
-                Ok(())
+                Ok(number)
             }
             Some(result) => {
                 drop(state);
@@ -302,7 +302,7 @@ impl Connection {
     fn append_message(&self, message: Payload<'_>) -> Result<()> {
         let result = self.append(|state| offer(state, &message));
         discard(message);
-        result
+        result.map(drop)
     }
 
     /// Feeds what is to be written later.
@@ -330,10 +330,13 @@ fn discard(message: Payload<'_>) {
     }
 }
 
-/// Feeds a message if there is room; `None` if there is not.
-fn offer(state: &mut State, message: &Payload<'_>) -> Option<Result<()>> {
+/// Feeds a message if there is room, and returns its number; `None` if there is not.
+fn offer(state: &mut State, message: &Payload<'_>) -> Option<Result<u64>> {
     let room = look_for_room(state, message.len())?;
-    Some(room.map(|()| state.protocol.feed(message)))
+    Some(room.map(|()| {
+        state.protocol.feed(message);
+        state.protocol.status().totals.sent_number()
+    }))
 }
 
 /// Whether a message of that size may be fed; `None` if there is no room yet.

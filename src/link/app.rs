@@ -170,13 +170,13 @@ impl State {
         }
     }
 
-    /// The same; a message is held, and comes with its number.
+    /// The same; a message is held, and comes with its place in what was received.
     pub(crate) fn receive_held(&mut self) -> Option<Result<Option<(Bytes, u64)>>> {
         let received = self.receive()?;
         Some(received.map(|message| {
             message.map(|message| {
-                let number = self.protocol.hold(message.len());
-                (message, number)
+                let place = self.protocol.hold(message.len());
+                (message, place)
             })
         }))
     }

@@ -371,6 +371,16 @@ impl State {
         }
     }
 
+    /// The client has begun another session, and sends there what was not acknowledged here.
+    /// So what had arrived is not handed out any more: it would be processed beside that.
+    pub(crate) fn replace(&mut self) {
+        self.lose(Cause::Replaced);
+        self.give_up(0, Cause::Replaced);
+        if let Some(session) = self.protocol.framed() {
+            session.leave_to_another();
+        }
+    }
+
     /// Whether a client that was welcomed never begins another session.
     pub(crate) fn wants_no_other_session(&mut self) -> bool {
         self.protocol.framed().is_some_and(|session| session.wants_no_other())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::Violation;
+use super::numbers::Numbers;
 
 /// The version of the protocol that this crate speaks.
 pub(crate) const VERSION: u16 = 1;
@@ -81,6 +82,8 @@ pub(crate) struct Hello {
     pub(crate) resume_only: bool,
     /// What the application says at the beginning of each session; empty if nothing.
     pub(crate) greeting: Bytes,
+    /// Who the client is, and how its messages are numbered; not every client says so.
+    pub(crate) numbers: Option<Numbers>,
 }
 
 impl Hello {
@@ -88,8 +91,10 @@ impl Hello {
     pub(crate) const LEN: usize = 6 + 16 + 8 + STANDING + 1 + 4;
 
     pub(crate) fn len(&self) -> usize {
-        let option = if self.greeting.is_empty() { 0 } else { OPTION + self.greeting.len() };
-        Hello::LEN + option
+        let greeting = Some(self.greeting.len()).filter(|len| *len > 0);
+        let numbers = self.numbers.map(|_| Numbers::LEN);
+        let options = greeting.into_iter().chain(numbers).map(|len| OPTION + len);
+        Hello::LEN + options.sum::<usize>()
     }
 
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
@@ -106,6 +111,11 @@ impl Hello {
             out.put_u16(GREETING);
             out.put_u16(self.greeting.len() as u16);
             out.put_slice(&self.greeting);
+        }
+        if let Some(numbers) = self.numbers {
+            out.put_u16(NUMBERS);
+            out.put_u16(Numbers::LEN as u16);
+            numbers.encode(out);
         }
     }
 
@@ -130,7 +140,7 @@ impl Hello {
         let resume_only = body.get_u8() & 1 != 0;
         // What it offers that is not known here is not answered.
         let _features = body.get_u32();
-        let greeting = read_greeting(body)?;
+        let (greeting, numbers) = read_options(body)?;
         Ok(Hello {
             version,
             token,
@@ -141,6 +151,7 @@ impl Hello {
             interval,
             resume_only,
             greeting,
+            numbers,
         })
     }
 }
@@ -218,12 +229,13 @@ fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// The type of the option that carries a greeting.
+/// The types of the options that carry a greeting, and numbers.
 const GREETING: u16 = 1;
+const NUMBERS: u16 = 2;
 
 /// Reads the options of a hello. Unknown ones are ignored.
-fn read_greeting(body: &[u8]) -> Result<Bytes, Violation> {
-    let mut greeting = None;
+fn read_options(body: &[u8]) -> Result<(Bytes, Option<Numbers>), Violation> {
+    let (mut greeting, mut numbers) = (None, None);
     for option in Options(body) {
         match option? {
             (GREETING, _) if greeting.is_some() => {
@@ -233,10 +245,14 @@ fn read_greeting(body: &[u8]) -> Result<Bytes, Violation> {
                 return Err(Violation("a greeting that is too long"));
             }
             (GREETING, value) => greeting = Some(value),
+            (NUMBERS, _) if numbers.is_some() => {
+                return Err(Violation("numbers that are repeated"));
+            }
+            (NUMBERS, value) => numbers = Some(Numbers::decode(value)?),
             _ => {}
         }
     }
-    Ok(greeting.map_or_else(Bytes::new, Bytes::copy_from_slice))
+    Ok((greeting.map_or_else(Bytes::new, Bytes::copy_from_slice), numbers))
 }
 
 /// The length of an option's type and length.
@@ -267,6 +283,7 @@ impl<'a> Iterator for Options<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::numbers::ClientId;
 
     fn hello() -> Hello {
         Hello {
@@ -279,6 +296,7 @@ mod tests {
             interval: None,
             resume_only: false,
             greeting: Bytes::new(),
+            numbers: None,
         }
     }
 
@@ -356,7 +374,7 @@ mod tests {
             let bytes = encoded(&hello);
             assert_eq!(bytes[63..67], [0, 1, (len >> 8) as u8, len as u8]);
             assert_eq!(Hello::decode(&bytes), Ok(hello.clone()));
-            let known = [&bytes[..], b"\0\x02\0\x01x"].concat();
+            let known = [&bytes[..], b"\0\x03\0\x01x"].concat();
             assert_eq!(Hello::decode(&known), Ok(hello));
             for more in [&b"\0\x01\0\0"[..], b"\0\x07\0\0\0\x01\0\x01g"] {
                 let repeated = Hello::decode(&[&bytes[..], more].concat());
@@ -370,6 +388,25 @@ mod tests {
         // Of another version, it is none.
         long[5] += 1;
         assert!(Hello::decode(&long).unwrap().greeting.is_empty());
+    }
+
+    #[test]
+    fn numbers_come_once_behind_a_greeting_or_without() {
+        let numbers = Numbers { client: ClientId([7; 16]), first: 1 << 40 };
+        for greeting in [&b""[..], b"ann"] {
+            let greeting = Bytes::from_static(greeting);
+            let hello = Hello { greeting, numbers: Some(numbers), ..hello() };
+            let bytes = encoded(&hello);
+            let option = &bytes[bytes.len() - 28..];
+            assert_eq!(option[..4], [0, 2, 0, 24]);
+            assert_eq!(Hello::decode(&bytes), Ok(hello));
+            let repeated = Hello::decode(&[&bytes[..], option].concat());
+            assert_eq!(repeated, Err(Violation("numbers that are repeated")));
+            // Another length is not theirs, although the options end where the body does.
+            let short = [&bytes[..bytes.len() - 28], b"\0\x02\0\x01x"].concat();
+            let refused = Err(Violation("numbers of the wrong length"));
+            assert_eq!(Hello::decode(&short), refused);
+        }
     }
 
     #[test]

@@ -241,9 +241,9 @@ impl Inbox {
         self.queue.capacity() == 0 && self.held.is_slim()
     }
 
-    /// Forgets what will not be asked for any more.
+    /// Forgets what was not handed out, and never will be: neither messages nor the end.
     pub(crate) fn discard(&mut self) {
-        self.queue = VecDeque::new();
+        (self.queue, self.fin) = (VecDeque::new(), false);
         self.held.leave();
     }
 }

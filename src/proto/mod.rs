@@ -14,6 +14,7 @@ pub(crate) mod heartbeat;
 pub(crate) mod held;
 pub(crate) mod inbox;
 pub(crate) mod loss;
+pub(crate) mod numbers;
 pub(crate) mod outbox;
 pub(crate) mod plain;
 pub(crate) mod protocol;

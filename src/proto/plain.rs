@@ -49,6 +49,7 @@ use super::batch::Batch;
 use super::close::CloseCode;
 use super::frame::Decoder;
 use super::handshake::Limits;
+use super::numbers::Numbers;
 use super::pulse::Verdict;
 use super::report::{Excuse, Loss, Output, Progress, Totals, Unanswered};
 use super::session::Opened;
@@ -120,6 +121,12 @@ impl PlainSession {
     /// A client's, before its first link.
     pub(crate) fn client(limits: Limits, settings: Settings, now: Instant) -> PlainSession {
         PlainSession::new(Role::Client(Patience::new(settings, now)), limits, Some(settings))
+    }
+
+    /// A client's, whose messages are numbered like this; the server hears nothing of it.
+    pub(crate) fn numbered(mut self, numbers: Numbers) -> PlainSession {
+        self.totals.numbers_sent(numbers);
+        self
     }
 
     /// A server's, on its only link.

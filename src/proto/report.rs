@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::away::GoingAway;
+use super::numbers::Numbers;
+#[cfg(test)]
+use super::testing::sim::{Fault, planted};
 
 /// Where a protocol stands.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,11 @@ impl Status {
     /// How many messages were acknowledged, over all sessions.
     pub(crate) fn acknowledged_messages(&self) -> u64 {
         self.totals.messages_sent - self.unacknowledged
+    }
+
+    /// The number of the last message that was acknowledged, or of the one before all.
+    pub(crate) fn acknowledged_number(&self) -> u64 {
+        self.totals.sent_before + self.acknowledged_messages()
     }
 }
 
@@ -169,9 +177,35 @@ pub(crate) struct Totals {
     pub(crate) unanswered: u64,
     /// Messages that `take_unacknowledged` has given back.
     taken: u64,
+    /// How many messages this side sent, and the peer, before those that are counted here:
+    /// their numbers go on from there.
+    sent_before: u64,
+    received_before: u64,
 }
 
 impl Totals {
+    /// What a client sends is numbered like this.
+    pub(super) fn numbers_sent(&mut self, numbers: Numbers) {
+        self.sent_before = numbers.first - 1;
+    }
+
+    /// What a client sent, and nothing of it was received yet, is numbered like this.
+    pub(super) fn numbers_received(&mut self, numbers: Option<Numbers>) {
+        #[cfg(test)]
+        let numbers = numbers.filter(|_| !planted(Fault::NumbersBeginAgain));
+        self.received_before = numbers.map_or(0, |numbers| numbers.first - 1);
+    }
+
+    /// The number of the last message that was sent.
+    pub(crate) fn sent_number(&self) -> u64 {
+        self.sent_before + self.messages_sent
+    }
+
+    /// The number of the last message that was handed out.
+    pub(crate) fn received_number(&self) -> u64 {
+        self.received_before + self.messages_received
+    }
+
     /// Gives back the messages that are not acknowledged, once.
     pub(super) fn give_back(&mut self, kept: impl FnOnce() -> Vec<Bytes>) -> Vec<Bytes> {
         if self.taken > 0 {

@@ -22,6 +22,7 @@ use super::handshake::{Hello, Limits, Token};
 use super::heartbeat::Heartbeat;
 use super::inbox::{Acks, Inbox};
 use super::loss::SessionLoss;
+use super::numbers::{ClientId, Numbers};
 use super::outbox::Outbox;
 use super::pulse::{Pulse, Rhythm, Verdict};
 use super::report::{Excuse, Output, Progress, Seen, Totals};
@@ -101,6 +102,8 @@ pub(crate) struct Session {
     ever_heard_frame: bool,
     /// What the client says at the beginning of the session.
     greeting: Bytes,
+    /// What the client calls itself.
+    client_id: Option<ClientId>,
     totals: Totals,
 }
 
@@ -135,6 +138,7 @@ impl Session {
             peer_received: 0,
             ever_heard_frame: false,
             greeting: Bytes::new(),
+            client_id: None,
             totals: Totals::default(),
         }
     }
@@ -142,6 +146,14 @@ impl Session {
     /// A client's session, which begins with this.
     pub(crate) fn greeting_with(self, greeting: Bytes) -> Session {
         Session { greeting, ..self }
+    }
+
+    /// A session of a client that calls itself so, and whose messages have numbers from the
+    /// first one's on.
+    pub(crate) fn numbered(mut self, numbers: Numbers) -> Session {
+        self.client_id = Some(numbers.client);
+        self.totals.numbers_sent(numbers);
+        self
     }
 
     /// A server's session, made by a hello that resumes none.
@@ -157,6 +169,8 @@ impl Session {
         (session.epoch, session.created_from, session.token) = (epoch, hello.epoch, hello.token);
         session.greeting = hello.greeting.clone();
         session.serves = true;
+        session.client_id = hello.numbers.map(|numbers| numbers.client);
+        session.totals.numbers_received(hello.numbers);
         session.accept_link(hello, 0, now);
         session
     }

@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::clients::Clients;
 use super::entries::Entries;
 use super::queue::{AcceptQueue, Restart};
 use crate::config::Builder;
@@ -20,6 +21,7 @@ use crate::net::{Interest, Socket};
 use crate::proto::away::GoingAway;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Hello, Token, VERSION};
+use crate::proto::numbers::ClientId;
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
@@ -36,7 +38,8 @@ pub(super) struct Sessions {
     /// Those that are not over, and for a while those that were closed: their clients
     /// may come back if our last word was lost.
     by_token: HashMap<Token, Arc<Shared>>,
-    closed: VecDeque<(Instant, Token, u64)>,
+    closed: VecDeque<(Instant, Names)>,
+    clients: Clients,
     /// Those that are not over. They take up room.
     pub(super) entries: Entries,
     next_id: u64,
@@ -51,6 +54,15 @@ pub(super) struct Sessions {
     complained: Option<Instant>,
 }
 
+/// What a session is found by.
+#[derive(Clone, Copy)]
+struct Names {
+    token: Token,
+    client: Option<ClientId>,
+    /// Of the connection.
+    id: u64,
+}
+
 impl Sessions {
     pub(super) fn new(
         builder: Builder,
@@ -63,6 +75,7 @@ impl Sessions {
             driver,
             by_token: HashMap::new(),
             closed: VecDeque::new(),
+            clients: Clients::default(),
             entries: Entries::default(),
             next_id: 0,
             random: sync::random,
@@ -103,11 +116,11 @@ impl Sessions {
     pub(super) fn on_time(&mut self, now: Instant) {
         self.entries.due(now).into_iter().for_each(|id| self.tend(id));
         let most = self.builder.max_clients.saturating_mul(4);
-        while let Some((at, token, id)) = self.closed.front().copied()
+        while let Some((at, names)) = self.closed.front().copied()
             && (now >= at || self.closed.len() > most)
         {
             self.closed.pop_front();
-            self.forget(token, id);
+            self.forget(names);
         }
         if self.leaving.is_some_and(|(_, until)| now >= until) {
             let left: Vec<_> = self.entries.all().cloned().collect();
@@ -123,17 +136,22 @@ impl Sessions {
         if never_accepted && shared.remove_handle() {
             state.drop_handles();
         }
-        let token = state.protocol.framed().map(|session| session.token());
+        let names = state.protocol.framed().map(|session| Names {
+            token: session.token(),
+            client: session.client_id(),
+            id,
+        });
         let was_closed = state.was_closed();
         state.settle();
+        drop(shared);
         // Only a framed session can be come back to.
-        let Some(token) = token else { return };
+        let Some(names) = names else { return };
         if was_closed {
             // The client may come back because our last word was lost.
             let until = sync::later(self.builder.resume_within);
-            self.closed.push_back((until, token, shared.id()));
+            self.closed.push_back((until, names));
         } else {
-            self.forget(token, shared.id());
+            self.forget(names);
         }
     }
 
@@ -172,34 +190,48 @@ impl Sessions {
             None => Some(peer),
         };
         if let Some(peer) = peer {
-            self.create(peer, hello, known.as_ref(), now);
+            self.create(peer, hello, known, now);
         }
     }
 
-    /// Makes a new session, if there is room for one, in the place of an old one
-    /// if the client had one.
+    /// Makes a new session, if there is room for one, in the place of those that the client
+    /// had: the one of this token, and what it had under another before it was started again.
     fn create(
         &mut self,
         peer: PendingLink,
         hello: &Hello,
-        replaced: Option<&Arc<Shared>>,
+        known: Option<Arc<Shared>>,
         now: Instant,
     ) {
-        let epoch = match self.draw_epoch(hello, replaced, now) {
+        let client = hello.numbers.map(|numbers| numbers.client);
+        let mut replaced: Vec<_> = known.into_iter().collect();
+        let other = client.and_then(|client| self.clients.get(client));
+        replaced.extend(other.filter(|other| replaced.iter().all(|one| one.id() != other.id())));
+        let epoch = match self.draw_epoch(hello, &replaced, now) {
             Ok(epoch) => epoch,
             Err(rejection) => {
                 foreign::log!(info, "{}: rejected: {rejection}", peer.addr);
                 return self.reject(peer, rejection);
             }
         };
-        if let Some(replaced) = replaced {
-            self.end(replaced, Cause::Replaced);
+        for replaced in replaced {
+            let mut state = replaced.lock();
+            let before = (!state.has_ended()).then(|| state.peer());
+            state.replace();
+            state.settle();
+            self.tend(replaced.id());
+            if let Some(before) = before {
+                foreign::log!(info, "{}: takes the place of {before}", peer.addr);
+            }
         }
         let (limits, heartbeat) = (self.builder.limits(), self.builder.heartbeat);
         let session = Session::server(hello, epoch, limits, heartbeat, now)
             .kept_for(self.builder.resume_within);
         foreign::log!(debug, "{}: new session {:?}", peer.addr, hello.token);
         let shared = self.enter(peer, Protocol::Framed(session));
+        if let Some(client) = client {
+            self.clients.insert(client, &shared);
+        }
         self.by_token.insert(hello.token, shared);
     }
 
@@ -217,7 +249,7 @@ impl Sessions {
     fn draw_epoch(
         &mut self,
         hello: &Hello,
-        replaced: Option<&Arc<Shared>>,
+        replaced: &[Arc<Shared>],
         now: Instant,
     ) -> Result<u64, Rejection> {
         if hello.resume_only {
@@ -242,16 +274,16 @@ impl Sessions {
     }
 
     fn admits_plain(&mut self, peer: &mut PendingLink, now: Instant) -> Result<(), Rejection> {
-        self.admits(None)?;
+        self.admits(&[])?;
         (self.prepare)(&mut peer.socket).map_err(|e| self.lacks(now, &e))?;
-        self.make_place(None)
+        self.make_place(&[])
     }
 
     /// Whether there can be a new session now, if there is room for it.
-    fn admits(&mut self, replaced: Option<&Arc<Shared>>) -> Result<(), Rejection> {
+    fn admits(&mut self, replaced: &[Arc<Shared>]) -> Result<(), Rejection> {
         self.queue.admits()?;
         // The link of a session that makes room has a descriptor to give.
-        let brings_one = replaced.is_some_and(|shared| shared.lock().has_link());
+        let brings_one = replaced.iter().any(|shared| shared.lock().has_link());
         if brings_one || self.has_spare() { Ok(()) } else { Err(Rejection::Full) }
     }
 
@@ -292,10 +324,10 @@ impl Sessions {
     }
 
     /// Sees to it that there is room for one more session, in addition to that of
-    /// the one that it replaces.
-    fn make_place(&mut self, replaced: Option<&Arc<Shared>>) -> Result<(), Rejection> {
-        let freed = replaced.is_some_and(|shared| self.entries.get(shared.id()).is_some());
-        let taken = self.entries.len() - usize::from(freed);
+    /// those that it replaces.
+    fn make_place(&mut self, replaced: &[Arc<Shared>]) -> Result<(), Rejection> {
+        let freed = replaced.iter().filter(|shared| self.entries.get(shared.id()).is_some());
+        let taken = self.entries.len() - freed.count();
         if taken < self.builder.max_clients || self.evict() { Ok(()) } else { Err(Rejection::Full) }
     }
 
@@ -327,9 +359,12 @@ impl Sessions {
     }
 
     /// Forgets a session, unless another has taken its place.
-    fn forget(&mut self, token: Token, id: u64) {
+    fn forget(&mut self, Names { token, client, id }: Names) {
         if self.by_token.get(&token).is_some_and(|known| known.id() == id) {
             self.by_token.remove(&token);
+        }
+        if let Some(client) = client {
+            self.clients.forget(client, id);
         }
     }
 }

@@ -33,6 +33,7 @@ mod kernel;
 mod limits;
 mod lost;
 mod many;
+mod numbers;
 mod pressure;
 mod refuse;
 mod restart;

@@ -20,6 +20,7 @@ fn hello() -> Hello {
         interval: Some(Duration::from_millis(7)),
         resume_only: true,
         greeting: "ann".into(),
+        numbers: None,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::proto::away::GoingAway;
 use crate::proto::close::CloseCode;
 use crate::proto::cost::Position;
 use crate::proto::inbox::{Received, Slot};
+use crate::proto::numbers::ClientId;
 use crate::proto::report::{Payload, Status};
 use crate::proto::spent::Spent;
 
@@ -47,6 +48,11 @@ impl Session {
     /// What the client says at the beginning of the session.
     pub(crate) fn greeting(&self) -> &Bytes {
         &self.greeting
+    }
+
+    /// What the client calls itself.
+    pub(crate) fn client_id(&self) -> Option<ClientId> {
+        self.client_id
     }
 
     #[inline]
@@ -193,6 +199,11 @@ impl Session {
         self.greeting = Bytes::new();
         self.inbox.discard();
         self.outbox.discard();
+    }
+
+    /// What was not handed out never will be: the client sends it again, in another session.
+    pub(crate) fn leave_to_another(&mut self) {
+        self.inbox.discard();
     }
 
     /// What is to be dropped where that does no harm.

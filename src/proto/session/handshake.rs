@@ -14,6 +14,7 @@ use crate::proto::handshake::{Hello, Limits, Name, VERSION, Welcome};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Slot;
 use crate::proto::loss::SessionLoss;
+use crate::proto::numbers::Numbers;
 use crate::proto::pulse::Rhythm;
 use crate::proto::skippable::put_meaningless;
 #[cfg(test)]
@@ -94,7 +95,22 @@ impl Session {
             // One that is closing has nothing left to say to a server that does not know it.
             resume_only: self.wants_no_other() || self.epoch != 0 && self.is_closing(),
             greeting: self.greeting.clone(),
+            numbers: self.numbers(),
         }
+    }
+
+    /// Nothing is acknowledged while there is no link. So the number is right when the answer
+    /// comes, however late that is.
+    fn numbers(&self) -> Option<Numbers> {
+        let client = self.client_id?;
+        let status = self.status();
+        let first = status.acknowledged_number() + 1;
+        #[cfg(test)]
+        let first = match planted(Fault::FirstNumberStays) {
+            true => first - status.acknowledged_messages(),
+            false => first,
+        };
+        Some(Numbers { client, first })
     }
 
     /// Whether a client was welcomed, and never begins another session.
@@ -155,7 +171,9 @@ impl Session {
             return Admission::Stale;
         }
         // Or its welcome was lost, and with it all that was sent behind it.
-        let repeated = hello.epoch == self.created_from && !self.ever_heard_frame;
+        let repeated = hello.epoch == self.created_from
+            && !self.ever_heard_frame
+            && hello.numbers.map(|numbers| numbers.client) == self.client_id;
         if hello.epoch != self.epoch && !repeated {
             Admission::Other
         } else if self.outbox.can_resume(self.resume_point(hello)).is_err() {
@@ -178,9 +196,17 @@ impl Session {
         let received = self.resume_point(hello);
         let replayed = self.outbox.resume(received)?;
         self.totals.replayed += replayed;
-        if hello.epoch != self.epoch {
+        let begins = hello.epoch != self.epoch;
+        if begins {
             // To the client the session is new, and it has offered its room anew.
             self.peer = hello.limits;
+        }
+        #[cfg(test)]
+        let begins =
+            begins && !planted(Fault::NumberOfFirstHello) || planted(Fault::NumberOfAnyHello);
+        if begins {
+            // Another server may have acknowledged something since the last one.
+            self.totals.numbers_received(hello.numbers);
         }
         self.peer_window = self.peer_window.max(hello.limits.window);
         self.accept_link(hello, received, now);

@@ -123,6 +123,143 @@ fn every_hello_greets_and_a_session_keeps_the_greeting_until_its_end() {
     );
 }
 
+fn numbers(first: u64) -> Numbers {
+    Numbers { client: ClientId(*b"0123456789abcdef"), first }
+}
+
+/// Takes a message, and returns its number.
+fn take_number(session: &mut Session, now: Instant) -> u64 {
+    assert!(matches!(take(session, now), Some(Received::Message(_))));
+    session.status().totals.received_number()
+}
+
+#[test]
+fn a_message_keeps_its_number_through_resumes_and_new_sessions() {
+    let (session, now) = client(WINDOW);
+    let mut client = session.numbered(numbers(42));
+    assert_eq!(client.status().acknowledged_number(), 41);
+    let hello = client.next_hello();
+    assert_eq!(hello.numbers, Some(numbers(42)));
+    let mut server = found(&hello, 1, WINDOW, now);
+    assert_eq!(server.client_id(), Some(numbers(1).client));
+    client.welcomed(&welcome(&mut server).0, now).unwrap();
+    for number in 42..46 {
+        client.feed(&Slice(b"message"));
+        assert_eq!(client.status().totals.sent_number(), number);
+    }
+    read(&mut server, written(&mut client), now);
+    assert_eq!([take_number(&mut server, now), take_number(&mut server, now)], [42, 43]);
+    server.finish();
+    read(&mut client, written(&mut server), now);
+    assert_eq!(client.status().acknowledged_number(), 42);
+    // Resumed, the session goes on as it was, although the hello says another number.
+    client.link_lost();
+    let hello = client.next_hello();
+    assert_eq!(hello.numbers, Some(numbers(43)));
+    assert_eq!(server.judge(&hello), Admission::Resume);
+    server.resume(&hello, now).unwrap();
+    assert_eq!(take_number(&mut server, now), 44);
+    // In a new one, the first that is not acknowledged comes first.
+    client.link_lost();
+    client.finish();
+    let mut server = found(&client.next_hello(), 2, WINDOW, now);
+    client.welcomed(&welcome(&mut server).0, now).unwrap();
+    read(&mut server, written(&mut client), now);
+    assert_eq!([(); 3].map(|()| take_number(&mut server, now)), [43, 44, 45]);
+    // An end is no message.
+    assert_eq!(take(&mut server, now), Some(Received::End));
+    assert_eq!(server.status().totals.received_number(), 45);
+    client.link_lost();
+    client.on_close(Close { code: CloseCode::Closed, consumed: 4 }).unwrap();
+    assert_eq!(client.status().acknowledged_number(), 45);
+}
+
+/// Nothing was acknowledged by this server, since no frame came. But another one may have.
+#[test]
+fn a_client_that_was_elsewhere_while_its_welcome_was_lost_says_another_number() {
+    let (session, now) = client(WINDOW);
+    let mut client = session.numbered(numbers(1));
+    let mut here = found(&client.next_hello(), 1, WINDOW, now);
+    client.welcomed(&welcome(&mut here).0, now).unwrap();
+    client.feed(&Slice(b"one"));
+    client.feed(&Slice(b"two"));
+    client.link_lost();
+    let mut there = found(&client.next_hello(), 2, WINDOW, now);
+    assert_eq!(there.status().totals.received_number(), 0);
+    // It comes back, and goes on.
+    here.resume(&client.next_hello(), now).unwrap();
+    client.welcomed(&welcome(&mut here).0, now).unwrap();
+    read(&mut here, written(&mut client), now);
+    assert_eq!(take_number(&mut here, now), 1);
+    let acknowledged = Frame::Ack(Ack { consumed: 1, window: WINDOW });
+    read(&mut client, vec![acknowledged], now);
+    client.link_lost();
+    let hello = client.next_hello();
+    assert_eq!((there.judge(&hello), hello.epoch), (Admission::Resume, 1));
+    there.resume(&hello, now).unwrap();
+    client.welcomed(&welcome(&mut there).0, now).unwrap();
+    read(&mut there, written(&mut client), now);
+    assert_eq!(take_number(&mut there, now), 2);
+}
+
+#[test]
+fn a_repeated_hello_of_another_client_repeats_nothing() {
+    let (session, now) = client(WINDOW);
+    let mut client = session.numbered(numbers(1));
+    let hello = client.next_hello();
+    let server = found(&hello, 1, WINDOW, now);
+    let repeated = client.next_hello();
+    assert_eq!(server.judge(&repeated), Admission::Resume);
+    let other = Numbers { client: ClientId([7; 16]), first: 1 };
+    for numbers in [None, Some(other)] {
+        let hello = Hello { numbers, ..repeated.clone() };
+        assert_eq!(server.judge(&hello), Admission::Other);
+        // One that knows the epoch is the client, whatever it calls itself.
+        let hello = Hello { epoch: 1, ..hello };
+        assert_eq!(server.judge(&hello), Admission::Resume);
+    }
+}
+
+#[test]
+fn where_a_peer_gives_no_numbers_its_messages_are_counted_from_1() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    assert_eq!(client.next_hello().numbers, None);
+    assert_eq!(server.client_id(), None);
+    client.feed(&Slice(b"message"));
+    server.feed(&Slice(b"message"));
+    assert_eq!(server.status().totals.sent_number(), 1);
+    read(&mut server, written(&mut client), now);
+    read(&mut client, written(&mut server), now);
+    assert_eq!(take_number(&mut server, now), 1);
+    assert_eq!(take_number(&mut client, now), 1);
+}
+
+/// Its client has begun another one, and sends there what was not acknowledged here.
+#[test]
+fn a_session_that_is_left_to_another_hands_out_nothing_more() {
+    for ends in [false, true] {
+        let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+        client.feed(&Slice(b"one"));
+        client.feed(&Slice(b"two"));
+        if ends {
+            client.finish();
+        }
+        read(&mut server, written(&mut client), now);
+        take(&mut server, now).unwrap();
+        server.leave_to_another();
+        // An end would say that everything was handed out.
+        assert_eq!(take(&mut server, now), None);
+        assert!(!server.status().has_next && !server.status().complete);
+    }
+    // Of one that was seen, nothing is left to be said.
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    client.finish();
+    read(&mut server, written(&mut client), now);
+    assert_eq!(take(&mut server, now), Some(Received::End));
+    server.leave_to_another();
+    assert_eq!(take(&mut server, now), Some(Received::End));
+}
+
 /// What a handler that fails leaves behind. The peer's end, too, may be there before it
 /// fails, or come after.
 #[test]

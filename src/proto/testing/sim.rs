@@ -15,6 +15,7 @@ mod ends;
 mod fuzzed;
 mod link;
 mod model;
+mod numbers;
 #[cfg(test)]
 mod planted;
 
@@ -28,6 +29,7 @@ use self::ends::{Client, Host, Phase};
 pub(super) use self::fuzzed::run as fuzzed;
 use self::link::{Link, Side};
 use self::model::Model;
+use self::numbers::Numbered;
 #[cfg(test)]
 pub(in crate::proto) use self::planted::{Fault, misplaced, planted};
 use super::choices::Choices;
@@ -36,13 +38,13 @@ use crate::proto::close::CloseCode;
 use crate::proto::handshake::{Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::loss::SessionLoss;
+use crate::proto::numbers::{ClientId, Numbers};
 use crate::proto::session::Session;
 
 /// What kind of run it is: most seeds leave most trouble out, so that the rest
 /// of it gets far.
 #[derive(Debug)]
 struct Plan {
-    #[cfg_attr(not(test), expect(dead_code, reason = "a fuzzer's input ends by itself"))]
     steps: u32,
     messages: u64,
     client: Limits,
@@ -76,6 +78,10 @@ struct Plan {
     /// How eagerly, of 10, the applications and the links act.
     eager: [u32; 6],
     on_loss: SessionLoss,
+    /// Before the first message, so many were sent; `None`: the client gives no numbers.
+    sent_before: Option<u64>,
+    /// The chance of a step that the client's process is killed.
+    client_killed: f64,
 }
 
 impl Plan {
@@ -144,6 +150,8 @@ impl Plan {
             works,
             eager,
             on_loss: SessionLoss::SendAgain,
+            sent_before: None,
+            client_killed: 0.0,
         };
         if rng.u32(..6) == 0 {
             // A flood to a slow reader, whose servers are lost, and welcomes too:
@@ -160,7 +168,34 @@ impl Plan {
         if rng.u32(..3) == 0 {
             plan.goes_away = 0.01;
         }
+        if several && rng.u32(..3) == 0 {
+            // To and fro between servers that live, whose welcomes are lost now and then.
+            (plan.failover, plan.unwelcome, plan.hop) = (1.0, 0.5, 0.05);
+            (plan.restart, plan.expire) = (0.0, 0.0);
+            plan.steps = 1000;
+            plan.messages = 100;
+            plan.any_host_takes_all();
+        }
+        if rng.u32(..4) > 0 {
+            plan.sent_before = Some([0, 1000, Numbers::MAX_BEGIN - 1][rng.usize(..3)]);
+            if rng.u32(..3) == 0 {
+                plan.client_killed = 0.01;
+                plan.any_host_takes_all();
+            }
+        }
         plan
+    }
+
+    fn any_host_takes_all(&mut self) {
+        for limits in &mut self.hosts {
+            limits.max_message = self.client.max_message;
+            limits.window = limits.window.max(limits.max_message);
+        }
+    }
+
+    fn client(&self, now: Instant) -> Session {
+        let heartbeat = Heartbeat { interval: self.interval, misses: self.misses };
+        Session::client(self.client, heartbeat, now).on_loss(self.on_loss)
     }
 }
 
@@ -185,6 +220,10 @@ struct World {
     links: Vec<Link>,
     last_link: u64,
     last_epoch: u64,
+    /// Those of all the client's processes.
+    tokens: Vec<Token>,
+    /// What handlers that were left behind have still to book.
+    late: Vec<Numbered>,
     /// The client's application is gone.
     left: bool,
     /// A session was given up, since nobody came back for it in time.
@@ -202,26 +241,32 @@ impl World {
         let plan = Plan::draw(&mut rng);
         let Token(first) = rng.token();
         let token = |host: usize| Token(first.map(|byte| byte.wrapping_add(host as u8)));
-        let names = (0..plan.hosts.len()).map(|host| Name::new(token(host))).collect();
-        let heartbeat = Heartbeat { interval: plan.interval, misses: plan.misses };
+        let tokens: Vec<_> = (0..plan.hosts.len()).map(token).collect();
+        let names = tokens.iter().map(|token| Name::new(*token)).collect();
         // Of any client another one, and of some none.
         let greeting = Bytes::copy_from_slice(&first[..usize::from(first[0]) % first.len()]);
-        let session = Session::client(plan.client, heartbeat, origin)
-            .on_loss(plan.on_loss)
-            .greeting_with(greeting.clone());
+        let session = plan.client(origin).greeting_with(greeting.clone());
+        let client = ClientId(first.map(|byte| !byte));
+        let numbers = plan.sent_before.map(|before| Numbers { client, first: before + 1 });
+        let session = match numbers {
+            Some(numbers) => session.numbered(numbers),
+            None => session,
+        };
         let host = |&limits: &Limits| Host { limits, server: None, last_hello: None, dies: None };
         World {
             rng,
             origin,
             now: origin,
             trace: Vec::with_capacity(1024),
-            model: Model::new(plan.client.window, plan.client.max_message, greeting),
+            model: Model::new(plan.client, greeting, numbers),
             client: Client::new(session, names, origin),
             hosts: plan.hosts.iter().map(host).collect(),
             plan,
             links: Vec::new(),
             last_link: 0,
             last_epoch: 0,
+            tokens,
+            late: Vec::new(),
             left: false,
             expired: false,
             calm: false,
@@ -290,6 +335,12 @@ impl World {
         if self.chance(self.plan.client_leaves) {
             let abort = self.rng.bool();
             self.client_leaves(abort);
+        }
+        if self.chance(self.plan.client_killed) {
+            self.kill_client();
+        }
+        if self.chance(0.05) {
+            self.commit_late();
         }
         for act in 0..self.plan.eager.len() {
             if self.rng.u32(..10) < self.plan.eager[act] {
@@ -416,6 +467,7 @@ impl World {
             for host in 0..self.hosts.len() {
                 self.server_handles(host);
             }
+            self.commit_late();
             for index in 0..self.links.len() {
                 let id = self.links[index].id;
                 for side in [Side::Client, Side::Server] {
@@ -489,6 +541,10 @@ impl World {
         while !self.left && !self.model.is_client_drained() {
             self.client_takes();
         }
+        while !self.late.is_empty() {
+            self.commit_late();
+        }
+        self.model.check_booked();
     }
 }
 

@@ -9,6 +9,7 @@ use crate::proto::frame::{Decoder, Frame};
 use crate::proto::handshake::{Limits, Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
+use crate::proto::numbers::{ClientId, Numbers};
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Payload::Slice;
 use crate::proto::session::Session;
@@ -72,7 +73,9 @@ fn take(session: &mut Session, now: Instant) -> Option<Bytes> {
 fn the_worked_example_is_what_is_said() {
     let now = Instant::now();
     let mut name = Name::new(Token(std::array::from_fn(|i| i as u8)));
-    let mut client = Session::client(LIMITS, Heartbeat::every(INTERVAL), now);
+    let client = ClientId(std::array::from_fn(|i| 0xf0 + i as u8));
+    let mut client = Session::client(LIMITS, Heartbeat::every(INTERVAL), now)
+        .numbered(Numbers { client, first: 42 });
     let mut said = Vec::new();
     let data = || {
         let mut decoder = Decoder::default();

@@ -9,11 +9,13 @@ use super::super::queue::{AcceptQueue, Restart};
 use super::*;
 use crate::config::Builder;
 use crate::driver::DriverHandle;
-use crate::error::Cause;
+use crate::error::{Cause, Error};
 use crate::link::Shared;
 use crate::proto::away::GoingAway;
+use crate::proto::close::{Close, CloseCode};
 use crate::proto::frame::Decoder;
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+use crate::proto::numbers::{ClientId, Numbers};
 use crate::sync::Arc;
 
 /// The client's side of a socket, whose hello was heard.
@@ -125,7 +127,14 @@ fn hello(token: u8) -> Hello {
         interval: None,
         resume_only: false,
         greeting: Bytes::new(),
+        numbers: None,
     }
+}
+
+/// Of a client that calls itself so.
+fn named(token: u8, client: u8) -> Hello {
+    let numbers = Numbers { client: ClientId([client; 16]), first: 1 };
+    Hello { numbers: Some(numbers), ..hello(token) }
 }
 
 fn out_of_memory<T>() -> io::Result<T> {
@@ -151,17 +160,20 @@ const SPOILT: [(Spoil, Rejection); 4] = [
 fn a_rejected_hello_ends_no_session_and_no_link() {
     for (spoil, rejection) in SPOILT {
         let mut stage = Stage::new(10);
-        let (_peer, session, next) = stage.join(&hello(1));
+        let (_peer, session, next) = stage.join(&named(1, 7));
         // It was accepted: closing the listener does not end it.
         stage.sessions.queue.next().unwrap();
         let elsewhere = Hello { epoch: next.epoch ^ 1, ..next.clone() };
         let resume_only = Hello { resume_only: true, ..elsewhere.clone() };
         let malformed = Hello { received: 1, ..next.clone() };
+        let again = Hello { resume_only: true, ..named(2, 7) };
         assert_eq!(stage.greet(&resume_only), Answer::Reject(Rejection::Ended));
+        assert_eq!(stage.greet(&again), Answer::Reject(Rejection::Ended));
         assert_eq!(stage.greet(&malformed), Answer::Reject(Rejection::Protocol));
         spoil(&mut stage.sessions);
         assert_eq!(stage.greet(&elsewhere), Answer::Reject(rejection));
-        assert_eq!(stage.greet(&hello(2)), Answer::Reject(rejection));
+        assert_eq!(stage.greet(&named(2, 7)), Answer::Reject(rejection));
+        assert_eq!(stage.greet(&hello(3)), Answer::Reject(rejection));
         assert_undisturbed(&session);
     }
 }
@@ -194,6 +206,89 @@ fn a_session_that_is_replaced_counts_as_room() {
     // Its room was given away.
     assert_eq!(stage.greet(&hello(2)), Answer::Reject(Rejection::Full));
     assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
+}
+
+/// Its process was killed: it has another token, and the server notices nothing else.
+#[test]
+fn a_client_that_was_started_again_ends_the_session_that_it_had() {
+    for accepted in [false, true] {
+        let mut stage = Stage::new(1);
+        let (_peer, session, _) = stage.join(&named(1, 7));
+        if accepted {
+            assert_eq!(stage.sessions.queue.next().unwrap().id(), session.id());
+        }
+        let (_other, replacing, next) = stage.join(&named(2, 7));
+        let mut state = session.lock();
+        assert!(state.has_ended() && !state.has_link());
+        let error = state.receive().unwrap().unwrap_err();
+        assert!(matches!(error, Error::GaveUp { cause: Cause::Replaced, .. }), "{error:?}");
+        drop(state);
+        assert!(replacing.lock().is_up());
+        // One that ended before it was accepted never is.
+        assert_eq!(stage.sessions.queue.next().unwrap().id(), replacing.id());
+        // Its token is not known any more, so it is a client like any other.
+        let next_of_first = Hello { epoch: next.epoch ^ 1, attempt: 2, ..hello(1) };
+        assert_eq!(stage.greet(&next_of_first), Answer::Reject(Rejection::Full));
+        assert_eq!(stage.greet(&next), Answer::Welcome { epoch: next.epoch });
+    }
+}
+
+#[test]
+fn a_client_disturbs_no_other_whatever_it_is_called() {
+    let mut stage = Stage::new(10);
+    let hellos = [named(1, 1), named(2, 2), hello(3), hello(4)];
+    let joined = hellos.map(|hello| stage.join(&hello));
+    joined.iter().for_each(|(_, session, _)| assert_undisturbed(session));
+}
+
+#[test]
+fn one_hello_may_replace_two_sessions() {
+    let mut stage = Stage::new(2);
+    let (_peer, by_token, next) = stage.join(&named(1, 1));
+    let (_peer, by_name, _) = stage.join(&named(2, 2));
+    let elsewhere = Hello { epoch: next.epoch ^ 1, numbers: named(1, 2).numbers, ..next };
+    let (_other, replacing, _) = stage.join(&elsewhere);
+    for replaced in [by_token, by_name] {
+        assert!(replaced.lock().has_ended());
+    }
+    // There is room for one more.
+    stage.join(&hello(3));
+    assert_undisturbed(&replacing);
+}
+
+/// A handler that is still working on what arrived before the client was killed.
+#[test]
+fn an_ended_session_hands_out_nothing_more_once_its_client_has_another() {
+    type End = fn(&mut Stage, &Arc<Shared>);
+    let given_up: End = |stage, session| {
+        session.lock().give_up(0, Cause::Eof);
+        stage.lose(session);
+    };
+    let closed: End = |stage, session| {
+        let mut state = session.lock();
+        state.protocol.framed().unwrap().on_close(CLOSE).unwrap();
+        state.settle();
+        stage.lose(session);
+    };
+    const CLOSE: Close = Close { code: CloseCode::Aborted, consumed: 0 };
+    for end in [given_up, closed] {
+        let mut stage = Stage::new(10);
+        let (_peer, session, _) = stage.join(&named(1, 7));
+        stage.sessions.queue.next().unwrap();
+        let mut state = session.lock();
+        for message in ["one", "two", "three"] {
+            let data = Frame::data(message.into());
+            state.protocol.framed().unwrap().on_frame(1, data, sync::now()).unwrap();
+        }
+        drop(state);
+        end(&mut stage, &session);
+        assert!(session.lock().has_ended() && stage.newest().is_none());
+        assert_eq!(session.lock().receive().unwrap().unwrap().unwrap(), "one");
+        stage.join(&named(2, 8));
+        assert_eq!(session.lock().receive().unwrap().unwrap().unwrap(), "two");
+        stage.join(&named(3, 7));
+        assert!(session.lock().receive().unwrap().unwrap_err().is_final());
+    }
 }
 
 #[test]

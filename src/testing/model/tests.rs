@@ -375,6 +375,44 @@ fn everybody_who_waits_for_acknowledgements_hears_of_them() {
     });
 }
 
+/// Its process was killed, and the server has not noticed: a handler uses what the client had
+/// while that is ended, and another one is accepted.
+#[test]
+fn a_client_that_was_started_again_ends_what_it_had() {
+    explore(|| {
+        let builder = settings().client_id([7; 16]);
+        let (client, server, listener) = pair(builder.clone().retry(RetryPolicy::never()));
+        client.feed_many(&[b"one", b"two"]).unwrap();
+        client.flush().unwrap();
+        let (using, use_) = (server.clone(), below(5));
+        let using = thread::spawn(move || match use_ {
+            0 => while using.recv().is_ok() {},
+            1 => while using.send([0; 600]).is_ok() {},
+            2 => drop(using.close().unwrap_err()),
+            3 => using.abort(),
+            _ => pause(100),
+        });
+        let accepting = thread::spawn(move || (listener.accept().unwrap(), listener));
+        pause(100);
+        within(ACK, "all", || {
+            let again = builder.connect(ADDR).unwrap();
+            assert_eq!(again.send_numbered(b"one").unwrap(), 1);
+            let (new, _listener) = accepting.join().unwrap();
+            // The one before has ended by now, and hands out nothing more.
+            let ended =
+                if below(2) == 0 { server.try_send([1]) } else { server.try_recv().map(drop) };
+            match ended.unwrap_err() {
+                Error::GaveUp { cause: Cause::Replaced, .. } => assert_ne!(use_, 3),
+                Error::Closed { .. } => assert_eq!(use_, 3),
+                other => panic!("{other}"),
+            }
+            let (number, message) = new.recv_numbered().unwrap().unwrap();
+            assert_eq!((number, &message[..]), (1, &b"one"[..]));
+            using.join().unwrap();
+        });
+    });
+}
+
 /// A thread that wrote on one link comes back when there is another.
 #[test]
 fn a_late_writer_does_no_harm() {

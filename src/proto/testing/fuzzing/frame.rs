@@ -103,7 +103,7 @@ fn is_right(kind: u8, body: &[u8]) -> bool {
     match kind {
         kind::HELLO if !body.starts_with(b"LLNK") => false,
         kind::HELLO if body.get(4..6) != Some(&[0, 1]) => body.len() >= 6,
-        kind::HELLO => fixed(63) && greetings(body).len() < 2 && greeting(body).len() <= 2048,
+        kind::HELLO => fixed(63) && are_right(body),
         kind::WELCOME if body.len() < 38 => false,
         kind::WELCOME => {
             body[..2] == [0, 1] && body[2..10] != [0; 8] && body[34..38] == [0; 4] && fixed(38)
@@ -117,20 +117,33 @@ fn is_right(kind: u8, body: &[u8]) -> bool {
     }
 }
 
-/// What the options of a hello greet with.
-fn greetings(hello: &[u8]) -> Vec<&[u8]> {
-    let mut greetings = Vec::new();
+/// Whether the options of a hello that are known are right; as a whole they are.
+fn are_right(hello: &[u8]) -> bool {
+    let numbers = options(hello, 2);
+    let is_right = |value: &[u8]| {
+        let number = value.get(16..).and_then(|number| number.try_into().ok());
+        number.is_some_and(|number| (1..=1 << 62).contains(&u64::from_be_bytes(number)))
+    };
+    options(hello, 1).len() < 2
+        && greeting(hello).len() <= 2048
+        && numbers.len() < 2
+        && numbers.into_iter().all(is_right)
+}
+
+/// The values of the options of that type in a hello.
+fn options(hello: &[u8], kind: u8) -> Vec<&[u8]> {
+    let mut values = Vec::new();
     let mut options = &hello[63..];
     while let [first, second, high, low, rest @ ..] = options {
         let (value, behind) = rest.split_at(usize::from(*high) << 8 | usize::from(*low));
-        greetings.extend(Some(value).filter(|_| [*first, *second] == [0, 1]));
+        values.extend(Some(value).filter(|_| [*first, *second] == [0, kind]));
         options = behind;
     }
-    greetings
+    values
 }
 
 fn greeting(hello: &[u8]) -> &[u8] {
-    greetings(hello).first().copied().unwrap_or_default()
+    options(hello, 1).first().copied().unwrap_or_default()
 }
 
 fn are_whole(mut options: &[u8]) -> bool {
@@ -164,7 +177,12 @@ fn check_meaning(frame: &Frame, bytes: &[u8]) {
     if let Frame::Hello(hello) = frame
         && hello.version == VERSION
     {
-        assert_eq!(hello.greeting, greeting(&bytes[HEADER..]));
+        let body = &bytes[HEADER..];
+        assert_eq!(hello.greeting, greeting(body));
+        let numbers = hello
+            .numbers
+            .map(|numbers| [&numbers.client.0[..], &numbers.first.to_be_bytes()].concat());
+        assert!(numbers.iter().eq(options(body, 2)), "{numbers:?}");
     }
     if let Frame::Close(close) = frame {
         check_refusal(close, &bytes[HEADER..]);

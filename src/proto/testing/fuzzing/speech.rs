@@ -8,6 +8,7 @@ use crate::proto::away::GoingAway;
 use crate::proto::close::{Close, CloseCode, Refusal};
 use crate::proto::frame::{Ack, Frame, kind, put_header};
 use crate::proto::handshake::{Hello, Limits, MAX_GREETING, Token, VERSION, Welcome};
+use crate::proto::numbers::{ClientId, Numbers};
 use crate::proto::reject::{Class, Reject};
 use crate::proto::testing::choices::Choices;
 use crate::proto::testing::longer;
@@ -20,6 +21,8 @@ pub(super) struct Truths {
     pub(super) epoch: u64,
     /// All that was sent to the peer.
     pub(super) received: u64,
+    /// What the client is called, and a number.
+    pub(super) numbers: Option<Numbers>,
     pub(super) others: Vec<u64>,
 }
 
@@ -95,6 +98,15 @@ fn options(choices: &mut Choices) -> Vec<u8> {
             options.extend(vec![choices.u8(..); len]);
             continue;
         }
+        if kind == 2 && len > 3 {
+            // Numbers that may be right.
+            options.extend([0, 2, 0, 24]);
+            options.extend([choices.u8(..); 16]);
+            let number = Numbers::MAX_FIRST.wrapping_add(choices.u64(..4).wrapping_sub(2));
+            let number = if choices.bool() { number } else { choices.u64(..4) };
+            options.extend(number.to_be_bytes());
+            continue;
+        }
         options.extend([0, kind, 0, len]);
         options.extend(choices.take(len.into()));
     }
@@ -113,7 +125,20 @@ pub(super) fn hello(choices: &mut Choices, truths: &Truths) -> Hello {
         interval: interval(choices),
         resume_only: choices.bool(),
         greeting: Bytes::new(),
+        numbers: numbers(choices, truths),
     }
+}
+
+/// As any that were decoded.
+fn numbers(choices: &mut Choices, truths: &Truths) -> Option<Numbers> {
+    let right = truths.numbers;
+    let client = match choices.u8(..8) {
+        0 => return None,
+        1 => ClientId([choices.u8(..); 16]),
+        _ => right?.client,
+    };
+    let first = nearly(right.map_or(1, |right| right.first), choices, truths);
+    Some(Numbers { client, first: first.clamp(1, Numbers::MAX_FIRST) })
 }
 
 /// Of an epoch that is not 0, as any that was decoded.

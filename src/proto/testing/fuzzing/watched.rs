@@ -16,6 +16,7 @@ use crate::proto::handshake::{Hello, Limits, Welcome};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::inbox::Received;
 use crate::proto::loss::SessionLoss;
+use crate::proto::numbers::{ClientId, Numbers};
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::report::Seen;
@@ -70,6 +71,12 @@ pub(super) struct Watched {
     told: Told,
     /// Something new came or was acknowledged on the present link.
     progress: bool,
+    /// What the client says of itself, and the number before the first message of either side.
+    client: Option<ClientId>,
+    said_before: u64,
+    heard_before: u64,
+    /// Messages that were handed out.
+    taken: u64,
 }
 
 fn reader() -> Decoder {
@@ -84,7 +91,16 @@ impl Watched {
         let gives_up = choices.u8(..4) == 3;
         let on_loss = if gives_up { SessionLoss::GiveUp } else { SessionLoss::SendAgain };
         let session = Session::client(own, heartbeat, now).on_loss(on_loss).greeting_with(GREETING);
-        Watched { gives_up, ..Watched::new(Side::Client, session, own, own, now) }
+        let first = [0, 1, 1000, Numbers::MAX_BEGIN][choices.usize(..4)];
+        let numbers = (first > 0).then_some(Numbers { client: ClientId([9; 16]), first });
+        let session = match numbers {
+            Some(numbers) => session.numbered(numbers),
+            None => session,
+        };
+        let client = numbers.map(|numbers| numbers.client);
+        let said_before = first.saturating_sub(1);
+        let watched = Watched::new(Side::Client, session, own, own, now);
+        Watched { gives_up, client, said_before, ..watched }
     }
 
     /// A server's session, made for a hello, with its link.
@@ -100,6 +116,9 @@ impl Watched {
         let mut watched = Watched::new(Side::Server, session, own, hello.limits, now);
         (watched.attempt, watched.epoch) = (hello.attempt, epoch);
         watched.created_from = hello.epoch;
+        watched.client = hello.numbers.map(|numbers| numbers.client);
+        assert_eq!(watched.session.client_id(), watched.client);
+        watched.heard_before = number_before(hello);
         watched.start_link(false);
         watched
     }
@@ -131,6 +150,10 @@ impl Watched {
             pong_due: None,
             told: Told::new(own.window),
             progress: false,
+            client: None,
+            said_before: 0,
+            heard_before: 0,
+            taken: 0,
         }
     }
 
@@ -145,6 +168,7 @@ impl Watched {
             attempt: attempt.wrapping_add(1),
             epoch,
             received: sent,
+            numbers: self.client.map(|client| Numbers { client, first: self.heard_before + 1 }),
             others: vec![acked, cursor, received, consumed, attempt, created_from, longest, rest],
         }
     }
@@ -216,6 +240,11 @@ impl Watched {
     }
 }
 
+/// The number before the first that a hello says.
+fn number_before(hello: &Hello) -> u64 {
+    hello.numbers.map_or(0, |numbers| numbers.first - 1)
+}
+
 /// The types of the frames in what is written.
 fn kinds(mut bytes: &[u8]) -> Vec<u8> {
     let mut kinds = Vec::new();
@@ -264,6 +293,8 @@ impl Watched {
             true => self.session.feed(&Slice(&body)),
             false => self.session.feed(&Owned(body.clone())),
         }
+        let number = self.session.status().totals.sent_number();
+        assert_eq!(number, self.said_before + self.said.total);
         self.check();
         Some(body)
     }
@@ -289,6 +320,9 @@ impl Watched {
             _ => None,
         };
         assert!(item == self.heard.take(number), "handed out {item:?}");
+        self.taken += u64::from(matches!(item, Some(Received::Message(_))));
+        let number = self.session.status().totals.received_number();
+        assert_eq!(number, self.heard_before + self.taken);
         self.owe();
         self.check();
         item
@@ -526,6 +560,9 @@ impl Watched {
         let room = (self.own.window as usize).saturating_sub(self.heard.left());
         assert_eq!(hello.limits.window as usize, room);
         self.offered = hello.limits.window;
+        let acknowledged = self.said.total - self.said.messages().count() as u64;
+        let first = self.said_before + acknowledged + 1;
+        assert_eq!(hello.numbers, self.client.map(|client| Numbers { client, first }));
         assert_eq!(hello.resume_only, self.epoch != 0 && (self.gives_up || self.is_closing()));
         hello
     }
@@ -597,7 +634,10 @@ impl Watched {
             if !self.said.can_resume(hello.received) {
                 return Admission::Impossible;
             }
-        } else if hello.epoch != self.created_from || self.ever_heard_frame {
+        } else if hello.epoch != self.created_from
+            || self.ever_heard_frame
+            || hello.numbers.map(|numbers| numbers.client) != self.client
+        {
             return Admission::Other;
         }
         if self.is_closing() { Admission::Ended } else { Admission::Resume }
@@ -622,6 +662,7 @@ impl Watched {
                 let received = if hello.epoch == self.epoch { hello.received } else { 0 };
                 if hello.epoch != self.epoch {
                     self.peer = hello.limits;
+                    self.heard_before = number_before(hello);
                 }
                 self.peer_window = self.peer_window.max(hello.limits.window);
                 let replayed = self.said.resume(received);

@@ -20,7 +20,15 @@ impl World {
         {
             return;
         }
-        if self.model.said.len() == self.plan.messages {
+        if let Some((number, message)) = self.model.stored() {
+            let status = session.status();
+            if status.room > 0 && message.len() <= status.max_message {
+                self.model.client_feeds_stored();
+                self.client.session.feed(&Owned(message));
+                let given = self.client.session.status().totals.sent_number();
+                assert_eq!(given, number, "a stored message has another number");
+            }
+        } else if self.model.said.len() == self.plan.messages || self.model.said.finished {
             if self.calm || self.chance(0.2) {
                 self.note("client finishes", 0, 0);
                 self.model.said.finished = true;
@@ -33,7 +41,9 @@ impl World {
                 true => self.client.session.feed(&Slice(&message)),
                 false => self.client.session.feed(&Owned(message)),
             }
-            self.note("client feeds", self.model.said.len() - 1, len as u64);
+            let number = self.client.session.status().totals.sent_number();
+            assert_eq!(number + 1, self.model.first() + self.model.said.len(), "its number");
+            self.note("client feeds", number, len as u64);
         }
     }
 
@@ -74,7 +84,7 @@ impl World {
     }
 
     pub(super) fn client_leaves(&mut self, abort: bool) {
-        if self.left || self.client.phase == Phase::Ended {
+        if self.is_client_over() || self.model.stored().is_some() {
             return;
         }
         self.note("client leaves", u64::from(abort), 0);
@@ -110,6 +120,8 @@ impl World {
         if server.hands.is_empty() {
             return;
         }
+        // What it is done with, the database has.
+        self.commit(server);
         let any = self.rng.usize(..server.hands.len());
         let InHand { number, which, len } = server.hands.swap_remove(any);
         self.note("server is done with", server.life as u64, number);
@@ -148,6 +160,9 @@ impl World {
             if how == 3 {
                 return self.server_refuses(server);
             }
+            if done || self.rng.bool() {
+                self.commit(server);
+            }
             if done {
                 self.model.server_consumes(server.life);
             }
@@ -167,6 +182,10 @@ impl World {
                     let number = server.session.hold(len);
                     let which = self.model.server_holds(server.life, len);
                     server.hands.push(InHand { number, which, len });
+                }
+                if self.rng.bool() {
+                    // Before it replies, and perhaps is killed.
+                    self.commit(server);
                 }
                 server.replies = self.rng.usize(self.plan.replies.clone())
             }
@@ -207,7 +226,9 @@ impl World {
     }
 
     pub(super) fn server_takes(&mut self, server: &mut Server) -> Option<Received> {
-        self.model.server_is_greeted(server.session.greeting());
+        self.model.server_is_greeted(&server.session);
+        // First the database has it, then it is acknowledged.
+        self.commit(server);
         if self.calm || self.chance(0.9) {
             server.session.consume(self.now);
             if !server.leaving {
@@ -216,6 +237,11 @@ impl World {
         }
         let item = server.session.take(self.now);
         self.model.server_takes(server.life, item.as_ref());
+        if let Some(Received::Message(message)) = &item {
+            let number = server.session.status().totals.received_number();
+            self.model.check_number(server.life, number);
+            server.pending = Some((number, message.clone()));
+        }
         if item.is_some() && !server.at_end {
             self.note("server takes", server.life as u64, 0);
         }

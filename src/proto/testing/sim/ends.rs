@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Buf;
 
 use super::link::{End, Link, Side};
+use super::numbers::Numbered;
 use super::{World, millis};
 use crate::proto::batch::Batch;
 use crate::proto::close::CloseCode;
@@ -80,6 +81,8 @@ pub(super) struct Server {
     pub(super) ended: bool,
     pub(super) closing: Option<Closing>,
     pub(super) took: bool,
+    /// What its handler was handed last, and has not booked.
+    pub(super) pending: Option<Numbered>,
     /// Replies that the handler still has to feed before it takes again.
     pub(super) replies: usize,
     pub(super) at_end: bool,
@@ -108,6 +111,15 @@ impl Client {
             complete: false,
             hands: Vec::new(),
         }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// How many of all messages it has seen acknowledged, by any session and in any process.
+    pub(super) fn acked(&self, first: u64) -> u64 {
+        self.session.status().acknowledged_number() + 1 - first
     }
 
     fn link(&self) -> Option<u64> {
@@ -207,6 +219,7 @@ impl World {
         let name = &mut self.client.names[self.client.host];
         let hello = self.client.session.hello(name);
         self.tell_apart(&hello);
+        self.model.check_hello(hello.numbers);
         link.offered = hello.limits.window;
         // Now and then it is one of a later client.
         let more: &[u8] =
@@ -297,7 +310,7 @@ impl World {
             let code = code.clone();
             self.client_dismissed(life, &code);
         }
-        let acked = self.client.session.status().acknowledged_messages();
+        let acked = self.client.acked(self.model.first());
         self.note("client sees", seen_id(seen), acked);
         self.model.client_acked(acked);
     }
@@ -342,7 +355,7 @@ impl World {
                 self.client_dismissed(life, &close.code);
                 let read = self.client.session.on_close(close);
                 read.unwrap_or_else(|violation| panic!("a bad close_reply: {violation:?}"));
-                self.model.client_acked(self.client.session.status().acknowledged_messages());
+                self.model.client_acked(self.client.acked(self.model.first()));
                 self.client_ends("an close_reply");
             }
             Frame::Reject(Reject { code: ENDED, .. }) => {
@@ -430,7 +443,14 @@ impl World {
             while let Some(item) = self.server_takes(&mut server)
                 && item != Received::End
             {}
+            self.commit(&mut server);
         }
+        self.hosts[host].server = Some(server);
+        self.bury(host);
+    }
+
+    pub(super) fn bury(&mut self, host: usize) {
+        let Some(mut server) = self.hosts[host].server.take_if(|s| !s.ended) else { return };
         self.check_server_leftovers(&mut server);
         server.session.link_lost();
         server.session.discard();
@@ -469,8 +489,9 @@ impl World {
     }
 
     fn admit(&mut self, id: u64, host: usize, hello: Hello) {
-        let now = self.now;
-        let admission = self.hosts[host].server.as_ref().map(|s| s.session.judge(&hello));
+        let known = self.hosts[host].server.as_ref();
+        let known = known.filter(|server| server.session.token() == hello.token);
+        let admission = known.map(|server| server.session.judge(&hello));
         self.note("server judges", id, admission.map_or(0, |a| a as u64 + 1));
         let newest = matches!(self.client.phase, Phase::Greeting(greeting, _) if greeting == id);
         // A rejected hello must have no effect, whatever it says.
@@ -493,7 +514,8 @@ impl World {
             Some(Admission::Resume) => {}
             Some(Admission::Other) | None if hello.resume_only => return self.refuse(id, ENDED),
             Some(Admission::Other) | None => {
-                self.remove(host);
+                // Also one of another token: it is of this client.
+                self.replace(host);
                 self.found(host, &hello);
             }
         }
@@ -508,10 +530,9 @@ impl World {
             return;
         }
         if admission.is_some_and(|admission| admission == Admission::Resume) {
-            let resumed = server.session.resume(&hello, now);
-            resumed.unwrap_or_else(|violation| panic!("not resumed: {violation:?}"));
-            self.model.server_resumes(server.life, hello.limits.window);
+            self.resume(host, &hello);
         }
+        let server = self.hosts[host].server.as_mut().expect("found or made");
         let (life, generation) = (server.life, server.session.status().generation);
         let max = server.session.status().own_max_message;
         server.lost = None;
@@ -534,6 +555,18 @@ impl World {
         link.server.decoder.allow_data(max);
     }
 
+    fn resume(&mut self, host: usize, hello: &Hello) {
+        let Server { session, life, .. } = self.hosts[host].server.as_mut().expect("judged");
+        let (life, before) = (*life, session.status().totals.received_number());
+        let resumed = session.resume(hello, self.now);
+        resumed.unwrap_or_else(|violation| panic!("not resumed: {violation:?}"));
+        let after = session.status().totals.received_number();
+        if after != before {
+            self.note("  other numbers", before, after);
+        }
+        self.model.server_resumes(life, hello.limits.window);
+    }
+
     fn found(&mut self, host: usize, hello: &Hello) {
         let second = hello.epoch != 0 && self.plan.on_loss == SessionLoss::GiveUp;
         assert!(!second, "a second session, which the client did not want");
@@ -553,6 +586,7 @@ impl World {
             ended: false,
             closing: None,
             took: false,
+            pending: None,
             replies: 0,
             at_end: false,
             hands: Vec::new(),

@@ -42,6 +42,8 @@ impl World {
                 let abort = self.rng.bool();
                 self.client_leaves(abort);
             }
+            6 if self.plan.client_killed > 0.0 => self.kill_client(),
+            7 => self.commit_late(),
             _ => {}
         }
     }

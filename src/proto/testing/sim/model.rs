@@ -7,7 +7,10 @@ use bytes::Bytes;
 use crate::proto::close::CloseCode;
 use crate::proto::cost::cost;
 use crate::proto::frame::Ack;
+use crate::proto::handshake::Limits;
 use crate::proto::inbox::Received;
+use crate::proto::numbers::Numbers;
+use crate::proto::session::Session;
 
 /// The messages that one application sent.
 #[derive(Debug, Default)]
@@ -192,8 +195,14 @@ pub(super) struct Model {
     window: usize,
     max_message: usize,
     /// What each session of the client begins with.
-    greeting: Bytes,
+    pub(super) greeting: Bytes,
+    /// Who the client is, and the number of its first message, if it gives any.
+    pub(super) numbers: Option<Numbers>,
+    /// The number of the last message that the servers' database has.
+    booked: u64,
     pub(super) said: Stream,
+    /// How many of those the present process of the client has fed, or one before it.
+    fed: u64,
     /// How many of those the client saw acknowledged, and servers finished with.
     pub(super) acked: u64,
     done: u64,
@@ -215,12 +224,15 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(window: u32, max_message: u32, greeting: Bytes) -> Model {
+    pub(super) fn new(limits: Limits, greeting: Bytes, numbers: Option<Numbers>) -> Model {
         Model {
-            window: window as usize,
-            max_message: max_message as usize,
+            window: limits.window as usize,
+            max_message: limits.max_message as usize,
             greeting,
+            numbers,
+            booked: numbers.map_or(0, |numbers| numbers.first - 1),
             said: Stream::new(0x80),
+            fed: 0,
             acked: 0,
             done: 0,
             lives: Vec::new(),
@@ -271,9 +283,27 @@ impl Model {
 impl Model {
     pub(super) fn client_feeds(&mut self, len: usize) -> Bytes {
         let message = self.said.feed(len);
-        let kept = self.said.cost(self.acked, self.said.len());
-        self.check_bounds(kept, self.window, "the client's outbox");
+        self.client_feeds_stored();
         message
+    }
+
+    pub(super) fn client_feeds_stored(&mut self) {
+        self.fed += 1;
+        let kept = self.said.cost(self.acked, self.fed);
+        self.check_bounds(kept, self.window, "the client's outbox");
+    }
+
+    /// The next message that an earlier process has stored, and its number.
+    pub(super) fn stored(&self) -> Option<(u64, Bytes)> {
+        let some = self.fed < self.said.len();
+        some.then(|| (self.first() + self.fed, self.said.message(self.fed)))
+    }
+
+    /// The client's process was killed. The next one knows that so many are acknowledged.
+    pub(super) fn client_starts_again(&mut self, acked: u64) {
+        (self.acked, self.fed, self.current) = (acked, acked, None);
+        (self.arrived, self.arrived_cost, self.over) = (VecDeque::new(), 0, None);
+        (self.taken_of, self.held_cost) = (None, 0);
     }
 
     /// `lost`: how many messages begin the new session, if one was lost; `offered`:
@@ -293,7 +323,7 @@ impl Model {
         assert_eq!(lost.is_some(), self.current.is_some(), "a loss that is none, or unannounced");
         if let Some(unacknowledged) = lost {
             self.lost += 1;
-            assert_eq!(unacknowledged, self.said.len() - self.acked, "begins with something else");
+            assert_eq!(unacknowledged, self.fed - self.acked, "begins with something else");
         }
         self.current = Some(life);
         let life = &mut self.lives[life];
@@ -328,7 +358,7 @@ impl Model {
         };
         if self.over.is_some() {
             life.client_hands.0.resize(life.at_client as usize, Hand::Done);
-            owe(&mut life.client_debts, life.at_client, self.said.len());
+            owe(&mut life.client_debts, life.at_client, self.fed);
             self.arrived_cost = 0;
         } else {
             self.arrived.push_back(arrival);
@@ -385,7 +415,7 @@ impl Model {
 
     fn client_owes(&mut self, life: usize) {
         let Life { client_debts, client_hands, .. } = &mut self.lives[life];
-        owe(client_debts, client_hands.done(), self.said.len());
+        owe(client_debts, client_hands.done(), self.fed);
     }
 
     /// What was just taken is held. Returns its session and its number there, unless an
@@ -425,6 +455,8 @@ impl Model {
         assert!(acked > self.acked, "acknowledgements went backwards");
         assert!(acked <= self.done, "{acked} acknowledged, but {} consumed", self.done);
         self.acked = acked;
+        let number = self.first() - 1 + acked;
+        assert!(self.numbers.is_none() || number <= self.booked, "acknowledged, and not booked");
         let life = &self.lives[self.current.expect("who acknowledged it?")];
         let owed = owed(&life.debts, acked);
         let (seen, ahead) = (life.at_client, life.base.unwrap_or(0) + life.told.ahead);
@@ -433,8 +465,7 @@ impl Model {
     }
 
     pub(super) fn check_client_leftovers(&self, messages: &[Bytes]) {
-        let expected: Vec<_> =
-            (self.acked..self.said.len()).map(|n| self.said.message(n)).collect();
+        let expected: Vec<_> = (self.acked..self.fed).map(|n| self.said.message(n)).collect();
         assert!(messages == expected, "the client gets back other messages than it lost");
     }
 
@@ -475,8 +506,50 @@ impl Model {
     }
 
     /// It is there before the first message, and stays.
-    pub(super) fn server_is_greeted(&self, greeting: &Bytes) {
-        assert_eq!(*greeting, self.greeting, "not the client's greeting");
+    pub(super) fn server_is_greeted(&self, session: &Session) {
+        assert_eq!(*session.greeting(), self.greeting, "not the client's greeting");
+        let client = self.numbers.map(|numbers| numbers.client);
+        assert_eq!(session.client_id(), client, "not the client's id");
+    }
+
+    /// The number of the client's first message of all.
+    pub(super) fn first(&self) -> u64 {
+        self.numbers.map_or(1, |numbers| numbers.first)
+    }
+
+    pub(super) fn check_hello(&self, numbers: Option<Numbers>) {
+        let first = self.first() + self.acked;
+        let right = self.numbers.map(|numbers| Numbers { first, ..numbers });
+        assert_eq!(numbers, right, "a hello with another number");
+    }
+
+    /// What a life has just taken has its number for good; of a client that gives none, they
+    /// count from 1.
+    pub(super) fn check_number(&self, life: usize, number: u64) {
+        let life = &self.lives[life];
+        let base = life.base.expect("it has received something");
+        let before = self.numbers.map_or(0, |numbers| numbers.first - 1 + base);
+        assert_eq!(number, before + life.hands.len(), "another number");
+    }
+
+    /// As an application has to: takes exactly the next one, skips what it has, and refuses a
+    /// gap. Returns whether it took it.
+    pub(super) fn book(&mut self, number: u64, message: &Bytes) -> bool {
+        if self.numbers.is_none() || number <= self.booked {
+            return false;
+        }
+        assert_eq!(number, self.booked + 1, "a gap");
+        assert!(*message == self.said.message(number - self.first()), "another message is booked");
+        self.booked = number;
+        true
+    }
+
+    /// What was acknowledged at the end was booked; so was what came behind it, perhaps.
+    pub(super) fn check_booked(&self) {
+        if self.numbers.is_some() {
+            let booked = self.booked + 1 - self.first();
+            assert!((self.acked..=self.said.len()).contains(&booked), "{booked} are booked");
+        }
     }
 
     pub(super) fn server_takes(&mut self, index: usize, item: Option<&Received>) {
@@ -539,7 +612,7 @@ impl Model {
     /// The client closed in order, and no server left it or gave it up.
     pub(super) fn check_close(&self) {
         if !self.impatient && !self.lives.iter().any(|life| life.left) {
-            assert_eq!(self.acked, self.said.len(), "a close in order left something behind");
+            assert_eq!(self.acked, self.fed, "a close in order left something behind");
         }
     }
 

@@ -31,6 +31,15 @@ pub(in crate::proto) enum Fault {
     HeldForgotten,
     /// Goes on writing behind the words that the server goes away.
     WritesOn,
+    /// Counts a client's messages from 1 in each session.
+    NumbersBeginAgain,
+    /// Says for ever the number that the client began with.
+    FirstNumberStays,
+    /// Takes the number from a hello that resumes a session which the client knows.
+    NumberOfAnyHello,
+    /// Keeps the number of the hello that created a session, although the client never heard
+    /// of it and says another one now.
+    NumberOfFirstHello,
 }
 
 thread_local! {

@@ -35,11 +35,16 @@ fn chosen() -> Option<Range<u64>> {
     Some(from..if to.is_empty() { from + 1 } else { number(to) })
 }
 
-const RARE: [(&str, u64); 21] = [
+const RARE: [(&str, u64); 26] = [
     ("RESTART", 1000),
     ("GOES AWAY", 1000),
-    ("  it is away", 1000),
+    ("  it is away", 500),
     ("shut down", 100),
+    ("CLIENT KILLED", 1000),
+    ("  replaced", 1000),
+    ("  other numbers", 20),
+    ("skips", 1000),
+    ("books late", 100),
     ("  takes over", 1000),
     ("  stale hello", 100),
     ("  stale bytes", 1000),
@@ -144,4 +149,19 @@ fn what_is_held_and_acknowledged_or_forgotten_is_caught() {
 #[cfg_attr(miri, ignore = "it takes too many seeds")]
 fn a_server_that_goes_on_after_its_last_words_is_caught() {
     caught_as(Fault::WritesOn, "behind the last");
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn numbers_that_go_astray_are_caught() {
+    for fault in [Fault::NumbersBeginAgain, Fault::FirstNumberStays, Fault::NumberOfAnyHello] {
+        caught(fault);
+    }
+}
+
+/// A client that was elsewhere while the welcome was lost.
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn a_number_that_is_out_of_date_is_caught() {
+    caught(Fault::NumberOfFirstHello);
 }
