@@ -174,6 +174,23 @@ fn the_end_waits_for_the_last_worker() {
     assert!(matches!(server.close(), Ok(())));
 }
 
+/// A worker that is late has nothing more to say, be it done or not.
+#[test]
+fn a_server_that_restarts_is_sent_again_what_its_workers_had_in_hand() {
+    let rig = Rig::new(calm());
+    let (client, server, held) = holding(&rig, 4);
+    let mut held = all_but_done(held, &[0]);
+    rig.listener.restart(ms(10));
+    held.pop().unwrap().done();
+    drop(held);
+    assert!(matches!(server.recv_held(), Err(Error::GaveUp { .. })));
+    let again = calm().bind("127.0.0.1:0").unwrap();
+    rig.proxy.retarget(again.local_addr());
+    let server = Side::new(again.accept().unwrap(), Log::new("server"));
+    (1..4).for_each(|number| server.takes([number]));
+    client.says("new session (old session lost), 3 sent again", 1);
+}
+
 /// The window bounds what a pool is given.
 #[test]
 fn what_is_held_fills_the_window() {
