@@ -174,6 +174,34 @@ fn links_lead_somewhere() {
     }
 }
 
+/// Where `lines` stand together in a file, however far they are indented.
+fn stand_in(file: &str, lines: &[&str]) -> bool {
+    let file: Vec<&str> = file.lines().map(str::trim).collect();
+    file.windows(lines.len()).any(|window| window == lines)
+}
+
+/// A block of code begins with the name of the file that it is from; what is left out between its
+/// parts is a line of three dots.
+#[test]
+fn the_code_of_the_ledger_is_what_the_readme_shows() {
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("\n## Messages that outlive a crash\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let blocks: Vec<&str> = section.split("```").skip(1).step_by(2).collect();
+    let blocks = blocks.iter().filter_map(|block| block.strip_prefix("rust\n// "));
+    let mut shown = 0;
+    for block in blocks {
+        let (name, code) = block.split_once('\n').unwrap();
+        let file = read(&format!("examples/ledger/src/{name}"));
+        for part in code.split("// ...\n") {
+            let lines: Vec<&str> = part.lines().map(str::trim).collect();
+            assert!(stand_in(&file, &lines), "{name} does not say:\n{part}");
+            shown += lines.len();
+        }
+    }
+    assert!((10..=30).contains(&shown), "{shown} lines are shown");
+}
+
 /// The numbers of the traps that a line of a comment names.
 fn traps(line: &str) -> Vec<usize> {
     let line = line.trim_start();
