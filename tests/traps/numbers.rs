@@ -7,7 +7,7 @@ use std::thread;
 
 use longlink::{Builder, Bytes, Cause, Connection, Error, Event, Listener, Plain, RetryPolicy};
 
-use crate::proxy::How;
+use crate::proxy::{Direction, How};
 use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, quick, until};
 use crate::wire::{DATA, Hello, PROTOCOL, REJECT, Raw, WELCOME, frame, longer};
 
@@ -24,6 +24,15 @@ fn restart(rig: &Rig) -> Listener {
     rig.proxy.retarget(other.local_addr());
     rig.proxy.cut(How::Rst);
     other
+}
+
+/// The process of the client is gone, and the server has not noticed.
+fn kill(rig: &Rig, client: &Side) {
+    let before = rig.proxy.stats().swallowed;
+    rig.proxy.swallow(Direction::Up, true);
+    client.abort();
+    until("its last words are lost", || rig.proxy.stats().swallowed > before);
+    rig.proxy.swallow(Direction::Up, false);
 }
 
 #[track_caller]
@@ -145,6 +154,7 @@ fn each_message_is_booked_once_whoever_is_killed() {
         if round % 3 == 2 {
             // The process is gone; what it had stored is what is not acknowledged.
             let acknowledged = client.acknowledged_number();
+            kill(&rig, &client);
             let listener = before.last().map_or(&rig.listener, |(listener, _)| listener);
             client = rig.connect_with(named(calm()).first_number(acknowledged + 1));
             let next = Side::new(listener.accept().unwrap(), Log::new("server"));
