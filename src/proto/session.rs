@@ -22,7 +22,7 @@ use super::handshake::{Hello, Limits, Token};
 use super::heartbeat::Heartbeat;
 use super::inbox::{Acks, Inbox};
 use super::loss::SessionLoss;
-use super::numbers::{ClientId, Numbers};
+use super::numbers::ClientId;
 use super::outbox::Outbox;
 use super::pulse::{Pulse, Rhythm, Verdict};
 use super::report::{Excuse, Output, Progress, Seen, Totals};
@@ -141,19 +141,6 @@ impl Session {
             client_id: None,
             totals: Totals::default(),
         }
-    }
-
-    /// A client's session, which begins with this.
-    pub(crate) fn greeting_with(self, greeting: Bytes) -> Session {
-        Session { greeting, ..self }
-    }
-
-    /// A session of a client that calls itself so, and whose messages have numbers from the
-    /// first one's on.
-    pub(crate) fn numbered(mut self, numbers: Numbers) -> Session {
-        self.client_id = Some(numbers.client);
-        self.totals.numbers_sent(numbers);
-        self
     }
 
     /// A server's session, made by a hello that resumes none.

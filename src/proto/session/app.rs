@@ -9,9 +9,35 @@ use crate::proto::away::GoingAway;
 use crate::proto::close::CloseCode;
 use crate::proto::cost::Position;
 use crate::proto::inbox::{Received, Slot};
-use crate::proto::numbers::ClientId;
+use crate::proto::numbers::{ClientId, Numbers};
 use crate::proto::report::{Payload, Status};
 use crate::proto::spent::Spent;
+
+/// What a client says of itself.
+impl Session {
+    /// A client's session, which begins with this.
+    pub(crate) fn greeting_with(self, greeting: Bytes) -> Session {
+        Session { greeting, ..self }
+    }
+
+    /// A session of a client that calls itself so, and whose messages have numbers from the
+    /// first one's on.
+    pub(crate) fn numbered(mut self, numbers: Numbers) -> Session {
+        self.client_id = Some(numbers.client);
+        self.totals.numbers_sent(numbers);
+        self
+    }
+
+    /// What it says at the beginning of the session.
+    pub(crate) fn greeting(&self) -> &Bytes {
+        &self.greeting
+    }
+
+    /// What it calls itself.
+    pub(crate) fn client_id(&self) -> Option<ClientId> {
+        self.client_id
+    }
+}
 
 impl Session {
     /// Where it stands.
@@ -43,16 +69,6 @@ impl Session {
             parted: self.stage == Stage::Parting && self.peer_closed.is_some(),
             has_spent: !self.outbox.spent.is_empty(),
         }
-    }
-
-    /// What the client says at the beginning of the session.
-    pub(crate) fn greeting(&self) -> &Bytes {
-        &self.greeting
-    }
-
-    /// What the client calls itself.
-    pub(crate) fn client_id(&self) -> Option<ClientId> {
-        self.client_id
     }
 
     #[inline]

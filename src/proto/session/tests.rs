@@ -8,6 +8,7 @@ use crate::proto::close::Refusal;
 use crate::proto::cost::OVERHEAD;
 use crate::proto::handshake::Welcome;
 use crate::proto::inbox::{ACK_DELAY, Received};
+use crate::proto::numbers::Numbers;
 use crate::proto::report::Payload::{Owned, Slice};
 use crate::proto::testing::rounds;
 
