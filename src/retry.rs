@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 /// A server that [restarts](crate::Listener::restart) says when it is back, at most ten
 /// minutes later and with ten minutes more to come at any time in. The client comes back
 /// then. Until then it asks its other hosts, if it has any, at once and after the delays
-/// of the policy, which costs no attempt: attempts count from the return on.
+/// of the policy, which costs no attempt: attempts count from the return on, or from a link
+/// to one of those hosts on which nothing moves.
 ///
 /// Delays are times in which the machine is awake. When it wakes from a suspend, or
 /// is told to [check](crate::Connection::check), a client that waits makes an
@@ -175,10 +176,9 @@ pub(crate) struct Budget {
     doubt: Option<u32>,
     /// The server that was lost is back then, as it has said.
     back: Option<Instant>,
-    /// Attempts made at others meanwhile, which cost nothing.
+    /// The last attempt was one of so many made at others meanwhile. They cost nothing,
+    /// unless that leads to a link on which nothing moves.
     others: u32,
-    /// The last attempt was one of those that the policy has.
-    counted: bool,
 }
 
 /// The next attempt to make.
@@ -194,16 +194,7 @@ pub(crate) struct Attempt {
 
 impl Budget {
     pub(crate) fn new(policy: RetryPolicy, now: Instant) -> Budget {
-        Budget {
-            policy,
-            made: 0,
-            regained: now,
-            fruitless: 0,
-            doubt: None,
-            back: None,
-            others: 0,
-            counted: false,
-        }
+        Budget { policy, made: 0, regained: now, fruitless: 0, doubt: None, back: None, others: 0 }
     }
 
     /// The first attempt of all; even a policy that never retries makes it.
@@ -223,12 +214,11 @@ impl Budget {
             let after = self.pause(self.others.saturating_add(1), now, random).max(closed);
             if after < away {
                 self.others = self.others.saturating_add(1);
-                self.counted = false;
                 return Some(Attempt { number: self.made + 1, of, after });
             }
         }
         self.made = self.made.saturating_add(1);
-        self.counted = true;
+        self.others = 0;
         let after = self.pause(self.made, now, random).max(closed).max(away);
         Some(Attempt { number: self.made, of, after })
     }
@@ -266,10 +256,12 @@ impl Budget {
     pub(crate) fn lost(&mut self, link: Proof, interval: Option<Duration>) {
         let lasting = interval.map_or(self.policy.first, |i| i.min(self.policy.first));
         let lasted = link.heard && link.uptime >= lasting;
+        let free = std::mem::take(&mut self.others) > 0;
         if link.moved || (lasted && !link.waits) {
             (self.made, self.fruitless, self.doubt) = (0, 0, None);
             return;
         }
+        self.made = self.made.saturating_add(free.into());
         self.fruitless = if link.waits { self.fruitless + 1 } else { 0 };
         if lasted && self.doubt.is_none() {
             self.doubt = Some(std::mem::take(&mut self.made));
@@ -292,7 +284,7 @@ impl Budget {
     /// which one comes back each second.
     pub(crate) fn hurry(&mut self, now: Instant) -> bool {
         let may = self.take_immediate(now);
-        self.made -= u32::from(may && std::mem::take(&mut self.counted));
+        self.made -= u32::from(may && self.others == 0 && self.made > 0);
         may
     }
 

@@ -428,10 +428,11 @@ impl Session {
     ///
     /// So the two sides never wait for each other. What the window of the one holds
     /// back is behind so much that the other has received that the other sees that
-    /// window full, and writes its acknowledgements.
+    /// window full, and writes its acknowledgements. A server that goes away writes no more
+    /// of it, and acknowledges nothing that it replies to.
     #[inline]
     fn lets_ack_ahead(&self) -> bool {
-        !self.outbox.has_output(self.send_window()) && self.fills_window()
+        self.leaving.is_none() && !self.outbox.has_output(self.send_window()) && self.fills_window()
     }
 
     /// Whether the peer may count as much as outstanding as it may have.

@@ -298,6 +298,28 @@ fn a_server_that_goes_away_again_and_again_and_moves_nothing_spends_the_budget()
     }
 }
 
+// Each is asked while the other is away.
+#[test]
+fn two_servers_that_go_away_in_turn_and_move_nothing_spend_the_budget() {
+    for link in [IDLE, STUCK] {
+        let mut now = Instant::now();
+        let mut budget = Budget::new(RetryPolicy::default().jitter(0.0), now);
+        budget.first();
+        let mut links = 0;
+        while let Some(attempt) = {
+            budget.lost(proof(link, Duration::ZERO), INTERVAL);
+            budget.goes_away(now + BACK);
+            budget.next(now, MIDDLE, Duration::ZERO)
+        } {
+            links += 1;
+            now += attempt.after;
+            budget.welcomed(false);
+            assert!(links < 6, "{link:?}");
+        }
+        assert_eq!(budget.made(), 5, "{link:?}");
+    }
+}
+
 #[test]
 fn a_return_that_is_hurried_does_not_count_and_is_made_in_time_again() {
     let mut now = Instant::now();

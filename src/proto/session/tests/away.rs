@@ -57,6 +57,24 @@ fn it_acknowledges_what_is_done_says_so_last_and_writes_nothing_more() {
     read(&mut server, written(&mut client), now);
 }
 
+// What waits for room is never written, so nothing may be acknowledged that it replies to.
+#[test]
+fn no_acknowledgement_goes_ahead_of_replies_that_are_dropped() {
+    let cost = 100 + OVERHEAD;
+    let (mut client, mut server, now) = narrowed(3 * cost as u32);
+    for _ in 0..3 {
+        client.feed(&Slice(&[0; 100]));
+    }
+    assert_eq!(client.status().room, 0);
+    read(&mut server, written(&mut client), now);
+    while take(&mut server, now).is_some() {}
+    server.feed(&Slice(b"reply"));
+    server.consume(now);
+    server.go_away(notice());
+    let (frames, ends) = batch(&mut server);
+    assert!(matches!(frames[..], [Frame::GoingAway(_)]) && ends, "{frames:?}");
+}
+
 #[test]
 fn what_is_announced_last_counts_for_this_link_and_no_other() {
     let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
