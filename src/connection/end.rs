@@ -20,9 +20,10 @@ impl Connection {
     /// While there is a link and nothing moves, since the peer's application takes
     /// nothing, it waits for the [`close_timeout`](crate::Builder::close_timeout) (and up to
     /// an eighth of it more), on as many links as it takes. So long it also waits for a
-    /// link if it would wait for ever, as with [unlimited](crate::RetryPolicy::unlimited)
-    /// attempts, and every message is acknowledged. The parting that follows takes at
-    /// most as long again.
+    /// link if every message is acknowledged, and it would wait for ever, as with
+    /// [unlimited](crate::RetryPolicy::unlimited) attempts, or for a server that
+    /// [restarts](crate::Listener::restart). The parting that follows takes at most as long
+    /// again.
     /// [`close_within`](Connection::close_within) bounds the call whatever happens.
     ///
     /// What was handed out before is acknowledged, unless it is [held](Connection::recv_held);

@@ -69,13 +69,16 @@ impl State {
         }
     }
 
-    /// When a close without a link ends, although the retries are unlimited: only if
-    /// nothing but the end is unacknowledged.
+    /// When a close without a link ends, although there are attempts left: only if nothing
+    /// but the end is unacknowledged, and either they are unlimited, or the server has gone
+    /// away, and no other would know what has ended.
     pub(super) fn closes_alone_at(&self) -> Option<Instant> {
         let unacknowledged = self.protocol.status().unacknowledged;
-        let alone = self.terms.endless && self.link.is_none() && unacknowledged == 0;
+        let lost = self.lost.as_ref();
+        let long = self.terms.endless || lost.is_some_and(|lost| lost.away.is_some());
+        let alone = long && self.link.is_none() && unacknowledged == 0;
         let closing = self.life.closing().filter(|_| alone)?;
-        closing.alone_until(self.lost.as_ref().map(|lost| lost.at))
+        closing.alone_until(lost.map(|lost| lost.at))
     }
 
     /// The end, at once; the peer is told if that is possible without waiting.
