@@ -15,9 +15,10 @@ use crate::sync::Arc;
 /// [`Connection::recv_held`]. It dereferences to the message.
 ///
 /// Dropped without `done`, it was not processed, and is never acknowledged, nor is what came
-/// behind it. Since the peer would sooner or later wait for that in vain, the connection ends, as by
-/// the drop of its last handle: it closes in the background, and delivers what was sent before.
-/// Dropped by a panic, it [aborts](Connection::abort) the connection. The peer finds the
+/// behind it: no thread receives any more. Since the peer would sooner or later wait for
+/// that in vain, the connection ends, as by the drop of its last handle: it closes in the
+/// background, and delivers what was sent before. Dropped by a panic, it
+/// [aborts](Connection::abort) the connection. The peer finds the
 /// message among its [unacknowledged](Connection::take_unacknowledged) ones. So a message
 /// that is not to be processed, since it makes no sense or comes too late, is `done`, too.
 ///
@@ -72,7 +73,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Connection::recv).
+    /// As [`recv`](Connection::recv); and [`Error::Closed`](crate::Error::Closed) once one
+    /// was dropped that was not done.
     ///
     /// # Examples
     ///
@@ -197,6 +199,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take().and_then(|shared| shared.upgrade()) {
             let mut state = shared.lock();
+            state.leave();
             if std::thread::panicking() {
                 state.settle_within();
                 state.abort();

@@ -50,6 +50,12 @@ impl State {
         self.protocol.done_with(number, sync::now());
     }
 
+    /// It never will be done with one that it holds. What comes behind would not be
+    /// acknowledged, and be processed again.
+    pub(crate) fn leave(&mut self) {
+        (self.left, self.news) = (true, true);
+    }
+
     /// A close begins: no more sends, no more messages. `done`: the application is
     /// done with those it was handed.
     pub(crate) fn detach(&mut self, done: bool) {
@@ -162,6 +168,10 @@ impl State {
 
     /// The next message, or the end.
     pub(crate) fn receive(&mut self) -> Option<Result<Option<Bytes>>> {
+        if self.left {
+            let ending = self.life.ending().unwrap_or(&Ending::Closed);
+            return Some(Err(self.error(ending)));
+        }
         let paused = !self.protocol.status().may_read;
         let item = self.protocol.take(self.clock);
         // There is room again for what the driver has left in the socket.

@@ -206,7 +206,7 @@ impl State {
             self.start_ticking();
         }
         let receivers = match () {
-            _ if news && self.life.has_ended() => self.receivers.choose(usize::MAX),
+            _ if news && (self.life.has_ended() || self.left) => self.receivers.choose(usize::MAX),
             _ if free || self.protocol.status().has_next => self.receivers.choose(1),
             _ => 0,
         };

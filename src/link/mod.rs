@@ -121,6 +121,8 @@ pub(crate) struct State {
     life: Life,
     /// The last handle was dropped.
     dropped: bool,
+    /// A message that was held never will be done, so none behind it is handed out.
+    left: bool,
     terms: Terms,
     /// Threads that wait on [`Shared::readable`] and [`Shared::progress`].
     receivers: Waiters,
@@ -204,6 +206,7 @@ impl Shared {
             lost: None,
             life: Life::Open,
             dropped: false,
+            left: false,
             terms,
             receivers: Waiters::default(),
             others: Waiters::default(),

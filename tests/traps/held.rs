@@ -131,6 +131,31 @@ fn a_worker_that_fails_ends_the_connection_and_says_what_it_failed_on() {
     }
 }
 
+// It would not be acknowledged, and so be processed in vain, by those workers that are left.
+#[test]
+fn nothing_is_received_behind_what_a_worker_failed_on() {
+    for panics in [false, true] {
+        let rig = Rig::new(calm());
+        let (client, server, mut held) = holding(&rig, 1);
+        let held = held.remove(0);
+        let server = server.bare();
+        // One thread waits already, and one comes when more has arrived.
+        let (waiting, coming) = (server.clone(), server.clone());
+        let waiting = thread::spawn(move || waiting.recv_held());
+        let failing = thread::spawn(move || {
+            let _held = held;
+            assert!(!panics, "as it is to");
+        });
+        until("it has failed", || failing.is_finished());
+        let _ = [client.send([1]), client.send([2])];
+        let received = join(waiting);
+        assert!(matches!(received, Err(Error::Closed { .. })), "{received:?}");
+        assert!(matches!(coming.try_recv(), Err(Error::Closed { .. })));
+        let mut messages = Vec::new();
+        assert!(matches!(coming.recv_many(&mut messages, 10), Err(Error::Closed { .. })));
+    }
+}
+
 #[test]
 fn no_other_word_speaks_for_what_is_held() {
     let rig = Rig::new(calm());
