@@ -287,7 +287,7 @@ impl Space<'_> {
 }
 
 /// The buffer's first size: an idle link keeps no more.
-pub(crate) const SMALL_BUFFER: usize = 512;
+pub(crate) const SMALL_BUFFER: usize = 256;
 /// Its last. In tests it is small, so that less takes a test beyond it.
 pub(crate) const LARGE_BUFFER: usize = if cfg!(any(test, fuzzing)) { 8 } else { 64 } * 1024;
 /// A body of at least this size gets memory of its own before it is complete.

@@ -13,7 +13,7 @@ use crate::error::{Cause, Error};
 use crate::link::Shared;
 use crate::proto::away::GoingAway;
 use crate::proto::close::{Close, CloseCode};
-use crate::proto::frame::Decoder;
+use crate::proto::frame::{Decoder, HEADER, SMALL_BUFFER};
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
 use crate::proto::numbers::{ClientId, Numbers};
 use crate::sync::Arc;
@@ -337,8 +337,9 @@ fn bytes_behind_a_hello_end_the_link_before_anything_is_judged() {
     }
     assert_undisturbed(&session);
     // What stands in the socket, and not in the buffer, counts as well.
-    let head = [&[kind::HELLO, 0, 0, 1, 251][..], b"LLNK\x00\x02"].concat();
-    let long = [&head[..], &[7; 512 - 11]].concat();
+    let len = ((SMALL_BUFFER - HEADER) as u32).to_be_bytes();
+    let mut long = [&[kind::HELLO][..], &len, b"LLNK\x00\x02"].concat();
+    long.resize(SMALL_BUFFER, 7);
     assert_eq!(stage.hear(&long).0, Answer::Reject(Rejection::Version));
     assert_eq!(stage.hear(&[&long[..], &[0]].concat()).0, Answer::Nothing);
 }
