@@ -65,7 +65,8 @@ pub enum Error {
         /// The largest size that both sides accept.
         limit: usize,
     },
-    /// [`finish`](crate::Connection::finish) was called before: there are no more sends.
+    /// [`finish`](crate::Connection::finish) was called before, or a
+    /// [`close`](crate::Connection::close) is under way: there are no more sends.
     Finished,
     /// The builder's settings or the address make no sense; the text says which.
     Config(String),

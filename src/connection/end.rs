@@ -30,8 +30,9 @@ impl Connection {
     /// what was not is not: the peer learns how far this side has read. If both sides close and neither
     /// has read what the other sent, both therefore wait in vain, and err.
     ///
-    /// Later sends fail with [`Error::Closed`]; what had arrived can still be
-    /// received. Further calls return the same result. When it returns, the peer
+    /// Sends fail with [`Error::Finished`] while it is under way, and with what ended the
+    /// connection from then on, as [`Error::Closed`]. What had arrived can still be received.
+    /// Further calls return the same result. When it returns, the peer
     /// knows of the end or cannot be told, and the event callback has seen
     /// everything, unless that took longer than the `close_timeout`.
     ///
@@ -188,7 +189,8 @@ impl Connection {
     }
 
     /// After an error that ended the connection: the messages that were not
-    /// acknowledged, in order. They may or may not have arrived. Empty before.
+    /// acknowledged, in order, once. They may or may not have arrived. Empty before.
+    /// [`acknowledged_number`](Connection::acknowledged_number) is that of the one before them.
     ///
     /// # Examples
     ///

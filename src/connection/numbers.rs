@@ -67,9 +67,10 @@ impl Connection {
     /// is, it is the one before the first: of a client, `first_number - 1`. Does not block;
     /// [`sync`](Connection::sync) waits.
     ///
-    /// It stays right when the connection is over: the messages that
-    /// [`take_unacknowledged`](Connection::take_unacknowledged) returns have the numbers that
-    /// follow. Over [plain text](crate::Protocol::Plain), acknowledged means written.
+    /// When the connection is over, take what is left first: the messages that
+    /// [`take_unacknowledged`](Connection::take_unacknowledged) returned have the numbers that
+    /// follow this one, which stays from then on. Before, an answer of the peer may still add to
+    /// it. Over [plain text](crate::Protocol::Plain), acknowledged means written.
     ///
     /// # Examples
     ///

@@ -52,6 +52,9 @@ pub(crate) struct Outbox {
     /// Fed by the application.
     end: Position,
     finished: bool,
+    /// The application has taken back what is not acknowledged. So it stays, whatever the peer
+    /// says of it later: the application goes by how many there are, and by their numbers.
+    given_back: bool,
 }
 
 /// Frames that stand together in memory.
@@ -238,6 +241,9 @@ impl Outbox {
             return Err(Violation("an acknowledgement was taken back"));
         }
         let is_news = consumed > self.acknowledged.frames;
+        if self.given_back {
+            return Ok(is_news);
+        }
         let cost = self.cost();
         self.acknowledged = self.position(consumed);
         // What was sent on an earlier link may be acknowledged before the
@@ -360,9 +366,14 @@ impl Outbox {
         (self.end - self.acknowledged).bytes
     }
 
-    /// The messages that are kept. They stay, and so do the counters, since
-    /// the peer may still have something to say about them.
-    pub(crate) fn kept(&mut self) -> Vec<Bytes> {
+    /// Gives back the messages that are not acknowledged. They stay, and so do the counters,
+    /// since the peer may still have something to say about them.
+    pub(crate) fn give_back(&mut self) -> Vec<Bytes> {
+        self.given_back = true;
+        self.kept()
+    }
+
+    fn kept(&mut self) -> Vec<Bytes> {
         self.seal();
         let mut messages = Vec::new();
         for segment in &self.segments {

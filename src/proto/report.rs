@@ -206,6 +206,11 @@ impl Totals {
         self.received_before + self.messages_received
     }
 
+    /// How many messages were given back. They are acknowledged no more.
+    pub(super) fn given_back(&self) -> u64 {
+        self.taken
+    }
+
     /// Gives back the messages that are not acknowledged, once.
     pub(super) fn give_back(&mut self, kept: impl FnOnce() -> Vec<Bytes>) -> Vec<Bytes> {
         if self.taken > 0 {

@@ -9,7 +9,9 @@ use longlink::{Builder, Bytes, Cause, Connection, Error, Event, Listener, Plain,
 
 use crate::proxy::{Direction, How};
 use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, quick, until};
-use crate::wire::{DATA, Hello, PROTOCOL, REJECT, Raw, WELCOME, frame, longer};
+use crate::wire::{
+    CLOSE, DATA, Hello, PROTOCOL, REJECT, Raw, RawServer, WELCOME, Welcome, frame, longer,
+};
 
 const ID: [u8; 16] = *b"a client of ours";
 const MAX: u64 = 1 << 61;
@@ -374,6 +376,84 @@ fn what_is_given_back_has_the_numbers_that_follow() {
     let again = rig.connect_with(named(calm()).first_number(first));
     again.send("eight").unwrap();
     takes_numbered(&rig.accept(), 8, "eight");
+}
+
+/// The parting goes on when the connection is over, and the peer's last word may acknowledge
+/// what the application has taken to send it elsewhere.
+#[test]
+fn what_was_given_back_keeps_its_number_whatever_the_peer_says_then() {
+    let raw = RawServer::new();
+    let addr = raw.addr();
+    let connecting = thread::spawn(move || connect(named(calm()).first_number(7), addr));
+    let (mut link, _) = raw.welcome(&Welcome::new(1));
+    let client = join(connecting);
+    for message in ["seven", "eight", "nine"] {
+        client.send(message).unwrap();
+    }
+    client.finish().unwrap();
+    client.abort();
+    link.read_kind(CLOSE);
+    let back = client.take_unacknowledged();
+    assert_eq!(back, ["seven", "eight", "nine"]);
+    link.send(frame(CLOSE, [0, 0, 0, 0, 0, 0, 0, 0, 2]));
+    until("the link has ended", || link.has_ended());
+    until("it is over", || !client.is_connected());
+    assert_eq!(client.acknowledged_number(), 6);
+    let stats = client.stats();
+    assert_eq!((stats.unacknowledged, stats.unacknowledged_bytes), (3, 5 + 5 + 4));
+    assert!(matches!(client.send("ten"), Err(Error::Closed { unacknowledged: 3, .. })));
+    assert_eq!(client.take_unacknowledged(), [""; 0]);
+}
+
+/// Its process was started again, and the server is full of what that process had.
+#[test]
+fn a_client_that_was_started_again_takes_its_own_place_on_a_full_server() {
+    let rig = Rig::new(calm().max_clients(1));
+    let client = rig.connect_with(named(calm()));
+    let mut server = rig.accept();
+    let other = calm().retry(RetryPolicy::never()).connect(rig.proxy.addr());
+    assert!(matches!(other, Err(Error::GaveUp { cause: Cause::Rejected(_), .. })), "{other:?}");
+    for message in ["1", "2", "3"] {
+        let again = rig.connect_with(named(calm()).retry(RetryPolicy::never()));
+        again.send(message).unwrap();
+        let next = rig.accept();
+        assert_replaced(&std::mem::replace(&mut server, next));
+        server.takes(message);
+        kill(&rig, &again);
+    }
+    drop(client);
+}
+
+/// A HELLO of the process that was killed is late: the new one is served already. It ends the
+/// session of the new one, which comes back, and says where it stands.
+#[test]
+fn a_hello_of_a_killed_process_that_comes_late_loses_and_doubles_nothing() {
+    let listener = calm().bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr();
+    let database = Database::default();
+    let mut killed = says(addr, 1, &numbers(b'k', 1));
+    killed.read_kind(WELCOME);
+    killed.send(["1", "2"].map(|message| frame(DATA, message)).concat());
+    database.serve(&listener.accept().unwrap(), 2);
+    killed.end();
+    let client = connect(calm().client_id([b'k'; 16]).first_number(2), addr);
+    for message in ["2", "3"] {
+        client.send(message).unwrap();
+    }
+    let serving = Side::new(listener.accept().unwrap(), Log::new("server"));
+    database.serve(&serving, 1);
+    // The one that had this token was replaced: nothing is known of its attempts.
+    for attempt in 1..=5 {
+        let mut late = Raw::connect(addr);
+        let hello = Hello { attempt, epoch: attempt, ..Hello::new(1) };
+        late.send(longer(&hello.bytes(), &numbers(b'k', 1)));
+        late.read_kind(WELCOME);
+        client.says("new session", attempt as usize);
+    }
+    assert_replaced(&serving);
+    client.send("4").unwrap();
+    database.serve(&listener.accept().unwrap(), 1);
+    assert_eq!(database.booked([b'k'; 16]), ["1", "2", "3", "4"]);
 }
 
 /// A pool may be done with the second of two, which is not acknowledged by that.

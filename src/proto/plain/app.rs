@@ -19,7 +19,7 @@ impl PlainSession {
             max_message: self.limits.max_message as usize,
             own_max_message: self.limits.max_message,
             room: (self.limits.window as usize).saturating_sub(unwritten.cost()),
-            unacknowledged: unwritten.frames,
+            unacknowledged: unwritten.frames.max(self.totals.given_back()),
             unacknowledged_bytes: unwritten.bytes,
             totals: self.totals,
             moved: link.moved,

@@ -381,6 +381,18 @@ fn what_was_being_written_is_announced() {
     assert_eq!(client.session.status().unacknowledged, 1);
 }
 
+/// It has been taken, to be sent elsewhere from the number that follows.
+#[test]
+fn what_was_taken_out_is_not_acknowledged_later() {
+    let mut client = Side::client(SETTINGS);
+    client.feed("one\n").feed("two\n");
+    client.session.close(CloseCode::Closed);
+    assert_eq!(client.session.take_unacknowledged(), ["one\n", "two\n"]);
+    client.write();
+    let status = client.session.status();
+    assert_eq!((status.unacknowledged, status.acknowledged_number()), (2, 0));
+}
+
 #[test]
 fn the_oldest_unanswered_lines_are_forgotten_and_never_block() {
     let mut client = Side::client(SETTINGS);

@@ -197,7 +197,7 @@ impl Session {
     /// The messages that are not acknowledged, once. The session is ending; what
     /// it still has to tell the peer does not depend on them.
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
-        self.totals.give_back(|| self.outbox.kept())
+        self.totals.give_back(|| self.outbox.give_back())
     }
 
     /// Whether closing was begun by either side.

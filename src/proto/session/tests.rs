@@ -631,6 +631,35 @@ fn taking_out_what_is_unacknowledged_changes_nothing_for_the_peer() {
     assert_eq!(client.take_unacknowledged(), [&b"question"[..]]);
 }
 
+// It has been taken already, to be sent elsewhere from the number that follows.
+#[test]
+fn what_was_taken_out_is_not_acknowledged_later() {
+    let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
+    for message in [b"1", b"2", b"3"] {
+        client.feed(&Slice(message));
+    }
+    client.finish();
+    read(&mut server, written(&mut client), now);
+    client.close(CloseCode::Aborted);
+    let left = |client: &Session| {
+        let status = client.status();
+        let bytes = status.unacknowledged_bytes;
+        (status.unacknowledged, bytes, status.acknowledged_number())
+    };
+    server.tick(None, now + ACK_DELAY);
+    take(&mut server, now);
+    take(&mut server, now);
+    server.tick(None, now + ACK_DELAY);
+    read(&mut client, written(&mut server), now);
+    assert_eq!(left(&client), (2, 2, 1), "what comes before is heard");
+    assert_eq!(client.take_unacknowledged(), ["2", "3"]);
+    take(&mut server, now);
+    read(&mut server, written(&mut client), now);
+    read(&mut client, written(&mut server), now);
+    assert!(client.status().parted);
+    assert_eq!(left(&client), (2, 2, 1));
+}
+
 /// The client comes back over a new link.
 fn resume(pair: &mut Pair) {
     pair.client.link_lost();

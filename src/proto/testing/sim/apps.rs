@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::World;
 use super::ends::{InHand, Phase, Server};
 use crate::proto::close::{CloseCode, Refusal};
 use crate::proto::closing::Closing;
 use crate::proto::inbox::Received;
 use crate::proto::report::Payload::{Owned, Slice};
+use crate::proto::session::Session;
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -206,22 +209,16 @@ impl World {
         self.check_server_leftovers(server);
     }
 
-    /// What was not acknowledged is given back, once.
+    /// What was not acknowledged is given back, once, and has the numbers that follow.
     pub(super) fn check_server_leftovers(&mut self, server: &mut Server) {
-        let leftovers = server.session.take_unacknowledged();
-        if !std::mem::replace(&mut server.took, true) {
+        if let Some(leftovers) = taken_once(&mut server.session, &mut server.took) {
             self.model.check_server_leftovers(server.life, &leftovers);
-        } else {
-            assert!(leftovers.is_empty(), "given back twice");
         }
     }
 
     pub(super) fn check_client_leftovers(&mut self) {
-        let leftovers = self.client.session.take_unacknowledged();
-        if !std::mem::replace(&mut self.client.took, true) {
+        if let Some(leftovers) = taken_once(&mut self.client.session, &mut self.client.took) {
             self.model.check_client_leftovers(&leftovers);
-        } else {
-            assert!(leftovers.is_empty(), "given back twice");
         }
     }
 
@@ -269,4 +266,17 @@ impl World {
             server.session.finish();
         }
     }
+}
+
+/// What is not acknowledged, at first. `took` is the number before.
+fn taken_once(session: &mut Session, took: &mut Option<u64>) -> Option<Vec<Bytes>> {
+    let leftovers = session.take_unacknowledged();
+    let number = session.status().acknowledged_number();
+    if let Some(took) = *took {
+        assert!(leftovers.is_empty(), "given back twice");
+        assert_eq!(number, took, "acknowledged after it was given back");
+        return None;
+    }
+    *took = Some(number);
+    Some(leftovers)
 }

@@ -43,8 +43,8 @@ pub(super) struct Client {
     pub(super) lost: bool,
     /// The application has left, and what it said is to be acknowledged.
     pub(super) closing: Option<Closing>,
-    /// It was given back what was not acknowledged.
-    pub(super) took: bool,
+    /// It was given back what was not acknowledged, behind this number.
+    pub(super) took: Option<u64>,
     /// Both directions have ended.
     complete: bool,
     /// What its application holds.
@@ -80,7 +80,7 @@ pub(super) struct Server {
     /// It has ended, and is remembered.
     pub(super) ended: bool,
     pub(super) closing: Option<Closing>,
-    pub(super) took: bool,
+    pub(super) took: Option<u64>,
     /// What its handler was handed last, and has not booked.
     pub(super) pending: Option<Numbered>,
     /// Replies that the handler still has to feed before it takes again.
@@ -107,7 +107,7 @@ impl Client {
             welcomed: false,
             lost: false,
             closing: None,
-            took: false,
+            took: None,
             complete: false,
             hands: Vec::new(),
         }
@@ -585,7 +585,7 @@ impl World {
             lost: None,
             ended: false,
             closing: None,
-            took: false,
+            took: None,
             pending: None,
             replies: 0,
             at_end: false,
