@@ -30,6 +30,7 @@ mod hostile;
 mod hosts;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod later;
 mod limits;
 mod lost;
 mod many;
