@@ -8,6 +8,13 @@
 //! sides are the same. A *link* is one TCP connection; the *session* of a
 //! `Connection` outlives it.
 //!
+//! ## Beginning
+//!
+//! A client may say who it is or what it wants, with its [`greeting`](Builder::greeting). The
+//! server [reads it](Connection::greeting) when it has accepted the connection, before any
+//! message; after it was killed, too, before what is sent again. It may
+//! [refuse](Connection::refuse) the client, and say why. The example `named_chat` does both.
+//!
 //! ## Ending
 //!
 //! [`finish`](Connection::finish) ends one direction: the peer's
@@ -45,8 +52,8 @@
 //! | call | blocks while | ends in time by |
 //! | --- | --- | --- |
 //! | [`connect`](Builder::connect) | attempts are left | the [`RetryPolicy`] and the [connect timeout](Builder::connect_timeout) |
-//! | [`send`](Connection::send), [`feed`](Connection::feed), [`feed_many`](Connection::feed_many), [`feed_some`](Connection::feed_some) | the [window](Builder::window) is full | [`send_timeout`](Connection::send_timeout), [`try_send`](Connection::try_send) |
-//! | [`recv`](Connection::recv), [`recv_many`](Connection::recv_many), [`recv_held`](Connection::recv_held) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
+//! | [`send`](Connection::send), [`feed`](Connection::feed), and those that send numbered or many | the [window](Builder::window) is full | [`send_timeout`](Connection::send_timeout), [`try_send`](Connection::try_send) |
+//! | [`recv`](Connection::recv), and those that receive numbered, many or [held](Connection::recv_held) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
 //! | [`sync`](Connection::sync) | the peer has not acknowledged everything | its argument |
 //! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) while a live peer takes nothing; the retry policy, or the [time to resume](Builder::resume_within), in an outage; [`close_within`](Connection::close_within) in any case |
 //! | [`accept`](Listener::accept) | no new client comes | [`Listener::close`] |
