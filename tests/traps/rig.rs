@@ -136,6 +136,14 @@ impl Side {
         assert_eq!(self.take(), message.as_ref(), "{}", self.log.name);
     }
 
+    /// All that the other side has sent is here, taken or not: a pong comes behind it.
+    #[track_caller]
+    pub(crate) fn hears_all(&self) {
+        assert_eq!(self.stats().last_round_trip, None, "a pong is not told from the last");
+        self.check();
+        until("a pong", || self.stats().last_round_trip.is_some());
+    }
+
     /// What comes next is the end.
     #[track_caller]
     pub(crate) fn takes_end(&self) {

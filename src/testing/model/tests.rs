@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::net::{cut, cut_both, hold_readers, swallow};
 use crate::{
-    Builder, Cause, Connection, Error, Event, Heartbeat, Listener, Plain, RetryPolicy,
+    Builder, Cause, Connection, Error, Event, Heartbeat, Listener, Plain, RetryPolicy, SessionLoss,
     WeakConnection,
 };
 
@@ -821,6 +821,49 @@ fn an_expiry_that_races_a_resume_is_one_or_the_other() {
     });
 }
 
+/// Serves all who come, until it is closed. Returns how many sessions there were.
+fn serve(listener: Listener) -> (Arc<Listener>, thread::JoinHandle<usize>) {
+    let listener = Arc::new(listener);
+    let accepting = listener.clone();
+    let serving = thread::spawn(move || {
+        let handlers = accepting.incoming().map(|server| {
+            let server = server.unwrap();
+            thread::spawn(move || echo(&server))
+        });
+        join(handlers.collect::<Vec<_>>()).len()
+    });
+    (listener, serving)
+}
+
+/// The same race, if the client wants no second session: there is none.
+#[test]
+fn an_expiry_that_races_a_resume_is_the_end_of_a_client_that_gives_up_then() {
+    explore(|| {
+        let builder = settings().resume_within(SECOND);
+        let (listener, serving) = serve(builder.clone().bind(ADDR).unwrap());
+        let client = builder.on_session_lost(SessionLoss::GiveUp).connect(ADDR).unwrap();
+        client.send([0]).unwrap();
+        assert_eq!(client.recv().unwrap().as_deref(), Some(&[0][..]));
+        cut_both();
+        pause(50);
+        cut_both();
+        let sent = client.send([1]).is_ok();
+        match within(5 * SECOND, "an end", || client.recv()) {
+            Ok(reply) => {
+                assert_eq!(reply.as_deref(), Some(&[1][..]));
+                client.close().unwrap();
+            }
+            Err(error) => {
+                assert!(matches!(error, Error::SessionLost { .. }), "{error}");
+                let left = client.take_unacknowledged();
+                assert_eq!(left.last().is_some_and(|last| last[..] == [1]), sent, "{left:?}");
+            }
+        }
+        listener.close();
+        assert_eq!(serving.join().unwrap(), 1);
+    });
+}
+
 /// In each session, before what is sent again.
 #[test]
 fn a_greeting_is_there_when_a_session_is_accepted() {
@@ -1078,6 +1121,42 @@ fn a_server_that_restarts_is_found_again_with_nothing_lost() {
             });
             client.close().unwrap();
             again.join().unwrap();
+        });
+    });
+}
+
+/// A host that is left behind, and one that is new to the client: each knows it by a token of
+/// its own.
+#[test]
+fn another_host_is_asked_at_once_while_a_server_restarts() {
+    const OTHER: &str = "127.0.0.2:6666";
+    const MESSAGES: u8 = 3;
+    explore(|| {
+        keep_the_protocol(|| {
+            let (first, serving) = serve(settings().bind(ADDR).unwrap());
+            let (second, also_serving) = serve(settings().bind(OTHER).unwrap());
+            let client = Arc::new(settings().connect([ADDR, OTHER]).unwrap());
+            let sending = client.clone();
+            let sending = thread::spawn(move || {
+                (0..MESSAGES).for_each(|n| sending.send([n]).unwrap());
+            });
+            pause(300);
+            first.restart(100 * SECOND);
+            serving.join().unwrap();
+            within(ACK, "all", || {
+                let mut next = 0;
+                while next < MESSAGES {
+                    let n = client.recv().unwrap().unwrap()[0];
+                    assert!(n <= next, "{next} is lost");
+                    next = next.max(n + 1);
+                }
+                sending.join().unwrap();
+            });
+            client.send(b"on the other").unwrap();
+            while client.recv().unwrap().unwrap() != "on the other" {}
+            client.close().unwrap();
+            second.close();
+            assert_eq!(also_serving.join().unwrap(), 1);
         });
     });
 }
