@@ -413,6 +413,7 @@ fn a_client_that_was_started_again_takes_its_own_place_on_a_full_server() {
     let mut server = rig.accept();
     let other = calm().retry(RetryPolicy::never()).connect(rig.proxy.addr());
     assert!(matches!(other, Err(Error::GaveUp { cause: Cause::Rejected(_), .. })), "{other:?}");
+    kill(&rig, &client);
     for message in ["1", "2", "3"] {
         let again = rig.connect_with(named(calm()).retry(RetryPolicy::never()));
         again.send(message).unwrap();
@@ -421,7 +422,6 @@ fn a_client_that_was_started_again_takes_its_own_place_on_a_full_server() {
         server.takes(message);
         kill(&rig, &again);
     }
-    drop(client);
 }
 
 /// A HELLO of the process that was killed is late: the new one is served already. It ends the
