@@ -22,6 +22,7 @@ impl State {
         self.life.ending().map_or(Ok(()), |ending| Err(self.error(ending)))
     }
 
+    #[cold]
     pub(super) fn error(&self, ending: &Ending) -> Error {
         let unacknowledged = self.protocol.status().unacknowledged;
         match ending {

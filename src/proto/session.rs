@@ -340,11 +340,8 @@ impl Session {
         if !self.up.begun && self.output() > Output::Nothing {
             self.begin(batch);
         }
-        if let Some(code) = self.closing.clone() {
-            let consumed = self.acks.covered(self.outbox.written());
-            batch.push_frame(&Frame::Close(Close { code, consumed }));
-            self.stage = Stage::Parting;
-            return;
+        if self.closing.is_some() {
+            return self.part(batch);
         }
         let before = batch.len();
         let (send_window, window) = (self.send_window(), self.inbox.room(self.own.window));
@@ -380,6 +377,15 @@ impl Session {
             }
             self.stage = Stage::Parting;
         }
+    }
+
+    /// Writes our last word.
+    #[cold]
+    fn part(&mut self, batch: &mut Batch) {
+        let Some(code) = self.closing.clone() else { return };
+        let consumed = self.acks.covered(self.outbox.written());
+        batch.push_frame(&Frame::Close(Close { code, consumed }));
+        self.stage = Stage::Parting;
     }
 
     /// What may be outstanding. Both sides keep it: one to send it again, the other until
