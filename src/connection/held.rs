@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Connection;
 use crate::error::Result;
-use crate::link::{Patience, Shared, Waiter};
+use crate::link::{Patience, Shared};
 use crate::sync::Arc;
 
 /// A message that is acknowledged when its holder is [done](Held::done) with it; see
@@ -116,14 +116,14 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn recv_held(&self) -> Result<Option<Held>> {
-        let mut state = self.shared.lock();
-        state.come_back();
-        state.wait(Waiter::Receiver, Patience::Forever, |state| {
-            let received = state.receive_held()?;
+        self.receive_by(Patience::Forever, |state| {
+            let received = state.receive()?;
             let number = state.protocol.status().totals.received_number();
-            let shared = || Some(Arc::downgrade(&self.shared));
-            let hold = |(message, place)| Held { message, number, place, shared: shared() };
-            Some(received.map(|message| message.map(hold)))
+            Some(received.map(|message| {
+                let message = message?;
+                let place = state.protocol.hold(message.len());
+                Some(Held { message, number, place, shared: Some(Arc::downgrade(&self.shared)) })
+            }))
         })
     }
 }

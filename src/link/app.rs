@@ -184,18 +184,7 @@ impl State {
         }
     }
 
-    /// The same; a message is held, and comes with its place in what was received.
-    pub(crate) fn receive_held(&mut self) -> Option<Result<Option<(Bytes, u64)>>> {
-        let received = self.receive()?;
-        Some(received.map(|message| {
-            message.map(|message| {
-                let place = self.protocol.hold(message.len());
-                (message, place)
-            })
-        }))
-    }
-
-    /// The same as [`receive`](State::receive) for several at once, without the end; 0 tells of that.
+    /// The same for several at once, without the end; 0 tells of that.
     pub(crate) fn receive_many(
         &mut self,
         messages: &mut Vec<Bytes>,

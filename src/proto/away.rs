@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Buf;
 
+use super::handshake::millis;
+
 /// A client that is told to come back later is told no more than this.
 pub(crate) const LONGEST: Duration = Duration::from_secs(600);
 
@@ -17,7 +19,6 @@ pub(crate) struct GoingAway {
 
 impl GoingAway {
     pub(crate) fn new(after: Duration, spread: Duration) -> GoingAway {
-        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         GoingAway { after: millis(after), spread: millis(spread) }
     }
 

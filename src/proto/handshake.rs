@@ -225,7 +225,7 @@ fn get_standing(body: &mut &[u8]) -> Standing {
     (epoch, received, limits, (millis > 0).then(|| Duration::from_millis(millis.into())))
 }
 
-fn millis(time: Duration) -> u32 {
+pub(super) fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 

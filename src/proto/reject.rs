@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, TryGetError};
 
-use super::handshake::VERSION;
+use super::handshake::{VERSION, millis};
 
 /// "Not now", or "not at all".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +45,9 @@ impl Reject {
     }
 
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
-        let millis = self.come_back_after.as_millis();
         out.put_u8(self.code);
         out.put_u8(self.class as u8);
-        out.put_u32(u32::try_from(millis).unwrap_or(u32::MAX));
+        out.put_u32(millis(self.come_back_after));
         out.put_u16(self.versions.0);
         out.put_u16(self.versions.1);
         out.put_slice(self.text.as_bytes());

@@ -1079,6 +1079,16 @@ fn a_pool_races_with_the_end() {
     });
 }
 
+/// Receives replies up to the last. They may begin again, and none is left out.
+fn receive_all(client: &Connection, messages: u8) {
+    let mut next = 0;
+    while next < messages {
+        let n = client.recv().unwrap().unwrap()[0];
+        assert!(n <= next, "{next} is lost");
+        next = next.max(n + 1);
+    }
+}
+
 /// Wherever the messages are, and whoever reads and writes them.
 #[test]
 fn a_server_that_restarts_is_found_again_with_nothing_lost() {
@@ -1111,12 +1121,7 @@ fn a_server_that_restarts_is_found_again_with_nothing_lost() {
             });
             // It comes at the time that it was told, and what it was not told it finds out.
             within(SECOND + ACK, "all", || {
-                let mut next = 0;
-                while next < MESSAGES {
-                    let n = client.recv().unwrap().unwrap()[0];
-                    assert!(n <= next, "{next} is lost");
-                    next = next.max(n + 1);
-                }
+                receive_all(&client, MESSAGES);
                 sending.join().unwrap();
             });
             client.close().unwrap();
@@ -1144,12 +1149,7 @@ fn another_host_is_asked_at_once_while_a_server_restarts() {
             first.restart(100 * SECOND);
             serving.join().unwrap();
             within(ACK, "all", || {
-                let mut next = 0;
-                while next < MESSAGES {
-                    let n = client.recv().unwrap().unwrap()[0];
-                    assert!(n <= next, "{next} is lost");
-                    next = next.max(n + 1);
-                }
+                receive_all(&client, MESSAGES);
                 sending.join().unwrap();
             });
             client.send(b"on the other").unwrap();
