@@ -127,8 +127,8 @@ pub enum Event {
         cause: Cause,
     },
     /// The connection was closed, by this side or by the peer; or the server
-    /// [refused](crate::Connection::refuse) this client, and [`Error::Refused`](crate::Error::Refused)
-    /// says why.
+    /// [refused](crate::Connection::refuse) this client, and
+    /// [`Error::Refused`](crate::Error::Refused) says why.
     #[non_exhaustive]
     Closed {
         /// How many messages of ours were not acknowledged.

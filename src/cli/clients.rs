@@ -166,10 +166,10 @@ impl Counts {
         self.resumed += stats.reconnects;
         // How a connection ended is told by whatever is asked of it afterwards. A session
         // that ends with the server has lost no client.
-        self.lost += match connection.flush() {
-            Err(Error::GaveUp { cause: Cause::Restarting, .. }) => 0,
-            result => u64::from(matches!(result, Err(Error::GaveUp { .. }))),
-        };
+        let restarts = |cause: &Cause| matches!(cause, Cause::Restarting);
+        let lost =
+            matches!(connection.flush(), Err(Error::GaveUp { cause, .. }) if !restarts(&cause));
+        self.lost += u64::from(lost);
     }
 
     fn account(&self, time: Duration) -> String {

@@ -27,8 +27,8 @@ impl Connection {
     /// [`close_within`](Connection::close_within) bounds the call whatever happens.
     ///
     /// What was handed out before is acknowledged, unless it is [held](Connection::recv_held);
-    /// what was not is not: the peer learns how far this side has read. If both sides close and neither
-    /// has read what the other sent, both therefore wait in vain, and err.
+    /// what was not is not: the peer learns how far this side has read. If both sides close and
+    /// neither has read what the other sent, both therefore wait in vain, and err.
     ///
     /// Sends fail with [`Error::Finished`] while it is under way, and with what ended the
     /// connection from then on, as [`Error::Closed`]. What had arrived can still be received.

@@ -47,8 +47,8 @@ impl State {
     }
 
     /// It is done with a message that it holds.
-    pub(crate) fn done_with(&mut self, number: u64) {
-        self.protocol.done_with(number, sync::now());
+    pub(crate) fn done_with(&mut self, place: u64) {
+        self.protocol.done_with(place, sync::now());
     }
 
     /// It never will be done with one that it holds. What comes behind would not be

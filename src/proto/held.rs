@@ -23,8 +23,8 @@ struct Entry {
 }
 
 /// Messages that were handed out to be held, in order: those that are not done with, and
-/// those behind them. Each has its place for a number. All of them count in the window, so
-/// there is no more of this than fits into it.
+/// those behind them. Each is known by its place: how many frames were received before it.
+/// All of them count in the window, so there is no more of this than fits into it.
 #[derive(Debug, Default)]
 pub(crate) struct HeldQueue {
     entries: VecDeque<Entry>,
@@ -39,15 +39,15 @@ impl HeldQueue {
         self.entries.is_empty()
     }
 
-    /// A message of that many bytes, handed out at that place, is held. Returns its number.
+    /// A message of that many bytes, which stands there, is held. Returns its place.
     pub(crate) fn push(&mut self, from: Position, len: usize) -> u64 {
         self.entries.push_back(Entry { from, len: len as u32, stage: Stage::Held });
         from.frames
     }
 
     /// The application is done with this one. Returns whether that is news.
-    pub(crate) fn finish(&mut self, number: u64) -> bool {
-        let index = self.entries.binary_search_by_key(&number, |entry| entry.from.frames);
+    pub(crate) fn finish(&mut self, place: u64) -> bool {
+        let index = self.entries.binary_search_by_key(&place, |entry| entry.from.frames);
         let entry = index.ok().map(|index| &mut self.entries[index]);
         let Some(entry) = entry.filter(|entry| entry.stage == Stage::Held) else { return false };
         entry.stage = Stage::Done;

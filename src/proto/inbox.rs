@@ -133,21 +133,21 @@ impl Inbox {
     }
 
     /// The last message that was handed out, of that many bytes, is held: the application
-    /// is done with it when it says so. Returns its number.
+    /// is done with it when it says so. Returns its place.
     pub(crate) fn hold(&mut self, len: usize) -> u64 {
         let mut message = Position::default();
         message.pass(len);
         self.held.push(self.handed - message, len)
     }
 
-    /// The application is done with the message of that number. Returns the cost that
+    /// The application is done with the message at that place. Returns the cost that
     /// became free.
-    pub(crate) fn finish(&mut self, number: u64) -> usize {
+    pub(crate) fn finish(&mut self, place: u64) -> usize {
         #[cfg(test)]
-        if planted(Fault::LateDoneCounts) && number < self.start.frames {
+        if planted(Fault::LateDoneCounts) && place < self.start.frames {
             self.start.frames -= 1;
         }
-        match self.held.finish(number) {
+        match self.held.finish(place) {
             // What older sessions left is not waited for.
             true => self.advance(self.handed.min(self.start)),
             false => 0,

@@ -104,15 +104,15 @@ impl Protocol {
     }
 
     /// The message that was just taken, of that many bytes, is held: coming back says
-    /// nothing of it. Returns its number.
+    /// nothing of it. Returns its place in what was received.
     pub(crate) fn hold(&mut self, len: usize) -> u64 {
         self.framed().map_or(0, |session| session.hold(len))
     }
 
     /// The application is done with a message that it holds.
-    pub(crate) fn done_with(&mut self, number: u64, now: Instant) {
+    pub(crate) fn done_with(&mut self, place: u64, now: Instant) {
         if let Some(session) = self.framed() {
-            session.done_with(number, now);
+            session.done_with(place, now);
         }
     }
 

@@ -94,14 +94,14 @@ impl Session {
         }
     }
 
-    /// The message that was just taken, of that many bytes, is held. Returns its number.
+    /// The message that was just taken, of that many bytes, is held. Returns its place.
     pub(crate) fn hold(&mut self, len: usize) -> u64 {
         self.inbox.hold(len)
     }
 
     /// The application is done with a message that it holds.
-    pub(crate) fn done_with(&mut self, number: u64, now: Instant) {
-        let freed = self.inbox.finish(number);
+    pub(crate) fn done_with(&mut self, place: u64, now: Instant) {
+        let freed = self.inbox.finish(place);
         if freed > 0 {
             self.owe(self.inbox.consumed(), freed, now);
         }
