@@ -11,7 +11,7 @@ use crate::booking::Booking;
 use crate::books::{self, Books, ClientId, Entry};
 use crate::outbox;
 use crate::postgres::Postgres;
-use crate::sqlite::Sqlite;
+use crate::sqlite::{self, Sqlite};
 use crate::{Result, chain};
 
 /// Between two transactions. Without it, more kills are needed.
@@ -72,8 +72,7 @@ struct Careless {
 
 impl Careless {
     fn open(bug: Bug, path: &str) -> Result<Careless> {
-        let (books, database) = (Sqlite::open(path)?, Connection::open(path)?);
-        outbox::durable(&database)?;
+        let (books, database) = (Sqlite::open(path)?, outbox::open(path, sqlite::SCHEMA)?);
         Ok(Careless { bug, books, database, late: Vec::new() })
     }
 

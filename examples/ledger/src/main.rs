@@ -33,8 +33,8 @@
 //!
 //! A database that is restored from a backup breaks the numbers. A client whose outbox is older
 //! than it was gives numbers to new messages that the server has booked already, and they would be
-//! skipped: it has to take a new id, and begin with 1 again. A server whose books are older refuses its clients, since
-//! what they have forgotten is missing.
+//! skipped: it has to take a new id, and begin with 1 again. A server whose books are older refuses
+//! its clients, since what they have forgotten is missing.
 //!
 //! To see that the account finds what is wrong, plant a bug (`careless.rs`). These succeed if
 //! bookings are doubled, lost, and, by two servers at a time, doubled:

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use crate::Result;
 use crate::booking::Booking;
@@ -22,9 +22,7 @@ pub struct Outbox(Connection);
 
 impl Outbox {
     pub fn open(path: &Path) -> Result<Outbox> {
-        let outbox = Connection::open(path)?;
-        durable(&outbox)?;
-        outbox.execute_batch(SCHEMA)?;
+        let outbox = open(path, SCHEMA)?;
         let mut id = [0; 16];
         getrandom::fill(&mut id)?;
         let new = "INSERT INTO client SELECT ?, 0 WHERE NOT EXISTS (SELECT * FROM client)";
@@ -76,17 +74,23 @@ impl Outbox {
     /// All bookings that were ever made.
     pub fn journal(&self) -> Result<BTreeMap<u64, Booking>> {
         let mut journal = self.0.prepare("SELECT * FROM journal")?;
-        let rows = journal.query_map([], |row| {
-            Ok((row.get(0)?, Booking { account: row.get(1)?, amount: row.get(2)? }))
-        })?;
+        let rows = journal.query_map([], numbered)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
 
 /// A commit is on disk when it returns, also if the machine loses power; another connection to the
 /// same database is waited for.
-pub fn durable(database: &Connection) -> Result<()> {
+pub fn open(path: impl AsRef<Path>, schema: &str) -> Result<Connection> {
+    let database = Connection::open(path)?;
     database.pragma_update(None, "journal_mode", "WAL")?;
     database.pragma_update(None, "synchronous", "FULL")?;
-    Ok(database.busy_timeout(Duration::from_secs(10))?)
+    database.busy_timeout(Duration::from_secs(10))?;
+    database.execute_batch(schema)?;
+    Ok(database)
+}
+
+/// A row of a number, an account and an amount.
+pub fn numbered(row: &Row) -> rusqlite::Result<(u64, Booking)> {
+    Ok((row.get(0)?, Booking { account: row.get(1)?, amount: row.get(2)? }))
 }

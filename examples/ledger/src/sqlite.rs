@@ -8,7 +8,7 @@ use crate::books::{self, Books, ClientId, Entry};
 use crate::outbox;
 
 /// No index forbids that a booking is there twice: the driver is to find it if it is.
-const SCHEMA: &str = "
+pub const SCHEMA: &str = "
     BEGIN IMMEDIATE;
     CREATE TABLE IF NOT EXISTS client (id BLOB PRIMARY KEY, last INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS booking (
@@ -21,10 +21,7 @@ pub struct Sqlite(Connection);
 
 impl Sqlite {
     pub fn open(path: &str) -> Result<Sqlite> {
-        let books = Connection::open(path)?;
-        outbox::durable(&books)?;
-        books.execute_batch(SCHEMA)?;
-        Ok(Sqlite(books))
+        Ok(Sqlite(outbox::open(path, SCHEMA)?))
     }
 }
 
@@ -45,9 +42,7 @@ impl Books for Sqlite {
 
     fn booked(&mut self, client: ClientId) -> Result<Vec<(u64, Booking)>> {
         let mut booked = self.0.prepare(books::BOOKED)?;
-        let rows = booked.query_map([client], |row| {
-            Ok((row.get(0)?, Booking { account: row.get(1)?, amount: row.get(2)? }))
-        })?;
+        let rows = booked.query_map([client], outbox::numbered)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
