@@ -283,8 +283,10 @@ fn what_had_arrived_comes_before_the_error() {
 fn feed_waits_for_flush() {
     let rig = Rig::new(calm());
     let (client, server) = rig.pair();
-    // The driver, which may be about, takes it along.
+    // The driver, which may be about, takes it along; it goes to sleep after the last
+    // acknowledgement.
     let waited = (0..20).any(|_| {
+        assert!(matches!(server.recv_timeout(ms(100)), Err(Error::TimedOut)));
         client.feed(b"fed").unwrap();
         let waited = matches!(server.recv_timeout(ms(30)), Err(Error::TimedOut));
         client.flush().unwrap();
