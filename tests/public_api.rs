@@ -188,7 +188,7 @@ fn variants_can_be_added() {
         Error::Io(error) => has::<Arc<io::Error>>(error),
         Error::GaveUp { unacknowledged, cause, .. } => has::<(u64, Cause)>((unacknowledged, cause)),
         Error::Refused { code, text, unacknowledged, .. } => {
-            has::<(u32, String, u64)>((code, text, unacknowledged));
+            has::<(u32, Box<str>, u64)>((code, text, unacknowledged));
         }
         Error::SessionLost { unacknowledged, .. }
         | Error::PeerClosed { unacknowledged, .. }

@@ -28,7 +28,7 @@ pub(crate) enum CloseCode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: u32,
-    pub(crate) text: String,
+    pub(crate) text: Box<str>,
 }
 
 /// The longest text of a refusal, in bytes.
@@ -39,7 +39,7 @@ impl Refusal {
     pub(crate) fn new(code: u32, text: &str) -> Refusal {
         let most = text.len().min(MAX_TEXT);
         let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
-        Refusal { code, text: text[..end.unwrap_or(0)].to_string() }
+        Refusal { code, text: text[..end.unwrap_or(0)].into() }
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
         for (long, len) in [("x", 256), ("ä", 256), ("€", 255), ("a€", 256), ("🦀", 256)] {
             let long = long.repeat(300);
             let Refusal { text, .. } = Refusal::new(1, &long);
-            assert_eq!((text.len(), long.starts_with(&text)), (len, true));
+            assert_eq!((text.len(), long.starts_with(&*text)), (len, true));
             // As it comes from a peer that does not cut.
             let head = b"\x03\0\0\0\0\0\0\0\x07\0\0\0\x01";
             assert_eq!(
@@ -160,10 +160,10 @@ mod tests {
             );
         }
         let head = b"\x03\0\0\0\0\0\0\0\x07\0\0\0\x01";
-        let text = String::from("a\u{fffd}b\u{fffd}");
+        let text = "a\u{fffd}b\u{fffd}".into();
         let refused = CloseCode::Refused(Refusal { code: 1, text });
         assert_eq!(decoded(&[head, b"a\xffb\xc3"]), refused);
         let CloseCode::Refused(refusal) = decoded(&[head, &[0xFF; 4000]]) else { panic!() };
-        assert_eq!(refusal.text, "\u{fffd}".repeat(85));
+        assert_eq!(*refusal.text, *"\u{fffd}".repeat(85));
     }
 }

@@ -413,9 +413,9 @@ fn a_refusal_may_be_anything() {
     let error = says(3, b"\0\0\0\x07\x1b[2Jno\r\n\xff\xe2\x80\xae");
     assert_eq!(error.to_string(), "refused (code 7): \\u{1b}[2Jno\\r\\n\u{fffd}\\u{202e}");
     let Error::Refused { text, .. } = error else { panic!("{error:?}") };
-    assert_eq!(text, "\x1b[2Jno\r\n\u{fffd}\u{202e}");
+    assert_eq!(&*text, "\x1b[2Jno\r\n\u{fffd}\u{202e}");
     let Error::Refused { text, .. } = says(3, &[&[0; 4][..], &[b'x'; 4000]].concat()) else {
         panic!()
     };
-    assert_eq!(text, "x".repeat(256));
+    assert_eq!(*text, *"x".repeat(256));
 }
