@@ -4,6 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 
 use super::Violation;
 use super::away::GoingAway;
+use super::buffer::{Buffer, LARGE_BUFFER, SMALL_BUFFER};
 use super::close::Close;
 use super::cost::Position;
 use super::handshake::{Hello, Welcome};
@@ -232,19 +233,14 @@ impl From<TryGetError> for Violation {
 /// [`next`](Decoder::next) until there are no more. Small bodies are copied
 /// out of the buffer, so that a message which is kept pins little more memory
 /// than its own; a large body is read straight to where it stays, which nothing
-/// has to clear first. The buffer starts small, and grows with the frames that
-/// come and with reads that fill it. A PING or a PONG makes it small again: they
-/// come over idle links, and over busy ones once an interval. So does a HELLO, whose
-/// greeting may be the only thing that is large.
+/// has to clear first. The buffer grows with the frames that come. A PING or a PONG
+/// makes it small again: they come over idle links, and over busy ones once an
+/// interval. So does a HELLO, whose greeting may be the only thing that is large.
 ///
 /// A new one is for a handshake, in which nothing is larger than [`MAX_CONTROL`].
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// The size that the buffer should have, if that is not [`SMALL_BUFFER`].
-    wanted: usize,
+    input: Buffer,
     body: Option<Body>,
     /// The last body was large, and so may be the next. Only its beginning is read into
     /// the buffer, out of which it has to be copied.
@@ -286,10 +282,6 @@ impl Space<'_> {
     }
 }
 
-/// The buffer's first size: an idle link keeps no more.
-pub(crate) const SMALL_BUFFER: usize = 256;
-/// Its last. In tests it is small, so that less takes a test beyond it.
-pub(crate) const LARGE_BUFFER: usize = if cfg!(any(test, fuzzing)) { 8 } else { 64 } * 1024;
 /// A body of at least this size gets memory of its own before it is complete.
 const LARGE_BODY: usize = LARGE_BUFFER / 2;
 
@@ -305,23 +297,9 @@ impl Decoder {
             debug_assert!(body.bytes.len() < body.len, "frames are taken before the next read");
             return Space::Body(&mut body.bytes);
         }
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        let wanted = self.wanted.max(SMALL_BUFFER);
-        if self.end == 0 && self.buffer.len() > wanted {
-            self.buffer = Vec::new();
-        }
-        if self.buffer.len() < wanted {
-            self.buffer.resize(wanted, 0);
-        }
-        let end = match self.large {
-            true => (self.end + SMALL_BUFFER).min(self.buffer.len()),
-            false => self.buffer.len(),
-        };
-        Space::Buffer(&mut self.buffer[self.end..end])
+        let space = self.input.space();
+        let len = if self.large { space.len().min(SMALL_BUFFER) } else { space.len() };
+        Space::Buffer(&mut space[..len])
     }
 
     /// `n` bytes were read into [`space`](Decoder::space).
@@ -329,20 +307,12 @@ impl Decoder {
         match &mut self.body {
             Some(body) => {
                 // The beginning of what follows came along.
-                let behind = body.bytes.get(body.len..).unwrap_or_default();
-                self.end = behind.len();
-                if self.buffer.len() < self.end {
-                    self.buffer.resize(self.end, 0);
-                }
-                self.buffer[..self.end].copy_from_slice(behind);
+                self.input.append(body.bytes.get(body.len..).unwrap_or_default());
                 body.bytes.truncate(body.len);
             }
             None => {
-                self.end += n;
+                self.input.filled(n);
                 self.large = false;
-                if self.end == self.buffer.len() {
-                    self.want(2 * self.end);
-                }
             }
         }
     }
@@ -363,21 +333,20 @@ impl Decoder {
 
     /// What has arrived and was not decoded yet.
     pub(crate) fn unread(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
+        self.input.unread()
     }
 
     /// All that has arrived, for a protocol without frames.
     pub(crate) fn take_all(&mut self) -> &[u8] {
-        let start = std::mem::replace(&mut self.start, self.end);
-        &self.buffer[start..self.end]
+        self.input.take_all()
     }
 
     /// Throws away all that has arrived: nothing behind it is a frame any more.
     pub(crate) fn discard(&mut self) {
         self.body = None;
         self.large = false;
-        (self.start, self.end) = (0, 0);
-        self.wanted = 0;
+        self.input.take_all();
+        self.input.relax();
     }
 
     /// The next whole frame, or run of them, if there is one.
@@ -402,10 +371,10 @@ impl Decoder {
                 kind if skippable::has(kind) => None,
                 kind => Some(Frame::decode(kind, body)?),
             };
-            self.start += HEADER + len;
+            self.input.skip(HEADER + len);
             let Some(frame) = frame else { continue };
             if let Frame::Ping(_) | Frame::Pong(_) | Frame::Hello(_) = frame {
-                self.wanted = 0;
+                self.input.relax();
             }
             return Ok(Some(frame));
         }
@@ -418,12 +387,11 @@ impl Decoder {
             // There is room for the beginning of what follows, which saves a read. The
             // price is a handle, which is allocated when the body is shared.
             let mut bytes = Vec::with_capacity(len + SMALL_BUFFER);
-            bytes.extend_from_slice(&self.buffer[self.start + HEADER..self.end]);
+            bytes.extend_from_slice(&self.input.take_all()[HEADER..]);
             self.body = Some(Body { bytes, len });
             self.large = true;
-            (self.start, self.end) = (0, 0);
         } else {
-            self.want(HEADER + len);
+            self.input.want(HEADER + len);
         }
     }
 
@@ -441,18 +409,14 @@ impl Decoder {
             messages += 1;
         }
         let bytes = Bytes::copy_from_slice(&unread[HEADER..len]);
-        self.start += len;
+        self.input.skip(len);
         Run { bytes, first, messages }
     }
 
     /// What is reserved.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn memory(&self) -> usize {
-        self.buffer.capacity() + self.body.as_ref().map_or(0, |body| body.bytes.capacity())
-    }
-
-    fn want(&mut self, size: usize) {
-        self.wanted = size.next_power_of_two().min(LARGE_BUFFER).max(self.wanted);
+        self.input.memory() + self.body.as_ref().map_or(0, |body| body.bytes.capacity())
     }
 
     fn check(&self, kind: u8, len: usize) -> Result<(), Violation> {

@@ -5,6 +5,7 @@
 
 pub(crate) mod away;
 pub(crate) mod batch;
+pub(crate) mod buffer;
 pub(crate) mod close;
 pub(crate) mod closing;
 pub(crate) mod cost;

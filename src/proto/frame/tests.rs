@@ -111,7 +111,7 @@ fn messages_that_came_together_share_a_bounded_piece_of_memory() {
     let bodies: Vec<Bytes> = (0..100).map(|n| vec![n; usize::from(n)].into()).collect();
     let frames = bodies.iter().map(|body| Frame::data(body.clone()).to_bytes());
     let bytes: Vec<u8> = frames.flatten().chain(Frame::Fin.to_bytes()).collect();
-    decoder.want(bytes.len());
+    decoder.input.want(bytes.len());
     assert_eq!(decoder.push(&bytes), bytes.len());
     let came: Vec<Frame> = std::iter::from_fn(|| decoder.next().unwrap()).collect();
     let [Frame::Data(first), Frame::Data(second), Frame::Fin] = &came[..] else {
@@ -129,7 +129,7 @@ fn messages_that_came_together_share_a_bounded_piece_of_memory() {
 fn what_cannot_be_is_refused_by_its_header_alone() {
     let refused = |decoder: &mut Decoder, kind, len| {
         let result = decode(decoder, &header(kind, len), || usize::MAX);
-        assert!(decoder.body.is_none() && decoder.buffer.len() <= SMALL_BUFFER);
+        assert!(decoder.body.is_none() && decoder.input.memory() <= SMALL_BUFFER);
         result.unwrap_err()
     };
     for kind in [0, 9, 0x47, 0xF7, 0xF9, 0xFF] {
@@ -247,7 +247,7 @@ fn a_parked_peer_holds_a_small_buffer_and_is_told_by_its_first_byte() {
     let hello = Frame::Hello(hello()).to_bytes();
     assert_eq!(decode(&mut decoder, &hello[..7], || 1).unwrap(), []);
     assert_eq!(decoder.first_byte(), Some(kind::HELLO));
-    assert_eq!(decoder.buffer.len(), SMALL_BUFFER);
+    assert_eq!(decoder.input.memory(), SMALL_BUFFER);
     assert_eq!(decode(&mut decoder, &hello[7..], || 1).unwrap().len(), 1);
     assert_eq!(decoder.first_byte(), None);
 }
@@ -257,7 +257,7 @@ fn a_large_greeting_leaves_a_small_buffer() {
     let mut decoder = decoder();
     let hello = Hello { greeting: vec![b'g'; MAX_GREETING].into(), ..hello() };
     decode(&mut decoder, &Frame::Hello(hello).to_bytes(), || usize::MAX).unwrap();
-    assert!(decoder.buffer.len() > MAX_GREETING);
+    assert!(decoder.input.memory() > MAX_GREETING);
     assert_eq!(decoder.space().len(), SMALL_BUFFER);
 }
 
@@ -266,7 +266,7 @@ fn reads_that_fill_the_buffer_make_it_larger() {
     let mut decoder = decoder();
     let frames = Frame::data(vec![0; 10].into()).to_bytes().repeat(LARGE_BUFFER / 5);
     decode(&mut decoder, &frames, || usize::MAX).unwrap();
-    assert_eq!(decoder.buffer.len(), LARGE_BUFFER);
+    assert_eq!(decoder.input.memory(), LARGE_BUFFER);
 }
 
 #[test]

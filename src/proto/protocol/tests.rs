@@ -1,6 +1,7 @@
 use super::*;
+use crate::proto::buffer::SMALL_BUFFER;
 use crate::proto::close::Close;
-use crate::proto::frame::{Frame, SMALL_BUFFER};
+use crate::proto::frame::Frame;
 use crate::proto::handshake::Limits;
 use crate::proto::heartbeat::Heartbeat;
 use crate::sync;

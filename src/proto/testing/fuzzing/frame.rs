@@ -2,8 +2,9 @@
 
 use super::speech::{self, Truths};
 use crate::proto::Violation;
+use crate::proto::buffer::{LARGE_BUFFER, SMALL_BUFFER};
 use crate::proto::close::Close;
-use crate::proto::frame::{Decoder, Frame, HEADER, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER, kind};
+use crate::proto::frame::{Decoder, Frame, HEADER, MAX_CONTROL, kind};
 use crate::proto::handshake::VERSION;
 use crate::proto::testing::choices::Choices;
 

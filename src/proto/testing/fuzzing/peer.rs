@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::speech;
 use super::watched::Watched;
+use crate::proto::buffer::{LARGE_BUFFER, SMALL_BUFFER};
 use crate::proto::close::{CloseCode, Refusal};
-use crate::proto::frame::{Decoder, Frame, LARGE_BUFFER, MAX_CONTROL, SMALL_BUFFER};
+use crate::proto::frame::{Decoder, Frame, MAX_CONTROL};
 use crate::proto::handshake::{Hello, VERSION};
 use crate::proto::session::Admission;
 use crate::proto::testing::choices::Choices;
