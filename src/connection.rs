@@ -24,6 +24,7 @@ use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::host::ToHosts;
+use crate::identity::PeerIdentity;
 use crate::link::{Patience, Shared, Waiter};
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol;
@@ -210,6 +211,26 @@ impl Connection {
     /// ```
     pub fn peer_addr(&self) -> SocketAddr {
         self.shared.lock().peer()
+    }
+
+    /// Who the peer is, as it has proven when the present link was made, or the last one.
+    /// `None` of a peer that has shown nothing, and in clear text, where nobody can prove
+    /// anything: all links are so far. Does not block.
+    ///
+    /// At a server it stays the same for as long as the connection lives, since only the
+    /// identity that began a session resumes it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// assert_eq!(server.peer_identity(), None);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn peer_identity(&self) -> Option<PeerIdentity> {
+        self.shared.lock().who().identity()
     }
 
     /// Whether there is a link at the moment, as far as this side can tell.

@@ -240,6 +240,7 @@ mod error;
 mod event;
 mod foreign;
 mod host;
+mod identity;
 mod link;
 mod listener;
 #[cfg_attr(shuttle, path = "testing/model/net.rs")]
@@ -266,6 +267,7 @@ pub use connection::{Connection, Held, Incoming, Taken, WeakConnection};
 pub use error::{Cause, Error, Rejection, Result};
 pub use event::Event;
 pub use host::{Host, ToHosts};
+pub use identity::{Fingerprint, ParseFingerprintError, PeerIdentity};
 pub use listener::{Accepted, Listener};
 pub use proto::heartbeat::Heartbeat;
 pub use proto::loss::SessionLoss;

@@ -166,7 +166,8 @@ fn breaches(sources: &Sources) -> Vec<String> {
             }
         }
     }
-    let below: [(&str, &[&str]); 2] = [("proto", &["proto"]), ("net", &["proto", "sync"])];
+    let below: [(&str, &[&str]); 3] =
+        [("proto", &["proto"]), ("net", &["proto", "sync"]), ("identity", &[])];
     for (module, targets) in &arrows {
         let outer = |path: &str| path.split("::").next().unwrap_or_default().to_string();
         let rule = below.iter().find(|(name, _)| *name == outer(module));

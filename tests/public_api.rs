@@ -10,13 +10,14 @@ use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, Range};
+use std::result::Result as StdResult;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use longlink::{
-    Accepted, Builder, Bytes, Cause, Connection, Error, Event, Heartbeat, Held, Host, Incoming,
-    Listener, Plain, Protocol, Rejection, Result, RetryPolicy, SessionLoss, Stats, Stream, Taken,
-    ToHosts, WeakConnection,
+    Accepted, Builder, Bytes, Cause, Connection, Error, Event, Fingerprint, Heartbeat, Held, Host,
+    Incoming, Listener, ParseFingerprintError, PeerIdentity, Plain, Protocol, Rejection, Result,
+    RetryPolicy, SessionLoss, Stats, Stream, Taken, ToHosts, WeakConnection,
 };
 
 #[test]
@@ -62,6 +63,7 @@ fn signatures() {
     let _: fn(&Connection) = Connection::abort;
     let _: fn(&Connection) -> Vec<Bytes> = Connection::take_unacknowledged;
     let _: fn(&Connection) -> SocketAddr = Connection::peer_addr;
+    let _: fn(&Connection) -> Option<PeerIdentity> = Connection::peer_identity;
     let _: fn(&Connection) -> bool = Connection::is_connected;
     let _: fn(&Connection) -> Protocol = Connection::protocol;
     let _: fn(&Connection) -> usize = Connection::max_message;
@@ -114,6 +116,8 @@ fn signatures() {
     let _: fn(&'static str, u16) -> Host = Host::new;
     let _: fn(&Host) -> Result<Vec<Host>> = <Host as ToHosts>::to_hosts;
 
+    let _: fn(&str) -> StdResult<Fingerprint, ParseFingerprintError> = str::parse;
+
     let _: fn(&Error) -> bool = Error::is_final;
     let _: fn(&Error) -> Option<u64> = Error::unacknowledged;
     let _: fn(io::Error) -> Error = Error::from;
@@ -141,7 +145,10 @@ fn traits() {
     value::<WeakConnection>();
     value::<Event>();
     value::<Host>();
+    value::<PeerIdentity>();
+    small::<Fingerprint>();
     small::<Heartbeat>();
+    small::<ParseFingerprintError>();
     small::<Plain>();
     small::<Protocol>();
     small::<Rejection>();
@@ -152,6 +159,7 @@ fn traits() {
     shown::<Cause>();
     shown::<Error>();
     shown::<Event>();
+    shown::<Fingerprint>();
     shown::<Host>();
     shown::<Rejection>();
     default::<Builder>();
@@ -162,7 +170,10 @@ fn traits() {
     default::<Stats>();
     error::<Cause>();
     error::<Error>();
+    error::<ParseFingerprintError>();
+    equal::<Fingerprint>();
     equal::<Host>();
+    equal::<PeerIdentity>();
     equal::<Protocol>();
     messages::<Incoming<'_>>();
     connections::<Accepted<'_>>();
@@ -221,6 +232,11 @@ fn variants_can_be_added() {
     };
     let _ = |loss: SessionLoss| match loss {
         SessionLoss::SendAgain | SessionLoss::GiveUp => {}
+        _ => {}
+    };
+    let _ = |identity: PeerIdentity| match identity {
+        PeerIdentity::Named(name) | PeerIdentity::Certified(name) => has::<String>(name),
+        PeerIdentity::Key(fingerprint) => has::<Fingerprint>(fingerprint),
         _ => {}
     };
     let _ = |protocol: Protocol| match protocol {

@@ -9,6 +9,7 @@ use super::life::Telling;
 use super::roles::ShutdownKind;
 use super::{Ending, LINGER, OnEvent, State};
 use crate::error::{Error, Result};
+use crate::identity::Who;
 use crate::proto::close::{CloseCode, Refusal};
 use crate::proto::closing::Closing;
 use crate::proto::inbox::Received;
@@ -203,6 +204,10 @@ impl State {
 
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    pub(crate) fn who(&self) -> &Who {
+        &self.who
     }
 
     /// Returns the callback that has served: what it holds may use the

@@ -221,7 +221,7 @@ impl Locked<'_> {
 
     /// A link is up, for the generation that the session has just started.
     pub(crate) fn install(mut self, link: PendingLink, opened: Opened) {
-        let PendingLink { socket, addr: peer, mut decoder, .. } = link;
+        let PendingLink { socket, addr: peer, mut decoder, who, .. } = link;
         let now = sync::now();
         let after = self.lost.take().map_or(Duration::ZERO, |lost| now - lost.at);
         let event = match opened {
@@ -238,7 +238,7 @@ impl Locked<'_> {
         let status = self.protocol.status();
         decoder.allow_data(status.own_max_message);
         let generation = status.generation;
-        self.peer = peer;
+        (self.peer, self.who) = (peer, who);
         // The handshake, or the peer's first words; a plain server may not have spoken yet.
         self.heard = Some(now);
         let socket = Arc::new(socket);

@@ -81,6 +81,7 @@ use crate::driver::DriverHandle;
 use crate::error::Cause;
 use crate::event::Event;
 use crate::foreign;
+use crate::identity::Who;
 use crate::net::Socket;
 use crate::proto::away::GoingAway;
 use crate::proto::protocol::Protocol;
@@ -111,6 +112,8 @@ pub(crate) struct State {
     pub(crate) protocol: Protocol,
     link: Option<Link>,
     peer: SocketAddr,
+    /// Who the peer has shown to be. A session at a server is found by that.
+    who: Who,
     /// When something was last read or written: late enough to count an
     /// acknowledgement's delay from, without asking the clock for each message.
     clock: Instant,
@@ -201,6 +204,7 @@ impl Shared {
             protocol,
             link: None,
             peer,
+            who: Who::default(),
             clock: sync::now(),
             heard: None,
             lost: None,

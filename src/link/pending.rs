@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
 use crate::error::Rejection;
+use crate::identity::Who;
 use crate::net::Socket;
 use crate::proto::frame::{Decoder, Frame};
 
@@ -12,13 +13,14 @@ pub(crate) struct PendingLink {
     pub(crate) socket: Socket,
     pub(crate) addr: SocketAddr,
     pub(crate) decoder: Decoder,
+    pub(crate) who: Who,
     /// When the handshake has to be over, if that is known.
     pub(crate) due: Option<Instant>,
 }
 
 impl PendingLink {
     pub(crate) fn new(socket: Socket, addr: SocketAddr, due: Option<Instant>) -> PendingLink {
-        PendingLink { socket, addr, decoder: Decoder::default(), due }
+        PendingLink { socket, addr, decoder: Decoder::default(), who: Who::Clear, due }
     }
 
     pub(crate) fn is_late(&self, now: Instant) -> bool {

@@ -9,23 +9,25 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::clients::Clients;
+use super::clients::{Client, Clients};
 use super::entries::Entries;
 use super::queue::{AcceptQueue, Restart};
 use crate::config::Builder;
 use crate::driver::DriverHandle;
 use crate::error::{Cause, Rejection};
 use crate::foreign;
+use crate::identity::Who;
 use crate::link::{PendingLink, Shared};
 use crate::net::{Interest, Socket};
 use crate::proto::away::GoingAway;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Hello, Token, VERSION};
-use crate::proto::numbers::ClientId;
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
 use crate::proto::session::{Admission, Opened, Session};
+#[cfg(test)]
+use crate::proto::testing::sim::{Fault, planted};
 use crate::sync::{self, Arc};
 
 /// So much time the clients of a server that goes away are given for each of them.
@@ -37,7 +39,7 @@ pub(super) struct Sessions {
     driver: Arc<DriverHandle>,
     /// Those that are not over, and for a while those that were closed: their clients
     /// may come back if our last word was lost.
-    by_token: HashMap<Token, Arc<Shared>>,
+    by_key: HashMap<Key, Arc<Shared>>,
     closed: VecDeque<(Instant, Names)>,
     clients: Clients,
     /// Those that are not over. They take up room.
@@ -54,11 +56,21 @@ pub(super) struct Sessions {
     complained: Option<Instant>,
 }
 
+/// A token finds a session only for the identity that began it.
+type Key = (Who, Token);
+
+fn key(who: &Who, token: Token) -> Key {
+    #[cfg(test)]
+    if planted(Fault::ByToken) {
+        return (Who::Clear, token);
+    }
+    (who.clone(), token)
+}
+
 /// What a session is found by.
-#[derive(Clone, Copy)]
 struct Names {
-    token: Token,
-    client: Option<ClientId>,
+    key: Key,
+    client: Option<Client>,
     /// Of the connection.
     id: u64,
 }
@@ -73,7 +85,7 @@ impl Sessions {
             builder,
             queue,
             driver,
-            by_token: HashMap::new(),
+            by_key: HashMap::new(),
             closed: VecDeque::new(),
             clients: Clients::default(),
             entries: Entries::default(),
@@ -116,10 +128,10 @@ impl Sessions {
     pub(super) fn on_time(&mut self, now: Instant) {
         self.entries.due(now).into_iter().for_each(|id| self.tend(id));
         let most = self.builder.max_clients.saturating_mul(4);
-        while let Some((at, names)) = self.closed.front().copied()
-            && (now >= at || self.closed.len() > most)
+        while let Some((at, _)) = self.closed.front()
+            && (now >= *at || self.closed.len() > most)
+            && let Some((_, names)) = self.closed.pop_front()
         {
-            self.closed.pop_front();
             self.forget(names);
         }
         if self.leaving.is_some_and(|(_, until)| now >= until) {
@@ -136,9 +148,10 @@ impl Sessions {
         if never_accepted && shared.remove_handle() {
             state.drop_handles();
         }
+        let who = state.who().clone();
         let names = state.protocol.framed().map(|session| Names {
-            token: session.token(),
-            client: session.client_id(),
+            key: key(&who, session.token()),
+            client: session.client_id().map(|client| (who, client)),
             id,
         });
         let was_closed = state.was_closed();
@@ -184,7 +197,7 @@ impl Sessions {
         if let Err(e) = prepared.and_then(|()| peer.socket.watch(watch)) {
             return peer.reject(self.lacks(now, &e));
         }
-        let known = self.by_token.get(&hello.token).cloned();
+        let known = self.by_key.get(&key(&peer.who, hello.token)).cloned();
         let peer = match &known {
             Some(shared) => readmit(shared, peer, hello, now),
             None => Some(peer),
@@ -203,9 +216,10 @@ impl Sessions {
         known: Option<Arc<Shared>>,
         now: Instant,
     ) {
-        let client = hello.numbers.map(|numbers| numbers.client);
+        let key = key(&peer.who, hello.token);
+        let client = hello.numbers.map(|numbers| (peer.who.clone(), numbers.client));
         let mut replaced: Vec<_> = known.into_iter().collect();
-        let other = client.and_then(|client| self.clients.get(client));
+        let other = client.as_ref().and_then(|client| self.clients.get(client));
         replaced.extend(other.filter(|other| replaced.iter().all(|one| one.id() != other.id())));
         let epoch = match self.draw_epoch(hello, &replaced, now) {
             Ok(epoch) => epoch,
@@ -232,7 +246,7 @@ impl Sessions {
         if let Some(client) = client {
             self.clients.insert(client, &shared);
         }
-        self.by_token.insert(hello.token, shared);
+        self.by_key.insert(key, shared);
     }
 
     /// Of a server that goes away, a newcomer learns the time to come back from the answer.
@@ -359,9 +373,9 @@ impl Sessions {
     }
 
     /// Forgets a session, unless another has taken its place.
-    fn forget(&mut self, Names { token, client, id }: Names) {
-        if self.by_token.get(&token).is_some_and(|known| known.id() == id) {
-            self.by_token.remove(&token);
+    fn forget(&mut self, Names { key, client, id }: Names) {
+        if self.by_key.get(&key).is_some_and(|known| known.id() == id) {
+            self.by_key.remove(&key);
         }
         if let Some(client) = client {
             self.clients.forget(client, id);

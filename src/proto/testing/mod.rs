@@ -5,7 +5,7 @@ use super::frame::{HEADER, put_header};
 
 mod choices;
 pub mod fuzzing;
-pub(super) mod sim;
+pub(crate) mod sim;
 #[cfg(test)]
 mod worked_example;
 

@@ -17,7 +17,7 @@ mod link;
 mod model;
 mod numbers;
 #[cfg(test)]
-mod planted;
+pub(crate) mod planted;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +31,9 @@ use self::link::{Link, Side};
 use self::model::Model;
 use self::numbers::Numbered;
 #[cfg(test)]
-pub(in crate::proto) use self::planted::{Fault, misplaced, planted};
+pub(in crate::proto) use self::planted::misplaced;
+#[cfg(test)]
+pub(crate) use self::planted::{Fault, planted};
 use super::choices::Choices;
 use crate::proto::away::GoingAway;
 use crate::proto::close::CloseCode;

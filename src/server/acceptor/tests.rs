@@ -55,10 +55,19 @@ impl Stage {
     /// A newcomer says these bytes. Returns what it hears, and the session that
     /// was made.
     fn hear(&mut self, bytes: &[u8]) -> (Answer, Peer, Option<Arc<Shared>>) {
+        self.ask(|stage, peer| {
+            peer.write_all(bytes).unwrap();
+            stage.acceptor.on_ready(&[0], &mut stage.sessions);
+        })
+    }
+
+    fn ask(
+        &mut self,
+        say: impl FnOnce(&mut Stage, &mut TcpStream),
+    ) -> (Answer, Peer, Option<Arc<Shared>>) {
         let mut peer = Peer(TcpStream::connect(self.addr).unwrap());
-        peer.0.write_all(bytes).unwrap();
         let before = self.newest();
-        self.acceptor.on_ready(&[0], &mut self.sessions);
+        say(self, &mut peer.0);
         let created = self.newest().filter(|newest| Some(newest.id()) > before.map(|s| s.id()));
         (peer.answer(), peer, created)
     }
@@ -409,3 +418,5 @@ fn who_comes_while_the_server_goes_away_is_told_when_it_is_back() {
     stage.sessions.on_time(sync::now() + hour);
     assert_eq!((count, stage.sessions.entries.len()), (2, 0));
 }
+
+mod identities;

@@ -1,9 +1,9 @@
-//! Faults planted in the core, to see that the simulation catches them.
+//! Faults planted in the crate, to see that the simulation, or another test, catches them.
 
 use std::cell::Cell;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proto) enum Fault {
+pub(crate) enum Fault {
     /// Acknowledges what was received and not yet consumed.
     AckOnReceipt,
     /// Acknowledges before the replies are written.
@@ -40,14 +40,16 @@ pub(in crate::proto) enum Fault {
     /// Keeps the number of the hello that created a session, although the client never heard
     /// of it and says another one now.
     NumberOfFirstHello,
+    /// Finds a session by its token alone, whoever asks for it.
+    ByToken,
 }
 
 thread_local! {
     static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
 }
 
-/// Whether the core is to make this mistake.
-pub(in crate::proto) fn planted(fault: Fault) -> bool {
+/// Whether this crate is to make this mistake.
+pub(crate) fn planted(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
 }
 
@@ -62,7 +64,7 @@ pub(in crate::proto) fn misplaced(position: u64, acked: u64, sent: u64) -> u64 {
 }
 
 /// Runs `f` with a fault planted on this thread.
-pub(super) fn with<T>(fault: Fault, f: impl FnOnce() -> T) -> T {
+pub(crate) fn with<T>(fault: Fault, f: impl FnOnce() -> T) -> T {
     PLANTED.set(Some(fault));
     let result = f();
     PLANTED.set(None);
