@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::life::Telling;
-use super::roles::ShutdownKind;
+use super::roles::{Retired, ShutdownKind};
 use super::{Ending, LINGER, OnEvent, State};
 use crate::error::{Error, Result};
 use crate::identity::Who;
@@ -113,7 +113,8 @@ impl State {
     /// A thread that reads does not wait for the peer's answer.
     pub(super) fn free_read_half(&mut self) {
         if let Some(link) = self.link.as_ref().filter(|link| link.read_half.is_none()) {
-            self.retired.push((link.socket.clone(), ShutdownKind::StopReading));
+            let (socket, kind) = (link.socket.clone(), ShutdownKind::StopReading);
+            self.retired.push(Retired { socket, kind });
         }
     }
 

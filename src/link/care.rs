@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::halves::{ReadHalf, WriteHalf};
 use super::life::Telling;
 use super::locked::Locked;
-use super::roles::{Cover, Link, ReadHalf, Tick, WriteHalf, Writer};
+use super::roles::{Cover, Link, Tick, Writer};
 use super::{Ending, Lost, OnEvent, PendingLink, Shared, State};
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
@@ -147,8 +148,7 @@ impl Shared {
         } else if ready.read
             && let Some(mut read_half) = state.take_covered_read_half()
         {
-            let ReadHalf { socket, decoder, .. } = &mut *read_half;
-            let result = state.unlocked(|| socket.try_read(decoder.space()));
+            let result = state.unlocked(|| read_half.read(None));
             state.after_read(read_half, result);
         }
         state.settle();

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::roles::{Link, ShutdownKind, Tick, Writer};
+use super::roles::{Link, Retired, ShutdownKind, Tick, Writer};
 use super::wait::{Notices, Waiter, Waiters};
 use super::{Ending, Lost, State};
 use crate::error::Cause;
@@ -98,7 +98,7 @@ impl State {
             Cause::Silent(_) => ShutdownKind::Reset,
             _ => ShutdownKind::Shutdown,
         };
-        self.retired.push((link.socket.clone(), kind));
+        self.retired.push(Retired { socket: link.socket.clone(), kind });
         // Of what a thread has in hand nothing is known: it counts as written.
         let unwritten = link.unwritten();
         let now = sync::now();

@@ -6,10 +6,10 @@
 //!    window has room; else it waits.
 //! 2. `proto/session/app.rs`, `proto/outbox.rs`: the message is encoded, and kept until
 //!    it is acknowledged.
-//! 3. `link/wait.rs`: [`Locked::post`] takes the [`WriteHalf`](roles::WriteHalf)
-//!    (`link/roles.rs`), fills its batch from the outbox (`proto/session.rs`), unlocks, and
+//! 3. `link/wait.rs`: [`Locked::post`] takes the [`WriteHalf`](halves::WriteHalf)
+//!    (`link/halves.rs`), fills its batch from the outbox (`proto/session.rs`), unlocks, and
 //!    writes. In a row of messages it leaves that to the driver.
-//! 4. At the peer a thread in `recv` holds the [`ReadHalf`](roles::ReadHalf); it reads
+//! 4. At the peer a thread in `recv` holds the [`ReadHalf`](halves::ReadHalf); it reads
 //!    (`link/wait.rs`), and `link/roles.rs` hands the frames to the session, which puts
 //!    the message into `proto/inbox.rs`. If no thread waits, the driver reads
 //!    (`link/care.rs`).
@@ -57,6 +57,7 @@ mod care;
 #[cfg(all(test, not(shuttle)))]
 mod counts;
 mod effects;
+mod halves;
 mod life;
 mod locked;
 mod pending;
@@ -68,7 +69,7 @@ pub(crate) use life::Ending;
 use life::Life;
 use locked::Locked;
 pub(crate) use pending::PendingLink;
-use roles::{Link, ShutdownKind};
+use roles::{Link, Retired};
 use wait::Waiters;
 pub(crate) use wait::{Patience, Waiter};
 
@@ -82,7 +83,6 @@ use crate::error::Cause;
 use crate::event::Event;
 use crate::foreign;
 use crate::identity::Who;
-use crate::net::Socket;
 use crate::proto::away::GoingAway;
 use crate::proto::protocol::Protocol;
 use crate::proto::spent::Spent;
@@ -145,7 +145,7 @@ pub(crate) struct State {
     /// The deadline of the protocol that the driver was last told.
     expected: Option<Instant>,
     /// Sockets to part with once the lock is released.
-    retired: Vec<(Arc<Socket>, ShutdownKind)>,
+    retired: Vec<Retired>,
     /// What is to be dropped then, besides what the session has of that kind.
     spent: Spent,
     events: VecDeque<Event>,

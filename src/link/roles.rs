@@ -3,12 +3,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::halves::{Heard, ReadHalf, WriteHalf};
 use super::{State, Waiter};
 use crate::error::Cause;
 use crate::event::Event;
 use crate::net::Socket;
 use crate::proto::Violation;
-use crate::proto::batch::Batch;
 use crate::proto::frame::Decoder;
 use crate::proto::report::{Output, Seen};
 use crate::sync::{self, Arc};
@@ -34,23 +34,6 @@ pub(super) struct Link {
     pub(super) read_lately: bool,
     /// What `SO_RCVTIMEO` is set to.
     pub(super) read_timeout: Option<Duration>,
-}
-
-/// The right to read a link. A thread takes it along into a system call, and
-/// to move one pointer costs less than to move what is in it and to count
-/// another user of the socket.
-pub(super) struct ReadHalf {
-    pub(super) socket: Arc<Socket>,
-    pub(super) generation: u64,
-    pub(super) decoder: Decoder,
-}
-
-/// The right to write it, likewise.
-pub(super) struct WriteHalf {
-    pub(super) socket: Arc<Socket>,
-    pub(super) generation: u64,
-    /// What is left of it, if the writer is blocked.
-    pub(super) batch: Batch,
 }
 
 /// Which thread sees to it that input is read.
@@ -99,7 +82,13 @@ pub(super) enum Writer {
     Dead,
 }
 
-/// How a socket is shut down. A thread that is in a call on it returns.
+/// A socket that is to be shut down.
+pub(super) struct Retired {
+    pub(super) socket: Arc<Socket>,
+    pub(super) kind: ShutdownKind,
+}
+
+/// How that is done. A thread that is in a call on it returns.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ShutdownKind {
     StopReading,
@@ -137,27 +126,31 @@ impl State {
             .is_some_and(|link| std::mem::replace(&mut link.read_timeout, timeout) != timeout)
     }
 
-    pub(super) fn after_read(&mut self, mut read_half: Box<ReadHalf>, result: io::Result<usize>) {
+    pub(super) fn after_read(&mut self, mut read_half: Box<ReadHalf>, result: io::Result<Heard>) {
         let generation = read_half.generation;
         if self.current(generation).is_none() {
             // Its last user, maybe: it is closed when the lock is released.
-            return self.retired.push((read_half.socket, ShutdownKind::Shutdown));
+            let (socket, kind) = (read_half.socket, ShutdownKind::Shutdown);
+            return self.retired.push(Retired { socket, kind });
         }
         match result {
-            Ok(0) => match self.protocol.end_of_stream(sync::now()) {
-                Ok(Some(unanswered)) => self.announce(unanswered),
-                Ok(None) => return self.lose(Cause::Eof),
-                Err(violation) => return self.lose(Cause::Protocol(violation.0)),
-            },
-            Ok(n) => {
-                let now = sync::now();
-                self.clock = now;
-                self.heard = Some(now);
-                read_half.decoder.filled(n);
-                if let Err(cause) = self.decode(generation, &mut read_half.decoder, now) {
-                    return self.lose(cause);
+            Ok(Heard { bytes, ended }) => {
+                if bytes > 0 {
+                    let now = sync::now();
+                    self.clock = now;
+                    self.heard = Some(now);
+                    if let Err(cause) = self.decode(generation, &mut read_half.decoder, now) {
+                        return self.lose(cause);
+                    }
+                    self.expect();
                 }
-                self.expect();
+                if ended {
+                    match self.protocol.end_of_stream(sync::now()) {
+                        Ok(Some(unanswered)) => self.announce(unanswered),
+                        Ok(None) => return self.lose(Cause::Eof),
+                        Err(violation) => return self.lose(Cause::Protocol(violation.0)),
+                    }
+                }
             }
             Err(e) => match e.kind() {
                 // Nothing there, the time is over, or a signal came (trap 18 of
@@ -213,7 +206,7 @@ impl State {
         let Some(link) = self.current(write_half.generation) else {
             let WriteHalf { socket, batch, .. } = *write_half;
             self.spent.extend(batch.give_up());
-            return self.retired.push((socket, ShutdownKind::Shutdown));
+            return self.retired.push(Retired { socket, kind: ShutdownKind::Shutdown });
         };
         link.write_half = Some(write_half);
         match result {

@@ -3,15 +3,15 @@
 use std::net::Shutdown;
 use std::time::Duration;
 
+use super::halves::{ReadHalf, WriteHalf};
 use super::locked::Locked;
-use super::roles::{ReadHalf, ShutdownKind, WriteHalf};
+use super::roles::{Retired, ShutdownKind};
 use super::{Shared, State};
 use crate::error::{Error, Result};
 use crate::foreign;
-use crate::net::Socket;
 use crate::proto::report::Output;
 use crate::proto::spent::Spent;
-use crate::sync::{self, Arc};
+use crate::sync;
 
 /// How many batches a thread writes before it leaves the rest to the driver:
 /// its own, and one that others appended meanwhile.
@@ -146,14 +146,10 @@ impl Locked<'_> {
         let timeout = timeout.map(|time| time.max(Duration::from_millis(1)));
         let set = blocking && self.set_read_timeout(timeout);
         let result = self.unlocked(|| {
-            let ReadHalf { socket, decoder, .. } = &mut *read_half;
             if set {
-                socket.set_read_timeout(timeout)?;
+                read_half.socket.set_read_timeout(timeout)?;
             }
-            match blocking {
-                true => socket.read(decoder.space(), timeout),
-                false => socket.try_read(decoder.space()),
-            }
+            read_half.read(blocking.then_some(timeout))
         });
         self.after_read(read_half, result);
     }
@@ -206,8 +202,8 @@ impl Locked<'_> {
             }
             let Some(mut write_half) = self.take_write_half() else { break };
             let result = self.unlocked(|| {
+                let result = write_half.write();
                 let WriteHalf { socket, batch, .. } = &mut *write_half;
-                let result = socket.write(batch);
                 if let Ok(true) = result
                     && batch.take_fin()
                 {
@@ -240,7 +236,7 @@ impl Shared {
         if notices.driver {
             self.driver.wake_for(self.id);
         }
-        for (socket, kind) in notices.retired {
+        for Retired { socket, kind } in notices.retired {
             match kind {
                 ShutdownKind::StopReading => socket.shutdown(Shutdown::Read),
                 ShutdownKind::Shutdown => socket.shutdown(Shutdown::Both),
@@ -259,7 +255,7 @@ pub(super) struct Notices {
     pub(super) receivers: usize,
     pub(super) others: usize,
     pub(super) driver: bool,
-    pub(super) retired: Vec<(Arc<Socket>, ShutdownKind)>,
+    pub(super) retired: Vec<Retired>,
     pub(super) spent: Spent,
 }
 
