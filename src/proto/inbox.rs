@@ -126,7 +126,7 @@ impl Inbox {
     }
 
     /// The application comes back for more: it is done with everything that was handed
-    /// out, but for what it holds. Returns the cost that became free.
+    /// out, but for what it holds. Returns the cost that became free in this session.
     #[inline]
     pub(crate) fn consume(&mut self) -> usize {
         self.advance(self.handed)
@@ -141,7 +141,7 @@ impl Inbox {
     }
 
     /// The application is done with the message at that place. Returns the cost that
-    /// became free.
+    /// became free in this session.
     pub(crate) fn finish(&mut self, place: u64) -> usize {
         #[cfg(test)]
         if planted(Fault::LateDoneCounts) && place < self.start.frames {
@@ -156,12 +156,12 @@ impl Inbox {
 
     #[inline]
     fn advance(&mut self, returned: Position) -> usize {
-        let before = self.consumed;
+        let before = self.consumed();
         self.consumed = match self.held.is_empty() {
-            true => before.max(returned),
-            false => self.held.advance(before, returned),
+            true => self.consumed.max(returned),
+            false => self.held.advance(self.consumed, returned),
         };
-        (self.consumed - before).cost()
+        (self.consumed() - before).cost()
     }
 
     /// Up to where older sessions take no room any more: what was handed out takes none,
@@ -311,16 +311,29 @@ impl Acks {
         in_place.or(self.waiting.len().checked_sub(1).filter(|_| ahead))
     }
 
-    /// Whether one has to be written even if nothing else is. `window`: the one
-    /// that the peer keeps to.
+    /// Whether one has to be written even if nothing else is. `kept`: the window that the
+    /// peer keeps to; `window`: the one to be announced.
     #[inline]
-    pub(crate) fn is_due(&self, written: u64, ahead: bool, window: u32) -> bool {
-        (self.due || self.owed >= window as usize / 4) && self.ready(written, ahead).is_some()
+    pub(crate) fn is_due(&self, written: u64, ahead: bool, kept: u32, window: u32) -> bool {
+        let due = self.due || self.owed >= kept as usize / 4;
+        due && self.ready(written, ahead).is_some() || self.has_grown_to(window)
+    }
+
+    /// Whether the window is to be announced although nothing more is acknowledged. It grows
+    /// when what older sessions left is handed out, and the application may work on that for
+    /// long before it comes back.
+    #[inline]
+    fn has_grown_to(&self, window: u32) -> bool {
+        // What the last link was told comes first, in its place.
+        let is_told = self.told.is_some() || self.waiting.is_empty();
+        window > self.window && window - self.window >= self.window / 4 && is_told
     }
 
     /// Takes the one to be written now, with the window that it announces.
     pub(crate) fn take(&mut self, written: u64, ahead: bool, window: u32) -> Option<Ack> {
-        let newest = self.ready(written, ahead)?;
+        let Some(newest) = self.ready(written, ahead) else {
+            return self.has_grown_to(window).then(|| self.repeat(window));
+        };
         let Slot { consumed, after } = self.waiting.drain(..=newest).next_back()?;
         // One that went ahead keeps its place on later links.
         self.told = Some(Slot { consumed, after: after.min(written) });
@@ -329,6 +342,12 @@ impl Acks {
             (self.owed, self.since, self.due) = (0, None, false);
         }
         Some(Ack { consumed: consumed.frames, window })
+    }
+
+    /// The last one again, with another window. What it follows was written.
+    fn repeat(&mut self, window: u32) -> Ack {
+        self.window = window;
+        Ack { consumed: self.told().frames, window }
     }
 
     /// What the peer is sure to know to be consumed, or will, if the present link lives.

@@ -353,7 +353,7 @@ impl Session {
             self.up.carried = true;
         }
         let (written, ahead) = (self.outbox.written(), self.lets_ack_ahead());
-        if (carried || self.acks.is_due(written, ahead, self.receive_window()))
+        if (carried || self.acks.is_due(written, ahead, self.receive_window(), window))
             && let Some(ack) = self.acks.take(written, ahead, window)
         {
             batch.push_frame(&Frame::Ack(ack));
@@ -420,6 +420,7 @@ impl Session {
                 self.outbox.written(),
                 self.lets_ack_ahead(),
                 self.receive_window(),
+                self.inbox.room(self.own.window),
             );
         match messages {
             _ if due => Output::Due,
@@ -487,10 +488,6 @@ impl Session {
     /// See [`Pulse::excuse`].
     pub(crate) fn excuse(&mut self, excuse: Excuse) -> bool {
         self.pulse.excuse(excuse)
-    }
-
-    pub(crate) fn token(&self) -> Token {
-        self.token
     }
 }
 

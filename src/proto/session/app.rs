@@ -8,6 +8,7 @@ use super::{Session, Stage};
 use crate::proto::away::GoingAway;
 use crate::proto::close::CloseCode;
 use crate::proto::cost::Position;
+use crate::proto::handshake::Token;
 use crate::proto::inbox::{Received, Slot};
 use crate::proto::numbers::{ClientId, Numbers};
 use crate::proto::report::{Payload, Status};
@@ -31,6 +32,10 @@ impl Session {
     /// What it says at the beginning of the session.
     pub(crate) fn greeting(&self) -> &Bytes {
         &self.greeting
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
     }
 
     /// What it calls itself.

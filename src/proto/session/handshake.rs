@@ -8,11 +8,9 @@ use super::Session;
 use crate::proto::Violation;
 use crate::proto::batch::Batch;
 use crate::proto::close::{Close, CloseCode};
-use crate::proto::cost::Position;
 use crate::proto::frame::Frame;
 use crate::proto::handshake::{Hello, Limits, Name, VERSION, Welcome};
 use crate::proto::heartbeat::Heartbeat;
-use crate::proto::inbox::Slot;
 use crate::proto::loss::SessionLoss;
 use crate::proto::numbers::Numbers;
 use crate::proto::pulse::Rhythm;
@@ -152,10 +150,6 @@ impl Session {
         self.outbox.restart(!self.is_complete());
         self.inbox.restart();
         self.acks.restart(self.announced);
-        if self.inbox.room(self.own.window) > self.announced {
-            // It has grown since the hello.
-            self.acks.record(Slot { consumed: Position::default(), after: 0 }, 0, now);
-        }
         self.start_link(0, welcome.interval, now);
         let unacknowledged = self.outbox.messages();
         if first {

@@ -14,6 +14,7 @@ use crate::proto::testing::rounds;
 
 mod away;
 mod held;
+mod left;
 
 const WINDOW: u32 = 10_000;
 
