@@ -149,19 +149,23 @@ impl Inbox {
         }
         match self.held.finish(place) {
             // What older sessions left is not waited for.
-            true => self.advance(self.handed.min(self.start)),
+            true => self.advance(self.handed.min(self.start).max(self.consumed)),
             false => 0,
         }
     }
 
     #[inline]
     fn advance(&mut self, returned: Position) -> usize {
-        let before = self.consumed();
-        self.consumed = match self.held.is_empty() {
-            true => self.consumed.max(returned),
+        let consumed = match self.held.is_empty() {
+            true => returned,
             false => self.held.advance(self.consumed, returned),
         };
-        (self.consumed() - before).cost()
+        let before = std::mem::replace(&mut self.consumed, consumed);
+        match before.frames < self.start.frames {
+            // What older sessions left frees nothing in this one.
+            true => self.consumed().cost(),
+            false => (consumed - before).cost(),
+        }
     }
 
     /// Up to where older sessions take no room any more: what was handed out takes none,
@@ -311,19 +315,17 @@ impl Acks {
         in_place.or(self.waiting.len().checked_sub(1).filter(|_| ahead))
     }
 
-    /// Whether one has to be written even if nothing else is. `kept`: the window that the
-    /// peer keeps to; `window`: the one to be announced.
+    /// Whether one has to be written even if nothing else is. `window`: the one
+    /// that the peer keeps to.
     #[inline]
-    pub(crate) fn is_due(&self, written: u64, ahead: bool, kept: u32, window: u32) -> bool {
-        let due = self.due || self.owed >= kept as usize / 4;
-        due && self.ready(written, ahead).is_some() || self.has_grown_to(window)
+    pub(crate) fn is_due(&self, written: u64, ahead: bool, window: u32) -> bool {
+        (self.due || self.owed >= window as usize / 4) && self.ready(written, ahead).is_some()
     }
 
     /// Whether the window is to be announced although nothing more is acknowledged. It grows
     /// when what older sessions left is handed out, and the application may work on that for
     /// long before it comes back.
-    #[inline]
-    fn has_grown_to(&self, window: u32) -> bool {
+    pub(crate) fn has_grown_to(&self, window: u32) -> bool {
         // What the last link was told comes first, in its place.
         let is_told = self.told.is_some() || self.waiting.is_empty();
         window > self.window && window - self.window >= self.window / 4 && is_told

@@ -353,7 +353,7 @@ impl Session {
             self.up.carried = true;
         }
         let (written, ahead) = (self.outbox.written(), self.lets_ack_ahead());
-        if (carried || self.acks.is_due(written, ahead, self.receive_window(), window))
+        if (carried || self.must_ack())
             && let Some(ack) = self.acks.take(written, ahead, window)
         {
             batch.push_frame(&Frame::Ack(ack));
@@ -401,6 +401,16 @@ impl Session {
         self.acks.window().min(self.peer_window)
     }
 
+    /// Whether an ACK has to be written even if nothing else is.
+    #[inline(always)]
+    fn must_ack(&self) -> bool {
+        let (written, ahead, most) =
+            (self.outbox.written(), self.lets_ack_ahead(), self.own.window);
+        self.acks.is_due(written, ahead, self.receive_window())
+            // Most of the time the peer knows the whole of it.
+            || (self.acks.window() < most && self.acks.has_grown_to(self.inbox.room(most)))
+    }
+
     /// What [`fill`](Session::fill) has to write.
     #[inline(always)]
     pub(crate) fn output(&self) -> Output {
@@ -416,12 +426,7 @@ impl Session {
             || self.closing.is_some()
             || self.leaving.is_some()
             || self.pulse.has_output()
-            || self.acks.is_due(
-                self.outbox.written(),
-                self.lets_ack_ahead(),
-                self.receive_window(),
-                self.inbox.room(self.own.window),
-            );
+            || self.must_ack();
         match messages {
             _ if due => Output::Due,
             true => Output::Messages,
