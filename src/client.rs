@@ -23,6 +23,7 @@ use crate::net::{Interest, Socket};
 use crate::proto::handshake::{Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::retry::{Attempt, Budget};
+use crate::secure::Security;
 use crate::sync::{self, Arc};
 
 pub(crate) struct Client {
@@ -31,6 +32,7 @@ pub(crate) struct Client {
     hosts: Vec<Host>,
     timeout: Duration,
     heartbeat: Heartbeat,
+    security: Option<Security>,
     budget: Budget,
     route: Route,
     /// What it is called by at each server of the route.
@@ -84,6 +86,7 @@ impl Client {
             driver: Driver::new(driver),
             timeout: builder.connect_timeout,
             heartbeat: builder.heartbeat,
+            security: builder.security.clone(),
             budget: Budget::new(builder.retry, sync::now()),
             route: Route::new(servers),
             hosts,

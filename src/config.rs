@@ -12,6 +12,7 @@ use crate::proto::loss::SessionLoss;
 use crate::proto::numbers::{ClientId, Numbers};
 use crate::protocol::Plain;
 use crate::retry::RetryPolicy;
+use crate::secure::Security;
 use crate::sync;
 
 /// Settings of a [`Connection`](crate::Connection) or a [`Listener`](crate::Listener),
@@ -49,6 +50,7 @@ pub struct Builder {
     pub(crate) greeting: Bytes,
     pub(crate) client_id: Option<ClientId>,
     pub(crate) first_number: u64,
+    pub(crate) security: Option<Security>,
     pub(crate) on_event: Option<OnEvent>,
 }
 
@@ -69,6 +71,7 @@ impl Default for Builder {
             greeting: Bytes::new(),
             client_id: None,
             first_number: 1,
+            security: None,
             on_event: None,
         }
     }
@@ -417,6 +420,13 @@ impl Builder {
     #[must_use]
     pub fn first_number(mut self, number: u64) -> Builder {
         self.first_number = number;
+        self
+    }
+
+    /// All links are secured.
+    #[cfg(test)]
+    pub(crate) fn sealed(mut self, security: Security) -> Builder {
+        self.security = Some(security);
         self
     }
 

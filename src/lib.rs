@@ -248,6 +248,7 @@ mod net;
 mod proto;
 mod protocol;
 mod retry;
+mod secure;
 mod server;
 mod stats;
 mod stream;

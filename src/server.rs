@@ -7,6 +7,7 @@
 mod acceptor;
 mod clients;
 mod entries;
+mod places;
 mod queue;
 mod sessions;
 
@@ -42,7 +43,7 @@ impl Server {
         driver: Arc<DriverHandle>,
     ) -> Server {
         Server {
-            acceptor: Acceptor::new(socket, builder.accept_plain),
+            acceptor: Acceptor::new(socket, &builder),
             sessions: Sessions::new(builder, queue.clone(), driver.clone()),
             driver: Driver::new(driver),
             _drained: Drained(queue),

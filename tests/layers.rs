@@ -13,7 +13,8 @@ use std::path::Path;
 type Sources = BTreeMap<String, String>;
 
 /// Modules that exist for tests only.
-const FOR_TESTS: [&str; 6] = ["tests", "sim", "fuzzing", "model", "worked_example", "counts"];
+const FOR_TESTS: [&str; 7] =
+    ["tests", "sim", "fuzzing", "model", "worked_example", "counts", "toy"];
 
 fn read(folder: &Path, module: &str, sources: &mut Sources) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {

@@ -132,16 +132,22 @@ impl Client {
         }
     }
 
-    /// Says hello, unless the protocol has none, and opens the link if it is welcomed.
+    /// Says hello, unless the protocol has none, and opens the link if it is welcomed. A link
+    /// that is to be secured begins with another handshake.
     fn greet(&mut self, host: usize, mut link: PendingLink) -> Result<(), NoLink> {
+        if let Some(security) = &self.security {
+            link.secure(security.connect().map_err(Cause::from)?)?;
+            self.read_until(&mut link, |link| Ok(link.is_open().then_some(())))?;
+        }
         let name = &mut self.names[self.route.server(host)];
         let hello = self.shared.lock().protocol.framed().map(|session| session.hello(name));
         let Some(hello) = hello else {
             return self.open(host, link, None);
         };
         let (epoch, resume_only) = (hello.epoch, hello.resume_only);
-        link.socket.try_write(&Frame::Hello(hello).to_bytes())?;
-        let cause = match self.hear(&mut link)? {
+        link.write(&Frame::Hello(hello))?;
+        let answer = |link: &mut PendingLink| link.decoder.next().map_err(|_| Cause::NotLonglink);
+        let cause = match self.read_until(&mut link, answer)? {
             // An earlier hello made a session here, and its welcome was lost. Our end is
             // to be told to the server that has ours.
             Frame::Welcome(welcome)
@@ -176,11 +182,15 @@ impl Client {
         Err(cause.into())
     }
 
-    /// Waits for the answer to the hello.
-    fn hear(&mut self, link: &mut PendingLink) -> Result<Frame, NoLink> {
+    /// Waits until what was read has brought what is looked for.
+    fn read_until<T>(
+        &mut self,
+        link: &mut PendingLink,
+        mut find: impl FnMut(&mut PendingLink) -> Result<Option<T>, Cause>,
+    ) -> Result<T, NoLink> {
         loop {
-            if let Some(frame) = link.decoder.next().map_err(|_| Cause::NotLonglink)? {
-                return Ok(frame);
+            if let Some(found) = find(link)? {
+                return Ok(found);
             }
             if link.is_late(sync::now()) {
                 return Err(Cause::WelcomeTimeout(self.timeout).into());

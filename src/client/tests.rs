@@ -11,6 +11,7 @@ use crate::proto::session::Session;
 use crate::retry::RetryPolicy;
 
 mod names;
+mod secured;
 
 /// A client without its thread.
 fn client(hosts: &[Host], builder: &Builder) -> (Client, Arc<DriverHandle>) {

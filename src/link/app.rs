@@ -113,8 +113,8 @@ impl State {
     /// A thread that reads does not wait for the peer's answer.
     pub(super) fn free_read_half(&mut self) {
         if let Some(link) = self.link.as_ref().filter(|link| link.read_half.is_none()) {
-            let (socket, kind) = (link.socket.clone(), ShutdownKind::StopReading);
-            self.retired.push(Retired { socket, kind });
+            let retired = Retired::silently(link.socket.clone(), ShutdownKind::StopReading);
+            self.retired.push(retired);
         }
     }
 

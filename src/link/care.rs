@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::halves::{ReadHalf, WriteHalf};
+use super::halves::{Heard, ReadHalf, WriteHalf};
 use super::life::Telling;
 use super::locked::Locked;
 use super::roles::{Cover, Link, Tick, Writer};
@@ -19,6 +19,7 @@ use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Excuse;
 use crate::proto::session::Opened;
+use crate::secure::End;
 use crate::sync::{self, Arc};
 
 /// How often the driver looks at a link on which the application is active.
@@ -221,7 +222,7 @@ impl Locked<'_> {
 
     /// A link is up, for the generation that the session has just started.
     pub(crate) fn install(mut self, link: PendingLink, opened: Opened) {
-        let PendingLink { socket, addr: peer, mut decoder, who, .. } = link;
+        let PendingLink { socket, addr: peer, mut decoder, who, channel, ended, .. } = link;
         let now = sync::now();
         let after = self.lost.take().map_or(Duration::ZERO, |lost| now - lost.at);
         let event = match opened {
@@ -242,8 +243,17 @@ impl Locked<'_> {
         // The handshake, or the peer's first words; a plain server may not have spoken yet.
         self.heard = Some(now);
         let socket = Arc::new(socket);
-        let mut read_half = Box::new(ReadHalf { socket: socket.clone(), generation, decoder });
-        let write_half = WriteHalf { socket: socket.clone(), generation, batch: Batch::default() };
+        let (mut opener, mut sealer, mut batch) = (None, None, Batch::default());
+        if let Some(mut channel) = channel {
+            channel.opener.allow_all();
+            batch.records = Some(channel.sealer.records);
+            opener = Some(Box::new(channel.opener));
+            sealer = Some(Box::new(channel.sealer));
+        }
+        // The last flight of the handshake may go with the first batch.
+        let control = sealer.is_some();
+        let read_half = Box::new(ReadHalf { socket: socket.clone(), generation, decoder, opener });
+        let write_half = WriteHalf { socket: socket.clone(), generation, batch, sealer };
         self.link = Some(Link {
             socket,
             generation,
@@ -257,12 +267,13 @@ impl Locked<'_> {
             tick: Tick::Due,
             read_lately: false,
             read_timeout: None,
+            control_due: false,
         });
-        // Bytes may have come along with the handshake.
-        match self.decode(generation, &mut read_half.decoder, now) {
-            Ok(()) => self.link.as_mut().expect("just made").read_half = Some(read_half),
-            Err(cause) => self.lose(cause),
-        }
+        // Bytes may have come along with the handshake, and their end: no other byte that can
+        // be polled for need follow.
+        let end = ended.then_some(End::InOrder);
+        let bytes = read_half.decoder.unread().len();
+        self.after_read(read_half, Ok(Heard { bytes, control, end }));
         self.news = true;
         self.driver_due = true;
         self.settle();

@@ -32,8 +32,7 @@ impl State {
         }
         if self.protocol.status().parted
             && let Some(link) = &self.link
-            && link.writer != Writer::Busy
-            && link.unwritten() == 0
+            && link.is_written()
         {
             self.lose(Cause::Eof);
         }
@@ -91,14 +90,18 @@ impl State {
 
     /// The link has died. Its roles die with it.
     pub(crate) fn lose(&mut self, cause: Cause) {
-        let Some(link) = self.link.take() else { return };
+        let Some(mut link) = self.link.take() else { return };
         let kind = match cause {
             // If the silence is ours alone, the end must not queue behind what
             // cannot be sent; and the kernel would keep that for minutes.
             Cause::Silent(_) => ShutdownKind::Reset,
             _ => ShutdownKind::Shutdown,
         };
-        self.retired.push(Retired { socket: link.socket.clone(), kind });
+        // In the midst of a record nothing can be said.
+        let rests = link.write_half.as_mut().filter(|half| half.is_written());
+        let farewell = rests.and_then(|half| half.sealer.take());
+        let farewell = farewell.filter(|_| matches!(kind, ShutdownKind::Shutdown));
+        self.retired.push(Retired { socket: link.socket.clone(), kind, farewell });
         // Of what a thread has in hand nothing is known: it counts as written.
         let unwritten = link.unwritten();
         let now = sync::now();
@@ -183,7 +186,7 @@ impl State {
             || status.has_spent
             || !self.life.is_open()
             || status.closing
-            || self.link.as_ref().is_some_and(|link| link.unwritten() > 0)
+            || self.link.as_ref().is_some_and(Link::has_rest)
             || self.link.as_ref().is_some_and(|link| {
                 link.tick == Tick::Off && (status.owes_ack || link.is_neglected())
             })

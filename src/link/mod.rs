@@ -40,6 +40,12 @@
 //!   polls the link. It is not told of every message: every [`care::TICK`] it looks at
 //!   an application that reads, and only the first message after a quiet time costs a
 //!   wake-up. A heartbeat that a waiting thread answers costs none.
+//! * **A sealed link** has a layer (`secure/`) behind a lock of its own, which no thread
+//!   holds together with the monitor's. The reader opens and the writer seals, both while the
+//!   monitor is unlocked. What the reader's layer has to tell the peer is *due*: whoever holds
+//!   the write half next, or holds it now, takes it along, and nobody waits for that. A layer
+//!   may log: while it does, its thread takes no half of a sealed link, since that might be
+//!   this one, or another that waits for this.
 //! * **A link is lost in one place**, [`State::lose`]: it takes the [`Link`] out of the
 //!   state, with both halves. A thread that comes back from a system call first asks
 //!   whether its generation is still there; if not, what it brings is thrown away.

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::halves::{Heard, ReadHalf, WriteHalf};
+use super::halves::{Heard, ReadHalf, WriteHalf, Written};
 use super::{State, Waiter};
 use crate::error::Cause;
 use crate::event::Event;
@@ -11,6 +11,7 @@ use crate::net::Socket;
 use crate::proto::Violation;
 use crate::proto::frame::Decoder;
 use crate::proto::report::{Output, Seen};
+use crate::secure::{End, Sealer};
 use crate::sync::{self, Arc};
 
 /// So many messages in a row are written by their senders.
@@ -34,6 +35,9 @@ pub(super) struct Link {
     pub(super) read_lately: bool,
     /// What `SO_RCVTIMEO` is set to.
     pub(super) read_timeout: Option<Duration>,
+    /// What was read has brought forth something to be written. It waits in the sealed
+    /// link's layer, and no write has begun since.
+    pub(super) control_due: bool,
 }
 
 /// Which thread sees to it that input is read.
@@ -66,6 +70,17 @@ impl Link {
     pub(super) fn unwritten(&self) -> usize {
         self.write_half.as_ref().map_or(0, |write_half| write_half.batch.len())
     }
+
+    /// No thread writes, and all that was handed to the writer is written.
+    pub(super) fn is_written(&self) -> bool {
+        self.write_half.as_ref().is_some_and(|write_half| write_half.is_written())
+    }
+
+    /// Something is to be written that no thread has in hand, besides what the protocol has.
+    pub(super) fn has_rest(&self) -> bool {
+        self.control_due
+            || self.write_half.as_ref().is_some_and(|write_half| !write_half.is_written())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +101,15 @@ pub(super) enum Writer {
 pub(super) struct Retired {
     pub(super) socket: Arc<Socket>,
     pub(super) kind: ShutdownKind,
+    /// Tells the peer before that it ends, and why.
+    pub(super) farewell: Option<Box<Sealer>>,
+}
+
+impl Retired {
+    /// Nothing is to be said.
+    pub(super) fn silently(socket: Arc<Socket>, kind: ShutdownKind) -> Retired {
+        Retired { socket, kind, farewell: None }
+    }
 }
 
 /// How that is done. A thread that is in a call on it returns.
@@ -106,7 +130,7 @@ impl State {
         // What others wait for comes by reading only from a framed peer.
         let helps = waiter == Waiter::Receiver || status.framed;
         let link = self.link.as_mut().filter(|_| helps && status.may_read)?;
-        let read_half = link.read_half.take()?;
+        let read_half = link.read_half.take_if(|read_half| read_half.is_free())?;
         link.cover = Cover::Application;
         link.read_lately = true;
         Some(read_half)
@@ -116,7 +140,7 @@ impl State {
     pub(super) fn take_covered_read_half(&mut self) -> Option<Box<ReadHalf>> {
         let may_read = self.protocol.status().may_read;
         let link = self.link.as_mut().filter(|link| may_read && link.cover == Cover::Driver)?;
-        link.read_half.take()
+        link.read_half.take_if(|read_half| read_half.is_free())
     }
 
     /// Whether the system has to be told.
@@ -130,11 +154,11 @@ impl State {
         let generation = read_half.generation;
         if self.current(generation).is_none() {
             // Its last user, maybe: it is closed when the lock is released.
-            let (socket, kind) = (read_half.socket, ShutdownKind::Shutdown);
-            return self.retired.push(Retired { socket, kind });
+            let retired = Retired::silently(read_half.socket, ShutdownKind::Shutdown);
+            return self.retired.push(retired);
         }
         match result {
-            Ok(Heard { bytes, ended }) => {
+            Ok(Heard { bytes, control, end }) => {
                 if bytes > 0 {
                     let now = sync::now();
                     self.clock = now;
@@ -144,12 +168,19 @@ impl State {
                     }
                     self.expect();
                 }
-                if ended {
-                    match self.protocol.end_of_stream(sync::now()) {
+                if control && let Some(link) = &mut self.link {
+                    link.control_due = true;
+                }
+                match end {
+                    None => {}
+                    Some(End::InOrder) => match self.protocol.end_of_stream(sync::now()) {
                         Ok(Some(unanswered)) => self.announce(unanswered),
                         Ok(None) => return self.lose(Cause::Eof),
                         Err(violation) => return self.lose(Cause::Protocol(violation.0)),
-                    }
+                    },
+                    // What was sealed ends otherwise: anybody can have ended this.
+                    Some(End::Cut) => return self.lose(Cause::Eof),
+                    Some(End::Broken(failure)) => return self.lose(failure.into()),
                 }
             }
             Err(e) => match e.kind() {
@@ -190,10 +221,11 @@ impl State {
             return None;
         }
         link.writer = Writer::Idle;
-        let write_half = link.write_half.as_mut()?;
-        if write_half.batch.is_empty() {
+        let write_half = link.write_half.as_mut().filter(|write_half| write_half.is_free())?;
+        let control = std::mem::take(&mut link.control_due);
+        if write_half.is_written() {
             self.protocol.fill(&mut write_half.batch);
-            if write_half.batch.is_empty() {
+            if write_half.batch.is_empty() && !control {
                 return None;
             }
         }
@@ -201,22 +233,23 @@ impl State {
         link.write_half.take()
     }
 
-    pub(super) fn after_write(&mut self, write_half: Box<WriteHalf>, result: io::Result<bool>) {
+    pub(super) fn after_write(&mut self, write_half: Box<WriteHalf>, result: io::Result<Written>) {
         let reads = self.protocol.status().may_read;
         let Some(link) = self.current(write_half.generation) else {
             let WriteHalf { socket, batch, .. } = *write_half;
             self.spent.extend(batch.give_up());
-            return self.retired.push(Retired { socket, kind: ShutdownKind::Shutdown });
+            return self.retired.push(Retired::silently(socket, ShutdownKind::Shutdown));
         };
         link.write_half = Some(write_half);
         match result {
-            Ok(true) => {
+            Ok(Written::Nothing) => link.writer = Writer::Idle,
+            Ok(Written::All) => {
                 link.writer = Writer::Idle;
                 self.clock = sync::now();
                 self.news |= self.protocol.sent(self.clock);
                 self.expect();
             }
-            Ok(false) => {
+            Ok(Written::Part) => {
                 link.writer = Writer::Blocked;
                 self.driver_due = true;
             }
@@ -283,7 +316,7 @@ impl State {
     pub(super) fn leave_rest_to_driver(&mut self) {
         if let Some(link) = &mut self.link
             && link.writer == Writer::Idle
-            && (link.unwritten() > 0 || self.protocol.output() > Output::Nothing)
+            && (link.has_rest() || self.protocol.output() > Output::Nothing)
         {
             link.writer = Writer::Blocked;
             self.driver_due = true;

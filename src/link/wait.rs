@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::halves::{ReadHalf, WriteHalf};
+use super::halves::{ReadHalf, WriteHalf, Written};
 use super::locked::Locked;
 use super::roles::{Retired, ShutdownKind};
 use super::{Shared, State};
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::foreign;
 use crate::proto::report::Output;
 use crate::proto::spent::Spent;
+use crate::secure;
 use crate::sync;
 
 /// How many batches a thread writes before it leaves the rest to the driver:
@@ -91,7 +92,8 @@ impl Locked<'_> {
             }
             return result;
         }
-        let patience = if foreign::is_running() { Patience::None } else { patience };
+        let foreign = foreign::is_running() || secure::is_inside();
+        let patience = if foreign { Patience::None } else { patience };
         // What was sent in a row is to be answered now.
         self.singles = 0;
         // The time as it was given spares a system call when the same is asked
@@ -197,14 +199,15 @@ impl Locked<'_> {
     fn flush(&mut self) {
         self.conclude();
         for written in 0..BATCHES {
-            if written > 0 && self.protocol.output() == Output::Nothing {
+            let due = self.link.as_ref().is_some_and(|link| link.control_due);
+            if written > 0 && !due && self.protocol.output() == Output::Nothing {
                 return;
             }
             let Some(mut write_half) = self.take_write_half() else { break };
             let result = self.unlocked(|| {
                 let result = write_half.write();
                 let WriteHalf { socket, batch, .. } = &mut *write_half;
-                if let Ok(true) = result
+                if let Ok(Written::All) = result
                     && batch.take_fin()
                 {
                     socket.shutdown(Shutdown::Write);
@@ -236,7 +239,11 @@ impl Shared {
         if notices.driver {
             self.driver.wake_for(self.id);
         }
-        for Retired { socket, kind } in notices.retired {
+        for Retired { socket, kind, farewell } in notices.retired {
+            // The layer cannot be asked from within.
+            if let Some(mut sealer) = farewell.filter(|_| !secure::is_inside()) {
+                let _ = socket.write(&mut &sealer.farewell()[..]);
+            }
             match kind {
                 ShutdownKind::StopReading => socket.shutdown(Shutdown::Read),
                 ShutdownKind::Shutdown => socket.shutdown(Shutdown::Both),

@@ -14,7 +14,8 @@ pub(crate) struct Buffer {
 
 /// A buffer's first size: an idle link keeps no more.
 pub(crate) const SMALL_BUFFER: usize = 256;
-/// Its last. In tests it is small, so that less takes a test beyond it.
+/// Reads that fill it make it as large as this. In tests that is small, so that less takes a
+/// test beyond it.
 pub(crate) const LARGE_BUFFER: usize = if cfg!(any(test, fuzzing)) { 8 } else { 64 } * 1024;
 
 impl Buffer {
@@ -35,7 +36,7 @@ impl Buffer {
     pub(crate) fn filled(&mut self, n: usize) {
         self.end += n;
         if self.end == self.bytes.len() {
-            self.want(2 * self.end);
+            self.want((2 * self.end).min(LARGE_BUFFER));
         }
     }
 
@@ -55,6 +56,12 @@ impl Buffer {
         &self.bytes[self.start..self.end]
     }
 
+    /// What is there, to be opened in place.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn unread_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
     /// The first `n` bytes were decoded.
     pub(crate) fn skip(&mut self, n: usize) {
         self.start += n;
@@ -68,12 +75,16 @@ impl Buffer {
 
     /// There is to be space for `size` bytes, those that are there among them.
     pub(crate) fn want(&mut self, size: usize) {
-        self.wanted = size.next_power_of_two().min(LARGE_BUFFER).max(self.wanted);
+        self.wanted = size.next_power_of_two().max(self.wanted);
     }
 
     /// It may be small again.
     pub(crate) fn relax(&mut self) {
         self.wanted = 0;
+    }
+
+    pub(crate) fn is_relaxed(&self) -> bool {
+        self.wanted == 0
     }
 
     /// What is reserved.

@@ -317,6 +317,28 @@ impl Decoder {
         }
     }
 
+    /// These were read, and were sealed: they come from a buffer of their own, as many as one
+    /// read brings.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn append(&mut self, mut bytes: &[u8]) {
+        if let Some(body) = &mut self.body {
+            let missing = body.len - body.bytes.len();
+            let (more, behind) = bytes.split_at(missing.min(bytes.len()));
+            body.bytes.extend_from_slice(more);
+            bytes = behind;
+        }
+        if !bytes.is_empty() {
+            self.input.want((self.input.unread().len() + bytes.len()).min(LARGE_BUFFER));
+            self.input.space();
+            self.input.append(bytes);
+        }
+    }
+
+    /// A heartbeat or a HELLO was the last that came: the link may be idle now.
+    pub(crate) fn is_relaxed(&self) -> bool {
+        self.input.is_relaxed()
+    }
+
     /// What a read of these bytes does. Returns how many there was space for.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {

@@ -4,31 +4,38 @@
 //! set, under a cap of its own, and costs no thread. Its hello, or its first line, goes
 //! to the [sessions](super::sessions).
 //!
-//! When the process runs out of descriptors, pending peers make room for newcomers, the
-//! oldest first. Without pending peers, newcomers are heard on a descriptor that is held
+//! If links are to be secured, each begins with a handshake, which costs much more time
+//! than a hello. So in one turn no more is spent on handshakes than [`TURN`]: those who are
+//! here are served in between. In clear text a peer is only told that this is not enough.
+//!
+//! When the process runs out of descriptors, [pending peers](Places::make_room) make room
+//! for newcomers. Without pending peers, newcomers are heard on a descriptor that is held
 //! back for that: a client that comes back is resumed, and one that wants a new session
 //! is rejected as by a full server. If even that descriptor is taken, newcomers wait in
 //! the listener's queue, which is looked at every [`PAUSE`]. Connected clients notice
 //! nothing of all that, and the log says it once a second.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use super::places::Places;
 use super::sessions::Sessions;
-use crate::error::Rejection;
+use crate::config::Builder;
+use crate::error::{Cause, Rejection};
 use crate::foreign;
 use crate::link::PendingLink;
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Frame, kind};
 use crate::proto::plain;
+use crate::proto::reject::{Class, Reject, TLS_REQUIRED};
+use crate::secure::Security;
 use crate::sync;
 
-/// Peers that may be silent at once; the oldest makes room.
-const PENDING: usize = 256;
+/// With this byte TLS begins.
+const HANDSHAKE: u8 = 0x16;
 
-/// After the first byte of a hello, the rest is due within this.
+/// After the first byte, of a hello or of a handshake before it, the rest is due within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// So many are accepted before others get their turn.
@@ -37,79 +44,83 @@ const ACCEPTS: usize = 64;
 /// After a failure that nothing can be done about, accepting goes on after this.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A handshake takes some 200 µs, so this is a few of them. A link whose application does
+/// not read itself waits for so long, and for one step more.
+const TURN: Duration = Duration::from_micros(500);
+
 pub(super) struct Acceptor {
     socket: Socket,
     accept_plain: bool,
-    /// By age.
-    pending: BTreeMap<usize, PendingLink>,
-    next_index: usize,
+    security: Option<Security>,
+    places: Places,
+    /// How much of a turn may be spent on handshakes. Tests give no time at all.
+    turn: Duration,
     /// Accepting goes on then.
     paused: Option<Instant>,
 }
 
 impl Acceptor {
-    pub(super) fn new(socket: Socket, accept_plain: bool) -> Acceptor {
-        let (pending, next_index) = (BTreeMap::new(), 1);
-        Acceptor { socket, accept_plain, pending, next_index, paused: None }
+    pub(super) fn new(socket: Socket, builder: &Builder) -> Acceptor {
+        Acceptor {
+            socket,
+            accept_plain: builder.accept_plain,
+            security: builder.security.clone(),
+            places: Places::default(),
+            turn: TURN,
+            paused: None,
+        }
     }
 
     /// The sockets to poll, each with an index: 0 is the listener's own. Pending peers come
     /// first: a newcomer may take the place of one that is silent.
     pub(super) fn polled(&self) -> impl Iterator<Item = (usize, &Socket, Interest)> {
         let own = Some((0, &self.socket)).filter(|_| self.paused.is_none());
-        let pending = self.pending.iter().map(|(index, peer)| (*index, &peer.socket));
+        let pending = self.places.iter().map(|(index, peer)| (index, &peer.socket));
         pending.chain(own).map(|(index, socket)| (index, socket, Interest::READ))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let pending = self.pending.values().filter_map(|peer| peer.due).min();
-        pending.into_iter().chain(self.paused).min()
+        self.places.deadline().into_iter().chain(self.paused).min()
     }
 
     /// These sockets are ready, in the order in which they are polled.
     pub(super) fn on_ready(&mut self, ready: &[usize], sessions: &mut Sessions) {
         let now = sync::now();
         self.paused.take_if(|until| now >= *until);
-        self.drop_late(now);
+        self.places.drop_late(now);
+        let mut spent = false;
         for index in ready {
             match index {
+                // One at least: else those that are here could keep all others out.
                 0 => self.accept(now, sessions),
-                pending => self.hear(*pending, now, sessions),
+                // It can still be read in the next turn.
+                _ if spent => {}
+                pending => {
+                    self.hear(*pending, now, sessions);
+                    spent = self.is_spent(now);
+                }
             }
         }
     }
 
-    fn drop_late(&mut self, now: Instant) {
-        self.pending.retain(|_, peer| {
-            let late = peer.is_late(now);
-            if late {
-                foreign::log!(info, "{}: dropped, its hello took too long", peer.addr);
-            }
-            !late
-        });
+    /// Whether a turn that has begun `then` has had its time for handshakes.
+    fn is_spent(&self, then: Instant) -> bool {
+        self.security.is_some() && sync::now() - then >= self.turn
     }
 
     fn accept(&mut self, now: Instant, sessions: &mut Sessions) {
         for _ in 0..ACCEPTS {
             match self.socket.accept() {
                 Ok((socket, addr)) => {
-                    if self.pending.len() >= PENDING
-                        && let Some((_, peer)) = self.pending.pop_first()
-                    {
-                        foreign::log!(
-                            debug,
-                            "{}: dropped for a newer peer before its hello",
-                            peer.addr
-                        );
-                    }
                     // A peer that vanishes before its hello is noticed by the kernel,
                     // and so is one that speaks plain text.
                     let _ = socket.keep_alive();
-                    let index = self.next_index;
-                    self.next_index += 1;
-                    self.pending.insert(index, PendingLink::new(socket, addr, None));
+                    let index = self.places.insert(PendingLink::new(socket, addr, None));
                     // Most have sent their hello by now.
                     self.hear(index, now, sessions);
+                    if self.is_spent(now) {
+                        break;
+                    }
                 }
                 Err(e) => match Errno::from_io_error(&e) {
                     Some(Errno::AGAIN) => break,
@@ -134,18 +145,70 @@ impl Acceptor {
 
     /// Finds a descriptor for a newcomer.
     fn make_room(&mut self, sessions: &mut Sessions) -> bool {
-        self.pending.pop_first().is_some() || sessions.spare.take().is_some()
+        self.places.make_room().is_some() || sessions.spare.take().is_some()
     }
 
     /// A peer has something to say.
     fn hear(&mut self, index: usize, now: Instant, sessions: &mut Sessions) {
-        let Some(mut peer) = self.pending.remove(&index) else { return };
-        if !peer.read().unwrap_or(false) {
+        let Some(mut peer) = self.places.take(index) else { return };
+        if peer.is_refused() {
+            if peer.disregard() {
+                self.places.put_back(index, peer);
+            }
             return;
         }
+        let begins_handshake =
+            |peer: &PendingLink| !peer.is_secured() && peer.decoder.first_byte() == Some(HANDSHAKE);
+        let heard = match peer.read() {
+            Ok(true) if begins_handshake(&peer) => self.begin_handshake(&mut peer, now, sessions),
+            heard => heard,
+        };
+        match heard {
+            Ok(true) => self.greet(index, peer, now, sessions),
+            Ok(false) | Err(Cause::Io(_)) => {}
+            Err(cause) => {
+                foreign::log!(info, "{}: refused: {cause}", peer.addr);
+                peer.refuse(now);
+                self.places.put_back(index, peer);
+            }
+        }
+    }
+
+    /// Returns whether more may follow.
+    fn begin_handshake(
+        &self,
+        peer: &mut PendingLink,
+        now: Instant,
+        sessions: &mut Sessions,
+    ) -> Result<bool, Cause> {
+        let Some(security) = &self.security else {
+            // Which is none of TLS: so it knows.
+            let _ = peer.write(&Frame::Reject(Rejection::Protocol.to_wire()));
+            return Err(Cause::Protocol("it begins as TLS does"));
+        };
+        peer.due = Some(now + HELLO_TIMEOUT);
+        if let Err(e) = sessions.prepare_once(peer) {
+            sessions.complain(now, "cannot take a client in, it is dropped", &e);
+            return Ok(false);
+        }
+        peer.secure(security.accept()?)?;
+        Ok(true)
+    }
+
+    /// A peer may have introduced itself.
+    fn greet(
+        &mut self,
+        index: usize,
+        mut peer: PendingLink,
+        now: Instant,
+        sessions: &mut Sessions,
+    ) {
+        let in_clear = self.security.is_some() && !peer.is_secured();
         match peer.decoder.first_byte() {
             None | Some(kind::HELLO) => {}
-            Some(_) if self.accept_plain && plain::begins_text(peer.decoder.unread()) => {
+            Some(_)
+                if self.accept_plain && !in_clear && plain::begins_text(peer.decoder.unread()) =>
+            {
                 return sessions.create_plain(peer, now);
             }
             Some(_) => {
@@ -161,13 +224,21 @@ impl Acceptor {
                     peer.addr
                 );
             }
+            Ok(Some(Frame::Hello(_))) if in_clear => {
+                foreign::log!(info, "{}: rejected, it speaks clear text", peer.addr);
+                let what = "this server does not speak clear text".into();
+                peer.end(&Frame::Reject(Reject::new(TLS_REQUIRED, Class::Never, what)));
+            }
             Ok(Some(Frame::Hello(hello))) => sessions.admit(peer, &hello, now),
             Ok(Some(_)) => {}
             Ok(None) => {
                 if peer.decoder.first_byte().is_some() {
                     peer.due.get_or_insert(now + HELLO_TIMEOUT);
+                } else if self.accept_plain && peer.is_open() {
+                    // Text may begin at any time.
+                    peer.due = None;
                 }
-                self.pending.insert(index, peer);
+                self.places.put_back(index, peer);
             }
             Err(violation) => {
                 foreign::log!(info, "{}: dropped: {}", peer.addr, violation.0);

@@ -193,7 +193,7 @@ impl Sessions {
             return peer.reject(Rejection::Version);
         }
         let watch = Watch::framed(self.builder.heartbeat, hello.interval);
-        let prepared = (self.prepare)(&mut peer.socket);
+        let prepared = self.prepare_once(&mut peer);
         if let Err(e) = prepared.and_then(|()| peer.socket.watch(watch)) {
             return peer.reject(self.lacks(now, &e));
         }
@@ -289,7 +289,7 @@ impl Sessions {
 
     fn admits_plain(&mut self, peer: &mut PendingLink, now: Instant) -> Result<(), Rejection> {
         self.admits(&[])?;
-        (self.prepare)(&mut peer.socket).map_err(|e| self.lacks(now, &e))?;
+        self.prepare_once(peer).map_err(|e| self.lacks(now, &e))?;
         self.make_place(&[])
     }
 
@@ -299,6 +299,12 @@ impl Sessions {
         // The link of a session that makes room has a descriptor to give.
         let brings_one = replaced.iter().any(|shared| shared.lock().has_link());
         if brings_one || self.has_spare() { Ok(()) } else { Err(Rejection::Full) }
+    }
+
+    /// Prepares a socket, which counts what is written from then on. A secured one was
+    /// prepared before its handshake.
+    pub(super) fn prepare_once(&self, peer: &mut PendingLink) -> io::Result<()> {
+        if peer.is_secured() { Ok(()) } else { (self.prepare)(&mut peer.socket) }
     }
 
     /// The system lacks what a new session takes.

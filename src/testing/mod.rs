@@ -2,6 +2,8 @@
 
 #[cfg(all(test, not(shuttle)))]
 pub(crate) mod counters;
+#[cfg(all(test, not(shuttle)))]
+pub(crate) mod logger;
 #[cfg(shuttle)]
 pub(crate) mod model;
 #[cfg(test)]

@@ -116,7 +116,7 @@ fn garbage_instead_of_a_hello_ends_that_link_only() {
     let cases: Vec<(&str, Vec<u8>, Option<u8>)> = vec![
         ("text", b"GET / HTTP/1.1\r\n\r\n".to_vec(), None),
         ("zeros", vec![0; 500], None),
-        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00".to_vec(), None),
+        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00".to_vec(), Some(PROTOCOL)),
         ("data", frame(DATA, b"hello"), None),
         ("another first byte", vec![0xFF; 64], None),
         ("a huge hello", header(HELLO, u32::MAX), Some(PROTOCOL)),

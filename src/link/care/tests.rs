@@ -17,24 +17,36 @@ use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
 use crate::proto::report::Output;
 use crate::proto::session::Session;
+use crate::secure::Channel;
+
+mod sealed;
 
 const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
 
 /// A server's side of a link without heartbeats of its own, and the client's socket.
 fn linked() -> (Arc<Shared>, TcpStream) {
-    let now = sync::now();
-    let hello = Session::client(LIMITS, Heartbeat::off(), now).next_hello();
-    carry(Protocol::Framed(Session::server(&hello, 1, LIMITS, Heartbeat::off(), now)))
+    carry(framed(), None)
 }
 
-fn carry(protocol: Protocol) -> (Arc<Shared>, TcpStream) {
+fn framed() -> Protocol {
+    let now = sync::now();
+    let hello = Session::client(LIMITS, Heartbeat::off(), now).next_hello();
+    Protocol::Framed(Session::server(&hello, 1, LIMITS, Heartbeat::off(), now))
+}
+
+fn plain() -> Protocol {
+    Protocol::Plain(PlainSession::server(LIMITS, sync::now()))
+}
+
+fn carry(protocol: Protocol, channel: Option<Channel>) -> (Arc<Shared>, TcpStream) {
     let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, addr) = listener.accept().unwrap();
     let driver = Arc::new(DriverHandle::new().unwrap());
     let shared = Shared::new(Builder::default().terms(None), protocol, addr, 1, driver);
     let shared = Arc::new(shared);
-    let link = PendingLink::new(socket, addr, None);
+    let mut link = PendingLink::new(socket, addr, None);
+    link.channel = channel;
     shared.lock().install(link, Opened::First);
     (shared, peer)
 }
@@ -214,7 +226,7 @@ fn reset(peer: TcpStream) {
 /// Else the driver spins, since the socket is ready for ever.
 #[test]
 fn a_link_that_can_neither_be_read_nor_written_is_lost() {
-    let (shared, peer) = carry(Protocol::Plain(PlainSession::server(LIMITS, sync::now())));
+    let (shared, peer) = carry(plain(), None);
     let connection = Connection::new(shared.clone());
     peer.shutdown(Shutdown::Write).unwrap();
     reset(peer);
@@ -227,7 +239,7 @@ fn a_link_that_can_neither_be_read_nor_written_is_lost() {
 /// behind lines for which there is no room either.
 #[test]
 fn a_link_that_cannot_be_written_and_is_full_both_ways_is_lost() {
-    let (shared, mut peer) = carry(Protocol::Plain(PlainSession::server(LIMITS, sync::now())));
+    let (shared, mut peer) = carry(plain(), None);
     let connection = Connection::new(shared.clone());
     peer.write_all(&b"a line of text\n".repeat(10_000)).unwrap();
     shared.on_ready(Interest::READ);

@@ -321,3 +321,70 @@ fn the_buffer_of_an_idle_link_is_small_again() {
         assert_eq!(decoder.memory(), SMALL_BUFFER);
     }
 }
+
+/// As `decode`, of bytes that were sealed: several records may come with one read.
+fn unseal(
+    decoder: &mut Decoder,
+    mut bytes: &[u8],
+    mut record: impl FnMut() -> usize,
+) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut records = 0;
+    while !bytes.is_empty() {
+        let (head, rest) = bytes.split_at(record().clamp(1, bytes.len()));
+        decoder.append(head);
+        bytes = rest;
+        records += 1;
+        if records % 3 == 0 || bytes.is_empty() {
+            while let Some(frame) = decoder.next().unwrap() {
+                frames.extend(frame.apart());
+            }
+            decoder.space();
+        }
+    }
+    frames
+}
+
+#[test]
+fn what_was_sealed_is_decoded_as_what_was_not() {
+    let mut sent = every_frame();
+    sent.extend([Frame::data(vec![4; MAX as usize].into()), Frame::Ping(1)]);
+    let bytes: Vec<u8> = sent.iter().flat_map(Frame::to_bytes).collect();
+    for record in 1..rounds(600) as usize {
+        let mut lens = [record, 0, 7 * record].into_iter().cycle();
+        let mut decoder = decoder();
+        assert!(unseal(&mut decoder, &bytes, || lens.next().unwrap()) == sent, "{record}");
+        decoder.append(&[]);
+        assert!(decoder.is_relaxed() && decoder.input.memory() <= SMALL_BUFFER, "{record}");
+        decoder.append(&[kind::PING]);
+        assert!(!decoder.is_relaxed());
+    }
+}
+
+#[test]
+fn a_large_body_that_was_sealed_is_copied_once_to_where_it_stays() {
+    let mut decoder = decoder();
+    let frame = Frame::data(vec![1; LARGE_BODY].into()).to_bytes();
+    decoder.append(&frame[..100]);
+    assert_eq!(decoder.next(), Ok(None));
+    decoder.append(&frame[100..]);
+    assert!(decoder.unread().is_empty(), "it went to the buffer");
+    // The next record comes with the same read.
+    decoder.append(&frame[..3]);
+    assert_eq!(decoder.next(), Ok(Some(Frame::data(vec![1; LARGE_BODY].into()))));
+    assert_eq!((decoder.next(), decoder.unread()), (Ok(None), &frame[..3]));
+}
+
+#[test]
+fn records_find_the_buffer_that_the_last_read_needed() {
+    let mut decoder = decoder();
+    let frames = Frame::data(vec![0; 10].into()).to_bytes().repeat(100);
+    unseal(&mut decoder, &frames, || usize::MAX);
+    let memory = decoder.input.memory();
+    assert_eq!(memory, frames.len().next_power_of_two());
+    unseal(&mut decoder, &frames[..15], || usize::MAX);
+    assert_eq!(decoder.input.memory(), memory, "it was released");
+    // More than that comes with one read, and is no measure.
+    unseal(&mut decoder, &frames.repeat(10), || usize::MAX);
+    assert_eq!(decoder.input.memory(), LARGE_BUFFER);
+}

@@ -117,6 +117,6 @@ fn at_most(most: u64, bytes: &mut Bytes) -> u64 {
 
 /// How many random rounds a test makes: of `many`, what Miri has the time for.
 #[cfg(test)]
-pub(in crate::proto) const fn rounds(many: u64) -> u64 {
+pub(crate) const fn rounds(many: u64) -> u64 {
     if cfg!(miri) { many.div_ceil(5000) } else { many }
 }

@@ -10,7 +10,7 @@ pub(crate) mod sim;
 mod worked_example;
 
 #[cfg(test)]
-pub(super) use choices::rounds;
+pub(crate) use choices::rounds;
 
 /// A frame with more behind what is known of its body, as a later peer may say it.
 fn longer(frame: &[u8], more: &[u8]) -> Vec<u8> {

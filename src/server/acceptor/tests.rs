@@ -44,12 +44,16 @@ struct Stage {
 
 impl Stage {
     fn new(max_clients: usize) -> Stage {
+        Stage::with(Builder::default().max_clients(max_clients))
+    }
+
+    fn with(builder: Builder) -> Stage {
         let socket = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = socket.local_addr().unwrap();
-        let builder = Builder::default().max_clients(max_clients);
+        let acceptor = Acceptor::new(socket, &builder);
         let driver = Arc::new(DriverHandle::new().unwrap());
         let sessions = Sessions::new(builder, Arc::new(AcceptQueue::new()), driver);
-        Stage { acceptor: Acceptor::new(socket, true), sessions, addr }
+        Stage { acceptor, sessions, addr }
     }
 
     /// A newcomer says these bytes. Returns what it hears, and the session that
@@ -108,20 +112,27 @@ impl Peer {
                 read => read.expect("an answer"),
             };
             decoder.push(&bytes[..n]);
-            match decoder.next().unwrap() {
-                None => {}
-                Some(Frame::Welcome(welcome)) => return Answer::Welcome { epoch: welcome.epoch },
-                Some(Frame::Close(_)) => return Answer::Close,
-                Some(Frame::Reject(reject)) => {
-                    assert_eq!(reject.versions, (1, 1));
-                    let rejection = Rejection::from_wire(reject.code, reject.class);
-                    return match reject.come_back_after {
-                        Duration::ZERO => Answer::Reject(rejection),
-                        after => Answer::Later(rejection, after),
-                    };
-                }
-                other => panic!("answered {other:?}"),
+            if let Some(frame) = decoder.next().unwrap() {
+                return Answer::from(frame);
             }
+        }
+    }
+}
+
+impl From<Frame> for Answer {
+    fn from(frame: Frame) -> Answer {
+        match frame {
+            Frame::Welcome(welcome) => Answer::Welcome { epoch: welcome.epoch },
+            Frame::Close(_) => Answer::Close,
+            Frame::Reject(reject) => {
+                assert_eq!(reject.versions, (1, 1));
+                let rejection = Rejection::from_wire(reject.code, reject.class);
+                match reject.come_back_after {
+                    Duration::ZERO => Answer::Reject(rejection),
+                    after => Answer::Later(rejection, after),
+                }
+            }
+            other => panic!("answered {other:?}"),
         }
     }
 }
@@ -357,7 +368,7 @@ fn bytes_behind_a_hello_end_the_link_before_anything_is_judged() {
 #[test]
 fn other_protocols_are_not_text() {
     const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\x7F\0\0\x01\x7F\0\0\x01\0\x01\0\x02";
-    for bytes in [PROXY, &PROXY[..5], b"\x16\x03\x01\x02\0\x01\0", b"\x16"] {
+    for bytes in [PROXY, &PROXY[..5], b"\x15\x03\x01\0\x02", b"\x15"] {
         let mut stage = Stage::new(10);
         let (answer, _, created) = stage.hear(bytes);
         assert_eq!(answer, Answer::Nothing);
@@ -420,3 +431,4 @@ fn who_comes_while_the_server_goes_away_is_told_when_it_is_back() {
 }
 
 mod identities;
+mod secured;

@@ -42,6 +42,18 @@ pub(crate) enum Fault {
     NumberOfFirstHello,
     /// Finds a session by its token alone, whoever asks for it.
     ByToken,
+    /// Opens one record of those that came, and leaves the others.
+    OneRecord,
+    /// Seals again what was not sent.
+    SealAgain,
+    /// Takes a record that was sent in part for one that was sent.
+    ForgetRest,
+    /// Never writes what the reader has brought forth.
+    ForgetControl,
+    /// Seals data before it takes what the reader has brought forth.
+    SealBeforeTaking,
+    /// Counts bytes as they were before they were sealed.
+    CountPlain,
 }
 
 thread_local! {

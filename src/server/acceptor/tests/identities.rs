@@ -12,7 +12,8 @@ impl Stage {
     fn hear_from(&mut self, who: &Who, hello: &Hello) -> (Answer, Peer, Option<Arc<Shared>>) {
         self.ask(|stage, _| {
             let (socket, addr) = stage.acceptor.socket.accept().unwrap();
-            let link = PendingLink { who: who.clone(), ..PendingLink::new(socket, addr, None) };
+            let mut link = PendingLink::new(socket, addr, None);
+            link.who = who.clone();
             stage.sessions.admit(link, hello, sync::now());
         })
     }

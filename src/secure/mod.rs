@@ -1,0 +1,155 @@
+//! What seals the bytes of a link.
+//!
+//! What one side writes is sealed, piece by piece, into *records*, and opened at the other.
+//! A [`Layer`] does both for one link. It is made with the link, by a handshake over it, and
+//! ends with it. It stands behind a mutex, since two threads use it: the one that reads
+//! has an [`Opener`] in its half of the link, the one that writes a [`Sealer`]. A link in
+//! clear text has neither.
+//!
+//! # What always holds
+//!
+//! * **I1. Between two reads, an opener holds less than one record.** What came whole is
+//!   opened, and in the decoder. So what waits to be read waits in the kernel, where `poll`
+//!   sees it.
+//! * **I2. A record is sealed once, and is sent or lost with its link.** Only the thread that
+//!   holds the write half seals data. It appends the records to that half, and they leave it
+//!   only into the kernel. So the order in which the layer is locked is the order of
+//!   the records. What an opener has for the peer waits in the layer, and goes out in front
+//!   of the next record.
+//! * **I3. Positions on a link are those of the wire.** A [`Batch`] knows what sealing will
+//!   add, so no position has to be mapped back.
+//!
+//! # The lock
+//!
+//! It is a leaf: under it there is no other lock and no system call, and nothing is dropped
+//! that the application owns. The layer may log, and a logger may use this crate. So
+//! [`is_inside`] tells a thread that it must not read or write a link now.
+//!
+//! # The order of calls
+//!
+//! * **A link begins**: [`Security::connect`] or [`Security::accept`]. The first
+//!   [`open`](Opener::open) of a client, of nothing, begins the handshake.
+//! * **Bytes come**: they are read into [`space`](Opener::space), reported by
+//!   [`filled`](Opener::filled), and opened by [`open`](Opener::open), which says whether
+//!   there is something to be written now. When no more come, [`at_end`](Opener::at_end)
+//!   says what that means.
+//! * **Before the link is installed** [`seal_now`](Sealer::seal_now) returns what is to be
+//!   written: the handshake, and what is said once it is [over](Channel::is_open).
+//! * **When it is installed**: [`allow_all`](Opener::allow_all), and the batch is told of
+//!   the [`records`](Sealer::records). From then on [`write`](Sealer::write) writes.
+//! * **The link ends** by [`write`](Sealer::write), if the batch ends the stream, or by a
+//!   [`farewell`](Sealer::farewell), if nothing waits to be written.
+//!
+//! [`Batch`]: crate::proto::batch::Batch
+
+use std::cell::Cell;
+use std::fmt::Debug;
+
+use crate::error::Cause;
+#[cfg(any(test, fuzzing))]
+use crate::error::Rejection;
+use crate::identity::PeerIdentity;
+use crate::proto::batch::Records;
+use crate::proto::buffer::Buffer;
+use crate::proto::frame::Decoder;
+use crate::sync::{self, Arc};
+
+mod halves;
+#[cfg(any(test, fuzzing))]
+mod toy;
+
+pub(crate) use halves::{Channel, Opened, Opener, Sealer};
+#[cfg(all(test, not(shuttle)))]
+pub(crate) use toy::pair;
+
+/// How the links of a client or a listener are secured.
+#[derive(Debug, Clone)]
+pub(crate) struct Security {
+    mode: Arc<dyn Mode + Send + Sync>,
+}
+
+impl Security {
+    /// The client's end of a new link.
+    pub(crate) fn connect(&self) -> Result<Channel, Failure> {
+        self.mode.connect().map(Channel::new)
+    }
+
+    /// The server's.
+    pub(crate) fn accept(&self) -> Result<Channel, Failure> {
+        self.mode.accept().map(Channel::new)
+    }
+}
+
+/// What is known of how links are secured, before there is one.
+trait Mode: Debug {
+    fn connect(&self) -> Result<Box<dyn Layer + Send>, Failure>;
+    fn accept(&self) -> Result<Box<dyn Layer + Send>, Failure>;
+}
+
+/// The state of one link.
+trait Layer: Debug {
+    /// Opens all whole records of `input` to `to`. What the peer has to be told is appended
+    /// to `control`, sealed. Returns whether the peer has ended its bytes.
+    ///
+    /// After a failure nothing is asked any more. The peer may be told of it, too.
+    fn open(
+        &mut self,
+        input: &mut Buffer,
+        control: &mut Vec<u8>,
+        to: &mut Decoder,
+    ) -> Result<bool, Failure>;
+
+    /// Appends one record with these bytes to `output`; they are not more than fit.
+    fn seal(&mut self, plain: &[u8], output: &mut Vec<u8>);
+
+    /// Appends the record that ends our bytes.
+    fn end(&mut self, output: &mut Vec<u8>);
+
+    fn records(&self) -> Records;
+
+    /// Whether the handshake is over.
+    fn is_open(&self) -> bool;
+
+    /// Who the peer is, if it has shown that.
+    fn peer(&self) -> Option<PeerIdentity>;
+}
+
+/// Why a link is broken, or was never made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The peer, or somebody on the path, broke the rules.
+    Protocol(&'static str),
+    /// The server has said so itself.
+    #[cfg(any(test, fuzzing))]
+    Rejected(Rejection),
+}
+
+impl From<Failure> for Cause {
+    fn from(failure: Failure) -> Cause {
+        match failure {
+            Failure::Protocol(what) => Cause::Protocol(what),
+            #[cfg(any(test, fuzzing))]
+            Failure::Rejected(rejection) => Cause::Rejected(rejection),
+        }
+    }
+}
+
+/// How the bytes of a peer end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The peer has ended them.
+    InOrder,
+    /// Somebody has: the link is lost.
+    Cut,
+    Broken(Failure),
+}
+
+sync::thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread has a layer locked at the moment: it runs the application's logger,
+/// then, and must not use a link.
+pub(crate) fn is_inside() -> bool {
+    INSIDE.with(Cell::get)
+}
