@@ -5,6 +5,7 @@
 mod account;
 mod frame;
 mod handshake;
+mod opener;
 mod peer;
 pub(in crate::proto) mod plain;
 mod speech;
@@ -28,6 +29,11 @@ pub fn handshake(bytes: &[u8]) {
 /// The lines of plain text, in any pieces, beside a naive reading.
 pub fn plain(bytes: &[u8]) {
     plain::run(bytes);
+}
+
+/// One end of a sealed link that hears anything, in any pieces.
+pub fn opener(bytes: &[u8]) {
+    opener::run(bytes);
 }
 
 /// One session whose peer says anything, in any pieces.

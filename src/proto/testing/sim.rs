@@ -84,6 +84,8 @@ struct Plan {
     sent_before: Option<u64>,
     /// The chance of a step that the client's process is killed.
     client_killed: f64,
+    /// What goes over the links is sealed.
+    sealed: bool,
 }
 
 impl Plan {
@@ -154,6 +156,7 @@ impl Plan {
             on_loss: SessionLoss::SendAgain,
             sent_before: None,
             client_killed: 0.0,
+            sealed: false,
         };
         if rng.u32(..6) == 0 {
             // A flood to a slow reader, whose servers are lost, and welcomes too:
@@ -185,6 +188,7 @@ impl Plan {
                 plan.any_host_takes_all();
             }
         }
+        plan.sealed = rng.u32(..4) == 1;
         plan
     }
 
@@ -478,6 +482,7 @@ impl World {
                 }
             }
             if self.trace.len() == before {
+                assert!(!self.links.iter().any(Link::waits_for_answer), "no answer");
                 let next = self.next_event().expect("nothing will ever happen again");
                 self.now = self.now.max(next);
             }

@@ -9,9 +9,10 @@ use crate::proto::testing::rounds;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("frame", frame),
     ("handshake", handshake),
+    ("opener", opener),
     ("peer", peer),
     ("plain", plain),
     ("session", session),

@@ -186,7 +186,7 @@ impl World {
             Phase::Idle(at) if now >= at => self.connect(),
             Phase::Greeting(_, at) if now >= at => self.client_loses("no welcome"),
             Phase::Up(link) => {
-                if let Some(silence) = self.keep(Side::Client, 0) {
+                if let Some(silence) = self.keep(Side::Client, 0, link) {
                     self.judged(link, silence);
                     self.client_loses("silence");
                 }
@@ -216,6 +216,9 @@ impl World {
         self.last_link += 1;
         let slow = self.rng.u32(..8) == 0;
         let mut link = Link::new(self.last_link, self.client.host, slow, self.calm);
+        if self.plan.sealed {
+            link.seal();
+        }
         let name = &mut self.client.names[self.client.host];
         let hello = self.client.session.hello(name);
         self.tell_apart(&hello);
@@ -340,7 +343,7 @@ impl World {
                 let link = self.link(id);
                 let (life, offered) = (link.life.expect("a server welcomed"), link.offered);
                 link.client.generation = generation;
-                link.client.decoder.allow_data(max);
+                link.client.allow_data(max);
                 self.client.phase = Phase::Up(id);
                 let lost = match welcomed {
                     Opened::Restarted { unacknowledged } => Some(unacknowledged),
@@ -385,7 +388,7 @@ impl World {
             return;
         }
         if let Some(link) = server.link {
-            if let Some(silence) = self.keep(Side::Server, host) {
+            if let Some(silence) = self.keep(Side::Server, host, link) {
                 self.judged(link, silence);
                 self.server_loses(link, "silence");
             }
@@ -552,7 +555,7 @@ impl World {
         let link = self.link(id);
         link.life = Some(life);
         link.server.generation = generation;
-        link.server.decoder.allow_data(max);
+        link.server.allow_data(max);
     }
 
     fn resume(&mut self, host: usize, hello: &Hello) {
@@ -618,15 +621,21 @@ impl World {
     }
 
     /// Looks after the times of a session that is up.
-    fn keep(&mut self, side: Side, host: usize) -> Option<Duration> {
+    fn keep(&mut self, side: Side, host: usize, id: u64) -> Option<Duration> {
         let now = self.now;
+        let (end, _, pipe) = self.link(id).parts(side);
+        let reached = Some(end.reached(pipe));
         let session = self.session(side, host);
         let mut rounds = 0;
         while let Some(deadline) = session.deadline().filter(|at| now >= *at) {
             assert!(rounds < 3, "{side:?}: a deadline that stays in the past");
             rounds += 1;
             session.excuse(Excuse::Overslept(now - deadline));
-            if let Verdict::Dead(silence) = session.tick(None, now) {
+            let mut verdict = session.tick(None, now);
+            if verdict != Verdict::Alive && session.status().counts_bytes {
+                verdict = session.tick(reached, now);
+            }
+            if let Verdict::Dead(silence) = verdict {
                 return Some(silence);
             }
         }
@@ -657,7 +666,7 @@ impl World {
                 Side::Client => &mut self.client.session,
                 Side::Server => &mut self.hosts[host].server.as_mut().expect("current").session,
             };
-            if end.batch.is_empty() {
+            if end.is_written() {
                 let promised = session.output() > Output::Nothing;
                 session.fill(&mut end.batch);
                 assert!(!promised || !end.batch.is_empty(), "{side:?} promised output");
@@ -671,9 +680,9 @@ impl World {
             }
             parted = session.status().parted;
         }
-        let n = pipe.write(&mut end.batch, most);
-        let done = end.batch.is_empty() && (end.closing || parted);
-        if !end.batch.has_remaining() && end.batch.take_fin() {
+        let n = end.write(pipe, most);
+        let done = end.is_written() && (end.closing || parted);
+        if !end.batch.has_remaining() && !end.is_blocked() && end.batch.take_fin() {
             end.shut = true;
             pipe.eof.get_or_insert(now);
         }
@@ -713,17 +722,24 @@ impl World {
                 }
                 continue;
             }
-            if pipe.is_at_eof(now) {
+            if end.ended || pipe.is_at_eof(now) {
+                let amid = end.is_amid_record();
+                if amid {
+                    self.note("  cut in a record", id, 0);
+                }
                 match side {
                     Side::Client if self.client.link() == Some(id) => self.client_loses("eof"),
-                    Side::Client => end.open = false,
+                    Side::Client => self.link(id).client.open = false,
                     Side::Server => self.server_loses(id, "eof"),
                 }
                 return;
             }
-            let n = pipe.read(&mut end.decoder, most);
+            let (n, control) = end.read(pipe, most);
             if n == 0 {
                 return;
+            }
+            if control && end.is_blocked() {
+                self.note("  control while blocked", id, n as u64);
             }
             most -= n;
             self.heard(id, side, n);
@@ -757,7 +773,7 @@ impl World {
         let zombie = !self.calm && self.rng.bool();
         self.link(id).slow |= zombie;
         let (end, _, pipe) = self.link(id).parts(side);
-        let graceful = end.batch.is_empty();
+        let graceful = end.hang_up(pipe);
         if !graceful || (lost && !careful) {
             pipe.cut = true;
         }
@@ -767,9 +783,7 @@ impl World {
             pipe.cut = true;
         }
         // A reader that nobody has told may still be at it.
-        let End { open, batch, generation, .. } = end;
-        *open = zombie && *generation > 0;
-        *batch = Default::default();
+        end.open = zombie && end.generation > 0;
     }
 }
 

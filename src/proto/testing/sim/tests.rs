@@ -35,7 +35,7 @@ fn chosen() -> Option<Range<u64>> {
     Some(from..if to.is_empty() { from + 1 } else { number(to) })
 }
 
-const RARE: [(&str, u64); 26] = [
+const RARE: [(&str, u64); 28] = [
     ("RESTART", 1000),
     ("GOES AWAY", 1000),
     ("  it is away", 500),
@@ -62,6 +62,8 @@ const RARE: [(&str, u64); 26] = [
     ("session lost", 100),
     ("client is done with", 10_000),
     ("server is done with", 10_000),
+    ("  cut in a record", 500),
+    ("  control while blocked", 500),
 ];
 
 fn simulate(seed: u64, origin: Instant) -> (Vec<Note>, Result<(), String>) {
@@ -164,4 +166,15 @@ fn numbers_that_go_astray_are_caught() {
 #[cfg_attr(miri, ignore = "it takes too many seeds")]
 fn a_number_that_is_out_of_date_is_caught() {
     caught(Fault::NumberOfFirstHello);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes too many seeds")]
+fn what_breaks_the_seam_is_caught() {
+    caught_as(Fault::OneRecord, "it does not come to an end");
+    caught_as(Fault::SealAgain, "missing");
+    caught_as(Fault::ForgetRest, "forged");
+    caught_as(Fault::ForgetControl, "no answer");
+    caught_as(Fault::SealBeforeTaking, "missing");
+    caught_as(Fault::CountPlain, "a wrong position");
 }
