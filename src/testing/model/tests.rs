@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::net::{cut, cut_both, hold_readers, swallow};
+use crate::secure::Security;
 use crate::{
     Builder, Cause, Connection, Error, Event, Heartbeat, Listener, Plain, RetryPolicy, SessionLoss,
     WeakConnection,
@@ -19,6 +20,19 @@ const ACK: Duration = Duration::from_millis(100);
 
 std::thread_local! {
     static VIOLATED: Cell<bool> = const { Cell::new(false) };
+    /// What secures the links of this execution, if anything does.
+    static SECURITY: RefCell<Option<Security>> = const { RefCell::new(None) };
+}
+
+/// Tries many schedules of what `scenario` does, in clear text, and over links that
+/// are sealed.
+fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    super::explore(move || {
+        let unanswered = Arc::default();
+        let security = Security::toy("both", &["both"], unanswered);
+        SECURITY.set(Some(security).filter(|_| below(2) == 0));
+        scenario();
+    });
 }
 
 /// No side may ever say that the other broke the protocol.
@@ -38,6 +52,10 @@ fn settings() -> Builder {
         .heartbeat(Heartbeat::every(100 * SECOND))
         .retry(RetryPolicy::fixed(SECOND, 1000).jitter(0.0))
         .close_timeout(CLOSE_TIMEOUT);
+    let builder = match SECURITY.with_borrow(Option::clone) {
+        Some(security) => builder.sealed(security),
+        None => builder,
+    };
     // For an event the driver is woken, which has to be woken without one, too.
     if below(2) == 0 { builder.on_event(watch) } else { builder }
 }
@@ -87,14 +105,14 @@ fn echo(server: &Connection) {
 #[test]
 fn a_question_is_answered_at_once() {
     explore(|| {
-        let listener = Listener::bind(ADDR).unwrap();
+        let listener = settings().bind(ADDR).unwrap();
         let server = thread::spawn(move || {
             let server = listener.accept().unwrap();
             echo(&server);
             server.close().unwrap();
         });
         within(Duration::ZERO, "everything", || {
-            let client = Connection::connect(ADDR).unwrap();
+            let client = settings().connect(ADDR).unwrap();
             for n in 0..3u8 {
                 client.send([n]).unwrap();
                 assert_eq!(client.recv().unwrap().as_deref(), Some(&[n][..]));
@@ -483,6 +501,36 @@ fn a_blocked_sender_goes_on_when_there_is_room() {
     });
 }
 
+/// It asks for a write of its own, whether the writer is idle or waits for room.
+#[test]
+fn what_a_reader_has_to_answer_is_written_at_once() {
+    super::explore(|| {
+        let unanswered = Arc::default();
+        let security = Security::toy("both", &["both"], Arc::clone(&unanswered));
+        let (client, server, _listener) = pair(settings().sealed(security));
+        let len = if below(2) == 0 { 3 } else { 600 };
+        let sending = [&client, &server].map(|connection| {
+            let connection = connection.clone();
+            thread::spawn(move || (0..3u8).for_each(|n| connection.send(vec![n; len]).unwrap()))
+        });
+        for n in 0..3u8 {
+            let messages = [&client, &server].map(|connection| connection.recv().unwrap());
+            assert!(messages.iter().flatten().all(|message| *message == vec![n; len]));
+        }
+        join(sending);
+        // The clock goes on when nobody has anything left to do. No acknowledgement is due.
+        let next = [client, server].map(|connection| {
+            thread::spawn(move || {
+                let next = connection.recv_timeout(Duration::from_millis(1));
+                assert!(matches!(next, Err(Error::TimedOut)), "{next:?}");
+                connection
+            })
+        });
+        let _live = join(next);
+        assert_eq!(unanswered.load(std::sync::atomic::Ordering::Relaxed), 0);
+    });
+}
+
 /// Every blocked call returns when the connection ends, however it ends.
 fn end(ending: impl Fn(&Arc<Connection>, &Arc<Connection>)) {
     let (client, server, _listener) = pair(settings().window(3));
@@ -815,7 +863,7 @@ fn an_expiry_that_races_a_resume_is_one_or_the_other() {
         client.close().unwrap();
         if losses.load(Ordering::SeqCst) == 0 {
             // The server's loop waits for a second session.
-            drop(Connection::connect(ADDR));
+            drop(settings().connect(ADDR));
         }
         serving.join().unwrap();
     });
@@ -907,7 +955,7 @@ fn use_in_callback(connection: &Connection, other: &WeakConnection) {
             0 => drop(connection.sync(SECOND)),
             1 => drop(connection.send([EXTRA; 100])),
             2 => drop(connection.downgrade().upgrade()),
-            _ => assert!(matches!(Connection::connect(ADDR), Err(Error::WouldBlock))),
+            _ => assert!(matches!(settings().connect(ADDR), Err(Error::WouldBlock))),
         }
     }
 }
