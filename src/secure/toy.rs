@@ -51,6 +51,9 @@ const UNTRUSTED: u8 = 9;
 
 /// One data record in so many asks, as a rule.
 const ASKS: u64 = 3;
+/// With so many questions open, no more are asked: their answers are fewer bytes than may wait
+/// to be written.
+const OPEN: usize = 32;
 /// One answer in so many has an empty record behind it.
 const EMPTY: u64 = 2;
 
@@ -74,7 +77,7 @@ impl Security {
 }
 
 /// Both ends of a link, the client first, once the handshake is over. One data record in so
-/// many asks; with 0, none does.
+/// many asks; with 0, none does; with 1, each, however many questions are open.
 #[cfg(all(test, not(shuttle)))]
 pub(crate) fn pair(asks: [u64; 2], unanswered: &Arc<AtomicUsize>) -> [Channel; 2] {
     let toy = |name: &str, trusts: &str, is_client, asks| {
@@ -189,7 +192,8 @@ impl Layer for Toy {
     fn seal(&mut self, plain: &[u8], output: &mut Vec<u8>) {
         log::trace!("seals {} bytes", plain.len());
         self.data += 1;
-        let asks = self.data.is_multiple_of(self.config.asks);
+        let may_ask = self.config.asks == 1 || self.asked < OPEN;
+        let asks = may_ask && self.data.is_multiple_of(self.config.asks);
         if asks {
             self.asked += 1;
             self.config.unanswered.fetch_add(1, Ordering::Relaxed);

@@ -78,6 +78,36 @@ fn each_side_of_a_secured_link_knows_the_other() {
     });
 }
 
+/// Each end writes, opens, and answers what the other asks, on threads of their own.
+#[test]
+fn a_secured_link_that_is_busy_both_ways_is_not_lost() {
+    let listener =
+        Builder::default().sealed(toy("server", &["alice"])).bind("127.0.0.1:0").unwrap();
+    let client = alice().connect(listener.local_addr()).unwrap();
+    let server = listener.accept().unwrap();
+    let message = |n: u64| n.to_be_bytes().repeat([1, 20, 500][n as usize % 3]);
+    const MESSAGES: u64 = 2000;
+    thread::scope(|scope| {
+        for connection in [&client, &server] {
+            scope.spawn(move || {
+                for n in 0..MESSAGES {
+                    match n % 4 {
+                        0 => connection.send(message(n)).unwrap(),
+                        _ => connection.feed(message(n)).unwrap(),
+                    }
+                }
+                connection.flush().unwrap();
+            });
+            scope.spawn(move || {
+                (0..MESSAGES)
+                    .for_each(|n| assert_eq!(connection.recv().unwrap().unwrap(), message(n)));
+            });
+        }
+    });
+    assert_eq!((client.stats().reconnects, server.stats().reconnects), (0, 0));
+    client.abort();
+}
+
 #[test]
 fn plain_text_is_secured_as_well() {
     let listener =

@@ -8,7 +8,7 @@ use bytes::Buf;
 
 use crate::proto::batch::Batch;
 use crate::proto::frame::{Decoder, Frame, Space};
-use crate::secure::{Channel, End as StreamEnd, Failure, Opener, Sealer, Security};
+use crate::secure::{Channel, End as StreamEnd, Opener, Sealer, Security};
 use crate::sync::Arc;
 
 /// One direction: bytes in flight.
@@ -169,10 +169,6 @@ impl End {
         match opened.end {
             None => {}
             Some(StreamEnd::InOrder) => self.ended = true,
-            // Nobody writes the answers, or nobody reads them; or the peer says so.
-            Some(StreamEnd::Broken(Failure::Protocol(
-                "too many questions" | "an alert of the peer",
-            ))) => self.ended = true,
             Some(end) => panic!("an honest peer: {end:?}"),
         }
         (n, opened.control)

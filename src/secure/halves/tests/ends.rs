@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::*;
 use crate::proto::buffer::SMALL_BUFFER;
 use crate::proto::frame::Frame;
-use crate::secure::is_inside;
+use crate::secure::{self, is_inside};
 use crate::testing::logger;
 
 /// A handshake, and then a message each way with the end behind it, as far as that gets.
@@ -169,10 +169,17 @@ fn words_that_cannot_be_sealed_are_not_said() {
     assert_eq!(hello_and_alert.len(), 5 + 8 + "server".len() + 22 + 1);
 }
 
+/// The client asks with each record, however many questions are open.
+fn insistent() -> [Side; 2] {
+    let mut sides = secure::pair([1, 0], &Arc::default()).map(Side::new);
+    sides.iter_mut().for_each(Side::install);
+    sides
+}
+
 /// As a chain of certificates is: nobody has asked for it again and again.
 #[test]
 fn what_has_to_be_written_may_be_large_if_it_comes_at_once() {
-    let [mut client, mut server] = pair();
+    let [mut client, mut server] = insistent();
     for _ in 0..2 {
         while client.pipe.len() < 80_000 {
             client.say(&[vec![1; 300]]);
@@ -266,7 +273,7 @@ fn a_record_of_another_link_is_a_forged_one() {
 
 #[test]
 fn questions_that_nobody_reads_the_answers_to_end_the_link() {
-    let [mut client, mut server] = pair();
+    let [mut client, mut server] = insistent();
     let mut end = None;
     for asked in 0.. {
         assert!(asked < 1000, "it keeps all of them");
