@@ -57,7 +57,7 @@ pub enum PeerIdentity {
 /// # Ok::<(), longlink::ParseFingerprintError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 32]);
+pub struct Fingerprint(pub(crate) [u8; 32]);
 
 const PREFIX: &str = "sha256:";
 

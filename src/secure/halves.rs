@@ -275,7 +275,11 @@ impl Sealer {
             let mut output = std::mem::take(control);
             if failed.is_none() && layer.is_open() {
                 for piece in plain.chunks(self.records.most) {
-                    layer.seal(piece, &mut output);
+                    if let Err(failure) = layer.seal(piece, &mut output) {
+                        // The link ends with its reader, which says why.
+                        *failed = Some(failure);
+                        break;
+                    }
                 }
             }
             output
@@ -290,7 +294,8 @@ impl Sealer {
             if std::mem::replace(&mut self.said_end, true) {
                 output.clear();
             } else if failed.is_none() && layer.is_open() {
-                layer.end(&mut output);
+                // Its last words are not missed.
+                let _ = layer.end(&mut output);
             }
             output
         })
@@ -315,7 +320,7 @@ impl Sealer {
             }
             #[cfg(test)]
             if planted(Fault::SealBeforeTaking) {
-                output.seal(layer, batch, records.most);
+                output.seal(layer, batch, records.most).unwrap();
             }
             #[cfg(test)]
             if planted(Fault::ForgetControl) && batch.written() > 0 {
@@ -325,40 +330,53 @@ impl Sealer {
                 // Nothing may follow the end.
                 control.clear();
             }
-            output.add(0, |bytes| bytes.append(control));
-            output.seal(layer, batch, records.most);
-            if output.ahead == batch.len() && batch.ends_stream() && !*said_end {
-                output.add(0, |bytes| layer.end(bytes));
-                *said_end = true;
-            }
-            Ok(())
+            let sealed = output.add(0, |bytes| Ok(bytes.append(control))).and_then(|()| {
+                output.seal(layer, batch, records.most)?;
+                if output.ahead == batch.len() && batch.ends_stream() && !*said_end {
+                    output.add(0, |bytes| layer.end(bytes))?;
+                    *said_end = true;
+                }
+                Ok(())
+            });
+            sealed.map_err(|failure| io::Error::other(failed.insert(failure).to_string()))
         })
     }
 }
 
 impl Output {
-    fn seal(&mut self, layer: &mut Box<dyn Layer + Send>, batch: &Batch, most: usize) {
+    fn seal(
+        &mut self,
+        layer: &mut Box<dyn Layer + Send>,
+        batch: &Batch,
+        most: usize,
+    ) -> Result<(), Failure> {
         loop {
             let left = batch.len() - self.ahead;
             // A rest of less than one record is not worth a system call of its own.
             if left == 0 || (left >= most && self.bytes.len() >= AHEAD) {
-                return;
+                return Ok(());
             }
             let mut scratch = std::mem::take(&mut self.scratch);
             let piece = batch.piece(self.ahead, most, &mut scratch);
-            self.add(piece.len(), |bytes| layer.seal(piece, bytes));
+            let sealed = self.add(piece.len(), |bytes| layer.seal(piece, bytes));
             self.scratch = scratch;
+            sealed?;
         }
     }
 
     /// Seals so many bytes of the batch.
-    fn add(&mut self, plain: usize, seal: impl FnOnce(&mut Vec<u8>)) {
+    fn add(
+        &mut self,
+        plain: usize,
+        seal: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let before = self.bytes.len();
-        seal(&mut self.bytes);
+        seal(&mut self.bytes)?;
         self.ahead += plain;
         if self.bytes.len() > before {
             self.records.push_back((self.bytes.len() - before, plain));
         }
+        Ok(())
     }
 
     /// So much was sent. Returns how much of the batch went with the records that are

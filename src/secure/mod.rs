@@ -43,20 +43,29 @@
 //! [`Batch`]: crate::proto::batch::Batch
 
 use std::cell::Cell;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
+use std::io;
 
 use crate::error::Cause;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "tls"))]
 use crate::error::Rejection;
+#[cfg(feature = "tls")]
+use crate::identity::Fingerprint;
 use crate::identity::PeerIdentity;
 use crate::proto::batch::Records;
 use crate::proto::buffer::Buffer;
 use crate::proto::frame::Decoder;
 use crate::sync::{self, Arc};
 
+#[cfg(feature = "tls")]
+mod config;
 mod halves;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(any(test, fuzzing))]
 mod toy;
+#[cfg(feature = "tls")]
+mod verify;
 
 pub(crate) use halves::{Channel, Opened, Opener, Sealer};
 #[cfg(all(test, not(shuttle)))]
@@ -100,10 +109,10 @@ trait Layer: Debug {
     ) -> Result<bool, Failure>;
 
     /// Appends one record with these bytes to `output`; they are not more than fit.
-    fn seal(&mut self, plain: &[u8], output: &mut Vec<u8>);
+    fn seal(&mut self, plain: &[u8], output: &mut Vec<u8>) -> Result<(), Failure>;
 
     /// Appends the record that ends our bytes.
-    fn end(&mut self, output: &mut Vec<u8>);
+    fn end(&mut self, output: &mut Vec<u8>) -> Result<(), Failure>;
 
     fn records(&self) -> Records;
 
@@ -120,16 +129,47 @@ pub(crate) enum Failure {
     /// The peer, or somebody on the path, broke the rules.
     Protocol(&'static str),
     /// The server has said so itself.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "tls"))]
     Rejected(Rejection),
+    /// The peer answers, and what it says is no record.
+    #[cfg(feature = "tls")]
+    NotTls,
+    /// The peer has shown a key that this side does not trust.
+    #[cfg(feature = "tls")]
+    Untrusted { shown: Fingerprint },
+    /// What TLS says of it.
+    #[cfg(feature = "tls")]
+    Tls(Arc<str>),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Protocol(what) => f.write_str(what),
+            #[cfg(any(test, fuzzing, feature = "tls"))]
+            Failure::Rejected(rejection) => write!(f, "rejected: {rejection}"),
+            #[cfg(feature = "tls")]
+            Failure::NotTls => f.write_str("the peer does not speak TLS"),
+            #[cfg(feature = "tls")]
+            Failure::Untrusted { shown } => {
+                write!(f, "the peer shows {shown}, which is not trusted")
+            }
+            #[cfg(feature = "tls")]
+            Failure::Tls(what) => write!(f, "TLS: {what}"),
+        }
+    }
 }
 
 impl From<Failure> for Cause {
     fn from(failure: Failure) -> Cause {
         match failure {
             Failure::Protocol(what) => Cause::Protocol(what),
-            #[cfg(any(test, fuzzing))]
+            #[cfg(any(test, fuzzing, feature = "tls"))]
             Failure::Rejected(rejection) => Cause::Rejected(rejection),
+            #[cfg(feature = "tls")]
+            other => {
+                Cause::Io(Arc::new(io::Error::new(io::ErrorKind::InvalidData, other.to_string())))
+            }
         }
     }
 }

@@ -189,7 +189,7 @@ impl Layer for Toy {
         Ok(self.end_heard)
     }
 
-    fn seal(&mut self, plain: &[u8], output: &mut Vec<u8>) {
+    fn seal(&mut self, plain: &[u8], output: &mut Vec<u8>) -> Result<(), Failure> {
         log::trace!("seals {} bytes", plain.len());
         self.data += 1;
         let may_ask = self.config.asks == 1 || self.asked < OPEN;
@@ -199,10 +199,12 @@ impl Layer for Toy {
             self.config.unanswered.fetch_add(1, Ordering::Relaxed);
         }
         self.put(if asks { what::QUESTION } else { what::DATA }, plain, output);
+        Ok(())
     }
 
-    fn end(&mut self, output: &mut Vec<u8>) {
+    fn end(&mut self, output: &mut Vec<u8>) -> Result<(), Failure> {
         self.put(what::END, &[], output);
+        Ok(())
     }
 
     fn records(&self) -> Records {

@@ -1,0 +1,349 @@
+//! One link's TLS: rustls' unbuffered connection, which keeps neither what it has opened nor
+//! what it has sealed.
+//!
+//! It is one for both directions. A handshake message that comes in pieces, in several
+//! records, it remembers as places in the reader's input. And to seal a record, too, it has to
+//! be asked what to do next; without that input it panics then. So a peer that sends a
+//! message in pieces after the handshake, which none has a reason to, fails at once, and from
+//! then on rustls is asked for nothing.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::ServerName;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedConnectionCommon,
+    UnbufferedStatus,
+};
+use rustls::{AlertDescription, CertificateError, Error};
+
+use super::config::{ALPN, Keys};
+use super::halves::record_len;
+use super::verify::{Trusted, Untrusted, fingerprint};
+use super::{Failure, Layer, Mode};
+use crate::error::Rejection;
+use crate::identity::PeerIdentity;
+use crate::proto::batch::Records;
+use crate::proto::buffer::Buffer;
+use crate::proto::frame::Decoder;
+use crate::proto::reject::Class;
+use crate::sync::Arc;
+
+/// A record adds a header (5), the type of what is in it (1) and a tag (16, in all suites of
+/// TLS 1.3 that rustls has).
+const RECORDS: Records = Records { most: 16 * 1024, adds: 22 };
+
+/// What a change of keys takes, in front of a record: its own request, and an answer.
+const CHANGES: usize = 2 * (22 + 5);
+
+/// The first byte of a record: from change_cipher_spec to application_data.
+const TYPES: std::ops::RangeInclusive<u8> = 20..=23;
+
+/// Why nothing is sealed. The link is at fault, not the peer.
+const OUT_OF_TURN: Failure = Failure::Protocol("TLS is not open");
+
+/// Codes of a REJECT that would say the same.
+const AUTHENTICATION_REQUIRED: u8 = 7;
+const UNTRUSTED: u8 = 9;
+
+/// A state of rustls that this does not know, or did not expect.
+const UNEXPECTED: Failure = Failure::Protocol("TLS is in a state that is not known");
+
+impl Mode for Keys {
+    fn connect(&self) -> Result<Box<dyn Layer + Send>, Failure> {
+        Ok(Box::new(Tls::connect(self)?))
+    }
+
+    fn accept(&self) -> Result<Box<dyn Layer + Send>, Failure> {
+        Ok(Box::new(Tls::accept(self)?))
+    }
+}
+
+struct Tls {
+    connection: Connection,
+    state: State,
+}
+
+enum Connection {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
+/// What is known of a link beside its connection.
+#[derive(Debug)]
+struct State {
+    trusted: Arc<Trusted>,
+    /// Whom the handshake has proven the peer to be.
+    peer: Option<Arc<PeerIdentity>>,
+    end_heard: bool,
+    failed: bool,
+}
+
+/// rustls has a type for each side, which differ in nothing that matters here.
+type Common<D> = UnbufferedConnectionCommon<D>;
+type Process<D> = for<'c, 'i> fn(&'c mut Common<D>, &'i mut [u8]) -> UnbufferedStatus<'c, 'i, D>;
+const OF_CLIENT: Process<ClientConnectionData> =
+    Common::<ClientConnectionData>::process_tls_records;
+const OF_SERVER: Process<ServerConnectionData> =
+    Common::<ServerConnectionData>::process_tls_records;
+
+/// What is to be sealed.
+#[derive(Clone, Copy)]
+enum Say<'a> {
+    Data(&'a [u8]),
+    End,
+}
+
+impl Tls {
+    fn connect(keys: &Keys) -> Result<Tls, Failure> {
+        // The name is neither sent nor checked: a server is known by its key.
+        let name = ServerName::from(Ipv4Addr::UNSPECIFIED);
+        let tls = UnbufferedClientConnection::new(keys.client.clone(), name).map_err(failure)?;
+        Ok(Tls { connection: Connection::Client(tls), state: State::new(keys) })
+    }
+
+    fn accept(keys: &Keys) -> Result<Tls, Failure> {
+        let tls = UnbufferedServerConnection::new(keys.server.clone()).map_err(failure)?;
+        Ok(Tls { connection: Connection::Server(tls), state: State::new(keys) })
+    }
+
+    fn say(&mut self, what: Say, output: &mut Vec<u8>) -> Result<(), Failure> {
+        let state = &mut self.state;
+        let result = match &mut self.connection {
+            Connection::Client(tls) => state.say(tls, OF_CLIENT, what, output),
+            Connection::Server(tls) => state.say(tls, OF_SERVER, what, output),
+        };
+        state.failed |= result.is_err();
+        result
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tls").field(&self.state.peer).finish()
+    }
+}
+
+impl Layer for Tls {
+    fn open(
+        &mut self,
+        input: &mut Buffer,
+        control: &mut Vec<u8>,
+        to: &mut Decoder,
+    ) -> Result<bool, Failure> {
+        let state = &mut self.state;
+        let result = match &mut self.connection {
+            Connection::Client(tls) => state.open(tls, OF_CLIENT, input, control, to),
+            Connection::Server(tls) => state.open(tls, OF_SERVER, input, control, to),
+        };
+        state.failed |= result.is_err();
+        result.map(|()| state.end_heard)
+    }
+
+    fn seal(&mut self, plain: &[u8], output: &mut Vec<u8>) -> Result<(), Failure> {
+        self.say(Say::Data(plain), output)
+    }
+
+    fn end(&mut self, output: &mut Vec<u8>) -> Result<(), Failure> {
+        self.say(Say::End, output)
+    }
+
+    fn records(&self) -> Records {
+        RECORDS
+    }
+
+    fn is_open(&self) -> bool {
+        self.state.peer.is_some()
+    }
+
+    fn peer(&self) -> Option<PeerIdentity> {
+        self.state.peer.as_deref().cloned()
+    }
+}
+
+impl State {
+    fn new(keys: &Keys) -> State {
+        State { trusted: keys.trusted.clone(), peer: None, end_heard: false, failed: false }
+    }
+
+    fn open<D>(
+        &mut self,
+        tls: &mut Common<D>,
+        process: Process<D>,
+        input: &mut Buffer,
+        control: &mut Vec<u8>,
+        to: &mut Decoder,
+    ) -> Result<(), Failure> {
+        if self.failed {
+            return Err(OUT_OF_TURN);
+        }
+        let first = input.unread().first();
+        if self.peer.is_none() && first.is_some_and(|first| !TYPES.contains(first)) {
+            return Err(Failure::NotTls);
+        }
+        while !self.end_heard {
+            let UnbufferedStatus { discard, state } = process(tls, input.unread_mut());
+            let mut used = discard;
+            let mut all = false;
+            match state {
+                // It stays where it is until the peer is known.
+                Ok(ConnectionState::ReadTraffic(_)) if self.peer.is_none() => {}
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(failure)?;
+                        used += record.discard;
+                        to.append(record.payload);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, control),
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.end_heard = true,
+                Ok(ConnectionState::WriteTraffic(_) | ConnectionState::BlockedHandshake) => {
+                    all = true;
+                }
+                Ok(_) => return Err(UNEXPECTED),
+                Err(error) => {
+                    input.skip(used);
+                    // The alert is encoded without a look at the input.
+                    while tls.wants_write()
+                        && let Ok(ConnectionState::EncodeTlsData(alert)) =
+                            process(tls, input.unread_mut()).state
+                    {
+                        encode(alert, control);
+                    }
+                    let is_over = !tls.is_handshaking();
+                    return Err(refusal(&error)
+                        .filter(|_| is_over)
+                        .unwrap_or_else(|| failure(error)));
+                }
+            }
+            input.skip(used);
+            if self.peer.is_none() && !tls.is_handshaking() {
+                self.peer = Some(self.identify(tls)?);
+            }
+            if all {
+                break;
+            }
+        }
+        if self.end_heard {
+            // What is behind the end is ignored (RFC 8446, 6.1).
+            input.take_all();
+        }
+        // rustls has looked at every record that is whole. One that it still needs is a piece
+        // of a message.
+        let is_piece = record_len(input.unread()).is_some_and(|len| len <= input.unread().len());
+        if is_piece && !tls.is_handshaking() {
+            return Err(Failure::Protocol("a message of TLS in pieces"));
+        }
+        Ok(())
+    }
+
+    /// Whom the handshake, which is over, has proven the peer to be.
+    fn identify<D>(&self, tls: &Common<D>) -> Result<Arc<PeerIdentity>, Failure> {
+        // rustls lets in a client that offers none, and a server that chooses none.
+        if tls.alpn_protocol() != Some(ALPN) {
+            return Err(Failure::Protocol("the peer does not say that it speaks longlink/1"));
+        }
+        let key = tls.peer_certificates().and_then(|keys| keys.first());
+        let peer = key.and_then(|key| self.trusted.get(&fingerprint(key)));
+        peer.cloned().ok_or(UNEXPECTED)
+    }
+
+    fn say<D>(
+        &mut self,
+        tls: &mut Common<D>,
+        process: Process<D>,
+        what: Say,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        if self.failed || self.peer.is_none() {
+            return Err(OUT_OF_TURN);
+        }
+        loop {
+            match process(tls, &mut []).state {
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, output),
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let (plain, end) = match what {
+                        Say::Data(plain) => (plain, false),
+                        Say::End => (&[][..], true),
+                    };
+                    return append(
+                        output,
+                        plain.len() + RECORDS.adds + CHANGES,
+                        |output| match end {
+                            false => traffic.encrypt(plain, output),
+                            true => traffic.queue_close_notify(output),
+                        },
+                    );
+                }
+                Ok(_) => return Err(UNEXPECTED),
+                Err(error) => return Err(failure(error)),
+            }
+        }
+    }
+}
+
+/// Appends what rustls has encoded, which is lost with `data` if there is no room for it.
+fn encode<D>(mut data: EncodeTlsData<'_, D>, output: &mut Vec<u8>) {
+    let end = output.len();
+    while let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut output[end..]) {
+        output.resize(end + size.required_size, 0);
+    }
+}
+
+/// Appends a record that takes about so much.
+fn append(
+    output: &mut Vec<u8>,
+    mut room: usize,
+    mut seal: impl FnMut(&mut [u8]) -> Result<usize, EncryptError>,
+) -> Result<(), Failure> {
+    let end = output.len();
+    loop {
+        output.resize(end + room, 0);
+        match seal(&mut output[end..]) {
+            Ok(written) => {
+                output.truncate(end + written);
+                return Ok(());
+            }
+            Err(EncryptError::InsufficientSize(size)) => room = size.required_size,
+            Err(error) => {
+                output.truncate(end);
+                return Err(Failure::Tls(error.to_string().into()));
+            }
+        }
+    }
+}
+
+/// What the server says of a client's key. It comes when the client believes that it is in,
+/// and is encrypted: nobody else can have said it.
+fn refusal(error: &Error) -> Option<Failure> {
+    use AlertDescription as Alert;
+    let Error::AlertReceived(alert) = error else { return None };
+    let code = match alert {
+        Alert::CertificateRequired => AUTHENTICATION_REQUIRED,
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied => UNTRUSTED,
+        _ => return None,
+    };
+    Some(Failure::Rejected(Rejection::from_wire(code, Class::Never)))
+}
+
+fn failure(error: Error) -> Failure {
+    if let Error::InvalidCertificate(CertificateError::Other(other)) = &error
+        && let Some(Untrusted(shown)) = other.0.downcast_ref()
+    {
+        return Failure::Untrusted { shown: *shown };
+    }
+    Failure::Tls(error.to_string().into())
+}

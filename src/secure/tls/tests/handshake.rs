@@ -1,0 +1,292 @@
+//! Who is let in, and who is not.
+
+use rustls::client::ResolvesClientCert;
+use rustls::{ClientConfig, ContentType, SignatureScheme};
+
+use super::forger::Forger;
+use super::*;
+
+/// In clear: certificate_unknown, and close_notify.
+const FORGED_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 46];
+const FORGED_END: [u8; 7] = [0x15, 3, 3, 0, 2, 1, 0];
+
+fn meet(client: &Keys, server: &Keys) -> (Side, Side) {
+    let (mut client, mut server) = (Side::client(client), Side::server(server));
+    converse(&mut client, &mut server);
+    (client, server)
+}
+
+fn refused(code: u8) -> Failure {
+    Failure::Rejected(Rejection::from_wire(code, Class::Never))
+}
+
+fn text(failure: &Option<Failure>) -> &str {
+    let Some(Failure::Tls(text)) = failure else { panic!("{failure:?}") };
+    text
+}
+
+#[test]
+fn both_know_each_other() {
+    let (mut client, mut server) = friends();
+    assert_eq!((client.tls.peer(), server.tls.peer()), (None, None));
+    converse(&mut client, &mut server);
+    assert_eq!((client.tls.peer(), server.tls.peer()), (named(SERVER), named(ALICE)));
+    assert_connected(&mut client, &mut server);
+}
+
+#[test]
+fn one_with_another_key_than_the_pinned_is_no_server() {
+    let (client, server) = meet(&keys(ALICE, SERVER), &keys(MALLORY, ALICE));
+    assert_eq!(client.failure, Some(Failure::Untrusted { shown: print(MALLORY) }));
+    assert_eq!(text(&server.failure), "received fatal alert: CertificateUnknown");
+    assert!(!client.tls.is_open() && !server.tls.is_open());
+}
+
+#[test]
+fn an_unknown_client_is_told_so_by_the_server_itself() {
+    let (mut client, mut server) =
+        (Side::client(&keys(MALLORY, SERVER)), Side::server(&keys(SERVER, ALICE)));
+    let mut believed = false;
+    converse_over(&mut client, &mut server, |turn, _| believed |= turn == 2);
+    assert_eq!(server.failure, Some(Failure::Untrusted { shown: print(MALLORY) }));
+    assert!(!server.tls.is_open());
+    // It has said its last word before it hears that.
+    assert!(believed && client.tls.is_open());
+    assert_eq!(client.failure, Some(refused(UNTRUSTED)));
+}
+
+/// Whoever knows a public key can show it.
+#[test]
+fn a_trusted_key_that_another_one_signs_for_lets_nobody_in() {
+    let stolen = |shown: u8| {
+        let signs = key(MALLORY).key.clone();
+        Arc::new(CertifiedKey::new(key(shown).cert.clone(), signs))
+    };
+    let (client, server) = meet(&keys_of(stolen(ALICE), SERVER), &keys(SERVER, ALICE));
+    assert_eq!(text(&server.failure), "invalid peer certificate: BadSignature");
+    assert!(!server.tls.is_open() && client.failure.is_some());
+
+    let (client, server) = meet(&keys(ALICE, SERVER), &keys_of(stolen(SERVER), ALICE));
+    assert_eq!(text(&client.failure), "invalid peer certificate: BadSignature");
+    assert!(!client.tls.is_open() && !server.tls.is_open() && server.failure.is_some());
+}
+
+/// It can show raw keys, and has none.
+#[derive(Debug)]
+struct Keyless;
+
+impl ResolvesClientCert for Keyless {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_client_without_a_key_is_asked_for_one() {
+    let mut keyless = keys(ALICE, SERVER);
+    Arc::get_mut(&mut keyless.client).unwrap().client_auth_cert_resolver = Arc::new(Keyless);
+    let (client, server) = meet(&keyless, &keys(SERVER, ALICE));
+    assert_eq!(client.failure, Some(refused(AUTHENTICATION_REQUIRED)));
+    assert_eq!(text(&server.failure), "peer sent no certificates");
+    assert!(!server.tls.is_open());
+}
+
+#[test]
+fn clients_of_certificates_and_of_pinned_keys_do_not_meet() {
+    let mut other = keys(ALICE, SERVER);
+    let config = ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    other.client = Arc::new(config);
+    let (client, server) = meet(&other, &keys(SERVER, ALICE));
+    assert_eq!(text(&client.failure), "received fatal alert: HandshakeFailure");
+    assert!(server.failure.is_some() && !server.tls.is_open());
+}
+
+#[test]
+fn both_must_say_what_they_speak() {
+    let speaks = |keys: Keys, protocols: &[&str]| {
+        let protocols: Vec<Vec<u8>> = protocols.iter().map(|name| name.as_bytes().into()).collect();
+        let (mut client, mut server) = (keys.client, keys.server);
+        Arc::get_mut(&mut client).unwrap().alpn_protocols = protocols.clone();
+        Arc::get_mut(&mut server).unwrap().alpn_protocols = protocols;
+        Keys { client, server, ..keys }
+    };
+    let none = Some(Failure::Protocol("the peer does not say that it speaks longlink/1"));
+    for foreign in [&["h2"][..], &["longlink/2"], &["longlink/1 "]] {
+        let (client, server) = meet(&speaks(keys(ALICE, SERVER), foreign), &keys(SERVER, ALICE));
+        assert_eq!(text(&client.failure), "received fatal alert: NoApplicationProtocol");
+        assert!(server.failure.is_some() && !server.tls.is_open());
+        let (client, server) = meet(&keys(ALICE, SERVER), &speaks(keys(SERVER, ALICE), foreign));
+        assert!(client.failure.is_some() && server.failure.is_some());
+    }
+    let two = ["h2", "longlink/1"];
+    let (mut client, mut server) = meet(&speaks(keys(ALICE, SERVER), &two), &keys(SERVER, ALICE));
+    assert_connected(&mut client, &mut server);
+
+    let mut silent = speaks(keys(ALICE, SERVER), &[]);
+    Arc::get_mut(&mut silent.client).unwrap().enable_secret_extraction = true;
+    let (mut client, mut server) = (Side::client(&silent), Side::server(&keys(SERVER, ALICE)));
+    server.hear(&client.take_control());
+    client.hear(&server.take_control());
+    let mut last = client.take_control();
+    // What it says at once is not heard.
+    last.extend(Forger::take_over(client).forge(ContentType::ApplicationData, b"data"));
+    server.hear(&last);
+    assert_eq!((server.heard(), server.tls.is_open()), (Vec::new(), false));
+    assert_eq!(server.failure, none);
+    let (client, _) = meet(&keys(ALICE, SERVER), &speaks(keys(SERVER, ALICE), &[]));
+    assert_eq!((&client.failure, client.tls.is_open()), (&none, false));
+}
+
+/// A hello of TLS 1.2: no `supported_versions`.
+fn old_hello(message: u8, body: &[&[u8]]) -> Vec<u8> {
+    let hello = [&[3, 3], &[7; 32][..], &body.concat()].concat();
+    let message = [&[message, 0, 0, hello.len() as u8], &hello[..]].concat();
+    [&[0x16, 3, 3, 0, message.len() as u8], &message[..]].concat()
+}
+
+#[test]
+fn nothing_older_than_tls_1_3_is_spoken() {
+    let mut server = Side::server(&keys(SERVER, ALICE));
+    // No session, a suite, no compression, and what a client of TLS 1.2 cannot leave out.
+    let groups_and_schemes =
+        b"\x00\x10\x00\x0a\x00\x04\x00\x02\x00\x1d\x00\x0d\x00\x04\x00\x02\x08\x07";
+    server.hear(&old_hello(1, &[&[0], &[0, 2, 0xC0, 0x2B], &[1, 0], groups_and_schemes]));
+    assert!(text(&server.failure).starts_with("peer is incompatible"), "{:?}", server.failure);
+    // protocol_version
+    assert_eq!(alert(&server.control), Some(70));
+
+    let mut client = Side::client(&keys(ALICE, SERVER));
+    client.take_control();
+    client.hear(&old_hello(2, &[&[0], &[0xC0, 0x2B], &[0]]));
+    assert!(text(&client.failure).starts_with("peer is incompatible"), "{:?}", client.failure);
+    assert_eq!(alert(&client.control), Some(70));
+}
+
+#[test]
+fn an_answer_that_is_no_record_is_not_tls() {
+    for first in (0..=255).filter(|first| !TYPES.contains(first)) {
+        let mut client = Side::client(&keys(ALICE, SERVER));
+        client.hear(&[first]);
+        assert_eq!(client.failure, Some(Failure::NotTls), "{first}");
+    }
+}
+
+/// The bytes of each flight, and which of them are the versions of records: these say
+/// nothing (RFC 8446, 5.1), and are accepted as 3 and anything.
+fn versions(flight: &[u8]) -> Vec<usize> {
+    let mut at = 0;
+    let next = || {
+        let version = at + 2;
+        at += record_len(&flight[at..])?;
+        Some(version)
+    };
+    std::iter::from_fn(next).collect()
+}
+
+#[test]
+fn a_handshake_with_any_byte_flipped_connects_nobody() {
+    let (mut client, mut server) = friends();
+    let flights = converse(&mut client, &mut server);
+    assert_eq!(flights.len(), 3);
+    for (number, flight) in flights.iter().enumerate() {
+        let versions = versions(flight);
+        for at in 0..flight.len() {
+            let (mut client, mut server) = friends();
+            converse_over(&mut client, &mut server, |turn, flight| {
+                if turn == number {
+                    flight[at] ^= 1 << (at % 8);
+                }
+            });
+            if versions.contains(&at) {
+                assert_connected(&mut client, &mut server);
+            } else {
+                assert!(!server.is_well(), "flight {number}, byte {at}");
+                // The client has had all that it asks for before the last flight.
+                assert!(number == 2 || !client.is_well(), "flight {number}, byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_handshake_that_is_cut_at_any_byte_goes_on_when_the_rest_comes() {
+    let (mut client, mut server) = friends();
+    let lens: Vec<usize> = converse(&mut client, &mut server).iter().map(Vec::len).collect();
+    for (number, len) in lens.into_iter().enumerate() {
+        for at in 0..len {
+            let (mut client, mut server) = friends();
+            let mut rest = Vec::new();
+            converse_over(&mut client, &mut server, |turn, flight| {
+                if turn == number {
+                    rest = flight.split_off(at);
+                }
+            });
+            let hears = if number == 1 { &mut client } else { &mut server };
+            assert!(!hears.tls.is_open() && !hears.ended && hears.failure.is_none());
+            hears.hear(&rest);
+            converse(&mut client, &mut server);
+            assert_connected(&mut client, &mut server);
+        }
+    }
+}
+
+#[test]
+fn a_handshake_byte_by_byte_is_one() {
+    let (mut client, mut server) = friends();
+    for _ in 0..2 {
+        client.take_control().chunks(1).for_each(|byte| server.hear(byte));
+        server.take_control().chunks(1).for_each(|byte| client.hear(byte));
+    }
+    assert_connected(&mut client, &mut server);
+}
+
+#[test]
+fn a_handshake_that_is_played_again_is_refused() {
+    let (mut client, mut server) = friends();
+    let flights = converse(&mut client, &mut server);
+    let mut again = Side::server(&keys(SERVER, ALICE));
+    again.hear(&flights[0]);
+    assert_eq!(again.failure, None);
+    again.hear(&flights[2]);
+    assert!(again.failure.is_some() && !again.tls.is_open());
+}
+
+#[test]
+fn a_client_does_not_meet_itself() {
+    let mut client = Side::client(&keys(ALICE, ALICE));
+    let hello = client.take_control();
+    client.hear(&hello);
+    assert!(client.failure.is_some() && !client.tls.is_open());
+}
+
+/// What comes in clear, anybody on the path can have said.
+#[test]
+fn an_alert_in_clear_is_no_word_of_the_peers() {
+    for forged in [FORGED_ALERT, FORGED_END] {
+        let (mut client, _) = friends();
+        client.hear(&forged);
+        assert!(!client.ended && !client.tls.is_open());
+        let is_fatal = forged == FORGED_ALERT;
+        assert_eq!(client.failure.is_some(), is_fatal);
+        assert_ne!(client.failure, Some(refused(UNTRUSTED)));
+
+        let (client, server) = pair();
+        for mut side in [client, server] {
+            side.hear(&forged);
+            assert!(matches!(side.failure, Some(Failure::Tls(_))), "{:?}", side.failure);
+            assert!(!side.ended);
+        }
+    }
+}
