@@ -274,6 +274,8 @@ pub use proto::heartbeat::Heartbeat;
 pub use proto::loss::SessionLoss;
 pub use protocol::{Plain, Protocol};
 pub use retry::RetryPolicy;
+#[cfg(feature = "tls")]
+pub use secure::{Identity, Security, Trust};
 pub use stats::Stats;
 pub use stream::Stream;
 #[doc(hidden)]

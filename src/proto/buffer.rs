@@ -57,7 +57,7 @@ impl Buffer {
     }
 
     /// What is there, to be opened in place.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "tls"))]
     pub(crate) fn unread_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.end]
     }

@@ -319,7 +319,7 @@ impl Decoder {
 
     /// These were read, and were sealed: they come from a buffer of their own, as many as one
     /// read brings.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "tls"))]
     pub(crate) fn append(&mut self, mut bytes: &[u8]) {
         if let Some(body) = &mut self.body {
             let missing = body.len - body.bytes.len();

@@ -1,7 +1,7 @@
 //! How rustls is set: TLS 1.3 alone, raw public keys on both sides, nothing resumed and
 //! nothing remembered.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
@@ -13,7 +13,11 @@ use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ConfigBuilder, ConfigSide, ServerConfig, WantsVerifier, WantsVersions};
 
-use crate::secure::verify::{PROVIDER, Pins, Trusted};
+use super::Security;
+use super::keys::{Identity, Trust, read_invite};
+use super::verify::{PROVIDER, Pins, Trusted};
+use crate::error::Result;
+use crate::sync::Arc;
 
 /// What is spoken inside.
 pub(crate) const ALPN: &[u8] = b"longlink/1";
@@ -25,6 +29,24 @@ struct NoTime;
 impl TimeProvider for NoTime {
     fn current_time(&self) -> Option<UnixTime> {
         Some(UnixTime::since_unix_epoch(Duration::ZERO))
+    }
+}
+
+impl Security {
+    /// By keys: this side shows its own, and speaks to those whom it trusts.
+    pub fn keys(identity: Identity, trust: Trust) -> Security {
+        Security { mode: Arc::new(Keys::new(identity.key, trust.keys)) }
+    }
+
+    /// By the key in an [invite](Identity::invite), for a client of the server that made it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config), whose text says what to do, if it is no
+    /// invite, or if others may read or change the file.
+    pub fn invite(path: impl AsRef<Path>) -> Result<Security> {
+        let (identity, trust) = read_invite(path.as_ref())?;
+        Ok(Security::keys(identity, trust))
     }
 }
 

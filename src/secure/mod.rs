@@ -59,7 +59,11 @@ use crate::sync::{self, Arc};
 
 #[cfg(feature = "tls")]
 mod config;
+#[cfg(feature = "tls")]
+mod files;
 mod halves;
+#[cfg(feature = "tls")]
+mod keys;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(any(test, fuzzing))]
@@ -67,13 +71,32 @@ mod toy;
 #[cfg(feature = "tls")]
 mod verify;
 
+#[cfg(feature = "tls")]
+pub use keys::{Identity, Trust};
+
 pub(crate) use halves::{Channel, Opened, Opener, Sealer};
 #[cfg(all(test, not(shuttle)))]
 pub(crate) use toy::pair;
 
 /// How the links of a client or a listener are secured.
+#[cfg_attr(
+    feature = "tls",
+    doc = "
+It is TLS 1.3, and both sides prove who they are.
+
+# Examples
+
+```no_run
+use longlink::{Identity, Security, Trust};
+
+let server = Security::keys(Identity::from_file(\"server.key\")?, Trust::peers_file(\"peers\")?);
+let client = Security::invite(\"alice.invite\")?;
+# Ok::<(), longlink::Error>(())
+```"
+)]
+#[cfg_attr(not(feature = "tls"), expect(unreachable_pub, reason = "exported with TLS"))]
 #[derive(Debug, Clone)]
-pub(crate) struct Security {
+pub struct Security {
     mode: Arc<dyn Mode + Send + Sync>,
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature_with_raw_key};
@@ -17,6 +17,7 @@ use rustls::{
 };
 
 use crate::identity::{Fingerprint, PeerIdentity};
+use crate::sync::Arc;
 
 /// What computes: named wherever rustls asks, so that no other crate of the process chooses.
 pub(crate) static PROVIDER: LazyLock<Arc<CryptoProvider>> =

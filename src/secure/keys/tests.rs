@@ -1,0 +1,277 @@
+use std::fs;
+
+use super::*;
+use crate::secure::Security;
+use crate::secure::files::tests::{Folder, text};
+
+/// Made by openssl.
+macro_rules! pem {
+    ($name:literal) => {
+        include_str!(concat!($name, ".pem"))
+    };
+}
+
+#[test]
+fn a_key_is_what_openssl_says_that_it_is() {
+    // openssl pkey -in KEY -pubout -outform der | sha256sum
+    let keys = [
+        (pem!("ed25519"), "beff99bf0b9d2173e485d27f6c7d421e4b451b868f2fcbf6c0074f8fe46c3973"),
+        (pem!("p256"), "9b6fe7dec88c9a39553650c44d4cb707aa5528569212456f31448c542a99eed7"),
+        (pem!("p384"), "704773c75b2d67e438c0d14189565e61fd466519219b760393438adcecaccfd3"),
+        (pem!("p256_sec1"), "577671dca139168dce663a7bd64746457a8b4f467ba7fb2850987cbcbdee613f"),
+    ];
+    let folder = Folder::new();
+    for (pem, print) in keys {
+        for pem in [pem.into(), pem.replace('\n', "\r\n"), format!("My key\n{pem}\nUntil 2030")] {
+            let identity = Identity::from_file(folder.write("key", pem)).unwrap();
+            assert_eq!(identity.fingerprint().to_string(), format!("sha256:{print}"));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_key_that_can_be_used_is_refused_in_words_of_its_own() {
+    let damaged = pem!("ed25519").replace("MC4C", "MC4D");
+    let cases = [
+        ("", "it is empty"),
+        ("\n \n", "it is empty"),
+        ("alice", "there is no private key in it"),
+        (pem!("public"), "there is no private key in it"),
+        (pem!("certificate"), "there is no private key in it"),
+        (pem!("encrypted"), "the key is encrypted; decrypt it with: openssl"),
+        (pem!("rsa"), "of a kind that is not supported; Ed25519 is"),
+        (pem!("rsa_pkcs1"), "of a kind that is not supported; Ed25519 is"),
+        (pem!("p521"), "of a kind that is not supported; Ed25519 is"),
+        (pem!("secp256k1"), "of a kind that is not supported; Ed25519 is"),
+        (pem!("ed448"), "of a kind that is not supported; Ed25519 is"),
+        (pem!("x25519"), "of a kind that is not supported; Ed25519 is"),
+        (&damaged, "the key is damaged"),
+        (&pem!("ed25519").replace("MC4C", "M*4C"), "the key is damaged"),
+        (&pem!("ed25519").replace("-----END", "----END"), "the key is damaged"),
+        (&pem!("ed25519").replace('\n', " "), "the key is damaged"),
+        (&[pem!("ed25519"), pem!("p256")].concat(), "there is more than one private key in it"),
+    ];
+    let folder = Folder::new();
+    for (pem, what) in cases {
+        let path = folder.write("key", pem);
+        let error = text(Identity::from_file(&path));
+        assert!(error.contains(what), "{error}");
+        assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
+    }
+}
+
+/// Whatever is wrong with a key's file, no word of it is repeated.
+#[test]
+fn an_error_holds_nothing_of_a_key() {
+    let folder = Folder::new();
+    let server = Identity::create(folder.path("server")).unwrap();
+    server.invite("alice", folder.path("peers"), folder.path("invite")).unwrap();
+    let invite = fs::read_to_string(folder.path("invite")).unwrap();
+    let secret = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("MC4C")).unwrap().to_string();
+        // Every 6 bytes of it in a row.
+        (0..line.len() - 8).map(|at| line[at..at + 8].to_string()).collect::<Vec<_>>()
+    };
+    for (whole, read) in [
+        (pem!("ed25519"), (|path| Identity::from_file(path).err()) as fn(_) -> Option<Error>),
+        (&invite, |path| Security::invite(path).err()),
+    ] {
+        let secret = secret(whole);
+        let mut refused = 0;
+        for at in 0..whole.len() {
+            for altered in [
+                whole[..at].to_string(),
+                whole[at..].to_string(),
+                [&whole[..at], "\n", &whole[at..]].concat(),
+                [&whole[..at], "-----BEGIN ", &whole[at..]].concat(),
+                [&whole[..at], &whole[at + 1..]].concat(),
+            ] {
+                let Some(error) = read(folder.write("altered", altered)) else { continue };
+                refused += 1;
+                let said = format!("{error} {error:?}");
+                assert!(!secret.iter().any(|part| said.contains(part)), "{said}");
+            }
+        }
+        assert!(refused > 3 * whole.len());
+    }
+    assert!(!secret(&invite).iter().any(|part| format!("{server:?}").contains(part)));
+}
+
+#[test]
+fn a_new_key_is_one_that_openssl_reads_too() {
+    let folder = Folder::new();
+    let path = folder.path("key");
+    let made = Identity::create(&path).unwrap();
+    assert_eq!(Identity::from_file(&path).unwrap().fingerprint(), made.fingerprint());
+    // As openssl writes this kind.
+    let pem = fs::read_to_string(&path).unwrap();
+    let (like, unlike) = (&pem!("ed25519")[..49], &pem!("ed25519")[49..]);
+    assert!(pem.starts_with(like) && pem.len() == like.len() + unlike.len(), "{pem}");
+    assert!(pem.ends_with("\n-----END PRIVATE KEY-----\n"));
+    let other = Identity::create(folder.path("other")).unwrap();
+    assert_ne!(other.fingerprint(), made.fingerprint());
+    assert!(text(Identity::create(&path)).contains("it exists"));
+}
+
+#[test]
+fn base_64_is_what_its_rfc_says() {
+    // RFC 4648, 10.
+    for (bytes, digits) in [("", ""), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        assert_eq!(base64(bytes.as_bytes()), digits);
+    }
+    assert_eq!(base64(&[0xFB, 0xFF, 0xBF]), "+/+/");
+}
+
+fn print(byte: u8) -> String {
+    Fingerprint([byte; 32]).to_string()
+}
+
+fn trusted(text: &str) -> Result<Vec<(String, Fingerprint)>> {
+    let folder = Folder::new();
+    let trust = Trust::peers_file(folder.write("peers", text))?;
+    let mut peers: Vec<_> = trust
+        .keys
+        .iter()
+        .map(|(key, peer)| match &**peer {
+            PeerIdentity::Named(name) => (name.clone(), *key),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    peers.sort_by_key(|(name, key)| (name.clone(), key.to_string()));
+    Ok(peers)
+}
+
+#[test]
+fn a_peers_file_has_a_name_and_a_key_on_a_line() {
+    let file = format!(
+        "# Who may come in\n\nalice {}\n  bob\t{}  \r\nalice {}\n#eve {}\nA-Z_a.z-09 {}",
+        print(1),
+        print(2),
+        print(3).to_uppercase().replace("SHA", "sha"),
+        print(4),
+        print(5),
+    );
+    let peer = |name: &str, byte| (name.to_string(), Fingerprint([byte; 32]));
+    let peers = [peer("A-Z_a.z-09", 5), peer("alice", 1), peer("alice", 3), peer("bob", 2)];
+    assert_eq!(trusted(&file).unwrap(), peers);
+    assert_eq!(trusted("").unwrap(), []);
+    assert_eq!(trusted("# nobody yet\n").unwrap(), []);
+}
+
+#[test]
+fn a_line_of_a_peers_file_that_is_not_understood_is_named() {
+    let (one, two) = (print(1), print(2));
+    let digits = &one["sha256:".len()..];
+    let cases = [
+        ("alice".into(), "line 3 is not a name and a fingerprint"),
+        (one.clone(), "line 3 is not a name and a fingerprint"),
+        (format!("alice smith {one}"), "line 3 is not a name and a fingerprint"),
+        (format!("alice {one} # here"), "line 3 is not a name and a fingerprint"),
+        (format!("{one} alice"), "line 3: a name consists of A-Z a-z 0-9 . _ -"),
+        (format!("../alice {one}"), "line 3: a name consists of"),
+        (format!("al\u{0}ice {one}"), "line 3: a name consists of"),
+        (format!("\u{FEFF}alice {one}"), "line 3: a name consists of"),
+        (format!("ali\u{441}e {one}"), "line 3: a name consists of"),
+        (format!("alice {digits}"), "line 3: a fingerprint is sha256: and"),
+        (format!("alice {}", &one[..70]), "line 3: a fingerprint is sha256: and"),
+        (format!("alice {two}"), "line 3 has the key of line 2; remove one of them"),
+        (format!("bob {two}"), "line 3 has the key of line 2; remove one of them"),
+    ];
+    for (line, what) in cases {
+        let error = text(trusted(&format!("# peers\nbob {two}\n{line}\nmore {}", print(4))));
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn trust_in_two_keys_is_trust_in_both() {
+    let (one, two) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
+    let trust = Trust::fingerprint(one).or(Trust::fingerprint(two));
+    let peers = Trust::fingerprint(two).or(trust);
+    assert_eq!(peers.keys.len(), 2);
+    assert_eq!(*peers.keys[&one], PeerIdentity::Key(one));
+}
+
+#[test]
+fn an_invite_is_all_that_a_client_needs() {
+    let folder = Folder::new();
+    let [key, peers, first, second] =
+        ["server.key", "peers", "alice.invite", "again.invite"].map(|name| folder.path(name));
+    let server = Identity::create(&key).unwrap();
+    server.invite("alice", &peers, &first).unwrap();
+    server.invite("bob", &peers, folder.path("bob.invite")).unwrap();
+    // She has two devices, or a new key.
+    server.invite("alice", &peers, &second).unwrap();
+
+    let trust = Trust::peers_file(&peers).unwrap();
+    assert_eq!(trust.keys.len(), 3);
+    let mut prints = Vec::new();
+    for (path, name) in [(&first, "alice"), (&second, "alice"), (&folder.path("bob.invite"), "bob")]
+    {
+        let (identity, servers) = read_invite(path).unwrap();
+        assert_eq!(*trust.keys[&identity.fingerprint()], PeerIdentity::Named(name.into()));
+        let fingerprint = server.fingerprint();
+        assert_eq!(servers.keys.len(), 1);
+        assert_eq!(*servers.keys[&fingerprint], PeerIdentity::Key(fingerprint));
+        prints.push(identity.fingerprint());
+    }
+    assert_ne!(prints[0], prints[1]);
+    // Nothing but fingerprints is in the file that others may read.
+    assert!(!fs::read_to_string(&peers).unwrap().contains("MC4C"));
+}
+
+#[test]
+fn an_invite_that_cannot_be_made_changes_nothing() {
+    let folder = Folder::new();
+    let [peers, invite] = ["peers", "alice.invite"].map(|name| folder.path(name));
+    let server = Identity::create(folder.path("server.key")).unwrap();
+    server.invite("alice", &peers, &invite).unwrap();
+    let before = (fs::read(&peers).unwrap(), fs::read(&invite).unwrap());
+    let again = text(server.invite("alice", &peers, &invite));
+    assert!(again.contains("alice.invite: it exists"), "{again}");
+    for name in ["", "a b", "../a", "a/b", "\u{e4}", "a\n"] {
+        let error = text(server.invite(name, &peers, folder.path("odd")));
+        assert_eq!(error, "a name consists of A-Z a-z 0-9 . _ -");
+    }
+    assert!(text(server.invite("bob", &peers, folder.path("none/bob"))).contains("No such file"));
+    assert_eq!((fs::read(&peers).unwrap(), fs::read(&invite).unwrap()), before);
+
+    let broken = folder.write("broken", "alice");
+    let error = text(server.invite("bob", &broken, folder.path("bob")));
+    assert!(error.contains("broken: line 1 is not a name"), "{error}");
+    assert!(!folder.path("bob").exists());
+    // The file would be larger than what is read.
+    let full = folder.write("full", "#".repeat((4 << 20) - 70));
+    let error = text(server.invite("bob", &full, folder.path("bob")));
+    assert!(error.contains("full: it would have more than 4194304 bytes"), "{error}");
+    assert!(!folder.path("bob").exists());
+    assert!(Trust::peers_file(&full).is_ok());
+}
+
+#[test]
+fn what_is_no_invite_is_refused() {
+    let (one, two) = (print(1), print(2));
+    let key = pem!("ed25519");
+    let no_invite = "it is no invite: it does not say which server to trust";
+    let cases = [
+        (String::new(), no_invite),
+        (key.into(), no_invite),
+        (format!("{key}server {one}\n"), no_invite),
+        (format!("server {one}\n"), "there is no private key in it"),
+        (format!("server\n{key}"), "line 1 is not understood"),
+        (format!("\nserver {}\n{key}", &one[..70]), "line 2 is not understood"),
+        (format!("client {one}\n{key}"), "line 1 is not understood"),
+        (format!("alice {one}\n"), "line 1 is not understood"),
+        (format!("server {one} {two}\n{key}"), "line 1 is not understood"),
+        (format!("server {one}\n{key}{key}"), "there is more than one private key in it"),
+        (format!("server {one}\n{}", pem!("rsa")), "of a kind that is not supported"),
+    ];
+    let folder = Folder::new();
+    for (invite, what) in cases {
+        let error = text(Security::invite(folder.write("invite", invite)));
+        assert!(error.contains(what), "{error}");
+    }
+    // The server may have, or be about to have, another key.
+    let path = folder.write("invite", format!("# mine\nserver {one}\nserver {two}\n\n{key}"));
+    assert_eq!(read_invite(&path).unwrap().1.keys.len(), 2);
+}
