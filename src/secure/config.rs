@@ -1,6 +1,7 @@
 //! How rustls is set: TLS 1.3 alone, raw public keys on both sides, nothing resumed and
 //! nothing remembered.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -51,7 +52,6 @@ impl Security {
 }
 
 /// What links are secured with: this side's key, and the keys of peers that it trusts.
-#[derive(Debug, Clone)]
 pub(crate) struct Keys {
     pub(crate) client: Arc<ClientConfig>,
     pub(crate) server: Arc<ServerConfig>,
@@ -65,6 +65,13 @@ impl Keys {
             server: Arc::new(server(key, trusted.clone())),
             trusted,
         }
+    }
+}
+
+/// Nothing that is a secret, or long.
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("trusted", &self.trusted.len()).finish_non_exhaustive()
     }
 }
 
@@ -85,8 +92,6 @@ pub(crate) fn client(key: Arc<CertifiedKey>, trusted: Arc<Trusted>) -> ClientCon
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(key)));
     config.alpn_protocols = vec![ALPN.into()];
     config.resumption = Resumption::disabled();
-    // A name would be sent in the clear, and no key has one.
-    config.enable_sni = false;
     // Another crate may have switched these on in rustls.
     config.cert_compressors.clear();
     config.cert_decompressors.clear();

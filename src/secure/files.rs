@@ -3,7 +3,7 @@
 //! It is the opened file that is judged, not its name. What is wrong is said in words that
 //! follow the file's name, with the command that mends it, and without what is in the file.
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle), not(miri)))]
 pub(super) mod tests;
 
 use std::fmt::Display;

@@ -416,4 +416,4 @@ impl Buf for Unsent<'_> {
 }
 
 #[cfg(all(test, not(shuttle)))]
-mod tests;
+pub(super) mod tests;

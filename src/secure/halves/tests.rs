@@ -16,8 +16,8 @@ use crate::proto::testing::sim::planted::{self, Fault};
 mod ends;
 
 /// One end of a link, and what is under way from it to the other.
-struct Side {
-    channel: Channel,
+pub(in crate::secure) struct Side {
+    pub(in crate::secure) channel: Channel,
     decoder: Decoder,
     batch: Batch,
     /// Written, and not read by the other.
@@ -155,7 +155,7 @@ fn shake_hands([client, server]: &mut [Side; 2]) -> Option<End> {
 }
 
 /// After the handshake.
-fn pair_of(client: &Security, server: &Security) -> [Side; 2] {
+pub(in crate::secure) fn pair_of(client: &Security, server: &Security) -> [Side; 2] {
     let channels = [client.connect(), server.accept()];
     let mut sides = channels.map(|channel| Side::new(channel.unwrap()));
     assert_eq!(shake_hands(&mut sides), None);
@@ -225,12 +225,18 @@ fn strangers_are_told_so() {
     assert!(matches!(flight(client, server), Some(End::Broken(Failure::Protocol(_)))));
 }
 
-/// Two ends that talk while everything comes in pieces, and writers are blocked.
 fn talk(seed: u64) {
-    let mut rng = fastrand::Rng::with_seed(seed);
     let (client, asked) = security("alice", &["server"]);
     let (server, asked_too) = security("server", &["alice"]);
-    let mut sides = pair_of(&client, &server);
+    talk_over(&client, &server, seed);
+    let unanswered = [asked, asked_too].map(|asked| asked.load(Ordering::Relaxed));
+    assert_eq!(unanswered, [0; 2], "a question without an answer");
+}
+
+/// Two ends that talk while everything comes in pieces, and writers are blocked.
+pub(in crate::secure) fn talk_over(client: &Security, server: &Security, seed: u64) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut sides = pair_of(client, server);
     let mut one_way = None;
     if rng.bool() {
         one_way = Some(rng.usize(..2));
@@ -278,8 +284,6 @@ fn talk(seed: u64) {
         assert_eq!((server.read_all(client), client.read_all(server)), (None, None));
     }
     assert!(server.got == client.said && client.got == server.said, "other bytes");
-    let unanswered = [asked, asked_too].map(|asked| asked.load(Ordering::Relaxed));
-    assert_eq!(unanswered, [0; 2], "a question without an answer");
 }
 
 #[test]

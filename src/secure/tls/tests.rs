@@ -1,5 +1,6 @@
 //! Both ends of a link in memory.
 
+mod channel;
 mod forger;
 mod handshake;
 mod records;

@@ -33,12 +33,16 @@ impl Forger {
 
     /// A server that a client trusts.
     pub(super) fn server() -> (Forger, Side) {
+        let mut client = Side::client(&keys(ALICE, SERVER));
+        (Forger::server_of(&mut client), client)
+    }
+
+    pub(super) fn server_of(client: &mut Side) -> Forger {
         let mut keys = keys(SERVER, ALICE);
         Arc::get_mut(&mut keys.server).unwrap().enable_secret_extraction = true;
-        let mut client = Side::client(&super::keys(ALICE, SERVER));
         let mut server = Side::server(&keys);
-        converse(&mut client, &mut server);
-        (Forger::take_over(server), client)
+        converse(client, &mut server);
+        Forger::take_over(server)
     }
 
     /// One whose secrets may be extracted.
@@ -75,4 +79,9 @@ impl Forger {
 }
 
 pub(super) const KEY_UPDATE: u8 = 24;
-pub(super) const NEW_SESSION_TICKET: u8 = 4;
+
+/// A new_session_ticket: for a day, with a nonce of a byte, 32 bytes, and no extensions.
+pub(super) fn ticket() -> Vec<u8> {
+    let body = [&[0, 1, 0x51, 0x80, 1, 2, 3, 4, 1, 9, 0, 32][..], &[7; 32], &[0, 0]].concat();
+    [&[4, 0, 0, body.len() as u8], &body[..]].concat()
+}

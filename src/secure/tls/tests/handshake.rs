@@ -1,9 +1,12 @@
 //! Who is let in, and who is not.
 
 use rustls::client::ResolvesClientCert;
-use rustls::{ClientConfig, ContentType, SignatureScheme};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::sign::{Signer, SigningKey};
+use rustls::{ClientConfig, ContentType, SignatureAlgorithm, SignatureScheme};
 
-use super::forger::Forger;
+use super::forger::{Forger, ticket};
 use super::*;
 
 /// In clear: certificate_unknown, and close_notify.
@@ -288,5 +291,97 @@ fn an_alert_in_clear_is_no_word_of_the_peers() {
             assert!(matches!(side.failure, Some(Failure::Tls(_))), "{:?}", side.failure);
             assert!(!side.ended);
         }
+    }
+}
+
+/// The kinds of a hello's extensions.
+fn extensions(mut hello: &[u8]) -> Vec<u16> {
+    let mut take = |len: usize| hello.split_off(..len).unwrap();
+    let number =
+        |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
+    // The headers of the record and the message; a version, and 32 bytes of randomness.
+    take(5 + 4 + 2 + 32);
+    // A session, suites, and compressions.
+    for size in [1, 2, 1] {
+        let len = number(take(size));
+        take(len);
+    }
+    let mut left = number(take(2));
+    let mut kinds = Vec::new();
+    while left > 0 {
+        kinds.push(number(take(2)) as u16);
+        let len = number(take(2));
+        take(len);
+        left -= 4 + len;
+    }
+    kinds
+}
+
+#[test]
+fn a_hello_says_no_name_and_asks_for_nothing_to_be_resumed() {
+    let keys = keys(ALICE, SERVER);
+    let mut first = Side::client(&keys);
+    let mut server = Forger::server_of(&mut first);
+    first.hear(&server.forge(ContentType::Handshake, &ticket()));
+    assert!(first.is_well());
+    for _ in 0..2 {
+        let kinds = extensions(&Side::client(&keys).control);
+        // application_layer_protocol_negotiation, both certificate types, supported_versions
+        for kind in [16, 19, 20, 43] {
+            assert!(kinds.contains(&kind), "{kind} {kinds:?}");
+        }
+        // server_name, compress_certificate, session_ticket, pre_shared_key, early_data
+        for kind in [0, 27, 35, 41, 42] {
+            assert!(!kinds.contains(&kind), "{kind} {kinds:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_gives_nobody_a_ticket() {
+    let (mut client, mut server) = friends();
+    assert_eq!(converse(&mut client, &mut server).len(), 3);
+    assert!(client.is_well() && server.is_well());
+}
+
+/// A key that signs in a way that it was not asked for.
+#[derive(Debug)]
+struct Stubborn(Arc<dyn SigningKey>, SignatureScheme);
+
+impl SigningKey for Stubborn {
+    fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        self.0.choose_scheme(&[self.1])
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        self.0.public_key()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+#[test]
+fn keys_of_the_kinds_that_are_supported_connect_and_no_others() {
+    let kinds = [
+        (include_str!("../../keys/p256.pem"), SignatureScheme::ECDSA_NISTP256_SHA256, true),
+        (include_str!("../../keys/p384.pem"), SignatureScheme::ECDSA_NISTP384_SHA384, true),
+        (include_str!("../../keys/p521.pem"), SignatureScheme::ECDSA_NISTP521_SHA512, false),
+        (include_str!("../../keys/rsa.pem"), SignatureScheme::RSA_PSS_SHA256, false),
+    ];
+    for (pem, scheme, supported) in kinds {
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let key = PROVIDER.key_provider.load_private_key(key).unwrap();
+        let public = CertificateDer::from(key.public_key().unwrap().to_vec());
+        let peer = Arc::new(PeerIdentity::Named("peer".into()));
+        let trusted: Arc<Trusted> = Arc::new([(fingerprint(&public), peer)].into());
+        let key = Arc::new(CertifiedKey::new(vec![public], Arc::new(Stubborn(key, scheme))));
+        let trusts = |own: u8| Keys::new(super::key(own), trusted.clone());
+
+        let (client, server) = meet(&keys_of(key.clone(), SERVER), &trusts(SERVER));
+        assert_eq!((server.is_well(), client.is_well()), (supported, supported), "{scheme:?}");
+        let (client, server) = meet(&trusts(ALICE), &keys_of(key, ALICE));
+        assert_eq!((server.is_well(), client.is_well()), (supported, supported), "{scheme:?}");
     }
 }
