@@ -330,8 +330,10 @@ impl Sealer {
                 // Nothing may follow the end.
                 control.clear();
             }
-            let sealed = output.add(0, |bytes| Ok(bytes.append(control))).and_then(|()| {
-                output.seal(layer, batch, records.most)?;
+            let before = output.bytes.len();
+            output.bytes.append(control);
+            output.note(before, 0);
+            let sealed = output.seal(layer, batch, records.most).and_then(|()| {
                 if output.ahead == batch.len() && batch.ends_stream() && !*said_end {
                     output.add(0, |bytes| layer.end(bytes))?;
                     *said_end = true;
@@ -372,11 +374,16 @@ impl Output {
     ) -> Result<(), Failure> {
         let before = self.bytes.len();
         seal(&mut self.bytes)?;
+        self.note(before, plain);
+        Ok(())
+    }
+
+    /// What was appended behind `before` has so many bytes of the batch in it.
+    fn note(&mut self, before: usize, plain: usize) {
         self.ahead += plain;
         if self.bytes.len() > before {
             self.records.push_back((self.bytes.len() - before, plain));
         }
-        Ok(())
     }
 
     /// So much was sent. Returns how much of the batch went with the records that are

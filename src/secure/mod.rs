@@ -44,7 +44,6 @@
 
 use std::cell::Cell;
 use std::fmt::{self, Debug};
-use std::io;
 
 use crate::error::Cause;
 #[cfg(any(test, fuzzing, feature = "tls"))]
@@ -190,9 +189,7 @@ impl From<Failure> for Cause {
             #[cfg(any(test, fuzzing, feature = "tls"))]
             Failure::Rejected(rejection) => Cause::Rejected(rejection),
             #[cfg(feature = "tls")]
-            other => {
-                Cause::Io(Arc::new(io::Error::new(io::ErrorKind::InvalidData, other.to_string())))
-            }
+            other => Cause::Io(Arc::new(std::io::Error::other(other.to_string()))),
         }
     }
 }

@@ -140,9 +140,9 @@ fn what_is_no_file_of_text_is_refused_and_not_waited_for() {
         assert!(text(read(&bytes, holds)).ends_with(": it is no text"));
 
         let most = holds.most() as usize;
-        let large = folder.write("large", &vec![b'#'; most]);
+        let large = folder.write("large", vec![b'#'; most]);
         assert_eq!(read(&large, holds).unwrap().len(), most);
-        let larger = folder.write("larger", &vec![b'#'; most + 1]);
+        let larger = folder.write("larger", vec![b'#'; most + 1]);
         assert!(text(read(&larger, holds)).ends_with(&format!(": it has more than {most} bytes")));
     }
 }

@@ -1,11 +1,13 @@
 //! Behind the face that a link knows.
 
 use std::fs;
+use std::io::ErrorKind;
 
 use super::*;
+use crate::proto::batch::Batch;
 use crate::secure::files::tests::Folder;
 use crate::secure::halves::tests::{pair_of, talk_over};
-use crate::secure::{Identity, Security, Trust};
+use crate::secure::{Channel, End, Identity, Security, Trust};
 
 fn securities() -> [Security; 2] {
     let folder = Folder::new();
@@ -32,4 +34,50 @@ fn an_invite_lets_its_owner_in() {
 fn whatever_the_pieces_are_all_arrives() {
     let [client, server] = securities();
     (0..200).for_each(|seed| talk_over(&client, &server, seed));
+}
+
+/// It is open, and seals nothing any more.
+#[derive(Debug)]
+struct Exhausted;
+
+impl Layer for Exhausted {
+    fn open(&mut self, _: &mut Buffer, _: &mut Vec<u8>, _: &mut Decoder) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    fn seal(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), Failure> {
+        Err(Failure::Tls("exhausted".into()))
+    }
+
+    fn end(&mut self, _: &mut Vec<u8>) -> Result<(), Failure> {
+        panic!("it is asked for more");
+    }
+
+    fn records(&self) -> Records {
+        RECORDS
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn peer(&self) -> Option<PeerIdentity> {
+        None
+    }
+}
+
+#[test]
+fn a_link_whose_layer_seals_nothing_more_ends_and_no_byte_of_its_batch_is_lost() {
+    let mut channel = Channel::new(Box::new(Exhausted));
+    let mut batch = Batch::default();
+    batch.records = Some(RECORDS);
+    batch.push("data".into());
+    batch.end_stream();
+    let error = channel.sealer.write(&mut batch, |_| panic!("nothing is sealed")).unwrap_err();
+    // Not a broken pipe, which waits for its reader.
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::Other, "TLS: exhausted".into()));
+    assert_eq!((batch.len(), channel.sealer.unsent()), (4, 0));
+    assert_eq!(channel.sealer.farewell(), b"");
+    let end = channel.opener.open(&mut Decoder::default()).end;
+    assert_eq!(end, Some(End::Broken(Failure::Tls("exhausted".into()))));
 }
