@@ -57,7 +57,7 @@ impl Side {
         }
     }
 
-    fn put(&mut self, bytes: &[u8]) {
+    pub(in crate::secure) fn put(&mut self, bytes: &[u8]) {
         for byte in bytes {
             match self.tampers {
                 Some((at, Tamper::Flips(bits))) if at == self.wire.len() => {
@@ -121,7 +121,7 @@ impl Side {
     }
 
     /// All that there is.
-    fn read_all(&mut self, from: &mut Side) -> Option<End> {
+    pub(in crate::secure) fn read_all(&mut self, from: &mut Side) -> Option<End> {
         loop {
             let Opened { end, .. } = self.read(from, usize::MAX);
             if end.is_some() || from.pipe.is_empty() {
@@ -137,9 +137,12 @@ fn security(name: &str, trusts: &[&str]) -> (Security, Arc<AtomicUsize>) {
 }
 
 /// Both ends of a link, the client first, before the handshake.
-fn strangers() -> [Side; 2] {
-    let (client, server) = (security("alice", &["server"]).0, security("server", &["alice"]).0);
+pub(in crate::secure) fn strangers_of(client: &Security, server: &Security) -> [Side; 2] {
     [client.connect(), server.accept()].map(|channel| Side::new(channel.unwrap()))
+}
+
+fn strangers() -> [Side; 2] {
+    strangers_of(&security("alice", &["server"]).0, &security("server", &["alice"]).0)
 }
 
 /// The next flight of the handshake, and how the other end takes it.
@@ -149,15 +152,14 @@ fn flight(from: &mut Side, to: &mut Side) -> Option<End> {
     to.read_all(from)
 }
 
-fn shake_hands([client, server]: &mut [Side; 2]) -> Option<End> {
+pub(in crate::secure) fn shake_hands([client, server]: &mut [Side; 2]) -> Option<End> {
     client.channel.opener.open(&mut client.decoder);
     flight(client, server).or_else(|| flight(server, client)).or_else(|| flight(client, server))
 }
 
 /// After the handshake.
 pub(in crate::secure) fn pair_of(client: &Security, server: &Security) -> [Side; 2] {
-    let channels = [client.connect(), server.accept()];
-    let mut sides = channels.map(|channel| Side::new(channel.unwrap()));
+    let mut sides = strangers_of(client, server);
     assert_eq!(shake_hands(&mut sides), None);
     for side in &mut sides {
         assert!(side.channel.is_open());

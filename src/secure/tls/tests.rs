@@ -1,5 +1,6 @@
 //! Both ends of a link in memory.
 
+mod anything;
 mod channel;
 mod forger;
 mod handshake;

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use super::*;
 use crate::proto::batch::Batch;
 use crate::secure::files::tests::Folder;
-use crate::secure::halves::tests::{pair_of, talk_over};
+use crate::secure::halves::tests::{pair_of, shake_hands, strangers_of, talk_over};
 use crate::secure::{Channel, End, Identity, Security, Trust};
 
 fn securities() -> [Security; 2] {
@@ -80,4 +80,23 @@ fn a_link_whose_layer_seals_nothing_more_ends_and_no_byte_of_its_batch_is_lost()
     assert_eq!(channel.sealer.farewell(), b"");
     let end = channel.opener.open(&mut Decoder::default()).end;
     assert_eq!(end, Some(End::Broken(Failure::Tls("exhausted".into()))));
+}
+
+#[test]
+fn a_stranger_hears_it_from_the_server_itself() {
+    let folder = Folder::new();
+    let new = |name| Identity::create(folder.path(name)).unwrap();
+    let (server, client, known) = (new("server"), new("client"), new("known"));
+    let trusts = Trust::fingerprint(server.fingerprint());
+    let lets_in = Trust::fingerprint(known.fingerprint());
+    let (shown, server) = (client.fingerprint(), Security::keys(server, lets_in));
+    let mut sides = strangers_of(&Security::keys(client, trusts), &server);
+    let untrusted = Failure::Untrusted { shown };
+    assert_eq!(shake_hands(&mut sides), Some(End::Broken(untrusted)));
+    let [client, server] = &mut sides;
+    assert!(client.channel.is_open() && !server.channel.is_open());
+    let words = server.channel.sealer.farewell();
+    server.put(&words);
+    let refused = Failure::Rejected(Rejection::from_wire(UNTRUSTED, Class::Never));
+    assert_eq!(client.read_all(server), Some(End::Broken(refused)));
 }

@@ -385,3 +385,20 @@ fn keys_of_the_kinds_that_are_supported_connect_and_no_others() {
         assert_eq!((server.is_well(), client.is_well()), (supported, supported), "{scheme:?}");
     }
 }
+
+/// Here a message in pieces is in order, and its first piece has to be kept.
+#[test]
+fn a_handshake_in_small_records_is_one_whatever_the_reads_are() {
+    let mut small = keys(ALICE, SERVER);
+    let mut smaller = keys(SERVER, ALICE);
+    Arc::get_mut(&mut small.client).unwrap().max_fragment_size = Some(100);
+    Arc::get_mut(&mut smaller.server).unwrap().max_fragment_size = Some(32);
+    for chunk in [1, 7, 50, 101, 1000, 10_000] {
+        let (mut client, mut server) = (Side::client(&small), Side::server(&smaller));
+        for _ in 0..2 {
+            client.take_control().chunks(chunk).for_each(|bytes| server.hear(bytes));
+            server.take_control().chunks(chunk).for_each(|bytes| client.hear(bytes));
+        }
+        assert_connected(&mut client, &mut server);
+    }
+}
