@@ -167,8 +167,12 @@ fn breaches(sources: &Sources) -> Vec<String> {
             }
         }
     }
-    let below: [(&str, &[&str]); 3] =
-        [("proto", &["proto"]), ("net", &["proto", "sync"]), ("identity", &[])];
+    let below: [(&str, &[&str]); 4] = [
+        ("proto", &["proto"]),
+        ("net", &["proto", "sync"]),
+        ("identity", &[]),
+        ("secure", &["secure", "proto", "sync", "identity", "error", "words"]),
+    ];
     for (module, targets) in &arrows {
         let outer = |path: &str| path.split("::").next().unwrap_or_default().to_string();
         let rule = below.iter().find(|(name, _)| *name == outer(module));

@@ -77,6 +77,7 @@ enum Connection {
 /// What is known of a link beside its connection.
 #[derive(Debug)]
 struct State {
+    is_client: bool,
     trusted: Arc<Trusted>,
     /// Whom the handshake has proven the peer to be.
     peer: Option<Arc<PeerIdentity>>,
@@ -104,12 +105,12 @@ impl Tls {
         // A server is known by its key. An address is not sent.
         let name = ServerName::from(Ipv4Addr::UNSPECIFIED);
         let tls = UnbufferedClientConnection::new(keys.client.clone(), name).map_err(failure)?;
-        Ok(Tls { connection: Connection::Client(tls), state: State::new(keys) })
+        Ok(Tls { connection: Connection::Client(tls), state: State::new(keys, true) })
     }
 
     fn accept(keys: &Keys) -> Result<Tls, Failure> {
         let tls = UnbufferedServerConnection::new(keys.server.clone()).map_err(failure)?;
-        Ok(Tls { connection: Connection::Server(tls), state: State::new(keys) })
+        Ok(Tls { connection: Connection::Server(tls), state: State::new(keys, false) })
     }
 
     fn say(&mut self, what: Say, output: &mut Vec<u8>) -> Result<(), Failure> {
@@ -167,8 +168,9 @@ impl Layer for Tls {
 }
 
 impl State {
-    fn new(keys: &Keys) -> State {
-        State { trusted: keys.trusted.clone(), peer: None, end_heard: false, failed: false }
+    fn new(keys: &Keys, is_client: bool) -> State {
+        let trusted = keys.trusted.clone();
+        State { is_client, trusted, peer: None, end_heard: false, failed: false }
     }
 
     fn open<D>(
@@ -190,9 +192,10 @@ impl State {
             let UnbufferedStatus { discard, state } = process(tls, input.unread_mut());
             let mut used = discard;
             let mut all = false;
+            let mut waits = false;
             match state {
                 // It stays where it is until the peer is known.
-                Ok(ConnectionState::ReadTraffic(_)) if self.peer.is_none() => {}
+                Ok(ConnectionState::ReadTraffic(_)) if self.peer.is_none() => waits = true,
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(failure)?;
@@ -216,14 +219,15 @@ impl State {
                     {
                         encode(alert, control);
                     }
-                    let is_over = !tls.is_handshaking();
-                    return Err(refusal(&error)
-                        .filter(|_| is_over)
-                        .unwrap_or_else(|| failure(error)));
+                    let refusal = match self.is_client && !tls.is_handshaking() {
+                        true => refusal(&error),
+                        false => None,
+                    };
+                    return Err(refusal.unwrap_or_else(|| failure(error)));
                 }
             }
             input.skip(used);
-            if self.peer.is_none() && !tls.is_handshaking() {
+            if self.peer.is_none() && (waits || !tls.is_handshaking()) {
                 self.peer = Some(self.identify(tls)?);
             }
             if all {
@@ -245,6 +249,9 @@ impl State {
 
     /// Whom the handshake, which is over, has proven the peer to be.
     fn identify<D>(&self, tls: &Common<D>) -> Result<Arc<PeerIdentity>, Failure> {
+        if tls.is_handshaking() {
+            return Err(UNEXPECTED);
+        }
         // rustls lets in a client that offers none, and a server that chooses none.
         if tls.alpn_protocol() != Some(ALPN) {
             return Err(Failure::Protocol("the peer does not say that it speaks longlink/1"));

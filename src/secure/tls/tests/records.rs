@@ -321,7 +321,23 @@ fn an_alert_that_is_sealed_ends_the_link_in_disorder() {
         if (level, alert) != (1, 90) {
             let (mut forger, mut server) = Forger::client();
             server.hear(&forger.forge(ContentType::Alert, &[level, alert]));
-            assert!(server.failure.is_some() && !server.ended, "{level} {alert}");
+            assert!(matches!(server.failure, Some(Failure::Tls(_))), "{level} {alert}");
+            assert!(!server.ended);
+        }
+    }
+}
+
+/// It is the server that refuses.
+#[test]
+fn what_a_server_says_of_keys_is_a_refusal() {
+    let refused = |code| Some(Failure::Rejected(Rejection::from_wire(code, Class::Never)));
+    for alert in 1..=255 {
+        let (mut forger, mut client) = Forger::server();
+        client.hear(&forger.forge(ContentType::Alert, &[2, alert]));
+        match alert {
+            116 => assert_eq!(client.failure, refused(AUTHENTICATION_REQUIRED)),
+            42..=46 | 48 | 49 => assert_eq!(client.failure, refused(UNTRUSTED), "{alert}"),
+            _ => assert!(matches!(client.failure, Some(Failure::Tls(_))), "{alert}"),
         }
     }
 }
