@@ -2,6 +2,7 @@
 
 mod anything;
 mod channel;
+mod connected;
 mod forger;
 mod handshake;
 mod records;

@@ -9,7 +9,7 @@ use crate::secure::files::tests::Folder;
 use crate::secure::halves::tests::{pair_of, shake_hands, strangers_of, talk_over};
 use crate::secure::{Channel, End, Identity, Security, Trust};
 
-fn securities() -> [Security; 2] {
+pub(super) fn securities() -> [Security; 2] {
     let folder = Folder::new();
     let [key, peers, invite] =
         ["server.key", "peers", "alice.invite"].map(|name| folder.path(name));
