@@ -423,9 +423,28 @@ impl Builder {
         self
     }
 
-    /// All links are secured.
-    #[cfg(test)]
-    pub(crate) fn sealed(mut self, security: Security) -> Builder {
+    /// Secures all links, as [`Security`] says. Without it they are in clear text.
+    ///
+    /// Whoever speaks in clear text, or shows a key that is not trusted, is refused, and makes
+    /// no session. [`Connection::peer_identity`](crate::Connection::peer_identity) tells who
+    /// the peer has shown to be. A session is resumed by the identity that began it only.
+    ///
+    /// The keys that are trusted are those of the moment when they were read.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "tls")] {
+    /// use longlink::{Connection, Security};
+    ///
+    /// let security = Security::invite("alice.invite")?;
+    /// let client = Connection::builder().security(security).connect("server.example:6666")?;
+    /// # }
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    #[cfg(any(test, feature = "tls"))]
+    #[must_use]
+    pub fn security(mut self, security: Security) -> Builder {
         self.security = Some(security);
         self
     }

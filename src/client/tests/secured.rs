@@ -17,7 +17,7 @@ fn toy(name: &str, trusts: &[&str]) -> Security {
 
 /// Trusts what is called a server.
 fn alice() -> Builder {
-    idle().sealed(toy("alice", &["server"]))
+    idle().security(toy("alice", &["server"]))
 }
 
 /// What the first attempt comes to, and whether there is any point in another.
@@ -61,7 +61,7 @@ fn read_flight(stream: &mut TcpStream) {
 #[test]
 fn each_side_of_a_secured_link_knows_the_other() {
     let listener =
-        Builder::default().sealed(toy("server", &["alice"])).bind("127.0.0.1:0").unwrap();
+        Builder::default().security(toy("server", &["alice"])).bind("127.0.0.1:0").unwrap();
     let client = alice().connect(listener.local_addr()).unwrap();
     let server = listener.accept().unwrap();
     let named = |name: &str| Some(PeerIdentity::Named(name.into()));
@@ -82,7 +82,7 @@ fn each_side_of_a_secured_link_knows_the_other() {
 #[test]
 fn a_secured_link_that_is_busy_both_ways_is_not_lost() {
     let listener =
-        Builder::default().sealed(toy("server", &["alice"])).bind("127.0.0.1:0").unwrap();
+        Builder::default().security(toy("server", &["alice"])).bind("127.0.0.1:0").unwrap();
     let client = alice().connect(listener.local_addr()).unwrap();
     let server = listener.accept().unwrap();
     let message = |n: u64| n.to_be_bytes().repeat([1, 20, 500][n as usize % 3]);
@@ -111,7 +111,7 @@ fn a_secured_link_that_is_busy_both_ways_is_not_lost() {
 #[test]
 fn plain_text_is_secured_as_well() {
     let listener =
-        Builder::default().sealed(toy("server", &["alice"])).bind("127.0.0.1:0").unwrap();
+        Builder::default().security(toy("server", &["alice"])).bind("127.0.0.1:0").unwrap();
     let client = alice().plain(crate::Plain::new()).connect(listener.local_addr()).unwrap();
     client.send(b"a line").unwrap();
     let server = listener.accept().unwrap();
@@ -150,7 +150,7 @@ fn a_client_that_says_nothing_ends_its_handshake() {
 /// The server's word, which nobody on the path can say.
 #[test]
 fn a_client_that_the_server_does_not_trust_does_not_try_again() {
-    let listener = Builder::default().sealed(toy("server", &[])).bind("127.0.0.1:0").unwrap();
+    let listener = Builder::default().security(toy("server", &[])).bind("127.0.0.1:0").unwrap();
     let (cause, again) = attempt(listener.local_addr(), &alice());
     let untrusted = Rejection::Other { code: 9, retryable: false };
     assert!(matches!(cause, Cause::Rejected(rejection) if rejection == untrusted), "{cause}");
@@ -162,7 +162,7 @@ fn a_client_that_the_server_does_not_trust_does_not_try_again() {
 /// Anybody on the path can have said what it was.
 #[test]
 fn a_server_that_is_not_trusted_or_not_secured_is_asked_again() {
-    let other = Builder::default().sealed(toy("other", &["alice"])).bind("127.0.0.1:0").unwrap();
+    let other = Builder::default().security(toy("other", &["alice"])).bind("127.0.0.1:0").unwrap();
     let clear = crate::Listener::bind("127.0.0.1:0").unwrap();
     for listener in [other, clear] {
         let (cause, again) = attempt(listener.local_addr(), &alice());
@@ -178,7 +178,7 @@ fn a_server_that_is_not_trusted_or_not_secured_is_asked_again() {
 #[test]
 fn a_client_in_clear_text_is_told_that_it_is_not_taken() {
     let listener =
-        Builder::default().sealed(toy("server", &["alice"])).bind("127.0.0.1:0").unwrap();
+        Builder::default().security(toy("server", &["alice"])).bind("127.0.0.1:0").unwrap();
     let (cause, again) = attempt(listener.local_addr(), &idle());
     let clear_text = Rejection::Other { code: 8, retryable: false };
     assert!(matches!(cause, Cause::Rejected(rejection) if rejection == clear_text), "{cause}");

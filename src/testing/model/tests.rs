@@ -53,7 +53,7 @@ fn settings() -> Builder {
         .retry(RetryPolicy::fixed(SECOND, 1000).jitter(0.0))
         .close_timeout(CLOSE_TIMEOUT);
     let builder = match SECURITY.with_borrow(Option::clone) {
-        Some(security) => builder.sealed(security),
+        Some(security) => builder.security(security),
         None => builder,
     };
     // For an event the driver is woken, which has to be woken without one, too.
@@ -507,7 +507,7 @@ fn what_a_reader_has_to_answer_is_written_at_once() {
     super::explore(|| {
         let unanswered = Arc::default();
         let security = Security::toy("both", &["both"], Arc::clone(&unanswered));
-        let (client, server, _listener) = pair(settings().sealed(security));
+        let (client, server, _listener) = pair(settings().security(security));
         let len = if below(2) == 0 { 3 } else { 600 };
         let sending = [&client, &server].map(|connection| {
             let connection = connection.clone();

@@ -4,7 +4,7 @@ use super::channel::securities;
 use crate::{Builder, Cause, Connection, Error, Listener, PeerIdentity, RetryPolicy, Security};
 
 fn sealed(security: Security) -> Builder {
-    Connection::builder().sealed(security).retry(RetryPolicy::never())
+    Connection::builder().security(security).retry(RetryPolicy::never())
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn toy(name: &str, trusts: &[&str]) -> Security {
 
 /// Its links are secured, and it trusts two clients.
 fn secured() -> Stage {
-    Stage::with(Builder::default().sealed(toy("server", &["alice", "bob"])))
+    Stage::with(Builder::default().security(toy("server", &["alice", "bob"])))
 }
 
 impl Stage {
@@ -328,7 +328,7 @@ fn inside_a_secured_link_it_is_as_in_clear() {
 fn text_over_a_secured_link_is_text_if_a_listener_takes_it() {
     for takes in [true, false] {
         let security = toy("server", &["alice"]);
-        let mut stage = Stage::with(Builder::default().accept_plain(takes).sealed(security));
+        let mut stage = Stage::with(Builder::default().accept_plain(takes).security(security));
         let mut caller = Caller::greeted(&mut stage, "alice");
         caller.say(&[]);
         stage.turn();
