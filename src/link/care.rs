@@ -244,8 +244,7 @@ impl Locked<'_> {
         self.heard = Some(now);
         let socket = Arc::new(socket);
         let (mut opener, mut sealer, mut batch) = (None, None, Batch::default());
-        if let Some(mut channel) = channel {
-            channel.opener.allow_all();
+        if let Some(channel) = channel {
             batch.records = Some(channel.sealer.records);
             opener = Some(Box::new(channel.opener));
             sealer = Some(Box::new(channel.sealer));

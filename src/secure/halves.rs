@@ -37,7 +37,9 @@ struct Inner {
 /// If so much waits to be written, the peer asks and never reads: it is answered no more.
 const MOST_CONTROL: usize = 4096;
 
-/// So much may come before the link is installed.
+/// So much may come before the handshake is over. Behind that, what is no hello ends a
+/// pending link by itself; and the first record may be full, of which the hello or the welcome
+/// is only the beginning.
 const MOST_BEFORE: usize = 16 * 1024;
 
 /// The header of a record: its type, a version, and the length of what follows.
@@ -56,7 +58,11 @@ impl Channel {
         let inner = Inner { layer, control: Vec::new(), failed: None, end_heard: false };
         let inner = Arc::new(sync::Mutex::new(inner));
         Channel {
-            opener: Opener { inner: inner.clone(), input: Buffer::default(), left: MOST_BEFORE },
+            opener: Opener {
+                inner: inner.clone(),
+                input: Buffer::default(),
+                left: Some(MOST_BEFORE),
+            },
             sealer: Sealer { inner, records, output: Output::default(), said_end: false },
         }
     }
@@ -92,8 +98,8 @@ pub(crate) struct Opener {
     inner: Arc<sync::Mutex<Inner>>,
     /// What was read and not opened: less than one record, between two reads.
     input: Buffer,
-    /// How much more may come.
-    left: usize,
+    /// How much more may come until the handshake is over.
+    left: Option<usize>,
 }
 
 /// What [`Opener::open`] has found.
@@ -114,25 +120,21 @@ impl Opener {
             self.input.relax();
         }
         let space = self.input.space();
-        let len = space.len().min(self.left);
+        let len = space.len().min(self.left.unwrap_or(usize::MAX));
         Space::Buffer(&mut space[..len])
     }
 
     /// `n` bytes were read into [`space`](Opener::space).
     pub(crate) fn filled(&mut self, n: usize) {
         self.input.filled(n);
-        self.left -= n;
+        self.left = self.left.map(|left| left - n);
     }
 
     /// These were read before it was known that they are sealed.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.input.append(bytes);
-        self.left = self.left.saturating_sub(bytes.len());
-    }
-
-    /// The link is installed: from now on as much may come as does.
-    pub(crate) fn allow_all(&mut self) {
-        self.left = usize::MAX;
+        self.input.want(self.input.unread().len() + 1);
+        self.left = self.left.map(|left| left.saturating_sub(bytes.len()));
     }
 
     /// Opens all that is there whole.
@@ -145,9 +147,12 @@ impl Opener {
             let before = control.len();
             let opened = layer.open(input, control, to);
             let asks = control.len() > before;
+            if layer.is_open() {
+                *left = None;
+            }
             let opened = opened.and_then(|ended| match *left {
                 _ if ended => Ok(Some(End::InOrder)),
-                0 => Err(Failure::Protocol("too much before the hello")),
+                Some(0) => Err(Failure::Protocol("too much before the hello")),
                 _ if asks && before >= MOST_CONTROL => Err(Failure::Protocol("too many questions")),
                 _ => await_record(input).map(|()| None),
             });

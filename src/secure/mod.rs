@@ -35,8 +35,8 @@
 //!   says what that means.
 //! * **Before the link is installed** [`seal_now`](Sealer::seal_now) returns what is to be
 //!   written: the handshake, and what is said once it is [over](Channel::is_open).
-//! * **When it is installed**: [`allow_all`](Opener::allow_all), and the batch is told of
-//!   the [`records`](Sealer::records). From then on [`write`](Sealer::write) writes.
+//! * **When it is installed**, the batch is told of the [`records`](Sealer::records). From
+//!   then on [`write`](Sealer::write) writes.
 //! * **The link ends** by [`write`](Sealer::write), if the batch ends the stream, or by a
 //!   [`farewell`](Sealer::farewell), if nothing waits to be written.
 //!

@@ -35,7 +35,6 @@ fn sealed_after(protocol: Protocol, said: &[u8]) -> (Arc<Shared>, Peer) {
     let [mut channel, mut server] = secure::pair([1, 0], &unanswered);
     server.opener.append(&channel.sealer.seal_now(said));
     server.opener.open(&mut Decoder::default());
-    channel.opener.allow_all();
     let (shared, stream) = carry(protocol, Some(server));
     // Little is under way when the writer is blocked.
     SockRef::from(&*socket(&shared)).set_send_buffer_size(1).unwrap();

@@ -35,9 +35,6 @@ pub(super) fn run(bytes: &[u8]) {
         if choices.are_over() || reader.end.is_some() {
             break;
         }
-        if reader.channel.is_open() {
-            reader.channel.opener.allow_all();
-        }
         let mut stream = match choices.u8(..8) {
             0 => last.clone(),
             1 => {

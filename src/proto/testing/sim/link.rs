@@ -115,7 +115,6 @@ impl End {
     /// The handshake is over: messages may come.
     pub(super) fn allow_data(&mut self, max: u32) {
         self.decoder.allow_data(max);
-        self.opener.iter_mut().for_each(Opener::allow_all);
     }
 
     /// Writes at most `most` bytes of what there is. Returns how many.

@@ -305,23 +305,46 @@ fn a_record_that_is_too_long_is_refused_before_there_is_space_for_it() {
 }
 
 #[test]
-fn little_may_come_before_the_link_is_installed() {
-    let [mut client, mut server] = strangers();
-    client.channel.opener.open(&mut client.decoder);
-    assert_eq!(flight(&mut client, &mut server), None);
-    assert_eq!(flight(&mut server, &mut client), None);
-    let words = client.channel.sealer.seal_now(&[7; MOST_BEFORE]);
-    client.put(&words);
+fn little_may_come_before_the_handshake_is_over() {
     let end = Some(End::Broken(Failure::Protocol("too much before the hello")));
-    assert_eq!(server.read_all(&mut client), end);
-    let read = server.got.len();
-    assert!(read < MOST_BEFORE && read > MOST_BEFORE / 2, "{read} bytes");
-    // As much, in the first read of the acceptor.
-    let [_, mut server] = strangers();
     let mut record = vec![0x16, 3, 3, 0x40, 1];
     record.resize(MOST_BEFORE, 0);
+    // In many reads, and in the first one of the acceptor.
+    let [mut client, mut server] = strangers();
+    client.put(&record);
+    assert_eq!(server.read_all(&mut client), end);
+    let [_, mut server] = strangers();
     server.channel.opener.append(&record);
     assert_eq!(server.channel.opener.open(&mut server.decoder).end, end);
+}
+
+/// A welcome has what is sent again behind it, and the first line of a client others: records
+/// of TLS are large, and one that is full is more than may come before.
+#[test]
+fn the_first_record_behind_the_handshake_may_be_full() {
+    let mut sides = strangers();
+    assert_eq!(shake_hands(&mut sides), None);
+    let [client, server] = &mut sides;
+    for from_server in [true, false] {
+        let (from, to) =
+            if from_server { (&mut *server, &mut *client) } else { (&mut *client, &mut *server) };
+        from.channel.sealer.records.most = 16 * 1024;
+        let words = from.channel.sealer.seal_now(&[7; 80_000]);
+        from.put(&words);
+        assert_eq!((to.read_all(from), to.got.len()), (None, 80_000));
+    }
+}
+
+/// A layer may keep records until a message of the handshake is whole.
+#[test]
+fn there_is_space_whatever_the_acceptor_has_read_first() {
+    for len in [0, 1, SMALL_BUFFER - 1, SMALL_BUFFER, 2 * SMALL_BUFFER] {
+        let [_, mut server] = strangers();
+        let Channel { opener, .. } = &mut server.channel;
+        opener.append(&vec![0; len]);
+        let space = opener.space(&mut server.decoder).len();
+        assert!(space > 0, "{len}: no space reads as the end of a stream");
+    }
 }
 
 #[test]
