@@ -196,7 +196,7 @@ impl PlainSession {
     }
 
     /// Takes what has come over the link of that generation. Returns whether
-    /// there was anything.
+    /// there was anything. A part of a sealed record is nothing yet, but the peer lives.
     pub(crate) fn hear(
         &mut self,
         generation: u64,
@@ -204,10 +204,12 @@ impl PlainSession {
         now: Instant,
     ) -> Result<bool, Violation> {
         let mut bytes = decoder.take_all();
-        if bytes.is_empty() || generation != self.generation || !self.up {
+        if generation != self.generation || !self.up {
             return Ok(false);
         }
-        while !self.leaving
+        let any = !bytes.is_empty();
+        while any
+            && !self.leaving
             && let Some(found) = self.incoming.push(&mut bytes, self.limits)?
         {
             self.found(found, now);
@@ -216,7 +218,7 @@ impl PlainSession {
             Role::Client(patience) => patience.heard(),
             Role::Server(inference) => inference.heard(self.incoming.may_be_heartbeat(), now),
         }
-        Ok(true)
+        Ok(any)
     }
 
     /// A line that came is a reply as well, and a heartbeat says that the client lives.

@@ -475,12 +475,14 @@ fn no_heartbeat_while_a_line_waits_for_its_reply() {
 #[test]
 fn a_client_is_checked_by_a_heartbeat() {
     const WITHIN: Duration = Duration::from_secs(5);
-    let answers: [fn(&mut Side); 3] = [
+    let answers: [fn(&mut Side); 4] = [
         |client| client.says("a line\n"),
+        // A part of a sealed record has come.
+        |client| assert_eq!(client.session.hear(1, &mut Decoder::default(), client.now), Ok(false)),
         |client| client.reached(101),
         |client| assert!(!client.session.excuse(Excuse::Queued)),
     ];
-    for answered in [None, Some(0), Some(1), Some(2)] {
+    for answered in [None, Some(0), Some(1), Some(2), Some(3)] {
         let mut client = Side::client(SETTINGS);
         client.says("hello\n");
         client.wait(SECOND);
