@@ -173,13 +173,15 @@ impl State {
                 }
                 match end {
                     None => {}
-                    Some(End::InOrder) => match self.protocol.end_of_stream(sync::now()) {
+                    // What was sealed ends otherwise: anybody can have ended this. If we have,
+                    // see `free_read_half`, what is left is still written.
+                    Some(End::Cut) if !self.life.has_ended() => return self.lose(Cause::Eof),
+                    Some(End::InOrder | End::Cut) => match self.protocol.end_of_stream(sync::now())
+                    {
                         Ok(Some(unanswered)) => self.announce(unanswered),
                         Ok(None) => return self.lose(Cause::Eof),
                         Err(violation) => return self.lose(Cause::Protocol(violation.0)),
                     },
-                    // What was sealed ends otherwise: anybody can have ended this.
-                    Some(End::Cut) => return self.lose(Cause::Eof),
                     Some(End::Broken(failure)) => return self.lose(failure.into()),
                 }
             }

@@ -412,6 +412,21 @@ fn a_link_has_not_served_while_the_end_is_not_written() {
     assert_eq!(peer.read_all(), (End::InOrder, Vec::new()));
 }
 
+/// The thread that reads is freed by a close, as if the peer's bytes had ended.
+#[test]
+fn an_end_that_is_blocked_is_written_although_a_thread_was_reading() {
+    let (shared, mut peer) = sealed(plain());
+    let connection = Connection::new(shared.clone());
+    let read_half = read_quietly(&shared);
+    shared.lock().protocol.finish();
+    block(&shared);
+    connection.close().unwrap();
+    assert_eq!(read_half.join().unwrap().0.unwrap(), None, "as in clear text");
+    assert!(shared.lock().has_link(), "the end is not written");
+    step(&shared, Interest::WRITE);
+    assert_eq!(peer.read_all(), (End::InOrder, Vec::new()));
+}
+
 /// A layer may log, and the application's logger may use this link, or another sealed one.
 #[test]
 fn within_a_layer_no_other_is_used() {
