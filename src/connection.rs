@@ -215,7 +215,7 @@ impl Connection {
 
     /// Who the peer is, as it has proven when the present link was made, or the last one.
     /// `None` of a peer that has shown nothing, and in clear text, where nobody can prove
-    /// anything: all links are so far. Does not block.
+    /// anything: all links are, unless the feature `tls` secures them. Does not block.
     ///
     /// At a server it stays the same for as long as the connection lives, since only the
     /// identity that began a session resumes it.

@@ -55,13 +55,10 @@ impl Places {
             *crowds.entry(network(peer.addr)).or_default() += 1;
         }
         let rank = |peer: &PendingLink| (peer.is_refused(), crowds[&network(peer.addr)]);
-        let mut first: Option<((bool, usize), usize)> = None;
-        for (index, peer) in &self.peers {
-            if first.is_none_or(|(most, _)| rank(peer) > most) {
-                first = Some((rank(peer), *index));
-            }
-        }
-        self.peers.remove(&first?.1)
+        // Of equals, the last one that is looked at.
+        let first = self.peers.iter().rev().max_by_key(|(_, peer)| rank(peer));
+        let index = *first?.0;
+        self.peers.remove(&index)
     }
 
     pub(super) fn drop_late(&mut self, now: Instant) {
