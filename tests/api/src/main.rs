@@ -23,7 +23,15 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = root.join("target/api");
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["rustdoc", "--quiet", "--lib", "--no-default-features", "--manifest-path"])
+        .args([
+            "rustdoc",
+            "--quiet",
+            "--lib",
+            "--no-default-features",
+            "--features",
+            "tls",
+            "--manifest-path",
+        ])
         .arg(root.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target)

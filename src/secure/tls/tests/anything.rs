@@ -62,7 +62,7 @@ fn a_peer_that_was_let_in_seals_what_it_likes() {
         let mut rng = Rng::with_seed(seed);
         let (mut forger, mut side) = if rng.bool() { Forger::client() } else { Forger::server() };
         let mut says_end = false;
-        for _ in 0..20 {
+        for _ in 0..rng.u8(1..=20) {
             let bytes = forged(&mut forger, &mut rng);
             feed(&mut side, &bytes, &mut says_end, &mut rng);
         }
@@ -71,7 +71,7 @@ fn a_peer_that_was_let_in_seals_what_it_likes() {
         broken += u32::from(side.failure.is_some());
     }
     // Some got to the end of it, some did not.
-    assert!((1..SEEDS as u32).contains(&broken));
+    assert!((1..SEEDS as u32).contains(&broken), "{broken} of {SEEDS}");
 }
 
 #[test]
