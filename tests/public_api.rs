@@ -20,6 +20,24 @@ use longlink::{
     RetryPolicy, SessionLoss, Stats, Stream, Taken, ToHosts, WeakConnection,
 };
 
+#[cfg(feature = "tls")]
+#[test]
+fn signatures_of_security() {
+    use longlink::{Identity, Security, Trust};
+
+    let _: fn(&'static str) -> Result<Identity> = Identity::from_file;
+    let _: fn(&'static str) -> Result<Identity> = Identity::create;
+    let _: fn(&Identity) -> Fingerprint = Identity::fingerprint;
+    let _: fn(&Identity, &str, &'static str, String) -> Result<()> = Identity::invite;
+    let _: fn(&'static str) -> Result<Trust> = Trust::peers_file;
+    let _: fn(Fingerprint) -> Trust = Trust::fingerprint;
+    let _: fn(Trust, Trust) -> Trust = Trust::or;
+    let _: fn(Identity, Trust) -> Security = Security::keys;
+    let _: fn(&'static str) -> Result<Security> = Security::invite;
+    let _: fn(&Security) -> Option<Fingerprint> = Security::fingerprint;
+    let _: fn(Builder, Security) -> Builder = Builder::security;
+}
+
 #[test]
 fn signatures() {
     type Callback = fn(&Connection, Event);
@@ -210,12 +228,16 @@ fn variants_can_be_added() {
     };
     let _ = |cause: Cause| match cause {
         Cause::Io(error) => has::<Arc<io::Error>>(error),
-        Cause::Eof | Cause::Restarting | Cause::Replaced | Cause::NotLonglink => {}
+        Cause::Eof | Cause::Restarting | Cause::Replaced | Cause::NotLonglink | Cause::NotTls => {}
         Cause::Silent(time) | Cause::ConnectTimeout(time) | Cause::WelcomeTimeout(time) => {
             has::<Duration>(time)
         }
         Cause::Resolve { host, error, .. } => has::<(String, Arc<io::Error>)>((host, error)),
         Cause::Protocol(text) => has::<&'static str>(text),
+        Cause::Untrusted { shown, expected, .. } => {
+            has::<(Box<Fingerprint>, Arc<[Fingerprint]>)>((shown, expected));
+        }
+        Cause::Tls(text) => has::<Arc<str>>(text),
         Cause::Rejected(rejection) => has::<Rejection>(rejection),
         Cause::TooLarge { size, limit, .. } => has::<[usize; 2]>([size, limit]),
         _ => {}
@@ -226,7 +248,10 @@ fn variants_can_be_added() {
         | Rejection::Version
         | Rejection::Stale
         | Rejection::Ended
-        | Rejection::Protocol => {}
+        | Rejection::Protocol
+        | Rejection::AuthenticationRequired
+        | Rejection::TlsRequired
+        | Rejection::Untrusted => {}
         Rejection::Other { code, retryable, .. } => has::<(u8, bool)>((code, retryable)),
         _ => {}
     };

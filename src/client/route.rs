@@ -130,6 +130,8 @@ fn is_final(cause: &Cause) -> Option<bool> {
         Cause::Rejected(rejection) => Some(!rejection.is_retryable()),
         Cause::TooLarge { .. } => Some(true),
         Cause::Protocol(_) | Cause::NotLonglink => Some(false),
+        // Anybody on the path can bring these about.
+        Cause::NotTls | Cause::Untrusted { .. } | Cause::Tls(_) => None,
         Cause::Io(_)
         | Cause::Eof
         | Cause::Silent(_)
@@ -197,6 +199,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::identity::Fingerprint;
     use crate::sync::Arc;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -208,11 +211,14 @@ mod tests {
     }
 
     /// What says nothing about the host.
-    fn silences() -> [Cause; 5] {
+    fn silences() -> [Cause; 8] {
         let error = Arc::new(io::Error::other("temporary failure in name resolution"));
         let resolve = Cause::Resolve { host: "a".into(), error: error.clone() };
         let timeouts = (Cause::ConnectTimeout(SECOND), Cause::WelcomeTimeout(SECOND));
-        [Cause::Io(error), Cause::Eof, timeouts.0, timeouts.1, resolve]
+        let shown = Box::new(Fingerprint([7; 32]));
+        let untrusted = Cause::Untrusted { shown, expected: [].into() };
+        let (not_tls, tls) = (Cause::NotTls, Cause::Tls("alert".into()));
+        [Cause::Io(error), Cause::Eof, timeouts.0, timeouts.1, resolve, untrusted, not_tls, tls]
     }
 
     fn says(cause: Option<&Cause>) -> Option<String> {
@@ -224,6 +230,9 @@ mod tests {
         let finals = [
             rejected(Rejection::Version),
             rejected(Rejection::Ended),
+            rejected(Rejection::Untrusted),
+            rejected(Rejection::TlsRequired),
+            rejected(Rejection::AuthenticationRequired),
             rejected(Rejection::Other { code: 99, retryable: false }),
             LARGE,
         ];

@@ -104,11 +104,21 @@ impl PendingLink {
         }
     }
 
-    /// Whether the peer has said more than was decoded.
-    pub(crate) fn has_more(&self) -> bool {
+    /// Whether the peer has begun to say something that is not whole, or not decoded.
+    pub(crate) fn has_begun(&self) -> bool {
         let amid_record =
             self.channel.as_ref().is_some_and(|channel| channel.opener.is_amid_record());
-        amid_record || self.decoder.first_byte().is_some() || self.socket.has_bytes()
+        amid_record || self.decoder.first_byte().is_some()
+    }
+
+    /// Whether the peer has said more than was decoded.
+    pub(crate) fn has_more(&self) -> bool {
+        self.has_begun() || self.socket.has_bytes()
+    }
+
+    /// Whether the peer has said, sealed, that it says no more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     pub(crate) fn write(&mut self, frame: &Frame) -> io::Result<()> {

@@ -30,9 +30,6 @@ pub(crate) enum Class {
     Never = 3,
 }
 
-/// A code: the server does not take links in clear text.
-pub(crate) const TLS_REQUIRED: u8 = 8;
-
 impl Reject {
     /// Without the text.
     const LEN: usize = 1 + 1 + 4 + 2 + 2;

@@ -16,8 +16,9 @@ use rustls::{ClientConfig, ConfigBuilder, ConfigSide, ServerConfig, WantsVerifie
 
 use super::Security;
 use super::keys::{Identity, Trust, read_invite};
-use super::verify::{PROVIDER, Pins, Trusted};
+use super::verify::{PROVIDER, Pins, Trusted, fingerprint};
 use crate::error::Result;
+use crate::identity::Fingerprint;
 use crate::sync::Arc;
 
 /// What is spoken inside.
@@ -49,18 +50,25 @@ impl Security {
         let (identity, trust) = read_invite(path.as_ref())?;
         Ok(Security::keys(identity, trust))
     }
+
+    /// Of this side's key, by which its peers know it. `None` if it shows none.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.mode.fingerprint()
+    }
 }
 
 /// What links are secured with: this side's key, and the keys of peers that it trusts.
 pub(crate) struct Keys {
     pub(crate) client: Arc<ClientConfig>,
     pub(crate) server: Arc<ServerConfig>,
+    pub(crate) own: Fingerprint,
     pub(crate) trusted: Arc<Trusted>,
 }
 
 impl Keys {
     pub(crate) fn new(key: Arc<CertifiedKey>, trusted: Arc<Trusted>) -> Keys {
         Keys {
+            own: fingerprint(&key.cert[0]),
             client: Arc::new(client(key.clone(), trusted.clone())),
             server: Arc::new(server(key, trusted.clone())),
             trusted,

@@ -7,6 +7,7 @@ use std::io;
 use bytes::Buf;
 
 use super::{End, Failure, INSIDE, Layer};
+use crate::error::Cause;
 use crate::identity::Who;
 use crate::proto::batch::{Batch, Records};
 use crate::proto::buffer::Buffer;
@@ -345,7 +346,10 @@ impl Sealer {
                 }
                 Ok(())
             });
-            sealed.map_err(|failure| io::Error::other(failed.insert(failure).to_string()))
+            sealed.map_err(|failure| {
+                let failure = failed.insert(failure).clone();
+                io::Error::other(Cause::from(failure).to_string())
+            })
         })
     }
 }

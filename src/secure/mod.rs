@@ -43,7 +43,7 @@
 //! [`Batch`]: crate::proto::batch::Batch
 
 use std::cell::Cell;
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 
 use crate::error::Cause;
 #[cfg(any(test, fuzzing, feature = "tls"))]
@@ -109,12 +109,21 @@ impl Security {
     pub(crate) fn accept(&self) -> Result<Channel, Failure> {
         self.mode.accept().map(Channel::new)
     }
+
+    /// Whether plain text may be spoken inside.
+    pub(crate) fn takes_text(&self) -> bool {
+        self.mode.takes_text()
+    }
 }
 
 /// What is known of how links are secured, before there is one.
 trait Mode: Debug {
     fn connect(&self) -> Result<Box<dyn Layer + Send>, Failure>;
     fn accept(&self) -> Result<Box<dyn Layer + Send>, Failure>;
+    fn takes_text(&self) -> bool;
+    /// Of this side's key.
+    #[cfg(feature = "tls")]
+    fn fingerprint(&self) -> Option<Fingerprint>;
 }
 
 /// The state of one link.
@@ -158,28 +167,10 @@ pub(crate) enum Failure {
     NotTls,
     /// The peer has shown a key that this side does not trust.
     #[cfg(feature = "tls")]
-    Untrusted { shown: Fingerprint },
+    Untrusted { shown: Box<Fingerprint>, expected: Arc<[Fingerprint]> },
     /// What TLS says of it.
     #[cfg(feature = "tls")]
     Tls(Arc<str>),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Protocol(what) => f.write_str(what),
-            #[cfg(any(test, fuzzing, feature = "tls"))]
-            Failure::Rejected(rejection) => write!(f, "rejected: {rejection}"),
-            #[cfg(feature = "tls")]
-            Failure::NotTls => f.write_str("the peer does not speak TLS"),
-            #[cfg(feature = "tls")]
-            Failure::Untrusted { shown } => {
-                write!(f, "the peer shows {shown}, which is not trusted")
-            }
-            #[cfg(feature = "tls")]
-            Failure::Tls(what) => write!(f, "TLS: {what}"),
-        }
-    }
 }
 
 impl From<Failure> for Cause {
@@ -189,7 +180,11 @@ impl From<Failure> for Cause {
             #[cfg(any(test, fuzzing, feature = "tls"))]
             Failure::Rejected(rejection) => Cause::Rejected(rejection),
             #[cfg(feature = "tls")]
-            other => Cause::Io(Arc::new(std::io::Error::other(other.to_string()))),
+            Failure::NotTls => Cause::NotTls,
+            #[cfg(feature = "tls")]
+            Failure::Untrusted { shown, expected } => Cause::Untrusted { shown, expected },
+            #[cfg(feature = "tls")]
+            Failure::Tls(what) => Cause::Tls(what),
         }
     }
 }

@@ -27,11 +27,10 @@ use super::halves::record_len;
 use super::verify::{Trusted, Untrusted, fingerprint};
 use super::{Failure, Layer, Mode};
 use crate::error::Rejection;
-use crate::identity::PeerIdentity;
+use crate::identity::{Fingerprint, PeerIdentity};
 use crate::proto::batch::Records;
 use crate::proto::buffer::Buffer;
 use crate::proto::frame::Decoder;
-use crate::proto::reject::Class;
 use crate::sync::Arc;
 
 /// A record adds a header (5), the type of what is in it (1) and a tag (16, in all suites of
@@ -47,10 +46,6 @@ const TYPES: std::ops::RangeInclusive<u8> = 20..=23;
 /// Why nothing is sealed. The link is at fault, not the peer.
 const OUT_OF_TURN: Failure = Failure::Protocol("TLS is not open");
 
-/// Codes of a REJECT that would say the same.
-const AUTHENTICATION_REQUIRED: u8 = 7;
-const UNTRUSTED: u8 = 9;
-
 /// A state of rustls that this does not know, or did not expect.
 const UNEXPECTED: Failure = Failure::Protocol("TLS is in a state that is not known");
 
@@ -61,6 +56,15 @@ impl Mode for Keys {
 
     fn accept(&self) -> Result<Box<dyn Layer + Send>, Failure> {
         Ok(Box::new(Tls::accept(self)?))
+    }
+
+    /// No program but ours shows raw keys.
+    fn takes_text(&self) -> bool {
+        false
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(self.own)
     }
 }
 
@@ -104,12 +108,12 @@ impl Tls {
     fn connect(keys: &Keys) -> Result<Tls, Failure> {
         // A server is known by its key. An address is not sent.
         let name = ServerName::from(Ipv4Addr::UNSPECIFIED);
-        let tls = UnbufferedClientConnection::new(keys.client.clone(), name).map_err(failure)?;
+        let tls = UnbufferedClientConnection::new(keys.client.clone(), name).map_err(broken)?;
         Ok(Tls { connection: Connection::Client(tls), state: State::new(keys, true) })
     }
 
     fn accept(keys: &Keys) -> Result<Tls, Failure> {
-        let tls = UnbufferedServerConnection::new(keys.server.clone()).map_err(failure)?;
+        let tls = UnbufferedServerConnection::new(keys.server.clone()).map_err(broken)?;
         Ok(Tls { connection: Connection::Server(tls), state: State::new(keys, false) })
     }
 
@@ -198,7 +202,7 @@ impl State {
                 Ok(ConnectionState::ReadTraffic(_)) if self.peer.is_none() => waits = true,
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
-                        let record = record.map_err(failure)?;
+                        let record = record.map_err(|error| self.failure(error))?;
                         used += record.discard;
                         to.append(record.payload);
                     }
@@ -223,7 +227,7 @@ impl State {
                         true => refusal(&error),
                         false => None,
                     };
-                    return Err(refusal.unwrap_or_else(|| failure(error)));
+                    return Err(refusal.unwrap_or_else(|| self.failure(error)));
                 }
             }
             input.skip(used);
@@ -245,6 +249,17 @@ impl State {
             return Err(Failure::Protocol("a message of TLS in pieces"));
         }
         Ok(())
+    }
+
+    fn failure(&self, error: Error) -> Failure {
+        if let Error::InvalidCertificate(CertificateError::Other(other)) = &error
+            && let Some(Untrusted(shown)) = other.0.downcast_ref()
+        {
+            // The clients of a server may be many, and are nobody else's business.
+            let expected = self.trusted.keys().copied().filter(|_| self.is_client);
+            return Failure::Untrusted { shown: Box::new(*shown), expected: expected.collect() };
+        }
+        broken(error)
     }
 
     /// Whom the handshake, which is over, has proven the peer to be.
@@ -290,7 +305,7 @@ impl State {
                     );
                 }
                 Ok(_) => return Err(UNEXPECTED),
-                Err(error) => return Err(failure(error)),
+                Err(error) => return Err(self.failure(error)),
             }
         }
     }
@@ -327,30 +342,25 @@ fn append(
     }
 }
 
+fn broken(error: Error) -> Failure {
+    Failure::Tls(error.to_string().into())
+}
+
 /// What the server says of a client's key. It comes when the client believes that it is in,
 /// and is encrypted: nobody else can have said it.
 fn refusal(error: &Error) -> Option<Failure> {
     use AlertDescription as Alert;
     let Error::AlertReceived(alert) = error else { return None };
-    let code = match alert {
-        Alert::CertificateRequired => AUTHENTICATION_REQUIRED,
+    let rejection = match alert {
+        Alert::CertificateRequired => Rejection::AuthenticationRequired,
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
         | Alert::CertificateRevoked
         | Alert::CertificateExpired
         | Alert::CertificateUnknown
         | Alert::UnknownCA
-        | Alert::AccessDenied => UNTRUSTED,
+        | Alert::AccessDenied => Rejection::Untrusted,
         _ => return None,
     };
-    Some(Failure::Rejected(Rejection::from_wire(code, Class::Never)))
-}
-
-fn failure(error: Error) -> Failure {
-    if let Error::InvalidCertificate(CertificateError::Other(other)) = &error
-        && let Some(Untrusted(shown)) = other.0.downcast_ref()
-    {
-        return Failure::Untrusted { shown: *shown };
-    }
-    Failure::Tls(error.to_string().into())
+    Some(Failure::Rejected(rejection))
 }

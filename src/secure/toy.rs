@@ -16,7 +16,6 @@ use crate::identity::PeerIdentity;
 use crate::proto::batch::Records;
 use crate::proto::buffer::Buffer;
 use crate::proto::frame::Decoder;
-use crate::proto::reject::Class;
 #[cfg(test)]
 use crate::proto::testing::sim::{Fault, planted};
 use crate::sync::Arc;
@@ -111,6 +110,15 @@ impl Mode for Config {
 
     fn accept(&self) -> Result<Box<dyn Layer + Send>, Failure> {
         Ok(Box::new(Toy::new(self.clone(), false)))
+    }
+
+    fn takes_text(&self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "tls")]
+    fn fingerprint(&self) -> Option<crate::identity::Fingerprint> {
+        None
     }
 }
 
@@ -285,7 +293,7 @@ impl Toy {
         match what {
             _ if self.end_heard => Err(Failure::Protocol("a record behind the end")),
             what::FINISHED if self.stage == Stage::Greets => {
-                let untrusted = Rejection::from_wire(UNTRUSTED, Class::Never);
+                let untrusted = Rejection::Untrusted;
                 self.meet(plain, Failure::Rejected(untrusted)).map(|()| &[][..])
             }
             _ if self.stage != Stage::Open => Err(Failure::Protocol("a client without a name")),
@@ -308,9 +316,7 @@ impl Toy {
                 self.end_heard = true;
                 Ok(plain)
             }
-            what::ALERT if plain == [UNTRUSTED] => {
-                Err(Failure::Rejected(Rejection::from_wire(UNTRUSTED, Class::Never)))
-            }
+            what::ALERT if plain == [UNTRUSTED] => Err(Failure::Rejected(Rejection::Untrusted)),
             what::ALERT => Err(Failure::Protocol("an alert of the peer")),
             _ => Err(Failure::Protocol("a record that is not understood")),
         }

@@ -28,7 +28,6 @@ use crate::link::PendingLink;
 use crate::net::{Interest, Socket};
 use crate::proto::frame::{Frame, kind};
 use crate::proto::plain;
-use crate::proto::reject::{Class, Reject, TLS_REQUIRED};
 use crate::secure::Security;
 use crate::sync;
 
@@ -167,7 +166,11 @@ impl Acceptor {
             Ok(true) => self.greet(index, peer, now, sessions),
             Ok(false) | Err(Cause::Io(_)) => {}
             Err(cause) => {
-                foreign::log!(info, "{}: refused: {cause}", peer.addr);
+                let advice = match cause {
+                    Cause::Untrusted { .. } => "; a line with it in the peers file lets it in",
+                    _ => "",
+                };
+                foreign::log!(info, "{}: refused: {cause}{advice}", peer.addr);
                 peer.refuse(now);
                 self.places.put_back(index, peer);
             }
@@ -204,11 +207,12 @@ impl Acceptor {
         sessions: &mut Sessions,
     ) {
         let in_clear = self.security.is_some() && !peer.is_secured();
+        let takes_text = self.accept_plain
+            && !in_clear
+            && self.security.as_ref().is_none_or(Security::takes_text);
         match peer.decoder.first_byte() {
             None | Some(kind::HELLO) => {}
-            Some(_)
-                if self.accept_plain && !in_clear && plain::begins_text(peer.decoder.unread()) =>
-            {
+            Some(_) if takes_text && plain::begins_text(peer.decoder.unread()) => {
                 return sessions.create_plain(peer, now);
             }
             Some(_) => {
@@ -226,15 +230,16 @@ impl Acceptor {
             }
             Ok(Some(Frame::Hello(_))) if in_clear => {
                 foreign::log!(info, "{}: rejected, it speaks clear text", peer.addr);
-                let what = "this server does not speak clear text".into();
-                peer.end(&Frame::Reject(Reject::new(TLS_REQUIRED, Class::Never, what)));
+                peer.reject(Rejection::TlsRequired);
             }
             Ok(Some(Frame::Hello(hello))) => sessions.admit(peer, &hello, now),
             Ok(Some(_)) => {}
+            // There will be no more of it.
+            Ok(None) if peer.has_ended() => {}
             Ok(None) => {
-                if peer.decoder.first_byte().is_some() {
+                if peer.has_begun() {
                     peer.due.get_or_insert(now + HELLO_TIMEOUT);
-                } else if self.accept_plain && peer.is_open() {
+                } else if takes_text && peer.is_open() {
                     // Text may begin at any time.
                     peer.due = None;
                 }

@@ -91,12 +91,12 @@ fn a_stranger_hears_it_from_the_server_itself() {
     let lets_in = Trust::fingerprint(known.fingerprint());
     let (shown, server) = (client.fingerprint(), Security::keys(server, lets_in));
     let mut sides = strangers_of(&Security::keys(client, trusts), &server);
-    let untrusted = Failure::Untrusted { shown };
+    let untrusted = Failure::Untrusted { shown: Box::new(shown), expected: [].into() };
     assert_eq!(shake_hands(&mut sides), Some(End::Broken(untrusted)));
     let [client, server] = &mut sides;
     assert!(client.channel.is_open() && !server.channel.is_open());
     let words = server.channel.sealer.farewell();
     server.put(&words);
-    let refused = Failure::Rejected(Rejection::from_wire(UNTRUSTED, Class::Never));
+    let refused = Failure::Rejected(Rejection::Untrusted);
     assert_eq!(client.read_all(server), Some(End::Broken(refused)));
 }

@@ -1,7 +1,10 @@
 //! Connections over sockets.
 
 use super::channel::securities;
-use crate::{Builder, Cause, Connection, Error, Listener, PeerIdentity, RetryPolicy, Security};
+use crate::{
+    Builder, Cause, Connection, Error, Listener, PeerIdentity, Plain, Rejection, RetryPolicy,
+    Security,
+};
 
 fn sealed(security: Security) -> Builder {
     Connection::builder().security(security).retry(RetryPolicy::never())
@@ -44,10 +47,9 @@ fn connections_know_each_other_and_carry_messages_of_any_size() {
     });
 }
 
-fn refused(builder: Builder, listener: &Listener) -> String {
+fn refused(builder: Builder, listener: &Listener) -> Cause {
     match builder.connect(listener.local_addr()) {
-        Err(Error::GaveUp { cause: Cause::Io(error), .. }) => error.to_string(),
-        Err(Error::GaveUp { cause, .. }) => cause.to_string(),
+        Err(Error::GaveUp { cause, .. }) => cause,
         other => panic!("{other:?}"),
     }
 }
@@ -55,12 +57,29 @@ fn refused(builder: Builder, listener: &Listener) -> String {
 #[test]
 fn strangers_and_clear_text_are_refused_in_words_of_their_own() {
     let [client, server] = securities();
-    let [stranger, _] = securities();
-    let listener = sealed(server).bind("127.0.0.1:0").unwrap();
+    let [stranger, elsewhere] = securities();
+    let listener = sealed(server.clone()).bind("127.0.0.1:0").unwrap();
     let clear = Listener::bind("127.0.0.1:0").unwrap();
-    let shown = refused(sealed(stranger), &listener);
-    assert!(shown.starts_with("the peer shows sha256:"), "{shown}");
-    assert_eq!(refused(sealed(client), &clear), "the peer does not speak TLS");
-    let plain = Connection::builder().retry(RetryPolicy::never());
-    assert!(refused(plain, &listener).starts_with("rejected"));
+    match refused(sealed(stranger.clone()), &listener) {
+        Cause::Untrusted { shown, expected } => {
+            assert_eq!(Some(*shown), server.fingerprint());
+            assert_eq!(expected[..], elsewhere.fingerprint().as_slice()[..]);
+        }
+        other => panic!("{other}"),
+    }
+    assert!(matches!(refused(sealed(client.clone()), &clear), Cause::NotTls));
+    let cause = refused(Connection::builder().retry(RetryPolicy::never()), &listener);
+    assert!(matches!(cause, Cause::Rejected(Rejection::TlsRequired)), "{cause}");
+}
+
+/// No program but ours shows raw keys.
+#[test]
+fn text_is_not_spoken_over_keys() {
+    let [client, server] = securities();
+    let listener = sealed(server).bind("127.0.0.1:0").unwrap();
+    let plain = sealed(client).plain(Plain::new());
+    let client = plain.connect(listener.local_addr()).unwrap();
+    client.send(b"a line\n").unwrap();
+    let error = client.recv_timeout(std::time::Duration::from_secs(20)).unwrap_err();
+    assert!(matches!(error, Error::GaveUp { .. }), "{error}");
 }

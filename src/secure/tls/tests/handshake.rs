@@ -19,8 +19,10 @@ fn meet(client: &Keys, server: &Keys) -> (Side, Side) {
     (client, server)
 }
 
-fn refused(code: u8) -> Failure {
-    Failure::Rejected(Rejection::from_wire(code, Class::Never))
+/// What somebody who trusts one key says of another.
+fn untrusted(shown: u8, expected: &[u8]) -> Option<Failure> {
+    let expected = expected.iter().map(|seed| print(*seed)).collect();
+    Some(Failure::Untrusted { shown: Box::new(print(shown)), expected })
 }
 
 fn text(failure: &Option<Failure>) -> &str {
@@ -40,7 +42,7 @@ fn both_know_each_other() {
 #[test]
 fn one_with_another_key_than_the_pinned_is_no_server() {
     let (client, server) = meet(&keys(ALICE, SERVER), &keys(MALLORY, ALICE));
-    assert_eq!(client.failure, Some(Failure::Untrusted { shown: print(MALLORY) }));
+    assert_eq!(client.failure, untrusted(MALLORY, &[SERVER]));
     assert_eq!(text(&server.failure), "received fatal alert: CertificateUnknown");
     assert!(!client.tls.is_open() && !server.tls.is_open());
 }
@@ -51,11 +53,11 @@ fn an_unknown_client_is_told_so_by_the_server_itself() {
         (Side::client(&keys(MALLORY, SERVER)), Side::server(&keys(SERVER, ALICE)));
     let mut believed = false;
     converse_over(&mut client, &mut server, |turn, _| believed |= turn == 2);
-    assert_eq!(server.failure, Some(Failure::Untrusted { shown: print(MALLORY) }));
+    assert_eq!(server.failure, untrusted(MALLORY, &[]));
     assert!(!server.tls.is_open());
     // It has said its last word before it hears that.
     assert!(believed && client.tls.is_open());
-    assert_eq!(client.failure, Some(refused(UNTRUSTED)));
+    assert_eq!(client.failure, Some(Failure::Rejected(Rejection::Untrusted)));
 }
 
 /// Whoever knows a public key can show it.
@@ -97,7 +99,7 @@ fn a_client_without_a_key_is_asked_for_one() {
     let mut keyless = keys(ALICE, SERVER);
     Arc::get_mut(&mut keyless.client).unwrap().client_auth_cert_resolver = Arc::new(Keyless);
     let (client, server) = meet(&keyless, &keys(SERVER, ALICE));
-    assert_eq!(client.failure, Some(refused(AUTHENTICATION_REQUIRED)));
+    assert_eq!(client.failure, Some(Failure::Rejected(Rejection::AuthenticationRequired)));
     assert_eq!(text(&server.failure), "peer sent no certificates");
     assert!(!server.tls.is_open());
 }
@@ -283,7 +285,7 @@ fn an_alert_in_clear_is_no_word_of_the_peers() {
         assert!(!client.ended && !client.tls.is_open());
         let is_fatal = forged == FORGED_ALERT;
         assert_eq!(client.failure.is_some(), is_fatal);
-        assert_ne!(client.failure, Some(refused(UNTRUSTED)));
+        assert_ne!(client.failure, Some(Failure::Rejected(Rejection::Untrusted)));
 
         let (client, server) = pair();
         for mut side in [client, server] {

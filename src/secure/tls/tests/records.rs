@@ -330,13 +330,15 @@ fn an_alert_that_is_sealed_ends_the_link_in_disorder() {
 /// It is the server that refuses.
 #[test]
 fn what_a_server_says_of_keys_is_a_refusal() {
-    let refused = |code| Some(Failure::Rejected(Rejection::from_wire(code, Class::Never)));
+    let refused = |rejection| Some(Failure::Rejected(rejection));
     for alert in 1..=255 {
         let (mut forger, mut client) = Forger::server();
         client.hear(&forger.forge(ContentType::Alert, &[2, alert]));
         match alert {
-            116 => assert_eq!(client.failure, refused(AUTHENTICATION_REQUIRED)),
-            42..=46 | 48 | 49 => assert_eq!(client.failure, refused(UNTRUSTED), "{alert}"),
+            116 => assert_eq!(client.failure, refused(Rejection::AuthenticationRequired)),
+            42..=46 | 48 | 49 => {
+                assert_eq!(client.failure, refused(Rejection::Untrusted), "{alert}")
+            }
             _ => assert!(matches!(client.failure, Some(Failure::Tls(_))), "{alert}"),
         }
     }

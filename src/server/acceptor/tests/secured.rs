@@ -7,9 +7,6 @@ use crate::identity::{PeerIdentity, Who};
 use crate::net;
 use crate::secure::{Channel, End, Failure, Opened, Security};
 
-const CLEAR_TEXT: Rejection = Rejection::Other { code: 8, retryable: false };
-const UNTRUSTED: Rejection = Rejection::Other { code: 9, retryable: false };
-
 fn toy(name: &str, trusts: &[&str]) -> Security {
     Security::toy(name, trusts, Arc::default())
 }
@@ -183,7 +180,7 @@ fn a_client_that_is_not_trusted_is_told_so_and_no_reset_takes_that_away() {
     let mut mallory = Caller::greeted(&mut stage, "mallory");
     mallory.say(&[&bytes(hello(1))[..], &[7; 5_000]].concat());
     stage.turn();
-    assert_eq!(mallory.failure(), Failure::Rejected(UNTRUSTED));
+    assert_eq!(mallory.failure(), Failure::Rejected(Rejection::Untrusted));
     assert!(mallory.is_at_end());
     stage.turn();
     assert_eq!(stage.pending(), 1, "it has more to say");
@@ -221,8 +218,11 @@ fn a_refused_peer_is_heard_for_a_while_and_says_no_more_than_a_handshake() {
 #[test]
 fn clear_text_is_refused_if_links_are_to_be_secured() {
     let mut stage = secured();
-    assert_eq!(stage.greet(&hello(1)), Answer::Reject(CLEAR_TEXT));
-    assert_eq!(stage.greet(&Hello { resume_only: true, ..hello(1) }), Answer::Reject(CLEAR_TEXT));
+    assert_eq!(stage.greet(&hello(1)), Answer::Reject(Rejection::TlsRequired));
+    assert_eq!(
+        stage.greet(&Hello { resume_only: true, ..hello(1) }),
+        Answer::Reject(Rejection::TlsRequired)
+    );
     assert_eq!(stage.hear(b"GET / HTTP/1.1\r\n").0, Answer::Nothing);
     assert_eq!((stage.pending(), stage.newest().is_none()), (0, true));
 }
@@ -343,6 +343,38 @@ fn text_over_a_secured_link_is_text_if_a_listener_takes_it() {
             assert_eq!(*state.who(), known_as("alice"));
             assert_eq!(state.receive().unwrap().unwrap().unwrap(), "hello\n");
         }
+    }
+}
+
+/// As in clear: silent is only who has said nothing.
+#[test]
+fn a_part_of_a_record_is_no_silence() {
+    let mut stage = secured();
+    let mut caller = Caller::greeted(&mut stage, "alice");
+    caller.say(&[]);
+    stage.turn();
+    assert_eq!((stage.pending(), stage.acceptor.places.deadline()), (1, None));
+    let text = caller.channel.sealer.seal_now(b"hello\n");
+    caller.stream.write_all(&text[..text.len() - 1]).unwrap();
+    stage.turn();
+    assert_eq!(stage.pending(), 1);
+    assert!(stage.acceptor.places.deadline().is_some(), "the rest is due");
+    caller.stream.write_all(&text[text.len() - 1..]).unwrap();
+    stage.turn();
+    assert!(stage.newest().is_some());
+}
+
+#[test]
+fn one_that_ends_before_its_first_words_are_whole_is_forgotten() {
+    for words in [&b""[..], &bytes(hello(1))[..20]] {
+        let mut stage = secured();
+        let mut caller = Caller::greeted(&mut stage, "alice");
+        let words = caller.channel.sealer.seal_now(words);
+        let end = caller.channel.sealer.farewell();
+        caller.stream.write_all(&[words, end].concat()).unwrap();
+        stage.turn();
+        assert_eq!(stage.pending(), 0);
+        assert!(stage.newest().is_none());
     }
 }
 
