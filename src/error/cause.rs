@@ -45,7 +45,7 @@ pub enum Cause {
     /// The server does not speak longlink, but another protocol, such as
     /// [plain text](crate::Plain).
     NotLonglink,
-    /// The server does not speak TLS, and this client has [security](crate::Builder::security).
+    /// The server does not speak TLS, and this client has `Builder::security`.
     NotTls,
     /// The peer shows a key that this side does not trust. Another machine may stand in the
     /// server's place; or the server has a new key.
@@ -170,7 +170,7 @@ pub enum Rejection {
     /// The server takes only clients that prove who they are.
     AuthenticationRequired,
     /// The server does not speak clear text, only TLS: see
-    /// [`Builder::security`](crate::Builder::security).
+    /// `Builder::security`.
     TlsRequired,
     /// The server does not trust the key that this client shows.
     Untrusted,
