@@ -278,6 +278,9 @@ pub use retry::RetryPolicy;
 pub use secure::{Identity, Security, Trust};
 pub use stats::Stats;
 pub use stream::Stream;
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub use words::shell_word;
 #[doc(hidden)]
 pub use words::{count, humane, messages};
 

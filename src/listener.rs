@@ -8,6 +8,7 @@ use crate::config::Builder;
 use crate::connection::Connection;
 use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
+use crate::foreign;
 use crate::net::Socket;
 use crate::server::{AcceptQueue, Restart, Server};
 use crate::sync::{self, Arc};
@@ -62,6 +63,9 @@ impl Listener {
 
     fn start(builder: Builder, socket: Socket) -> Result<Listener> {
         let addr = socket.local_addr()?;
+        if builder.security.is_none() && !addr.ip().to_canonical().is_loopback() {
+            foreign::log!(warn, "{addr}: listening without security: whoever reaches it is let in");
+        }
         let queue = Arc::new(AcceptQueue::new());
         let driver = Arc::new(DriverHandle::new()?);
         let server = Server::new(builder, socket, queue.clone(), driver.clone());
@@ -271,6 +275,9 @@ impl Listener {
 
 impl Builder {
     /// Listens on an address; port 0 takes a free one.
+    ///
+    /// Without [security](Builder::security), an address that other machines can reach is
+    /// logged as a warning: whoever reaches it is let in.
     ///
     /// # Errors
     ///

@@ -20,6 +20,17 @@ pub(crate) fn printable(text: &str) -> String {
     escaped.replace("\\'", "'").replace("\\\"", "\"")
 }
 
+/// A name of a file as one word of a command, on one line.
+#[cfg(feature = "tls")]
+pub fn shell_word(text: &str) -> String {
+    let text = printable(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// A time as one would say it: `0s`, `0.3ms`, `45ms`, `3.1s`, `2m 5s`, `1h 2m`.
 pub fn humane(time: Duration) -> String {
     let tenths = |value: f64, unit: &str| {
@@ -53,6 +64,15 @@ mod tests {
         assert_eq!(printable(plain), plain);
         assert_eq!(printable("\x1b[2J\r\n\t\0\\'"), "\\u{1b}[2J\\r\\n\\t\\0\\\\'");
         assert_eq!(printable("\u{9b}\u{202e}\u{2028}"), "\\u{9b}\\u{202e}\\u{2028}");
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn a_name_is_one_word_of_a_command() {
+        assert_eq!(shell_word("/a-b_c/d.1@e:f+"), "/a-b_c/d.1@e:f+");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word("a b\n"), r"'a b\n'");
+        assert_eq!(shell_word(""), "''");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, ValueHint};
 use longlink::cli::args::{ClientArgs, ServerArgs};
 use longlink::cli::manual::{CLIENT, SERVER, chapters};
 
@@ -186,33 +186,45 @@ fn bash_loads_its_completions() {
     }
 }
 
-/// No argument of ours is the name of a file.
+/// For a host, say, they are of no use.
 #[test]
-fn no_shell_offers_files() {
+fn shells_offer_files_where_a_value_is_one() {
     for program in Program::both() {
         let name = program.name;
-        let script = program.prints(&["--completions", "fish"]);
-        assert!(script.starts_with(&format!("complete -c {name} -f\n")), "{script}");
-        assert!(!script.lines().any(|line| line.ends_with(" -r")), "{script}");
-        let script = program.prints(&["--completions", "zsh"]);
-        assert!(!script.contains("_default") && !script.contains("_files"), "{script}");
-
-        let script = program.prints(&["--completions", "bash"]);
         let mut definition = program.definition.clone();
         definition.build();
         let options = definition.get_arguments().filter(|arg| arg.get_action().takes_values());
-        let options: Vec<_> = options.filter_map(|arg| arg.get_long()).collect();
+        let options: Vec<_> = options.filter(|arg| arg.get_long().is_some()).collect();
+        let of_kind = |kind| options.iter().filter(move |arg| arg.get_value_hint() == kind);
+        let files: Vec<_> = of_kind(ValueHint::FilePath).filter_map(|arg| arg.get_long()).collect();
+        let folders = of_kind(ValueHint::DirPath).count();
+        assert!(files.len() + folders > 0, "{name}");
+
+        let script = program.prints(&["--completions", "fish"]);
+        assert!(script.starts_with(&format!("complete -c {name} -f\n")), "{script}");
+        assert!(!script.lines().any(|line| line.ends_with(" -r")), "{script}");
+        assert_eq!(script.matches(" -F\n").count(), files.len(), "{script}");
+        let script = program.prints(&["--completions", "zsh"]);
+        assert!(!script.contains("_default"), "{script}");
+        assert_eq!(script.matches(":_files").count(), files.len() + folders, "{script}");
+
+        let script = program.prints(&["--completions", "bash"]);
+        let options = options.iter().filter_map(|arg| arg.get_long());
         // Tests run where there is a Cargo.toml. What completes is asked, and how.
-        let ask = options.iter().map(|option| {
+        let ask = options.map(|option| {
             format!(
                 "COMPREPLY=(none); COMP_WORDS=({name} --{option} Cargo) COMP_CWORD=2\n\
-                 _{name} {name} Cargo --{option} 2> /dev/null; printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+                 _{name} {name} Cargo --{option} 2> /dev/null\n\
+                 printf '{option} %s\\n' \"${{COMPREPLY[@]}}\"\n"
             )
         });
         let ask = format!("{script}\n{}complete -p {name}\n", ask.collect::<String>());
         let Some(loaded) = tool("bash", &["--norc"], &ask) else { return };
         let completed = String::from_utf8(loaded.stdout).unwrap();
-        assert!(!completed.contains("none") && !completed.contains(".toml"), "{completed}");
+        assert!(!completed.contains("none"), "{completed}");
+        let offered = completed.lines().filter(|line| line.ends_with(" Cargo.toml"));
+        let offered: Vec<_> = offered.map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(offered, files, "{completed}");
         let how = completed.lines().last().unwrap();
         assert!(how.starts_with("complete ") && !how.contains("default"), "{how}");
     }

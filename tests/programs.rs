@@ -600,7 +600,7 @@ fn a_server_that_ends_says_what_it_did_not_print() {
 fn the_server_says_who_can_reach_it_and_what_it_may_take() {
     let server = Server::start(&["--max-clients", "4", "--window", "512KiB"]);
     let line = server.process.says("listening on ");
-    assert!(line.ends_with("(this machine only; --bind 0.0.0.0 for all)"), "{line}");
+    assert!(line.ends_with("(this machine only; --keys is for others)"), "{line}");
     server.process.says("at most 4 clients, which can take 37 MiB of memory in all");
     // Those who set no limit did not ask.
     let server = Server::start(&[]);

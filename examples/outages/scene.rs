@@ -225,7 +225,7 @@ fn start_server(programs: &Path, network: &Network, says: &Lines) -> Result<Runn
     let program = programs.join("server");
     let already = says.get().len();
     let mut command = network.server.command(&[&program.to_string_lossy()]);
-    command.args(["--bind", network::SERVER, "--misses", &MISSES.to_string()]);
+    command.args(["--open", "--bind", network::SERVER, "--misses", &MISSES.to_string()]);
     let mut server = Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
     says.listen(server.0.stderr.take().ok_or("no pipe")?);
     says.wait_for("the server", |lines| {

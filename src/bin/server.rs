@@ -1,6 +1,7 @@
 //! `server`: an echo server for long connections; with `--chat`, an operator
 //! answers.
 
+use std::net::ToSocketAddrs;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -54,11 +55,23 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     };
     end::when_told(leave).context("cannot wait for Ctrl-C")?;
 
+    let secured = args.security.read().map_err(|error| anyhow!(text::error(&error)))?;
     let (address, port) = args.address();
-    let bound = args.builder().bind((address, port)).map_err(|error| anyhow!(text::deaf(&error)));
-    let listener = bound.with_context(|| format!("cannot listen on {address} port {port}"))?;
+    let deaf = |error| {
+        anyhow!(text::deaf(&error)).context(format!("cannot listen on {address} port {port}"))
+    };
+    // A name is resolved once: what is checked is what is listened on.
+    let addresses: Vec<_> =
+        (address, port).to_socket_addrs().map_err(|error| deaf(error.into()))?.collect();
+    args.security.check(&addresses).unwrap_or_else(|stop| stop.exit("server"));
+    let mut builder = args.builder();
+    if let Some((security, fingerprint)) = &secured {
+        log::info!("this server is {fingerprint}");
+        builder = builder.security(security.clone());
+    }
+    let listener = builder.bind(&addresses[..]).map_err(deaf)?;
     let local = listener.local_addr();
-    log::info!("listening on {local}{}", text::reach(local.ip()));
+    log::info!("listening on {local}{}", text::reach(local.ip(), secured.is_some()));
     let most = args.max_clients();
     let too_few = descriptors::allow(most);
     let (level, limits) = args.limits();
@@ -105,7 +118,8 @@ impl Server {
     fn serve(self: &Arc<Self>, number: u64, connection: Connection) -> Job {
         self.clients.enter(number, &connection);
         let plain = if connection.protocol() == Protocol::Plain { " (plain text)" } else { "" };
-        log::info!("client-{number}: connected from {}{plain}", connection.peer_addr());
+        let known = connection.peer_identity().as_ref().map_or_else(String::new, text::known_as);
+        log::info!("client-{number}: connected from {}{known}{plain}", connection.peer_addr());
         let watching = self.clients.clone();
         connection.on_event(move |_, event| {
             watching.on_event(number, &event);

@@ -1,5 +1,8 @@
 //! The command lines of the two programs.
 
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -7,6 +10,7 @@ use clap::{Args, CommandFactory, Parser, ValueEnum, ValueHint, value_parser};
 use log::{Level, LevelFilter};
 
 use super::manual::{self, CLIENT, Packaging, SERVER};
+use super::security::{ClientSecurity, ServerSecurity};
 use super::stop::Stop;
 use super::text;
 use super::values::{self, HostArg, Paths, Retries};
@@ -100,6 +104,9 @@ pub struct ClientArgs {
     /// Send a line that says `exit` like any other
     #[arg(long)]
     pub no_exit: bool,
+    /// Which server is trusted.
+    #[command(flatten)]
+    pub security: ClientSecurity,
     /// How many attempts before giving up, or `forever`
     ///
     /// The first is made at once, when the program starts and when a link is
@@ -146,7 +153,9 @@ impl ClientArgs {
     /// Parses the command line. Ends the process where there is nothing to run: after `--help`
     /// and the like, or if standard error says what is wrong.
     pub fn read() -> ClientArgs {
-        Self::from_line(std::env::args_os()).unwrap_or_else(|stop| stop.exit("client"))
+        let args = Self::from_line(std::env::args_os());
+        let args = args.and_then(|args| args.security.make_key().map(|()| args));
+        args.unwrap_or_else(|stop| stop.exit("client"))
     }
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
@@ -205,8 +214,8 @@ impl ClientArgs {
 pub struct ServerArgs {
     /// The address to listen on, or a name of this machine
     ///
-    /// 0.0.0.0 stands for all IPv4 addresses, :: for all of IPv6 and IPv4. There is
-    /// no password: anyone who can reach the port can talk.
+    /// 0.0.0.0 stands for all IPv4 addresses, :: for all of IPv6 and IPv4. What can
+    /// be reached from other machines takes --keys, or --open.
     #[arg(long, value_name = "ADDR[:PORT]", default_value = "127.0.0.1",
         value_parser = HostArg::parse_listening, value_hint = ValueHint::Hostname)]
     bind: HostArg,
@@ -224,6 +233,9 @@ pub struct ServerArgs {
     /// It keeps what the client is to get meanwhile. Then it reclaims the session.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
     resume_within: Duration,
+    /// Who is let in.
+    #[command(flatten)]
+    pub security: ServerSecurity,
     /// How many clients are served at once [default: 1024]
     ///
     /// When there are as many, a newcomer takes the place of one that lost its
@@ -247,7 +259,12 @@ impl ServerArgs {
     /// Parses the command line. Ends the process where there is nothing to run: after `--help`
     /// and the like, or if standard error says what is wrong.
     pub fn read() -> ServerArgs {
-        Self::from_line(std::env::args_os()).unwrap_or_else(|stop| stop.exit("server"))
+        let args = Self::from_line(std::env::args_os());
+        let args = args.and_then(|args| {
+            let port = Some(args.address().1).filter(|port| ![0, DEFAULT_PORT].contains(port));
+            args.security.make_invite(port).map(|()| args)
+        });
+        args.unwrap_or_else(|stop| stop.exit("server"))
     }
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
@@ -313,177 +330,5 @@ impl ServerArgs {
             .accept_plain(!self.framed_only)
             .window(self.window())
             .max_message(self.max_message())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn client(line: &str) -> Result<ClientArgs, Stop> {
-        ClientArgs::from_line(format!("client {line}").split_whitespace().map(OsString::from))
-    }
-
-    fn server(line: &str) -> Result<ServerArgs, Stop> {
-        ServerArgs::from_line(format!("server {line}").split_whitespace().map(OsString::from))
-    }
-
-    #[test]
-    fn clap_finds_the_definitions_sound() {
-        use clap::CommandFactory;
-        ClientArgs::command().debug_assert();
-        ServerArgs::command().debug_assert();
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_the_library() {
-        let (ours, theirs) = (client("host").unwrap().builder(), Connection::builder());
-        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
-        let ours = server("").unwrap().builder();
-        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
-        let ours = server("--framed-only").unwrap().builder();
-        assert_eq!(format!("{ours:?}"), format!("{:?}", theirs.accept_plain(false)));
-    }
-
-    #[test]
-    fn a_client_takes_hosts_and_a_default_port() {
-        let args = client("a b:7 ::1,[::1]:8 -p 9 --no-exit -v").unwrap();
-        let hosts: Vec<String> = args.hosts().iter().map(Host::to_string).collect();
-        assert_eq!(hosts, ["a:9", "b:7", "[::1]:9", "[::1]:8"]);
-        assert_eq!(args.hosts()[3], Host::new("::1", 8).alias_of(&args.hosts()[2]));
-        assert!(args.no_exit);
-        assert_eq!(args.shared.level(), LevelFilter::Debug);
-    }
-
-    #[test]
-    fn a_clients_options_reach_the_library() {
-        let line = "h --retries forever --backoff exponential --retry-delay 1m --heartbeat 1s \
-                    --misses 7 --connect-timeout 2s -q";
-        let args = client(line).unwrap();
-        assert_eq!(args.shared.level(), LevelFilter::Warn);
-        let minute = Duration::from_secs(60);
-        let wanted = Connection::builder()
-            .heartbeat(Heartbeat::every(Duration::from_secs(1)).misses(7))
-            .retry(RetryPolicy::exponential(minute, minute).unlimited())
-            .connect_timeout(Duration::from_secs(2));
-        assert_eq!(format!("{:?}", args.builder()), format!("{wanted:?}"));
-        let plain = |line: &str| format!("{:?}", client(line).unwrap().builder());
-        let wanted = |plain| format!("{:?}", Connection::builder().plain(plain));
-        assert_eq!(plain("h --plain"), wanted(Plain::new()));
-        assert_eq!(
-            plain("h --plain --lock-step --reply-timeout 1m"),
-            wanted(Plain::new().lock_step(true).reply_timeout(minute))
-        );
-        let off = client("h --heartbeat off --retries 0").unwrap().builder();
-        let wanted = Connection::builder()
-            .heartbeat(Heartbeat::off())
-            .retry(RetryPolicy::fixed(Duration::from_secs(3), 0));
-        assert_eq!(format!("{off:?}"), format!("{wanted:?}"));
-    }
-
-    #[test]
-    fn a_servers_options_reach_the_library() {
-        let line =
-            "--bind ::1 --port 0 --chat --resume-within 2m --max-clients 7 --window 64KiB -q";
-        let args = server(line).unwrap();
-        assert_eq!(args.address(), ("::1", 0));
-        assert_eq!(server("").unwrap().address(), ("127.0.0.1", 6666));
-        let address = "--bind localhost:7000 -p 7000";
-        assert_eq!(server(address).unwrap().address(), ("localhost", 7000));
-        assert!(args.chat);
-        let wanted = Connection::builder()
-            .resume_within(Duration::from_secs(120))
-            .max_clients(7)
-            .window(65536)
-            .max_message(65536);
-        assert_eq!(format!("{:?}", args.builder()), format!("{wanted:?}"));
-    }
-
-    #[test]
-    fn the_memory_is_the_product_of_the_limits() {
-        let limits = server("").unwrap().limits().1;
-        assert_eq!(limits, "at most 1024 clients, which can take 5.3 GiB of memory in all");
-        let one = server("--max-clients 1").unwrap().limits().1;
-        assert!(one.starts_with("at most 1 client, which"), "{one}");
-        let tiny = server("--max-clients 4 --window 1KiB --max-message 1KiB").unwrap();
-        assert_eq!(tiny.memory(), 4 * (8 * 1024 + 256 * 1024) + 24 * 1024 * 1024);
-    }
-
-    #[test]
-    fn limits_are_told_to_those_who_set_them() {
-        let level = |line| server(line).unwrap().limits().0;
-        assert_eq!(level("--port 0"), Level::Debug);
-        for line in ["--max-clients 5", "--window 64KiB", "--max-message 64KiB"] {
-            assert_eq!(level(line), Level::Info, "{line}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_on_one_line() {
-        let of_client = [
-            ("", "not provided: <HOST[:PORT]>"),
-            ("host --port 0", "'--port <PORT>': a port is a number from 1 to 65535"),
-            ("host --port", "'--port <PORT>'"),
-            ("host:99999", "from 1 to 65535"),
-            ("http://host", "HOST or HOST:PORT"),
-            ("127.0.0.1 6666", "did you mean 127.0.0.1:6666?"),
-            ("::1:19000", "did you mean [::1]:19000?"),
-            ("host -p 0", "a port is a number from 1 to 65535"),
-            (
-                "host --heartbeat 10",
-                "'--heartbeat <DURATION>': time unit needed, for example 10sec or 10ms",
-            ),
-            ("host --heartbeat 1ms", "from 100ms to 24h, or off"),
-            ("host --retries many", "or forever"),
-            ("host --retry-delay 0s", "at least 1ms"),
-            ("host --connect-timeout soon", "expected number at 0"),
-            ("host --misses 0", "0 is not in 1..=1000"),
-            ("host --backoff slow", "[possible values: fixed, exponential]"),
-            ("host --heartbeats 3s", "(a similar argument exists: '--heartbeat')"),
-            ("host -q -v", "cannot be used with"),
-            ("host --lock-step", "--plain"),
-            ("host --reply-timeout 1s", "--plain"),
-            ("host --frobnicate", "'--frobnicate'"),
-        ];
-        for (line, wanted) in of_client {
-            match client(line) {
-                Err(Stop::Usage(said)) => {
-                    assert!(said.contains(wanted), "{line}: {said}");
-                    assert!(!said.contains('\n') && !said.starts_with("error"), "{said}");
-                    assert!(!said.contains("to pass"), "{said}");
-                }
-                other => panic!("{line}: {other:?}"),
-            }
-        }
-        let of_server = [
-            ("--port 65536", "or 0 for any free one"),
-            ("--bind a@b", "HOST or HOST:PORT"),
-            ("--bind 7000", "did you mean --port 7000?"),
-            ("--bind ::1:7000", "did you mean [::1]:7000?"),
-            ("--bind 127.0.0.1:1 --port 2", "--port 2 is not the port of --bind"),
-            ("--window 1GB", "such as 65536, 256KiB or 1MiB"),
-            ("--window 1KiB --max-message 2KiB", "--max-message (2 KiB)"),
-            ("--max-clients 0", "0 is not in 1..=1000000"),
-            ("extra", "'extra'"),
-        ];
-        for (line, wanted) in of_server {
-            match server(line) {
-                Err(Stop::Usage(said)) => assert!(said.contains(wanted), "{line}: {said}"),
-                other => panic!("{line}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn help_is_not_an_error() {
-        let printed = |stop: Option<Stop>| match stop {
-            Some(Stop::Print(text)) => String::from_utf8(text).unwrap(),
-            other => panic!("{other:?}"),
-        };
-        assert!(printed(client("--help").err()).contains("--retries"));
-        assert!(printed(server("-h").err()).contains("--chat"));
-        assert!(printed(server("--version").err()).starts_with("server "));
-        assert!(printed(client("--man").err()).starts_with(".ie"));
-        assert!(printed(client("--completions zsh").err()).starts_with("#compdef client"));
     }
 }

@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use parking_lot::Mutex;
 
 use super::args::{ClientArgs, DEFAULT_MAX_MESSAGE};
@@ -77,7 +77,13 @@ impl Client {
         let begun = input::start(self.clone(), DEFAULT_MAX_MESSAGE, !args.no_exit);
         begun.context("cannot read the input")?;
         let client = self.clone();
-        let builder = args.builder().on_event(move |connection, event| {
+        let mut builder = args.builder();
+        if let Some(security) =
+            args.security.read().map_err(|error| anyhow!(text::error(&error)))?
+        {
+            builder = builder.security(security);
+        }
+        let builder = builder.on_event(move |connection, event| {
             if let Event::Connected { .. } = event {
                 client.connection.get_or_init(|| connection.clone());
             }

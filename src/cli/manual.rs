@@ -59,7 +59,7 @@ impl Packaging {
     }
 }
 
-/// The completions, which offer file names for nothing: no value here is one.
+/// The completions, which offer names of files only where the value is one.
 fn completions(command: Command, shell: Shell) -> Vec<u8> {
     let unknown = |arg: &Arg| arg.get_value_hint() == ValueHint::Unknown;
     let mut command =
@@ -72,13 +72,27 @@ fn completions(command: Command, shell: Shell) -> Vec<u8> {
     let script = String::from_utf8_lossy(&script);
     let script = match shell {
         // Bash knows names of machines, too; and it offers no files by itself.
-        Shell::Bash => script
-            .replace("compgen -f \"${cur}\"", "compgen -A hostname -- \"${cur}\"")
-            .replace(" -o bashdefault -o default", ""),
+        Shell::Bash => names_of_hosts(&script).replace(" -o bashdefault -o default", ""),
         Shell::Fish => format!("complete -c {name} -f\n{script}"),
         _ => script.into_owned(),
     };
     script.into_bytes()
+}
+
+/// What the script for bash completes as files is a host, unless it takes care of spaces in it.
+fn names_of_hosts(script: &str) -> String {
+    let (mut line_before, mut text) = ("", String::new());
+    for line in script.lines() {
+        let is_file = line_before.trim_start().starts_with("IFS=");
+        match line.split_once("compgen -f \"${cur}\"") {
+            Some((begin, end)) if !is_file => {
+                text += &format!("{begin}compgen -A hostname -- \"${{cur}}\"{end}\n");
+            }
+            _ => text += &format!("{line}\n"),
+        }
+        line_before = line;
+    }
+    text
 }
 
 fn page(mut command: Command, behind: &str) -> Vec<u8> {

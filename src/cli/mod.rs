@@ -29,6 +29,7 @@ mod queue;
 mod raw;
 pub mod replies;
 mod roster;
+pub mod security;
 mod source;
 mod stdio;
 pub mod stop;

@@ -4,6 +4,7 @@ use std::process;
 
 use super::stdio::{self, stderr, stdout};
 use super::{code, text};
+use crate::Error;
 
 /// Why there is nothing to run.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum Stop {
     Print(Vec<u8>),
     /// The arguments are wrong; one line says which and what would be right.
     Usage(String),
+    /// What was asked for, and is no service, cannot be done; one line says why.
+    Failed(String),
 }
 
 impl Stop {
@@ -22,6 +25,11 @@ impl Stop {
             true => Stop::Usage(one_line(&rendered)),
             false => Stop::Print(rendered.into_bytes()),
         }
+    }
+
+    /// What a call of the library came to.
+    pub(super) fn failed(error: Error) -> Stop {
+        Stop::Failed(text::error(&error))
     }
 
     /// Says it, and ends the process.
@@ -35,6 +43,7 @@ impl Stop {
                 }
                 _ => process::exit(code::OK.into()),
             },
+            Stop::Failed(text) => (text.clone(), code::FAILED),
             Stop::Usage(text) => (format!("{text} (see {program} --help)"), code::USAGE),
         };
         // The exit code tells as well, where standard error takes nothing.

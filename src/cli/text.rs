@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 
-use crate::{Cause, Error};
+use crate::{Cause, Error, PeerIdentity};
 pub use crate::{count, humane, messages};
 
 /// A line is named by so many bytes of it.
@@ -54,13 +54,21 @@ pub fn named(what: &str, lines: &[impl AsRef<[u8]>]) -> Vec<String> {
     names
 }
 
-/// How far a server can be reached that listens on this address.
-pub fn reach(address: IpAddr) -> String {
-    let all = if address.is_ipv4() { "0.0.0.0" } else { "::" };
-    match address {
-        _ if address.is_loopback() => format!(" (this machine only; --bind {all} for all)"),
-        _ if address.is_unspecified() => " (everybody who can reach this machine)".to_string(),
-        _ => String::new(),
+/// Who can use a server that listens on this address, and is secured or not.
+pub fn reach(address: IpAddr, is_secured: bool) -> &'static str {
+    match (address.to_canonical().is_loopback(), is_secured) {
+        (true, true) => " (this machine only; --bind :: for all)",
+        (true, false) => " (this machine only; --keys is for others)",
+        (false, true) => "",
+        (false, false) => " (everybody who can reach it, in clear text)",
+    }
+}
+
+/// Who a peer has proven to be.
+pub fn known_as(peer: &PeerIdentity) -> String {
+    match peer {
+        PeerIdentity::Named(name) | PeerIdentity::Certified(name) => format!(" as {name}"),
+        PeerIdentity::Key(fingerprint) => format!(" as {fingerprint}"),
     }
 }
 
@@ -68,6 +76,7 @@ pub fn reach(address: IpAddr) -> String {
 pub fn error(error: &Error) -> String {
     match error {
         Error::Io(error) => system(error),
+        Error::Config(what) => system(what),
         Error::GaveUp { cause: why, .. } => {
             format!("{error}: {}{}", system(why), advice(why, true))
         }
@@ -170,11 +179,15 @@ mod tests {
 
     #[test]
     fn how_far_a_server_can_be_reached() {
-        let reach = |address: &str| reach(address.parse().unwrap());
-        assert_eq!(reach("127.0.0.1"), " (this machine only; --bind 0.0.0.0 for all)");
-        assert_eq!(reach("::1"), " (this machine only; --bind :: for all)");
-        assert!(reach("0.0.0.0").contains("everybody"));
-        assert_eq!(reach("192.0.2.1"), "");
+        let reach = |address: &str, is_secured| reach(address.parse().unwrap(), is_secured);
+        for local in ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(reach(local, false), " (this machine only; --keys is for others)");
+            assert_eq!(reach(local, true), " (this machine only; --bind :: for all)");
+        }
+        for elsewhere in ["0.0.0.0", "::", "192.0.2.1", "::ffff:0.0.0.0", "::127.0.0.1"] {
+            assert!(reach(elsewhere, false).contains("everybody"), "{elsewhere}");
+            assert_eq!(reach(elsewhere, true), "");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use nix::libc::O_NONBLOCK;
 use rustix::process::geteuid;
 
 use crate::error::{Error, Result};
-use crate::words::printable;
+use crate::words::{printable, shell_word};
 
 /// What is in a file decides what others may do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,9 +107,10 @@ fn open_judged(open: &mut OpenOptions, path: &Path, holds: Holds) -> Result<File
     let me = geteuid().as_raw();
     match judge(holds, found.mode(), found.uid(), me) {
         None => Ok(file),
-        Some((what, mend)) => {
-            Err(refuse(path, format!("{what}; mend it with: {mend} {}", quoted(path))))
-        }
+        Some((what, mend)) => Err(refuse(
+            path,
+            format!("{what}; mend it with: {mend} {}", shell_word(&path.to_string_lossy())),
+        )),
     }
 }
 
@@ -144,14 +145,4 @@ fn contents(file: impl Read, holds: Holds) -> Result<String, String> {
 
 fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
-}
-
-/// As one word of a command.
-fn quoted(path: &Path) -> String {
-    let path = shown(path);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
-    match path.chars().all(plain) {
-        true => path,
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    }
 }

@@ -11,8 +11,10 @@ const NAME: &str = "server.test";
 const PATIENT: [&str; 2] = ["--connect-timeout", "25s"];
 
 fn serve(network: &Network, bind: &str) -> Process {
-    let server = stage::start(&network.server, SERVER, &["--bind", bind]);
-    server.says("listening on ");
+    let server = stage::start(&network.server, SERVER, &["--open", "--bind", bind]);
+    server.says("listening without security: whoever reaches it is let in");
+    let line = server.says("listening on ");
+    assert!(line.ends_with(" (everybody who can reach it, in clear text)"), "{line}");
     server
 }
 

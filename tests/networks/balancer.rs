@@ -29,7 +29,8 @@ impl Balanced {
         fs::write(&path, config).unwrap();
 
         let servers = ["6666", "6667"].map(|port| {
-            let args = ["--bind", network::SERVER, "--port", port, "--heartbeat", heartbeat];
+            let own = ["--open", "--bind", network::SERVER, "--port", port];
+            let args = [&own[..], &["--heartbeat", heartbeat]].concat();
             let server = stage::start(&network.server, SERVER, &args);
             server.says("listening on ");
             server

@@ -76,7 +76,7 @@ impl Stage {
     /// A connected pair, with these settings on top.
     pub(crate) fn with(client_args: &[&str], server_args: &[&str]) -> Option<Stage> {
         let network = network()?;
-        let own = ["--bind", network::SERVER, "--port", PORT];
+        let own = ["--open", "--bind", network::SERVER, "--port", PORT];
         let args = merged(&own, &["--misses", "2"], server_args);
         let server = start(&network.server, SERVER, &args);
         server.says("listening on ");

@@ -1,0 +1,305 @@
+//! The two programs with keys: how they are made, whom they let in, and what the others are
+//! told.
+#![cfg(feature = "cli")]
+
+#[path = "support/port.rs"]
+mod port;
+#[path = "support/process.rs"]
+#[allow(dead_code)]
+mod process;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use port::Reserved;
+use process::{CLIENT, Process, SERVER, Server, Stdout};
+
+/// Loses and regains a link in no time.
+const QUICK: [&str; 4] = ["--retry-delay", "50ms", "--retries", "200"];
+
+/// Where the programs are run. It is removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let name = format!("secured-{name}-{}", std::process::id());
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir(&folder).unwrap();
+        Folder(folder)
+    }
+
+    /// With a key for alice, who has her invite.
+    fn with_alice(name: &str) -> Folder {
+        let folder = Folder::new(name);
+        folder.invite("alice");
+        folder
+    }
+
+    fn start(&self, program: &'static str, args: &[&str]) -> Process {
+        let mut command = Command::new(program);
+        command.current_dir(&self.0);
+        Process::start_by(command, program, args, Stdout::Read)
+    }
+
+    /// What a program prints that ends at once, and well.
+    #[track_caller]
+    fn prints(&self, program: &'static str, args: &[&str]) -> String {
+        let mut process = self.start(program, args);
+        assert_eq!(process.ends(), 0, "{args:?}");
+        assert_eq!(process.err.text(), "", "{args:?}");
+        process.out.text()
+    }
+
+    /// What is wrong with a call, which ends with this code.
+    #[track_caller]
+    fn refuses(&self, program: &'static str, args: &[&str], code: i32) -> String {
+        let mut process = self.start(program, args);
+        assert_eq!(process.ends(), code, "{args:?}");
+        assert_eq!(process.out.text(), "", "{args:?}");
+        let said = process.err.text();
+        assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
+        said
+    }
+
+    fn invite(&self, name: &str) {
+        self.prints(SERVER, &["--keys", "keys", "--invite", name]);
+        let file = format!("{name}.invite");
+        fs::rename(self.0.join("keys").join(&file), self.0.join(&file)).unwrap();
+    }
+
+    fn serve(&self, args: &[&str]) -> Server {
+        self.serve_at(&Arc::new(Reserved::new()), args)
+    }
+
+    fn serve_at(&self, reserved: &Arc<Reserved>, args: &[&str]) -> Server {
+        let port = reserved.port();
+        let args = [&["--keys", "keys", "--port", &port], args].concat();
+        let process = self.start(SERVER, &args);
+        process.says(&format!("listening on 127.0.0.1:{port}"));
+        Server::running(process, reserved)
+    }
+
+    /// Starts a client of this server.
+    fn client(&self, server: &Server, args: &[&str]) -> Process {
+        let args = [args, &["127.0.0.1", "--port", &server.port]].concat();
+        self.start(CLIENT, &args)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap()
+    }
+
+    fn mode(&self, name: &str) -> u32 {
+        fs::metadata(self.file(name)).unwrap().permissions().mode() & 0o777
+    }
+
+    fn set_mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.file(name), Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// The secret parts of a file.
+    fn secrets(&self, name: &str) -> Vec<String> {
+        let text = self.read(name);
+        let (_, body) = text.split_once("-----BEGIN PRIVATE KEY-----\n").unwrap();
+        let lines: Vec<_> =
+            body.lines().take_while(|line| !line.starts_with('-')).map(String::from).collect();
+        assert!(lines.iter().all(|line| line.len() > 40), "{name}");
+        lines
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn talk(client: &mut Process) {
+    client.send("hello\n");
+    client.prints("hello");
+}
+
+#[test]
+fn what_an_invite_says_is_all_that_it_takes() {
+    let folder = Folder::new("two_lines");
+    let reserved = Arc::new(Reserved::new());
+    let port = reserved.port();
+    let said = folder.prints(SERVER, &["--keys", "the keys", "--invite", "alice", "--port", &port]);
+    assert!(said.starts_with("'the keys/alice.invite' is for alice alone"), "{said}");
+    let commands: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let wanted = [
+        format!("client --invite alice.invite HOST:{port}"),
+        format!("server --keys 'the keys' --bind :: --port {port}"),
+    ];
+    assert_eq!(commands, wanted);
+    for (file, mode) in [("", 0o700), ("server.key", 0o600), ("peers", 0o600)] {
+        assert_eq!(folder.mode(&format!("the keys/{file}")), mode, "{file}");
+    }
+    assert_eq!(folder.mode("the keys/alice.invite"), 0o600);
+
+    fs::rename(folder.file("the keys/alice.invite"), folder.file("alice.invite")).unwrap();
+    let args = ["--keys", "the keys", "--bind", "127.0.0.1", "--port", &port];
+    let mut server = folder.start(SERVER, &args);
+    server.says(&format!("listening on 127.0.0.1:{port} (this machine only; --bind :: for all)"));
+    let args = ["--invite", "alice.invite", &format!("127.0.0.1:{port}"), "-v"];
+    let mut client = folder.start(CLIENT, &args);
+    client.send("hello\nexit\n");
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "hello\n");
+    let line = server.says("client-1: connected from 127.0.0.1:");
+    assert!(line.ends_with(" as alice"), "{line}");
+    server.signal("INT");
+    assert_eq!(server.ends(), 0);
+
+    let secrets = [folder.secrets("the keys/server.key"), folder.secrets("alice.invite")];
+    let outputs = [&server.out, &server.err, &client.out, &client.err].map(|it| it.text());
+    for said in outputs.iter().chain([&said]) {
+        assert!(secrets.iter().flatten().all(|secret| !said.contains(secret)), "{said}");
+    }
+}
+
+#[test]
+fn a_second_client_gets_a_key_of_the_same_server() {
+    let folder = Folder::with_alice("second");
+    let key = folder.read("keys/server.key");
+    folder.invite("bob");
+    assert_eq!(folder.read("keys/server.key"), key);
+    let server = folder.serve(&[]);
+    for (number, name) in [(1, "alice"), (2, "bob")] {
+        let invite = format!("{name}.invite");
+        let mut client = folder.client(&server, &["--invite", &invite]);
+        talk(&mut client);
+        let line = server.process.says(&format!("client-{number}: connected from "));
+        assert!(line.ends_with(&format!(" as {name}")), "{line}");
+    }
+}
+
+/// It would take away what the first one has.
+#[test]
+fn an_invite_is_not_overwritten() {
+    let folder = Folder::new("twice");
+    let args = ["--keys", "keys", "--invite", "alice"];
+    folder.prints(SERVER, &args);
+    let before = ["keys/peers", "keys/alice.invite"].map(|file| folder.read(file));
+    let said = folder.refuses(SERVER, &args, 1);
+    assert!(said.starts_with("server: keys/alice.invite: it exists"), "{said}");
+    assert_eq!(before, ["keys/peers", "keys/alice.invite"].map(|file| folder.read(file)));
+}
+
+#[test]
+fn a_key_can_stay_where_it_was_made() {
+    let folder = Folder::with_alice("own_key");
+    let said = folder.prints(CLIENT, &["--new-key", "carol.key"]);
+    assert_eq!(folder.mode("carol.key"), 0o600);
+    for secret in folder.secrets("carol.key") {
+        assert!(!said.contains(&secret), "{said}");
+    }
+    // All of it may stand there.
+    fs::write(folder.file("keys/peers"), folder.read("keys/peers") + &said).unwrap();
+    let server = folder.serve(&[]);
+    let line = server.process.says("this server is ");
+    let fingerprint = line.split(' ').next_back().unwrap();
+    let mut client = folder.client(&server, &["--key", "carol.key", "--server", fingerprint]);
+    talk(&mut client);
+    assert!(server.process.says("client-1: connected ").ends_with(" as carol"));
+
+    let said = folder.refuses(CLIENT, &["--new-key", "carol.key"], 1);
+    assert!(said.starts_with("client: carol.key: it exists"), "{said}");
+}
+
+/// One of several fingerprints is enough: servers that stand in for each other have their own.
+#[test]
+fn a_client_may_trust_several_servers() {
+    let folder = Folder::with_alice("several");
+    let key = folder.prints(CLIENT, &["--new-key", "carol.key"]);
+    fs::write(folder.file("keys/peers"), &key).unwrap();
+    let server = folder.serve(&[]);
+    let line = server.process.says("this server is ");
+    let ours = line.split(' ').next_back().unwrap();
+    let other = format!("sha256:{}", "ab".repeat(32));
+    let args = ["--key", "carol.key", "--server", &other, "--server", ours];
+    talk(&mut folder.client(&server, &args));
+}
+
+#[test]
+fn files_that_are_not_in_order_are_named_with_what_mends_them() {
+    let folder = Folder::with_alice("files");
+    let serve = ["--keys", "keys", "--port", "0"];
+    let connect = ["--invite", "alice.invite", "127.0.0.1:1", "--retries", "0"];
+    let mut cases = vec![];
+    for (program, args, file, mode, mend) in [
+        (SERVER, &serve[..], "keys/server.key", 0o644, "chmod 600 keys/server.key"),
+        (SERVER, &serve, "keys/peers", 0o622, "chmod go-w keys/peers"),
+        (CLIENT, &connect, "alice.invite", 0o604, "chmod 600 alice.invite"),
+    ] {
+        let right = folder.mode(file);
+        folder.set_mode(file, mode);
+        cases.push((folder.refuses(program, args, 1), file, mend));
+        folder.set_mode(file, right);
+    }
+    let empty = ["--keys", "empty", "--port", "0"];
+    cases.push((folder.refuses(SERVER, &empty, 1), "empty/server.key", "--keys empty --invite"));
+    fs::remove_file(folder.file("keys/peers")).unwrap();
+    cases.push((folder.refuses(SERVER, &serve, 1), "keys/peers", "--keys keys --invite NAME"));
+    fs::write(folder.file("keys/peers"), "alice\n").unwrap();
+    cases.push((folder.refuses(SERVER, &serve, 1), "keys/peers", "line 1 is not a name and"));
+    let foreign = ["--invite", "keys/server.key", "127.0.0.1:1"];
+    cases.push((folder.refuses(CLIENT, &foreign, 1), "keys/server.key", "it is no invite"));
+    let nothing = ["--invite", "bob.invite", "127.0.0.1:1"];
+    cases.push((folder.refuses(CLIENT, &nothing, 1), "bob.invite", "No such file"));
+    for (said, file, mend) in cases {
+        assert!(said.contains(file) && said.contains(mend), "{file}, {mend}: {said}");
+        assert!(!said.contains("os error"), "{said}");
+    }
+}
+
+/// Nothing listens there, not even for a moment.
+#[test]
+fn what_others_can_reach_is_not_listened_on_without_a_word() {
+    let folder = Folder::new("reach");
+    for address in ["0.0.0.0", "::", "::ffff:0.0.0.0", "192.0.2.1"] {
+        let said = folder.refuses(SERVER, &["--bind", address, "--port", "0"], 2);
+        assert!(said.starts_with("server: "), "{said}");
+        assert!(said.contains(" can be reached from elsewhere: "), "{said}");
+        assert!(said.contains("--invite NAME") && said.contains("--open"), "{said}");
+    }
+    let server = folder.start(SERVER, &["--bind", "127.0.1.1", "--port", "0"]);
+    server.says("listening on 127.0.1.1:");
+    assert_eq!(server.err.count("warn]"), 0);
+}
+
+/// A filter, while the server is killed and started again.
+#[test]
+fn nothing_is_lost_in_a_kill() {
+    const LAST: u32 = 8_000;
+    let folder = Folder::with_alice("filter");
+    let reserved = Arc::new(Reserved::new());
+    let mut server = folder.serve_at(&reserved, &[]);
+    let mut client = folder.client(&server, &[&["--invite", "alice.invite"], &QUICK[..]].concat());
+    let lines = |range: std::ops::RangeInclusive<u32>| range.map(|n| format!("{n}\n"));
+    client.send(lines(1..=LAST / 2).collect::<String>());
+    client.prints(&(LAST / 4).to_string());
+    server.process.kill();
+    client.send_all(lines(LAST / 2 + 1..=LAST));
+    client.says("lost: ");
+    server = folder.serve_at(&reserved, &[]);
+    assert_eq!(client.ends(), 0);
+    client.says("new session (old session lost), ");
+    assert!(server.process.says("client-1: connected ").ends_with(" as alice"));
+    // The second session begins with what the first had not acknowledged.
+    let printed = client.out.text();
+    let mut next = 1;
+    for line in printed.lines() {
+        let number: u32 = line.parse().unwrap();
+        assert!(number <= next, "{next} is missing before {number}");
+        next = next.max(number + 1);
+    }
+    assert_eq!(next, LAST + 1, "the end is missing");
+}
