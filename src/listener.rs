@@ -276,7 +276,7 @@ impl Listener {
 impl Builder {
     /// Listens on an address; port 0 takes a free one.
     ///
-    /// Without [security](Builder::security), an address that other machines can reach is
+    /// Without security, an address that other machines can reach is
     /// logged as a warning: whoever reaches it is let in.
     ///
     /// # Errors
