@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Who the peer of a [`Connection`](crate::Connection) is, as it has proven when its link was
 /// made. See [`Connection::peer_identity`](crate::Connection::peer_identity).
@@ -120,13 +122,13 @@ pub(crate) enum Who {
     Clear,
     /// A peer over a secured link that has not shown who it is.
     Anonymous,
-    Peer(Arc<PeerIdentity>),
+    Peer(Arc<Peer>),
 }
 
-/// A peer over a secured link, by what it has shown.
-impl From<Option<PeerIdentity>> for Who {
-    fn from(shown: Option<PeerIdentity>) -> Who {
-        shown.map_or(Who::Anonymous, |identity| Who::Peer(Arc::new(identity)))
+/// A peer over a secured link, which may have shown who it is.
+impl From<Option<Arc<Peer>>> for Who {
+    fn from(shown: Option<Arc<Peer>>) -> Who {
+        shown.map_or(Who::Anonymous, Who::Peer)
     }
 }
 
@@ -134,8 +136,48 @@ impl Who {
     pub(crate) fn identity(&self) -> Option<PeerIdentity> {
         match self {
             Who::Clear | Who::Anonymous => None,
-            Who::Peer(identity) => Some(PeerIdentity::clone(identity)),
+            Who::Peer(peer) => Some(peer.identity.clone()),
         }
+    }
+}
+
+/// Who a peer is, and by what it has shown that. Two are equal if they are one identity,
+/// whatever they have shown: a session outlives a change of keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) identity: PeerIdentity,
+    #[cfg(any(test, fuzzing, feature = "tls"))]
+    pub(crate) credential: Credential,
+    /// Until when that counts; a key counts for ever.
+    pub(crate) expires: Option<SystemTime>,
+}
+
+/// What trust in a peer is asked for again by.
+#[cfg(any(test, fuzzing, feature = "tls"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// The peer has signed with this key.
+    Key(Fingerprint),
+}
+
+#[cfg(any(test, fuzzing, feature = "tls"))]
+impl Peer {
+    pub(crate) fn by_key(identity: PeerIdentity, key: Fingerprint) -> Peer {
+        Peer { identity, credential: Credential::Key(key), expires: None }
+    }
+}
+
+impl PartialEq for Peer {
+    fn eq(&self, other: &Peer) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for Peer {}
+
+impl Hash for Peer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity.hash(state);
     }
 }
 
@@ -179,9 +221,14 @@ mod tests {
         let named = |name: &str| Some(PeerIdentity::Named(name.into()));
         let certified = Some(PeerIdentity::Certified("ann".into()));
         let shown = [named("ann"), named("bob"), certified, None];
-        let mut all: Vec<Who> = shown.iter().cloned().map(Who::from).collect();
+        let by = |key: u8, identity: &Option<PeerIdentity>| {
+            let peer = |identity| Arc::new(Peer::by_key(identity, Fingerprint([key; 32])));
+            Who::from(identity.clone().map(peer))
+        };
+        let mut all: Vec<Who> = shown.iter().map(|identity| by(1, identity)).collect();
         assert!(all.iter().map(Who::identity).eq(shown.iter().cloned()));
-        assert_eq!(all[0], Who::from(named("ann")));
+        // By which key makes no difference.
+        assert!(all.iter().cloned().eq(shown.iter().map(|identity| by(2, identity))));
         // One that shows nothing, and one in clear text, have no identity, and are two.
         all.push(Who::default());
         assert_eq!(all[4].identity(), None);

@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 use super::files::{Holds, Lines, create, read, refuse};
 use super::verify::{PROVIDER, SCHEMES, Trusted, fingerprint};
 use crate::error::{Error, Result};
-use crate::identity::{Fingerprint, PeerIdentity};
+use crate::identity::{Fingerprint, Peer, PeerIdentity};
 use crate::sync::{Arc, random};
 
 /// The key of this side, by which its peers know it.
@@ -158,7 +158,7 @@ impl Trust {
 
     /// Trusts one key.
     pub fn fingerprint(fingerprint: Fingerprint) -> Trust {
-        let peer = Arc::new(PeerIdentity::Key(fingerprint));
+        let peer = Arc::new(Peer::by_key(PeerIdentity::Key(fingerprint), fingerprint));
         Trust { keys: Arc::new([(fingerprint, peer)].into()) }
     }
 
@@ -210,7 +210,7 @@ fn parse_peers(text: &str) -> Result<Trusted, String> {
         if let Some(first) = places.insert(key, number) {
             return Err(format!("line {number} has the key of line {first}; remove one of them"));
         }
-        peers.insert(key, Arc::new(PeerIdentity::Named(name.into())));
+        peers.insert(key, Arc::new(Peer::by_key(PeerIdentity::Named(name.into()), key)));
     }
     Ok(peers)
 }

@@ -44,13 +44,14 @@
 
 use std::cell::Cell;
 use std::fmt::Debug;
+use std::time::SystemTime;
 
 use crate::error::Cause;
 #[cfg(any(test, fuzzing, feature = "tls"))]
 use crate::error::Rejection;
 #[cfg(feature = "tls")]
 use crate::identity::Fingerprint;
-use crate::identity::PeerIdentity;
+use crate::identity::{Peer, Who};
 use crate::proto::batch::Records;
 use crate::proto::buffer::Buffer;
 use crate::proto::frame::Decoder;
@@ -114,6 +115,18 @@ impl Security {
     pub(crate) fn takes_text(&self) -> bool {
         self.mode.takes_text()
     }
+
+    /// Whether a peer that has been let in as this would be let in now. One that expires
+    /// is asked about as of its last moment: what ends by that is its link alone.
+    pub(crate) fn trusts(&self, who: &Who, now: SystemTime) -> bool {
+        match who {
+            Who::Clear => false,
+            Who::Anonymous => self.mode.trusts(None, now),
+            Who::Peer(peer) => {
+                self.mode.trusts(Some(peer), peer.expires.map_or(now, |last| now.min(last)))
+            }
+        }
+    }
 }
 
 /// What is known of how links are secured, before there is one.
@@ -124,6 +137,10 @@ trait Mode: Debug {
     /// Of this side's key.
     #[cfg(feature = "tls")]
     fn fingerprint(&self) -> Option<Fingerprint>;
+
+    /// Whether a client that shows this credential at this time is let in, as this identity;
+    /// or one that shows nothing.
+    fn trusts(&self, peer: Option<&Peer>, at: SystemTime) -> bool;
 }
 
 /// The state of one link.
@@ -150,8 +167,8 @@ trait Layer: Debug {
     /// Whether the handshake is over.
     fn is_open(&self) -> bool;
 
-    /// Who the peer is, if it has shown that.
-    fn peer(&self) -> Option<PeerIdentity>;
+    /// Who the peer is, and by what, if it has shown that.
+    fn peer(&self) -> Option<Arc<Peer>>;
 }
 
 /// Why a link is broken, or was never made.

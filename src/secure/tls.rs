@@ -12,6 +12,7 @@ mod tests;
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::time::SystemTime;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
@@ -27,7 +28,7 @@ use super::halves::record_len;
 use super::verify::{Trusted, Untrusted, fingerprint};
 use super::{Failure, Layer, Mode};
 use crate::error::Rejection;
-use crate::identity::{Fingerprint, PeerIdentity};
+use crate::identity::{Credential, Fingerprint, Peer};
 use crate::proto::batch::Records;
 use crate::proto::buffer::Buffer;
 use crate::proto::frame::Decoder;
@@ -66,6 +67,13 @@ impl Mode for Keys {
     fn fingerprint(&self) -> Option<Fingerprint> {
         Some(self.own)
     }
+
+    fn trusts(&self, peer: Option<&Peer>, _: SystemTime) -> bool {
+        let Some(Peer { identity, credential: Credential::Key(key), .. }) = peer else {
+            return false;
+        };
+        self.trusted.get(key).is_some_and(|trusted| trusted.identity == *identity)
+    }
 }
 
 struct Tls {
@@ -84,7 +92,7 @@ struct State {
     is_client: bool,
     trusted: Arc<Trusted>,
     /// Whom the handshake has proven the peer to be.
-    peer: Option<Arc<PeerIdentity>>,
+    peer: Option<Arc<Peer>>,
     end_heard: bool,
     failed: bool,
 }
@@ -166,8 +174,8 @@ impl Layer for Tls {
         self.state.peer.is_some()
     }
 
-    fn peer(&self) -> Option<PeerIdentity> {
-        self.state.peer.as_deref().cloned()
+    fn peer(&self) -> Option<Arc<Peer>> {
+        self.state.peer.clone()
     }
 }
 
@@ -263,7 +271,7 @@ impl State {
     }
 
     /// Whom the handshake, which is over, has proven the peer to be.
-    fn identify<D>(&self, tls: &Common<D>) -> Result<Arc<PeerIdentity>, Failure> {
+    fn identify<D>(&self, tls: &Common<D>) -> Result<Arc<Peer>, Failure> {
         if tls.is_handshaking() {
             return Err(UNEXPECTED);
         }

@@ -5,14 +5,16 @@
 //! reader brings forth and the writer has to send; records without bytes; and an end that
 //! only the peer can have said.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 #[cfg(all(test, not(shuttle)))]
 use super::Channel;
 use super::halves::record_len;
 use super::{Failure, Layer, Mode, Security};
 use crate::error::Rejection;
-use crate::identity::PeerIdentity;
+use crate::identity::{Fingerprint, Peer, PeerIdentity};
 use crate::proto::batch::Records;
 use crate::proto::buffer::Buffer;
 use crate::proto::frame::Decoder;
@@ -32,7 +34,7 @@ const SEALED: u8 = 0x17;
 
 /// What a sealed record is.
 mod what {
-    /// The client's last flight: its name.
+    /// The client's last flight: its key.
     pub(super) const FINISHED: u8 = 0;
     pub(super) const DATA: u8 = 1;
     /// Data, and the peer has to answer.
@@ -45,7 +47,7 @@ mod what {
 
 /// The code of an alert that is no refusal.
 const BROKEN: u8 = 0;
-/// The name is not one of those that are trusted. It is the code of a REJECT that says so.
+/// The key is not one of those that are trusted. It is the code of a REJECT that says so.
 const UNTRUSTED: u8 = 9;
 
 /// One data record in so many asks, as a rule.
@@ -58,20 +60,33 @@ const EMPTY: u64 = 2;
 
 #[derive(Debug, Clone)]
 struct Config {
-    name: Arc<str>,
-    trusts: Arc<[String]>,
+    key: Arc<str>,
+    /// By their keys.
+    trusted: Arc<HashMap<String, Arc<Peer>>>,
     links: Arc<AtomicU64>,
     asks: u64,
     unanswered: Arc<AtomicUsize>,
 }
 
 impl Security {
-    /// For a peer with this name, which trusts these. `unanswered` counts what links that
-    /// live have asked, and their peers have not answered.
-    pub(crate) fn toy(name: &str, trusts: &[&str], unanswered: Arc<AtomicUsize>) -> Security {
-        let trusts = trusts.iter().map(|name| name.to_string()).collect();
-        let (links, asks) = (Arc::default(), ASKS);
-        Security { mode: Arc::new(Config { name: name.into(), trusts, links, asks, unanswered }) }
+    /// For the owner of this key, which trusts these: each is a key, or `name=key`. `unanswered` counts what links that live have asked, and
+    /// their peers have not answered.
+    pub(crate) fn toy(key: &str, trusts: &[&str], unanswered: Arc<AtomicUsize>) -> Security {
+        Security { mode: Arc::new(Config::new(key, trusts, ASKS, unanswered)) }
+    }
+}
+
+impl Config {
+    fn new(key: &str, trusts: &[&str], asks: u64, unanswered: Arc<AtomicUsize>) -> Config {
+        let trusted = trusts.iter().map(|line| {
+            let (name, key) = line.split_once('=').unwrap_or((line, line));
+            let mut print = [0; 32];
+            print[..8].copy_from_slice(&sum(0, key.as_bytes()).to_be_bytes());
+            let peer = Peer::by_key(PeerIdentity::Named(name.into()), Fingerprint(print));
+            (key.into(), Arc::new(peer))
+        });
+        let trusted = Arc::new(trusted.collect());
+        Config { key: key.into(), trusted, links: Arc::default(), asks, unanswered }
     }
 }
 
@@ -79,14 +94,8 @@ impl Security {
 /// many asks; with 0, none does; with 1, each, however many questions are open.
 #[cfg(all(test, not(shuttle)))]
 pub(crate) fn pair(asks: [u64; 2], unanswered: &Arc<AtomicUsize>) -> [Channel; 2] {
-    let toy = |name: &str, trusts: &str, is_client, asks| {
-        let config = Config {
-            name: name.into(),
-            trusts: [trusts.into()].into(),
-            links: Arc::default(),
-            asks,
-            unanswered: unanswered.clone(),
-        };
+    let toy = |key, trusts, is_client, asks| {
+        let config = Config::new(key, &[trusts], asks, unanswered.clone());
         Channel::new(Box::new(Toy::new(config, is_client)))
     };
     let mut client = toy("alice", "server", true, asks[0]);
@@ -120,13 +129,19 @@ impl Mode for Config {
     fn fingerprint(&self) -> Option<crate::identity::Fingerprint> {
         None
     }
+
+    fn trusts(&self, peer: Option<&Peer>, _: SystemTime) -> bool {
+        let Some(peer) = peer else { return false };
+        let same = |trusted: &Peer| trusted == peer && trusted.credential == peer.credential;
+        self.trusted.values().any(|trusted| same(trusted))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// A client says hello, a server waits for that.
     Begins,
-    /// A client waits for the server's hello, a server for the client's name.
+    /// A client waits for the server's hello, a server for the client's key.
     Greets,
     Open,
 }
@@ -138,7 +153,7 @@ struct Toy {
     stage: Stage,
     /// Of both hellos: the keys.
     transcript: u64,
-    peer: Option<String>,
+    peer: Option<Arc<Peer>>,
     sealed: u64,
     opened: u64,
     data: u64,
@@ -164,8 +179,8 @@ impl Layer for Toy {
         self.stage == Stage::Open
     }
 
-    fn peer(&self) -> Option<PeerIdentity> {
-        self.peer.clone().map(PeerIdentity::Named)
+    fn peer(&self) -> Option<Arc<Peer>> {
+        self.peer.clone()
     }
 
     fn open(
@@ -241,9 +256,9 @@ impl Toy {
     fn say_hello(&mut self, control: &mut Vec<u8>) {
         let link = self.config.links.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         // Who the client is, it says sealed.
-        let name = if self.is_client { "" } else { &self.config.name };
-        self.transcript = sum(sum(self.transcript, &link), name.as_bytes());
-        put(control, HELLO, &[&link, name.as_bytes()]);
+        let key = if self.is_client { "" } else { &self.config.key };
+        self.transcript = sum(sum(self.transcript, &link), key.as_bytes());
+        put(control, HELLO, &[&link, key.as_bytes()]);
     }
 
     fn hear<'a>(
@@ -262,10 +277,10 @@ impl Toy {
             }
             (HELLO, Stage::Greets, true) => {
                 self.transcript = sum(self.transcript, body);
-                let name = body.get(8..).unwrap_or_default();
-                self.meet(name, Failure::Protocol("a server that is not trusted"))?;
-                let name = self.config.name.clone();
-                self.put(what::FINISHED, name.as_bytes(), control);
+                let key = body.get(8..).unwrap_or_default();
+                self.meet(key, Failure::Protocol("a server that is not trusted"))?;
+                let key = self.config.key.clone();
+                self.put(what::FINISHED, key.as_bytes(), control);
                 Ok(&[])
             }
             (SEALED, Stage::Open, _) | (SEALED, Stage::Greets, false) => {
@@ -276,10 +291,10 @@ impl Toy {
         }
     }
 
-    /// The peer has said its name.
-    fn meet(&mut self, name: &[u8], stranger: Failure) -> Result<(), Failure> {
-        let known = self.config.trusts.iter().find(|trusted| trusted.as_bytes() == name);
-        self.peer = Some(known.ok_or(stranger)?.clone());
+    /// The peer has shown its key.
+    fn meet(&mut self, key: &[u8], stranger: Failure) -> Result<(), Failure> {
+        let key = std::str::from_utf8(key).unwrap_or_default();
+        self.peer = Some(self.config.trusted.get(key).ok_or(stranger)?.clone());
         self.stage = Stage::Open;
         Ok(())
     }
@@ -296,7 +311,7 @@ impl Toy {
                 let untrusted = Rejection::Untrusted;
                 self.meet(plain, Failure::Rejected(untrusted)).map(|()| &[][..])
             }
-            _ if self.stage != Stage::Open => Err(Failure::Protocol("a client without a name")),
+            _ if self.stage != Stage::Open => Err(Failure::Protocol("a client without a key")),
             what::DATA => Ok(plain),
             what::QUESTION => {
                 self.answers += 1;

@@ -16,7 +16,7 @@ use rustls::{
     SignatureScheme,
 };
 
-use crate::identity::{Fingerprint, PeerIdentity};
+use crate::identity::{Fingerprint, Peer};
 use crate::sync::Arc;
 
 /// What computes: named wherever rustls asks, so that no other crate of the process chooses.
@@ -38,7 +38,7 @@ pub(crate) fn fingerprint(key: &[u8]) -> Fingerprint {
 }
 
 /// The keys that are trusted, and whose they are.
-pub(crate) type Trusted = HashMap<Fingerprint, Arc<PeerIdentity>>;
+pub(crate) type Trusted = HashMap<Fingerprint, Arc<Peer>>;
 
 /// The key that a peer has shown, and that is not trusted.
 #[derive(Debug)]

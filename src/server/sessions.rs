@@ -188,6 +188,9 @@ impl Sessions {
     /// A hello is complete: resumes the session that it names, or makes a new one, or
     /// rejects it.
     pub(super) fn admit(&mut self, mut peer: PendingLink, hello: &Hello, now: Instant) {
+        if !self.trusts(&peer) {
+            return;
+        }
         if hello.version != VERSION {
             foreign::log!(info, "{}: rejected, it speaks version {}", peer.addr, hello.version);
             return peer.reject(Rejection::Version);
@@ -278,6 +281,9 @@ impl Sessions {
 
     /// A peer whose first bytes are text.
     pub(super) fn create_plain(&mut self, mut peer: PendingLink, now: Instant) {
+        if !self.trusts(&peer) {
+            return;
+        }
         if let Err(rejection) = self.admits_plain(&mut peer, now) {
             // Whatever it were told, it would take for a reply.
             foreign::log!(info, "{}: turned away: {rejection}", peer.addr);
@@ -285,6 +291,18 @@ impl Sessions {
         }
         let session = PlainSession::server(self.builder.limits(), now);
         self.enter(peer, Protocol::Plain(session));
+    }
+
+    /// Whether a peer is still trusted, whose handshake was over some time ago. It learns what
+    /// it has to know when it comes back.
+    fn trusts(&self, peer: &PendingLink) -> bool {
+        let security = self.builder.security.as_ref();
+        let trusted =
+            security.is_none_or(|security| security.trusts(&peer.who, sync::wall_clock()));
+        if !trusted {
+            foreign::log!(info, "{}: dropped, it is trusted no more", peer.addr);
+        }
+        trusted
     }
 
     fn admits_plain(&mut self, peer: &mut PendingLink, now: Instant) -> Result<(), Rejection> {

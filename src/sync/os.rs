@@ -1,7 +1,7 @@
 //! Threads, locks, the clock and randomness of the operating system.
 
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Condvar, MutexGuard};
@@ -47,6 +47,12 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// The time of the day, by which credentials expire. It may be set, and is no measure.
+#[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
 /// How long the machine has slept so far, counted from anywhere: while it does, the
 /// clock of [`now`] stands still.
 pub(crate) fn asleep() -> Duration {
@@ -68,10 +74,9 @@ fn ahead() -> Duration {
 /// No clock of all these systems tells that and nothing else. The wall clock may be
 /// set, which costs a check that was not needed.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
 fn ahead() -> Duration {
     static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let wall = wall_clock().duration_since(SystemTime::UNIX_EPOCH);
     wall.unwrap_or_default().saturating_sub(ORIGIN.get_or_init(now).elapsed())
 }
 

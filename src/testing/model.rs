@@ -19,7 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool as Flag;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use shuttle::rand::RngCore;
 use shuttle::scheduler::{
@@ -39,6 +39,7 @@ mod tests;
 /// own operations, on one thread of the system, so nothing here needs a lock;
 /// but nothing may wake another thread while it is borrowed.
 struct World {
+    began: Instant,
     now: Instant,
     asleep: Duration,
     timers: Vec<(Instant, Arc<Sleeper>)>,
@@ -50,6 +51,7 @@ impl Default for World {
         #[expect(clippy::disallowed_methods, reason = "the origin of the model's clock")]
         let now = Instant::now();
         World {
+            began: now,
             now,
             asleep: Duration::ZERO,
             timers: Vec::new(),
@@ -152,6 +154,10 @@ fn run_clock() {
 
 pub(crate) fn now() -> Instant {
     world(|world| world.now)
+}
+
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::UNIX_EPOCH + world(|world| world.now - world.began + world.asleep)
 }
 
 pub(crate) fn asleep() -> Duration {

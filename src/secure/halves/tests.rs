@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::Security;
 use super::*;
 use crate::error::{Cause, Rejection};
-use crate::identity::PeerIdentity;
+use crate::identity::{Fingerprint, Peer, PeerIdentity};
 use crate::proto::reject::Class;
 use crate::proto::testing::rounds;
 use crate::proto::testing::sim::planted::{self, Fault};
@@ -172,7 +172,8 @@ fn pair() -> [Side; 2] {
 }
 
 fn named(name: &str) -> Who {
-    Some(PeerIdentity::Named(name.into())).into()
+    let peer = Peer::by_key(PeerIdentity::Named(name.into()), Fingerprint([0; 32]));
+    Some(Arc::new(peer)).into()
 }
 
 fn untrusted() -> Failure {

@@ -142,7 +142,7 @@ fn trusted(text: &str) -> Result<Vec<(String, Fingerprint)>> {
     let mut peers: Vec<_> = trust
         .keys
         .iter()
-        .map(|(key, peer)| match &**peer {
+        .map(|(key, peer)| match &peer.identity {
             PeerIdentity::Named(name) => (name.clone(), *key),
             other => panic!("{other:?}"),
         })
@@ -199,7 +199,7 @@ fn trust_in_two_keys_is_trust_in_both() {
     let trust = Trust::fingerprint(one).or(Trust::fingerprint(two));
     let peers = Trust::fingerprint(two).or(trust);
     assert_eq!(peers.keys.len(), 2);
-    assert_eq!(*peers.keys[&one], PeerIdentity::Key(one));
+    assert_eq!(peers.keys[&one].identity, PeerIdentity::Key(one));
 }
 
 #[test]
@@ -219,10 +219,10 @@ fn an_invite_is_all_that_a_client_needs() {
     for (path, name) in [(&first, "alice"), (&second, "alice"), (&folder.path("bob.invite"), "bob")]
     {
         let (identity, servers) = read_invite(path).unwrap();
-        assert_eq!(*trust.keys[&identity.fingerprint()], PeerIdentity::Named(name.into()));
+        assert_eq!(trust.keys[&identity.fingerprint()].identity, PeerIdentity::Named(name.into()));
         let fingerprint = server.fingerprint();
         assert_eq!(servers.keys.len(), 1);
-        assert_eq!(*servers.keys[&fingerprint], PeerIdentity::Key(fingerprint));
+        assert_eq!(servers.keys[&fingerprint].identity, PeerIdentity::Key(fingerprint));
         prints.push(identity.fingerprint());
     }
     assert_ne!(prints[0], prints[1]);

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::*;
-use crate::identity::Fingerprint;
+use crate::identity::{Fingerprint, PeerIdentity};
 use crate::secure::verify::PROVIDER;
 
 /// An Ed25519 key that is the same in each run.
@@ -39,6 +39,7 @@ fn keys(own: u8, other: u8) -> Keys {
 
 fn keys_of(own: Arc<CertifiedKey>, other: u8) -> Keys {
     let peer = PeerIdentity::Named(format!("peer {other}"));
+    let peer = Peer::by_key(peer, print(other));
     Keys::new(own, Arc::new([(print(other), Arc::new(peer))].into()))
 }
 
@@ -105,6 +106,11 @@ impl Side {
     /// What it was told.
     fn heard(&mut self) -> Vec<u8> {
         self.decoder.take_all().to_vec()
+    }
+
+    /// Whom it knows the other to be.
+    fn peer(&self) -> Option<PeerIdentity> {
+        self.tls.peer().map(|peer| peer.identity.clone())
     }
 
     fn is_well(&self) -> bool {

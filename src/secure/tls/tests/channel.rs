@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 use super::*;
+use crate::identity::{Credential, Who};
 use crate::proto::batch::Batch;
 use crate::secure::files::tests::Folder;
 use crate::secure::halves::tests::{pair_of, shake_hands, strangers_of, talk_over};
@@ -28,6 +29,30 @@ fn an_invite_lets_its_owner_in() {
     let alice = PeerIdentity::Named("alice".into());
     assert_eq!(server_side.channel.who().identity(), Some(alice));
     assert!(matches!(client_side.channel.who().identity(), Some(PeerIdentity::Key(_))));
+}
+
+/// By the key that was shown, and the name that it had then.
+#[test]
+fn a_peer_is_trusted_as_long_as_its_key_has_its_name() {
+    let [client, server] = securities();
+    let [client_side, server_side] = pair_of(&client, &server);
+    let alice = server_side.channel.who();
+    let Who::Peer(peer) = &alice else { panic!("{alice:?}") };
+    let Credential::Key(key) = peer.credential;
+    let trusts = |trust: &str, who: &Who| {
+        let folder = Folder::new();
+        let own = Identity::create(folder.path("key")).unwrap();
+        let trust = Trust::peers_file(folder.write("peers", trust)).unwrap();
+        Security::keys(own, trust).trusts(who, SystemTime::UNIX_EPOCH)
+    };
+    let others = format!("bob {}\n", Fingerprint([7; 32]));
+    assert!(trusts(&format!("{others}alice {key}\n"), &alice));
+    assert!(!trusts(&format!("{others}alice {}\n", Fingerprint([8; 32])), &alice));
+    assert!(!trusts(&format!("alicia {key}\n"), &alice));
+    assert!(!trusts(&others, &alice));
+    for who in [Who::Clear, Who::Anonymous, client_side.channel.who()] {
+        assert!(!trusts(&format!("alice {key}\n"), &who), "{who:?}");
+    }
 }
 
 #[test]
@@ -61,7 +86,7 @@ impl Layer for Exhausted {
         true
     }
 
-    fn peer(&self) -> Option<PeerIdentity> {
+    fn peer(&self) -> Option<Arc<Peer>> {
         None
     }
 }

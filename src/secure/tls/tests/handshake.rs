@@ -33,9 +33,9 @@ fn text(failure: &Option<Failure>) -> &str {
 #[test]
 fn both_know_each_other() {
     let (mut client, mut server) = friends();
-    assert_eq!((client.tls.peer(), server.tls.peer()), (None, None));
+    assert_eq!((client.peer(), server.peer()), (None, None));
     converse(&mut client, &mut server);
-    assert_eq!((client.tls.peer(), server.tls.peer()), (named(SERVER), named(ALICE)));
+    assert_eq!((client.peer(), server.peer()), (named(SERVER), named(ALICE)));
     assert_connected(&mut client, &mut server);
 }
 
@@ -376,8 +376,9 @@ fn keys_of_the_kinds_that_are_supported_connect_and_no_others() {
         let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
         let key = PROVIDER.key_provider.load_private_key(key).unwrap();
         let public = CertificateDer::from(key.public_key().unwrap().to_vec());
-        let peer = Arc::new(PeerIdentity::Named("peer".into()));
-        let trusted: Arc<Trusted> = Arc::new([(fingerprint(&public), peer)].into());
+        let (peer, print) = (PeerIdentity::Named("peer".into()), fingerprint(&public));
+        let peer = Arc::new(Peer::by_key(peer, print));
+        let trusted: Arc<Trusted> = Arc::new([(print, peer)].into());
         let key = Arc::new(CertifiedKey::new(vec![public], Arc::new(Stubborn(key, scheme))));
         let trusts = |own: u8| Keys::new(super::key(own), trusted.clone());
 

@@ -4,7 +4,7 @@ use std::panic::catch_unwind;
 
 use super::*;
 use crate::connection::Connection;
-use crate::identity::{PeerIdentity, Who};
+use crate::identity::{self, Fingerprint, PeerIdentity, Who};
 use crate::proto::testing::sim::planted::{Fault, with};
 
 impl Stage {
@@ -27,13 +27,18 @@ impl Stage {
     }
 }
 
-fn known_as(name: &str) -> Who {
-    Who::from(Some(PeerIdentity::Named(name.into())))
+/// By which key is all the same.
+fn identified(identity: PeerIdentity) -> Who {
+    Who::from(Some(Arc::new(identity::Peer::by_key(identity, Fingerprint([0; 32])))))
+}
+
+pub(super) fn known_as(name: &str) -> Who {
+    identified(PeerIdentity::Named(name.into()))
 }
 
 /// Everybody but Alice.
 fn others() -> [Who; 4] {
-    let certified = Who::from(Some(PeerIdentity::Certified("alice".into())));
+    let certified = identified(PeerIdentity::Certified("alice".into()));
     [known_as("bob"), certified, Who::Anonymous, Who::Clear]
 }
 

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
+use super::identities::known_as;
 use super::*;
-use crate::identity::{PeerIdentity, Who};
 use crate::net;
 use crate::secure::{Channel, End, Failure, Opened, Security};
 
@@ -133,10 +133,6 @@ impl Caller {
 
 fn bytes(hello: Hello) -> Vec<u8> {
     Frame::Hello(hello).to_bytes().to_vec()
-}
-
-fn known_as(name: &str) -> Who {
-    Who::from(Some(PeerIdentity::Named(name.into())))
 }
 
 #[test]
