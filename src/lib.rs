@@ -103,21 +103,23 @@
 //! [receives](Connection::recv_numbered) like this:
 //!
 //! ```
-//! # use longlink::{Bytes, Connection};
+//! # use longlink::{Bytes, Connection, PeerIdentity};
+//! # type Client = (Option<PeerIdentity>, [u8; 16]);
 //! # struct Transaction(u64);
 //! # impl Transaction {
-//! #     fn last(&self, _: [u8; 16]) -> u64 { self.0 }
-//! #     fn set_last(&mut self, _: [u8; 16], last: u64) { self.0 = last }
+//! #     fn last(&self, _: &Client) -> u64 { self.0 }
+//! #     fn set_last(&mut self, _: &Client, last: u64) { self.0 = last }
 //! #     fn apply(&mut self, _: &Bytes) {}
 //! #     fn commit(self) -> std::io::Result<()> { Ok(()) }
 //! # }
 //! # struct Database;
 //! # impl Database { fn begin(&self) -> Transaction { Transaction(0) } }
 //! fn serve(connection: &Connection, database: &Database) -> Result<(), Box<dyn std::error::Error>> {
-//!     let client = connection.client_id().ok_or("a client without an id")?;
+//!     let id = connection.client_id().ok_or("a client without an id")?;
+//!     let client = (connection.peer_identity(), id); // another identity is another client
 //!     while let Some((number, message)) = connection.recv_numbered()? {
 //!         let mut transaction = database.begin();
-//!         let last = transaction.last(client); // 0 if there is none
+//!         let last = transaction.last(&client); // 0 if there is none
 //!         if number <= last {
 //!             continue; // it was processed before, and is acknowledged now
 //!         }
@@ -125,7 +127,7 @@
 //!             return Err("messages are missing: another database, or an older one?".into());
 //!         }
 //!         transaction.apply(&message);
-//!         transaction.set_last(client, number);
+//!         transaction.set_last(&client, number);
 //!         transaction.commit()?; // the effect and the number, or neither
 //!     } // coming back for the next one acknowledges
 //!     Ok(())

@@ -8,7 +8,11 @@ use crate::sqlite::Sqlite;
 
 pub const POSTGRES: &str = "postgres:";
 
-pub type ClientId = [u8; 16];
+/// What is kept of a client is kept under this: who it is, as it has proven, and the id that it
+/// has drawn. Somebody else who says the same id is another client.
+pub fn key(name: &str, id: [u8; 16]) -> Vec<u8> {
+    [&id, name.as_bytes()].concat()
+}
 
 /// The number of a client's last booking. Its row is made if it is new, and locked: another server
 /// that is at work for this client waits until this transaction has ended, and sees what it did.
@@ -37,10 +41,10 @@ pub enum Entry {
 
 pub trait Books {
     /// Books a client's message: its effect and its number in one transaction.
-    fn book(&mut self, client: ClientId, number: u64, booking: Booking) -> Result<Entry>;
+    fn book(&mut self, client: &[u8], number: u64, booking: Booking) -> Result<Entry>;
 
     /// What is booked for a client, in the order in which it was.
-    fn booked(&mut self, client: ClientId) -> Result<Vec<(u64, Booking)>>;
+    fn booked(&mut self, client: &[u8]) -> Result<Vec<(u64, Booking)>>;
 
     /// The accounts with their balances.
     fn balances(&mut self) -> Result<Vec<(u32, i64)>>;

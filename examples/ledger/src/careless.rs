@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use crate::booking::Booking;
-use crate::books::{self, Books, ClientId, Entry};
+use crate::books::{self, Books, Entry};
 use crate::outbox;
 use crate::postgres::Postgres;
 use crate::sqlite::{self, Sqlite};
@@ -67,7 +67,7 @@ struct Careless {
     bug: Bug,
     books: Sqlite,
     database: Connection,
-    late: Vec<(ClientId, u64, Booking)>,
+    late: Vec<(Vec<u8>, u64, Booking)>,
 }
 
 impl Careless {
@@ -76,7 +76,7 @@ impl Careless {
         Ok(Careless { bug, books, database, late: Vec::new() })
     }
 
-    fn book_in_two(&self, client: ClientId, number: u64, booking: Booking) -> Result<Entry> {
+    fn book_in_two(&self, client: &[u8], number: u64, booking: Booking) -> Result<Entry> {
         let Booking { account, amount } = booking;
         let books = &self.database;
         let last: u64 = books.query_row(books::LAST, [client], |row| row.get(0))?;
@@ -92,7 +92,7 @@ impl Careless {
 
     fn book_late(&mut self) -> Result<Entry> {
         for (client, number, booking) in mem::take(&mut self.late) {
-            if self.books.book(client, number, booking)? == Entry::Gap {
+            if self.books.book(&client, number, booking)? == Entry::Gap {
                 return Ok(Entry::Gap);
             }
         }
@@ -101,17 +101,17 @@ impl Careless {
 }
 
 impl Books for Careless {
-    fn book(&mut self, client: ClientId, number: u64, booking: Booking) -> Result<Entry> {
+    fn book(&mut self, client: &[u8], number: u64, booking: Booking) -> Result<Entry> {
         match self.bug {
             Bug::TwoTransactions | Bug::NoLock => self.book_in_two(client, number, booking),
             Bug::EarlyAcknowledgement => {
-                self.late.push((client, number, booking));
+                self.late.push((client.to_vec(), number, booking));
                 if self.late.len() < AT_A_TIME { Ok(Entry::New) } else { self.book_late() }
             }
         }
     }
 
-    fn booked(&mut self, client: ClientId) -> Result<Vec<(u64, Booking)>> {
+    fn booked(&mut self, client: &[u8]) -> Result<Vec<(u64, Booking)>> {
         self.books.booked(client)
     }
 

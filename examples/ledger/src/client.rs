@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use longlink::{Connection, RetryPolicy};
+use longlink::{Connection, RetryPolicy, Security};
 
 use crate::outbox::Outbox;
 use crate::{Result, chain};
@@ -19,12 +19,13 @@ const RETRY: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 const PARTING: Duration = Duration::from_secs(1);
 
-pub fn run(path: &Path, host: &str) -> Result<()> {
+pub fn run(path: &Path, host: &str, invite: &Path) -> Result<()> {
+    let security = Security::invite(invite)?;
     let outbox = Outbox::open(path)?;
     let mut user = Outbox::open(path)?;
     let (ring, bell) = mpsc::sync_channel(1);
     let user = thread::spawn(move || take_bookings(&mut user, &ring));
-    while let Err(error) = deliver(&outbox, host, &bell) {
+    while let Err(error) = deliver(&outbox, host, &security, &bell) {
         match error.downcast_ref::<longlink::Error>() {
             None | Some(longlink::Error::Refused { .. }) => return Err(error),
             Some(ended) => eprintln!("{}", chain(ended)),
@@ -47,9 +48,10 @@ fn take_bookings(outbox: &mut Outbox, ring: &SyncSender<()>) -> Result<()> {
 }
 
 /// Sends what the outbox has, from the first message that is not acknowledged.
-fn deliver(outbox: &Outbox, host: &str, bell: &Receiver<()>) -> Result<()> {
+fn deliver(outbox: &Outbox, host: &str, security: &Security, bell: &Receiver<()>) -> Result<()> {
     let first = outbox.first()?;
     let server = Connection::builder()
+        .security(security.clone())
         .client_id(outbox.client_id()?)
         .first_number(first)
         .retry(RetryPolicy::exponential(RETRY, RETRY_MAX).unlimited())

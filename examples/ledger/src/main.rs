@@ -22,6 +22,9 @@
 //!   it is skipped. One that is greater than last + 1 shows that something is lost: the client is
 //!   refused, and a person has to look at it.
 //!
+//! All links are secured by keys, which an invite brings to each client. What a server keeps of a
+//! client is kept under its proven name *and* its id: nobody else can push its numbers ahead.
+//!
 //! Two servers may be at work for one client at a time: the link to the first was lost while that
 //! was booking, and the client is at the second already. The row with the last number is locked
 //! until one of them has committed; the other finds the message booked.
@@ -61,8 +64,8 @@ type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 const USAGE: &str = "\
 ledger [--kills 60] [--postgres] [--seed RANDOM] [--plant BUG]
-ledger server BOOKS ADDRESS
-ledger client OUTBOX HOST
+ledger server BOOKS ADDRESS KEYS
+ledger client OUTBOX HOST INVITE
 
 The first kills the other two at random, and accounts for all bookings.
 
@@ -74,14 +77,15 @@ The first kills the other two at random, and accounts for all bookings.
 
 BOOKS is a file of SQLite, or postgres: with the parameters of a connection, as in
 'postgres:host=/run/postgresql user=me'. OUTBOX is a file of SQLite. The client takes bookings
-from its input, an account and an amount in each line.";
+from its input, an account and an amount in each line. KEYS and INVITE are a folder and a file
+in it, as \"server --keys KEYS --invite NAME\" makes them.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {
-        ["client", outbox, host] => client::run(Path::new(outbox), host),
-        ["server", books, address] => server::run(books, address),
+        ["client", outbox, host, invite] => client::run(Path::new(outbox), host, Path::new(invite)),
+        ["server", books, address, keys] => server::run(books, address, Path::new(keys)),
         _ => match driver::Settings::parse(&args) {
             Some(settings) => driver::run(&settings),
             None => {

@@ -30,7 +30,7 @@ impl Outbox {
         Ok(Outbox(outbox))
     }
 
-    /// The same for as long as this database exists, and as secret as a password.
+    /// The same for as long as this database exists.
     pub fn client_id(&self) -> Result<[u8; 16]> {
         Ok(self.0.query_row("SELECT id FROM client", [], |row| row.get(0))?)
     }

@@ -4,7 +4,7 @@ use postgres::{Client, NoTls, Row};
 
 use crate::Result;
 use crate::booking::Booking;
-use crate::books::{self, Books, ClientId, Entry};
+use crate::books::{self, Books, Entry};
 
 /// As in SQLite. The lock is for servers that start at the same time.
 const SCHEMA: &str = "
@@ -32,8 +32,8 @@ impl Postgres {
 }
 
 impl Books for Postgres {
-    fn book(&mut self, client: ClientId, number: u64, booking: Booking) -> Result<Entry> {
-        let (client, number) = (&client[..], i64::try_from(number)?);
+    fn book(&mut self, client: &[u8], number: u64, booking: Booking) -> Result<Entry> {
+        let number = i64::try_from(number)?;
         let (account, amount) = (i64::from(booking.account), i64::from(booking.amount));
         let mut books = self.books.transaction()?;
         let last: i64 = books.query_one(self.last, &[&client])?.get(0);
@@ -47,13 +47,13 @@ impl Books for Postgres {
         Ok(Entry::New)
     }
 
-    fn booked(&mut self, client: ClientId) -> Result<Vec<(u64, Booking)>> {
+    fn booked(&mut self, client: &[u8]) -> Result<Vec<(u64, Booking)>> {
         let row = |row: &Row| {
             let (number, account, amount): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
             let booking = Booking { account: account.try_into()?, amount: amount.try_into()? };
             Ok((number.try_into()?, booking))
         };
-        self.books.query(books::BOOKED, &[&&client[..]])?.iter().map(row).collect()
+        self.books.query(books::BOOKED, &[&client])?.iter().map(row).collect()
     }
 
     fn balances(&mut self) -> Result<Vec<(u32, i64)>> {

@@ -1,8 +1,9 @@
 //! The server: books what clients send.
 
+use std::path::Path;
 use std::thread;
 
-use longlink::{Bytes, Connection};
+use longlink::{Bytes, Connection, Identity, PeerIdentity, Security, Trust};
 
 use crate::booking::Booking;
 use crate::books::{self, Entry};
@@ -13,9 +14,15 @@ const NO_ID: u32 = 1;
 const NO_BOOKING: u32 = 2;
 const GAP: u32 = 3;
 
-pub fn run(books: &str, address: &str) -> Result<()> {
+/// In its folder of keys a server finds its own, and those of its clients.
+pub const KEY: &str = "server.key";
+pub const PEERS: &str = "peers";
+
+pub fn run(books: &str, address: &str, keys: &Path) -> Result<()> {
     books::open(books)?; // or say now what is wrong
-    let listener = Connection::builder().accept_plain(false).bind(address)?;
+    let identity = Identity::from_file(keys.join(KEY))?;
+    let security = Security::keys(identity, Trust::peers_file(keys.join(PEERS))?);
+    let listener = Connection::builder().security(security).bind(address)?;
     println!("listening on {}", listener.local_addr());
     for connection in listener.incoming() {
         let (connection, books) = (connection?, books.to_string());
@@ -33,16 +40,18 @@ pub fn run(books: &str, address: &str) -> Result<()> {
 fn serve(connection: &Connection, books: &str) -> Result<()> {
     println!("new session");
     let mut books = books::open(books)?;
-    let Some(client) = connection.client_id() else {
+    let who = (connection.peer_identity(), connection.client_id());
+    let (Some(PeerIdentity::Named(name)), Some(id)) = who else {
         connection.refuse(NO_ID, "this client has no id");
         return Ok(());
     };
+    let client = books::key(&name, id);
     while let Some((number, message)) = connection.recv_numbered()? {
         let Some(booking) = parse(&message) else {
             connection.refuse(NO_BOOKING, "this is no booking");
             return Ok(());
         };
-        match books.book(client, number, booking)? {
+        match books.book(&client, number, booking)? {
             Entry::New => {}
             Entry::Known => println!("sent again"),
             Entry::Gap => {

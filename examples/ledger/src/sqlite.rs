@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::Result;
 use crate::booking::Booking;
-use crate::books::{self, Books, ClientId, Entry};
+use crate::books::{self, Books, Entry};
 use crate::outbox;
 
 /// No index forbids that a booking is there twice: the driver is to find it if it is.
@@ -26,7 +26,7 @@ impl Sqlite {
 }
 
 impl Books for Sqlite {
-    fn book(&mut self, client: ClientId, number: u64, booking: Booking) -> Result<Entry> {
+    fn book(&mut self, client: &[u8], number: u64, booking: Booking) -> Result<Entry> {
         let Booking { account, amount } = booking;
         let books = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let last: u64 = books.query_row(books::LAST, [client], |row| row.get(0))?;
@@ -40,7 +40,7 @@ impl Books for Sqlite {
         Ok(Entry::New)
     }
 
-    fn booked(&mut self, client: ClientId) -> Result<Vec<(u64, Booking)>> {
+    fn booked(&mut self, client: &[u8]) -> Result<Vec<(u64, Booking)>> {
         let mut booked = self.0.prepare(books::BOOKED)?;
         let rows = booked.query_map([client], outbox::numbered)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::booking::Booking;
-use crate::books::Books;
+use crate::books::{self, Books};
 use crate::outbox::Outbox;
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,16 +25,20 @@ pub struct Account {
 }
 
 impl Account {
-    pub fn of(outboxes: &[PathBuf], books: &mut dyn Books) -> Result<Account> {
+    pub fn of(outboxes: &[(String, PathBuf)], books: &mut dyn Books) -> Result<Account> {
         let mut account = Account::default();
         let mut sums = BTreeMap::new();
-        for outbox in outboxes {
+        for (name, outbox) in outboxes {
             let outbox = Outbox::open(outbox)?;
             let made = outbox.journal()?;
             for booking in made.values() {
                 *sums.entry(booking.account).or_default() += i64::from(booking.amount);
             }
-            account.add(&made, outbox.first()?, &books.booked(outbox.client_id()?)?);
+            account.add(
+                &made,
+                outbox.first()?,
+                &books.booked(&books::key(name, outbox.client_id()?))?,
+            );
         }
         let balances: BTreeMap<u32, i64> = books.balances()?.into_iter().collect();
         let accounts: HashSet<_> = sums.keys().chain(balances.keys()).collect();

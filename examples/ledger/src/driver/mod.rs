@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use fastrand::Rng;
+use longlink::Identity;
 
-use crate::Result;
-use crate::books;
 use crate::careless::Bug;
+use crate::server::{KEY, PEERS};
+use crate::{Result, books};
 use account::Account;
 use cluster::Cluster;
 use process::Process;
@@ -102,7 +103,8 @@ struct Stage {
     servers: Vec<Process>,
     /// HAProxy, where there are several servers.
     balancer: Vec<Process>,
-    outboxes: Vec<PathBuf>,
+    /// Of each client, by its name.
+    outboxes: Vec<(String, PathBuf)>,
     books: String,
     /// Ends last.
     _cluster: Option<Cluster>,
@@ -121,19 +123,25 @@ impl Stage {
         let file = folder.join("books").display().to_string();
         let books = cluster.as_ref().map_or(file, Cluster::books);
         let place = settings.plant.map_or(books.clone(), |bug| format!("{}!{books}", bug.name()));
+        let keys = folder.join("keys");
+        fs::create_dir(&keys)?;
+        let identity = Identity::create(keys.join(KEY))?;
         let server = |(n, port)| {
             let mut command = process::command(&this);
-            command.args(["server", &place, &format!("127.0.0.1:{port}")]);
+            command.args(["server", &place, &format!("127.0.0.1:{port}")]).arg(&keys);
             Process::new(format!("server {n}"), command, &log)
         };
         let servers = (1..).zip(server_ports).map(server).collect::<Result<_>>()?;
-        let outboxes: Vec<_> = (1..=CLIENTS).map(|n| folder.join(format!("outbox-{n}"))).collect();
-        let client = |(n, outbox)| {
+        let client = |n| (format!("client-{n}"), folder.join(format!("outbox-{n}")));
+        let outboxes: Vec<_> = (1..=CLIENTS).map(client).collect();
+        let client = |(name, outbox): &(String, PathBuf)| {
+            let invite = keys.join(name);
+            identity.invite(name, keys.join(PEERS), &invite)?;
             let mut command = process::command(&this);
-            command.arg("client").arg(outbox).arg(format!("127.0.0.1:{}", ports[0]));
-            Ok(Process::new(format!("client {n}"), command, &log)?.used(rng.fork()))
+            command.arg("client").arg(outbox).arg(format!("127.0.0.1:{}", ports[0])).arg(invite);
+            Ok(Process::new(name.clone(), command, &log)?.used(rng.fork()))
         };
-        let clients = (1..).zip(&outboxes).map(client).collect::<Result<_>>()?;
+        let clients = outboxes.iter().map(client).collect::<Result<_>>()?;
         Ok(Stage { clients, servers, balancer, outboxes, books, _cluster: cluster })
     }
 
