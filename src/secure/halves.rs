@@ -43,6 +43,10 @@ const MOST_CONTROL: usize = 4096;
 /// is only the beginning.
 const MOST_BEFORE: usize = 16 * 1024;
 
+/// So much of a handshake is read at once: each side's first flight, with a key of X25519MLKEM768
+/// in it, is some 1,500 bytes long.
+const FLIGHT: usize = 2048;
+
 /// The header of a record: its type, a version, and the length of what follows.
 const HEADER: usize = 5;
 
@@ -58,12 +62,10 @@ impl Channel {
         let records = layer.records();
         let inner = Inner { layer, control: Vec::new(), failed: None, end_heard: false };
         let inner = Arc::new(sync::Mutex::new(inner));
+        let mut input = Buffer::default();
+        input.want(FLIGHT);
         Channel {
-            opener: Opener {
-                inner: inner.clone(),
-                input: Buffer::default(),
-                left: Some(MOST_BEFORE),
-            },
+            opener: Opener { inner: inner.clone(), input, left: Some(MOST_BEFORE) },
             sealer: Sealer { inner, records, output: Output::default(), said_end: false },
         }
     }
@@ -117,7 +119,7 @@ impl Opener {
     /// releases what a busy time has left, in the decoder, too.
     pub(crate) fn space(&mut self, to: &mut Decoder) -> Space<'_> {
         to.space();
-        if self.input.unread().is_empty() && to.is_relaxed() {
+        if self.left.is_none() && self.input.unread().is_empty() && to.is_relaxed() {
             self.input.relax();
         }
         let space = self.input.space();

@@ -75,6 +75,8 @@ mod verify;
 pub use keys::{Identity, Trust};
 
 pub(crate) use halves::{Channel, Opened, Opener, Sealer};
+#[cfg(all(test, feature = "tls", not(shuttle), not(miri)))]
+pub(crate) use tls::tests::securities;
 #[cfg(all(test, not(shuttle)))]
 pub(crate) use toy::pair;
 

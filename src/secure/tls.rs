@@ -8,7 +8,7 @@
 //! then on rustls is asked for nothing.
 
 #[cfg(all(test, not(shuttle), not(miri)))]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::net::Ipv4Addr;

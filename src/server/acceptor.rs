@@ -195,7 +195,8 @@ impl Acceptor {
             return Ok(false);
         }
         peer.secure(security.accept()?)?;
-        Ok(true)
+        // A hello of TLS is longer than what was read to know it by.
+        peer.read()
     }
 
     /// A peer may have introduced itself.

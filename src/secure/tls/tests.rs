@@ -14,6 +14,8 @@ use super::*;
 use crate::identity::{Fingerprint, PeerIdentity};
 use crate::secure::verify::PROVIDER;
 
+pub(crate) use channel::securities;
+
 /// An Ed25519 key that is the same in each run.
 fn key(seed: u8) -> Arc<CertifiedKey> {
     let mut der = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();

@@ -6,11 +6,13 @@ use std::io::ErrorKind;
 use super::*;
 use crate::identity::{Credential, Who};
 use crate::proto::batch::Batch;
+use crate::proto::buffer::SMALL_BUFFER;
 use crate::secure::files::tests::Folder;
 use crate::secure::halves::tests::{pair_of, shake_hands, strangers_of, talk_over};
 use crate::secure::{Channel, End, Identity, Security, Trust};
 
-pub(super) fn securities() -> [Security; 2] {
+/// A client's and the server's, which know each other.
+pub(crate) fn securities() -> [Security; 2] {
     let folder = Folder::new();
     let [key, peers, invite] =
         ["server.key", "peers", "alice.invite"].map(|name| folder.path(name));
@@ -52,6 +54,28 @@ fn a_peer_is_trusted_as_long_as_its_key_has_its_name() {
     assert!(!trusts(&others, &alice));
     for who in [Who::Clear, Who::Anonymous, client_side.channel.who()] {
         assert!(!trusts(&format!("alice {key}\n"), &who), "{who:?}");
+    }
+}
+
+/// Of each side, what is to be read next fits. When all is said, nothing more is reserved
+/// than for a link in clear text.
+#[test]
+fn a_flight_of_the_handshake_is_one_read() {
+    let [client, server] = securities();
+    let mut sides = [client.connect().unwrap(), server.accept().unwrap()];
+    let mut none = Decoder::default();
+    sides[0].opener.open(&mut none);
+    for [from, to] in [[0, 1], [1, 0], [0, 1]] {
+        let flight = sides[from].sealer.seal_now(&[]);
+        let opener = &mut sides[to].opener;
+        assert_eq!(opener.space(&mut none).put(&flight), flight.len());
+        opener.filled(flight.len());
+        assert_eq!(opener.open(&mut none).end, None);
+    }
+    for side in &mut sides {
+        assert!(side.is_open());
+        side.opener.space(&mut none);
+        assert_eq!(side.opener.memory(), SMALL_BUFFER);
     }
 }
 

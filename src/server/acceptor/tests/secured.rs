@@ -51,10 +51,14 @@ struct Caller {
 
 impl Caller {
     fn new(stage: &Stage, name: &str) -> Caller {
+        Caller::by(stage, &toy(name, &["server"]))
+    }
+
+    fn by(stage: &Stage, security: &Security) -> Caller {
         let stream = TcpStream::connect(stage.addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_nodelay(true).unwrap();
-        let channel = toy(name, &["server"]).connect().unwrap();
+        let channel = security.connect().unwrap();
         Caller { stream, channel, decoder: Decoder::default() }
     }
 
@@ -167,6 +171,24 @@ fn a_handshake_may_come_in_any_pieces() {
     for cuts in (1..first).map(|cut| [cut, 0]).chain((1..last).map(|cut| [0, cut])) {
         meet(cuts);
     }
+}
+
+/// A hello of TLS does not fit into what is read before it is known for one.
+#[cfg(all(feature = "tls", not(miri)))]
+#[test]
+fn a_flight_of_a_handshake_takes_one_turn() {
+    let [client, server] = crate::secure::securities();
+    let mut stage = Stage::with(Builder::default().security(server));
+    let mut caller = Caller::by(&stage, &client);
+    caller.stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let first = caller.hello();
+    assert!(first.len() > SMALL_BUFFER);
+    caller.stream.write_all(&first).unwrap();
+    stage.turn();
+    caller.hear_server();
+    caller.say(&bytes(hello(1)));
+    stage.turn();
+    assert!(matches!(caller.answer(), Answer::Welcome { .. }));
 }
 
 /// A client thinks that it is in, and goes on.
