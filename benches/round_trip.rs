@@ -8,11 +8,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use bytes::Bytes;
-use longlink::{Connection, Listener};
-
 mod harness;
 
-use harness::ends::{End, Kind, LONGLINK, RAW};
+use harness::ends::{End, Kind, LONGLINK, RAW, SHORT_LONGLINK};
 use harness::{Effort, Job, Outcome, Place, Result, Spread, compare, congestion, introduce};
 
 const SIZES: [usize; 2] = [64, 4096];
@@ -69,16 +67,6 @@ const SHORT_RAW: Kind = Kind {
     connect: |address| Ok(Box::new(RawClient(address))),
 };
 
-const SHORT_LONGLINK: Kind = Kind {
-    name: "longlink, a connection each",
-    listen: || {
-        let listener = Listener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr();
-        Ok((address, Box::new(|| Ok(Box::new(LonglinkServer(listener))))))
-    },
-    connect: |address| Ok(Box::new(LonglinkClient(address))),
-};
-
 struct RawServer(TcpListener);
 
 impl End for RawServer {
@@ -104,37 +92,6 @@ impl End for RawClient {
             stream.set_nodelay(true)?;
             stream.write_all(message)?;
             stream.read_exact(&mut buffer)?;
-        }
-        Ok(())
-    }
-}
-
-struct LonglinkServer(Listener);
-
-impl End for LonglinkServer {
-    fn echo(&mut self, _: usize, count: u64) -> Result<()> {
-        for connection in self.0.incoming().take(count as usize) {
-            let connection = connection?;
-            while let Some(message) = connection.recv()? {
-                connection.send(&message)?;
-            }
-            connection.close()?;
-        }
-        Ok(())
-    }
-}
-
-struct LonglinkClient(SocketAddr);
-
-impl End for LonglinkClient {
-    fn trips(&mut self, message: &Bytes, count: u64) -> Result<()> {
-        for _ in 0..count {
-            let connection = Connection::connect(self.0)?;
-            connection.send(message)?;
-            if connection.recv()?.map(|reply| reply.len()) != Some(message.len()) {
-                return Err("no echo".into());
-            }
-            connection.close()?;
         }
         Ok(())
     }

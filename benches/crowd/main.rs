@@ -38,6 +38,7 @@ mod bare;
 mod clients;
 mod memory;
 mod server;
+#[path = "../harness/usage.rs"]
 mod usage;
 
 use std::error::Error;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use bytes::Bytes;
-use longlink::{Connection, Listener};
+use longlink::{Builder, Connection, Listener};
 
 use super::Result;
 
@@ -74,13 +74,32 @@ pub(crate) const RAW: Kind = Kind {
 
 pub(crate) const LONGLINK: Kind = Kind {
     name: "longlink",
-    listen: || {
-        let listener = Listener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr();
-        Ok((address, Box::new(move || Ok(Box::new(Longlink(listener.accept()?))))))
-    },
-    connect: |address| Ok(Box::new(Longlink(Connection::connect(address)?))),
+    listen: || listen(Connection::builder()),
+    connect: |address| connect(Connection::builder(), address),
 };
+
+/// A connection for each round trip.
+pub(crate) const SHORT_LONGLINK: Kind = Kind {
+    name: "longlink, a connection each",
+    listen: || listen_short(Connection::builder()),
+    connect: |address| Ok(Box::new(ShortClient(Connection::builder(), address))),
+};
+
+pub(crate) fn listen(builder: Builder) -> Result<Listening> {
+    let listener = builder.bind("127.0.0.1:0")?;
+    let address = listener.local_addr();
+    Ok((address, Box::new(move || Ok(Box::new(Longlink(listener.accept()?))))))
+}
+
+pub(crate) fn connect(builder: Builder, address: SocketAddr) -> Result<Box<dyn End>> {
+    Ok(Box::new(Longlink(builder.connect(address)?)))
+}
+
+pub(crate) fn listen_short(builder: Builder) -> Result<Listening> {
+    let listener = builder.bind("127.0.0.1:0")?;
+    let address = listener.local_addr();
+    Ok((address, Box::new(|| Ok(Box::new(ShortServer(listener))))))
+}
 
 struct Raw {
     stream: TcpStream,
@@ -204,6 +223,38 @@ impl End for Longlink {
     fn drain(&mut self, size: usize, count: u64) -> Result<()> {
         for _ in 0..count {
             self.receive(size)?;
+        }
+        Ok(())
+    }
+}
+
+struct ShortServer(Listener);
+
+impl End for ShortServer {
+    fn echo(&mut self, _: usize, count: u64) -> Result<()> {
+        for connection in self.0.incoming().take(count as usize) {
+            let connection = connection?;
+            while let Some(message) = connection.recv()? {
+                connection.send(&message)?;
+            }
+            connection.close()?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct ShortClient(pub(crate) Builder, pub(crate) SocketAddr);
+
+impl End for ShortClient {
+    fn trips(&mut self, message: &Bytes, count: u64) -> Result<()> {
+        let ShortClient(builder, address) = self;
+        for _ in 0..count {
+            let connection = builder.clone().connect(*address)?;
+            connection.send(message)?;
+            if connection.recv()?.map(|reply| reply.len()) != Some(message.len()) {
+                return Err("no echo".into());
+            }
+            connection.close()?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ pub(crate) mod ends;
 #[path = "../../tests/support/pin.rs"]
 pub(crate) mod pin;
 pub(crate) mod sockets;
+mod usage;
 
 use ends::{End, How, Kind};
 use pin::{cores, pin};
@@ -224,6 +225,8 @@ pub(crate) struct Outcome {
     pub(crate) job: Job,
     /// Seconds per message, in each round.
     pub(crate) times: Vec<f64>,
+    /// Of the server's processor, likewise; 0 where that is not told.
+    pub(crate) cpu: Vec<f64>,
     /// The time of the first that was compared, over its own, in each round.
     pub(crate) speeds: Vec<f64>,
 }
@@ -236,41 +239,49 @@ pub(crate) fn compare(
     effort: Effort,
 ) -> Result<Vec<Outcome>> {
     let message = message(size);
-    let mut turn = |name: &str, job: Job, count: u64| -> Result<f64> {
+    let turn = |pairs: &mut [Pair], name: &str, job: Job, count: u64| -> Result<(f64, f64)> {
         let Pair { end, server, .. } =
             pairs.iter_mut().find(|pair| pair.name == name).ok_or("an unknown name")?;
+        let process = server.child.id();
+        let cpu = || usage::cpu(process).unwrap_or_default();
+        let used = cpu();
         let start = now();
         server.order(&job.order(size, count))?;
         match job {
             Job::Trips => end.trips(&message, count)?,
             Job::Stream(_) => end.drain(size, count)?,
         }
-        Ok(start.elapsed().as_secs_f64())
+        let time = start.elapsed();
+        Ok((time.as_secs_f64(), cpu().saturating_sub(used).as_secs_f64()))
     };
     let mut counts = Vec::new();
     for &(name, job) in contest {
         let mut count = 256;
-        while turn(name, job, count)? < effort.turn.as_secs_f64() {
+        while turn(pairs, name, job, count)?.0 < effort.turn.as_secs_f64() {
             count *= 2;
         }
         counts.push(count);
     }
-    let mut times = vec![Vec::new(); contest.len()];
+    let outcome = |&(name, job): &(&str, Job)| {
+        let name = pairs.iter().find(|pair| pair.name == name).expect("found before").name;
+        Outcome { name, job, times: Vec::new(), cpu: Vec::new(), speeds: Vec::new() }
+    };
+    let mut outcomes: Vec<Outcome> = contest.iter().map(outcome).collect();
     for round in 0..effort.rounds {
         for step in 0..contest.len() {
             let which = if round % 2 == 0 { step } else { contest.len() - 1 - step };
             let ((name, job), count) = (contest[which], counts[which]);
-            turn(name, job, (count / 4).next_multiple_of(256))?;
-            times[which].push(turn(name, job, count)? / count as f64);
+            turn(pairs, name, job, (count / 4).next_multiple_of(256))?;
+            let (time, cpu) = turn(pairs, name, job, count)?;
+            outcomes[which].times.push(time / count as f64);
+            outcomes[which].cpu.push(cpu / count as f64);
         }
     }
-    let first = times[0].clone();
-    let outcome = |(&(name, job), times): (&(&str, Job), Vec<f64>)| {
-        let speeds = first.iter().zip(&times).map(|(first, time)| first / time).collect();
-        let name = pairs.iter().find(|pair| pair.name == name).expect("found before").name;
-        Outcome { name, job, times, speeds }
-    };
-    Ok(contest.iter().zip(times).map(outcome).collect())
+    let first = outcomes[0].times.clone();
+    for Outcome { times, speeds, .. } in &mut outcomes {
+        *speeds = first.iter().zip(times).map(|(first, time)| first / *time).collect();
+    }
+    Ok(outcomes)
 }
 
 /// The median, and what it lies between.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::Result;
+use super::Result;
 
 pub(crate) fn threads(process: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{process}/task"))?.count())
