@@ -9,10 +9,13 @@ mod port;
 mod process;
 
 use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use port::Reserved;
 use process::{CLIENT, Process, SERVER, Server, Stdout};
@@ -273,6 +276,88 @@ fn what_others_can_reach_is_not_listened_on_without_a_word() {
     let server = folder.start(SERVER, &["--bind", "127.0.1.1", "--port", "0"]);
     server.says("listening on 127.0.1.1:");
     assert_eq!(server.err.count("warn]"), 0);
+}
+
+/// What each side is told, on one line, and whether the client tries again.
+#[test]
+fn who_does_not_belong_is_told_why() {
+    let folder = Folder::with_alice("refused");
+    folder.invite("mallory");
+    let peers = folder.read("keys/peers");
+    let own = |name: &str| {
+        let line = peers.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split(' ').next_back().unwrap()
+    };
+    fs::write(folder.file("keys/peers"), format!("alice {}\n", own("alice"))).unwrap();
+    folder.prints(SERVER, &["--keys", "other", "--invite", "carol"]);
+    fs::rename(folder.file("other/carol.invite"), folder.file("carol.invite")).unwrap();
+    let fingerprint = |server: &Server| {
+        let line = server.process.says("this server is ");
+        line.split(' ').next_back().unwrap().to_string()
+    };
+    let server = folder.serve(&[]);
+    let ours = fingerprint(&server);
+    let carols = folder.read("carol.invite");
+    let carols = carols.lines().find_map(|line| line.strip_prefix("server ")).unwrap();
+    let clear = Server::start(&[]);
+    let at = |server: &Server| format!("127.0.0.1:{}", server.port);
+    let cases: [(&Server, &[&str], String, &str, &str); 4] = [
+        (
+            &server,
+            &["--invite", "carol.invite"],
+            format!("{} shows {ours}, expected {carols}; compare that with ", at(&server)),
+            "refused: TLS: ",
+            "2 attempts",
+        ),
+        (
+            &server,
+            &["--invite", "mallory.invite"],
+            format!("{} does not know this client's key {}; its ", at(&server), own("mallory")),
+            &format!("refused: the peer shows {}, which is not trusted", own("mallory")),
+            "1 attempt",
+        ),
+        (
+            &server,
+            &[],
+            format!("{}: rejected: the server speaks TLS only; who runs it ", at(&server)),
+            "rejected, it speaks clear text",
+            "1 attempt",
+        ),
+        (
+            &clear,
+            &["--invite", "alice.invite"],
+            format!("{}: the server does not speak TLS; a longlink server does", at(&clear)),
+            "refused: protocol violation: it begins as TLS does",
+            "2 attempts",
+        ),
+    ];
+    for (server, args, told, logged, attempts) in cases {
+        let args = [args, &["--retries", "2", "--retry-delay", "10ms"]].concat();
+        let mut client = folder.client(server, &args);
+        client.send("a secret\n");
+        assert_eq!(client.ends(), 1, "{args:?}");
+        let line = client.says("error] gave up after ");
+        assert!(line.contains(&format!("gave up after {attempts}, ")), "{line}");
+        assert!(line.contains(&told), "{line}\n{told}");
+        assert_eq!(client.out.text(), "");
+        server.process.says(logged);
+        assert_eq!(server.process.err.count("connected from"), 0);
+    }
+}
+
+/// Nor is anything said to those who speak it.
+#[test]
+fn plain_text_is_not_served_beside_keys() {
+    let folder = Folder::with_alice("plain");
+    let server = folder.serve(&[]);
+    let mut peer = TcpStream::connect(("127.0.0.1", server.port.parse().unwrap())).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    peer.write_all(b"hello\n").unwrap();
+    let mut answer = Vec::new();
+    let end = peer.read_to_end(&mut answer);
+    assert!(end.is_ok_and(|read| read == 0), "{answer:?}");
+    server.process.says("dropped, it does not speak longlink");
+    assert_eq!(server.process.out.text(), "");
 }
 
 /// A filter, while the server is killed and started again.

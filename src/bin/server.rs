@@ -55,7 +55,7 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     };
     end::when_told(leave).context("cannot wait for Ctrl-C")?;
 
-    let secured = args.security.read().map_err(|error| anyhow!(text::error(&error)))?;
+    let security = args.security.read().map_err(|error| anyhow!(text::error(&error)))?;
     let (address, port) = args.address();
     let deaf = |error| {
         anyhow!(text::deaf(&error)).context(format!("cannot listen on {address} port {port}"))
@@ -65,13 +65,15 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
         (address, port).to_socket_addrs().map_err(|error| deaf(error.into()))?.collect();
     args.security.check(&addresses).unwrap_or_else(|stop| stop.exit("server"));
     let mut builder = args.builder();
-    if let Some((security, fingerprint)) = &secured {
-        log::info!("this server is {fingerprint}");
+    if let Some(security) = &security {
+        if let Some(own) = security.fingerprint() {
+            log::info!("this server is {own}");
+        }
         builder = builder.security(security.clone());
     }
     let listener = builder.bind(&addresses[..]).map_err(deaf)?;
     let local = listener.local_addr();
-    log::info!("listening on {local}{}", text::reach(local.ip(), secured.is_some()));
+    log::info!("listening on {local}{}", text::reach(local.ip(), security.is_some()));
     let most = args.max_clients();
     let too_few = descriptors::allow(most);
     let (level, limits) = args.limits();

@@ -7,7 +7,7 @@ use log::{Level, LevelFilter};
 use super::layout::Prompt;
 use super::monitor::Monitor;
 use super::{keyboard, now, text};
-use crate::{Cause, Event, Host};
+use crate::{Cause, Event, Host, Security};
 
 /// How long the first reply waits for the log to say that there is a connection.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -26,6 +26,8 @@ pub(super) struct Watch {
 struct Seen {
     /// Where to, in words.
     hosts: String,
+    /// What the links are secured with.
+    security: Option<Security>,
     /// Why the last attempt failed, and advice: the line about the next one says both.
     failure: Option<(String, &'static str)>,
     /// The advice was given.
@@ -73,12 +75,9 @@ impl Seen {
     /// What is logged of an event.
     fn tell(&mut self, event: &Event) -> (Level, String) {
         if let Event::Failed { host, cause } = event {
-            let why = match cause {
-                // That names the host.
-                Cause::Resolve { .. } => text::system(cause),
-                _ => format!("{host}: {}", text::system(cause)),
-            };
-            self.failure = Some((why, text::advice(cause, self.connected)));
+            let own = self.security.as_ref().and_then(Security::fingerprint);
+            let advice = text::advice(cause, self.connected, self.security.is_some());
+            self.failure = Some((text::failure(host, cause, own), advice));
         }
         self.restarting = match event {
             Event::Lost { cause } => matches!(cause, Cause::Restarting),
@@ -114,6 +113,11 @@ impl Watch {
             hosts => hosts.iter().map(Host::to_string).collect(),
         };
         Watch { seen: Monitor::new(Seen { hosts, ..Seen::default() }) }
+    }
+
+    /// The links are secured with this.
+    pub(super) fn set_security(&self, security: Security) {
+        self.seen.lock().security = Some(security);
     }
 
     /// For [`Builder::on_event`](crate::Builder::on_event).
@@ -365,7 +369,7 @@ mod tests {
         let why = "host:1: the server does not speak longlink";
         assert!(tell(retrying(2)).contains(&format!("({why}); ")));
         assert_eq!(tell(retrying(3)), format!("attempt 3 of 3 in 3s ({why})"));
-        assert!(tell(gave_up).ends_with(text::advice(&Cause::NotLonglink, false)));
+        assert!(tell(gave_up).ends_with(text::advice(&Cause::NotLonglink, false, false)));
     }
 
     #[test]

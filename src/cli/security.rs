@@ -53,12 +53,12 @@ impl ServerSecurity {
         self.keys.is_some()
     }
 
-    /// Reads the files, if there are any. Returns the server's own fingerprint, too.
+    /// Reads the files, if there are any.
     ///
     /// # Errors
     ///
     /// What is wrong with one of them.
-    pub fn read(&self) -> Result<Option<(Security, Fingerprint)>> {
+    pub fn read(&self) -> Result<Option<Security>> {
         self.keys.as_deref().map(|folder| Folder(folder).read()).transpose()
     }
 
@@ -122,7 +122,7 @@ impl Folder<'_> {
         ))
     }
 
-    fn read(&self) -> Result<(Security, Fingerprint)> {
+    fn read(&self) -> Result<Security> {
         let (key, peers) = (self.key(), self.peers());
         if let Some(missing) = [&key, &peers].into_iter().find(|file| is_missing(file)) {
             let [missing, folder] = [missing, self.0].map(word);
@@ -131,9 +131,7 @@ impl Folder<'_> {
                  for a client"
             )));
         }
-        let identity = Identity::from_file(key)?;
-        let fingerprint = identity.fingerprint();
-        Ok((Security::keys(identity, Trust::peers_file(peers)?), fingerprint))
+        Ok(Security::keys(Identity::from_file(key)?, Trust::peers_file(peers)?))
     }
 }
 

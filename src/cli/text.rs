@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 
-use crate::{Cause, Error, PeerIdentity};
+use crate::{Cause, Error, Fingerprint, Host, PeerIdentity, Rejection};
 pub use crate::{count, humane, messages};
 
 /// A line is named by so many bytes of it.
@@ -27,16 +27,50 @@ pub fn size(bytes: u64) -> String {
     format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[power - 1])
 }
 
-/// Advice where this was the answer to a hello: a server of plain lines has another answer,
-/// or none. A server that has `welcomed` before is not one of those.
-pub fn advice(cause: &Cause, welcomed: bool) -> &'static str {
-    let is_plain = match cause {
+/// Why a client has no link to this host. This is the fingerprint of its own key.
+pub fn failure(host: &Host, cause: &Cause, own: Option<Fingerprint>) -> String {
+    match (cause, own) {
+        // That names the host.
+        (Cause::Resolve { .. }, _) => system(cause),
+        (Cause::Untrusted { shown, expected, .. }, _) => {
+            let expected: Vec<_> = expected.iter().map(Fingerprint::to_string).collect();
+            format!("{host} shows {shown}, expected {}", expected.join(" or "))
+        }
+        (Cause::Rejected(Rejection::Untrusted), Some(own)) => {
+            format!("{host} does not know this client's key {own}")
+        }
+        _ => format!("{host}: {}", system(cause)),
+    }
+}
+
+/// What can be done about that. A server that has `welcomed` before speaks what it spoke then.
+pub fn advice(cause: &Cause, welcomed: bool, is_secured: bool) -> &'static str {
+    match cause {
+        Cause::Untrusted { .. } => "; compare that with what the server says at its start",
+        Cause::NotTls => "; a longlink server does if it is started with --keys",
+        Cause::Rejected(Rejection::Untrusted) => {
+            "; its file peers needs a line for that, or a new invite is to be made"
+        }
+        Cause::Rejected(Rejection::TlsRequired) => {
+            "; who runs it makes an invite for this client, to be given with --invite"
+        }
+        _ if is_secured => "",
+        _ if is_plain(cause, welcomed) => {
+            "; if it is a server of plain lines, --plain speaks to it"
+        }
+        _ => "",
+    }
+}
+
+/// Whether this may be the answer to a hello by a server of plain lines, which has another one,
+/// or none.
+fn is_plain(cause: &Cause, welcomed: bool) -> bool {
+    match cause {
         Cause::NotLonglink => true,
         Cause::WelcomeTimeout(_) | Cause::Eof => !welcomed,
         Cause::Io(error) => error.kind() == ErrorKind::ConnectionReset && !welcomed,
         _ => false,
-    };
-    if is_plain { "; if it is a server of plain lines, --plain speaks to it" } else { "" }
+    }
 }
 
 /// Names lines, each in a line: `what` and the text. Of many, those at both ends.
@@ -78,7 +112,7 @@ pub fn error(error: &Error) -> String {
         Error::Io(error) => system(error),
         Error::Config(what) => system(what),
         Error::GaveUp { cause: why, .. } => {
-            format!("{error}: {}{}", system(why), advice(why, true))
+            format!("{error}: {}{}", system(why), advice(why, true, false))
         }
         other => other.to_string(),
     }
