@@ -151,10 +151,11 @@
 //! Of several at once, [`recv_many_numbered`](Connection::recv_many_numbered) tells the
 //! numbers, and one transaction serves for all.
 //!
-//! **Without security** the network is trusted: a client id is a secret that goes over it
-//! unencrypted, to every server that the client connects to. Whoever learns it can end the
+//! **A client id is a secret**, and every server that the client connects to learns it. Without
+//! [security](#security) it goes over the network in clear text. Whoever learns it can end the
 //! client's connection, and send in its name, so that the last number is pushed ahead and the
-//! client's own messages are skipped.
+//! client's own messages are skipped. With security, keep what is kept for a client under its
+//! [identity](Connection::peer_identity) and its id: nobody else has both.
 //!
 //! ## Tuning the heartbeat
 //!

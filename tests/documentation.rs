@@ -28,11 +28,12 @@ const FACES: [&str; 18] = [
 ];
 
 /// The sections of the README that begin the crate page, in its order there.
-const SECTIONS: [&str; 6] = [
+const SECTIONS: [&str; 7] = [
     "# longlink",
     "## The library",
     "## What is guaranteed",
     "## Plain or framed",
+    "## Security",
     "## What it does not do",
     "## What else there is",
 ];

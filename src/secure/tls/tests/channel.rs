@@ -33,6 +33,28 @@ fn an_invite_lets_its_owner_in() {
     assert!(matches!(client_side.channel.who().identity(), Some(PeerIdentity::Key(_))));
 }
 
+/// Of each side, what is to be read next fits. When all is said, nothing more is reserved
+/// than for a link in clear text.
+#[test]
+fn a_flight_of_the_handshake_is_one_read() {
+    let [client, server] = securities();
+    let mut sides = [client.connect().unwrap(), server.accept().unwrap()];
+    let mut none = Decoder::default();
+    sides[0].opener.open(&mut none);
+    for [from, to] in [[0, 1], [1, 0], [0, 1]] {
+        let flight = sides[from].sealer.seal_now(&[]);
+        let opener = &mut sides[to].opener;
+        assert_eq!(opener.space(&mut none).put(&flight), flight.len());
+        opener.filled(flight.len());
+        assert_eq!(opener.open(&mut none).end, None);
+    }
+    for side in &mut sides {
+        assert!(side.is_open());
+        side.opener.space(&mut none);
+        assert_eq!(side.opener.memory(), SMALL_BUFFER);
+    }
+}
+
 /// By the key that was shown, and the name that it had then.
 #[test]
 fn a_peer_is_trusted_as_long_as_its_key_has_its_name() {
@@ -54,28 +76,6 @@ fn a_peer_is_trusted_as_long_as_its_key_has_its_name() {
     assert!(!trusts(&others, &alice));
     for who in [Who::Clear, Who::Anonymous, client_side.channel.who()] {
         assert!(!trusts(&format!("alice {key}\n"), &who), "{who:?}");
-    }
-}
-
-/// Of each side, what is to be read next fits. When all is said, nothing more is reserved
-/// than for a link in clear text.
-#[test]
-fn a_flight_of_the_handshake_is_one_read() {
-    let [client, server] = securities();
-    let mut sides = [client.connect().unwrap(), server.accept().unwrap()];
-    let mut none = Decoder::default();
-    sides[0].opener.open(&mut none);
-    for [from, to] in [[0, 1], [1, 0], [0, 1]] {
-        let flight = sides[from].sealer.seal_now(&[]);
-        let opener = &mut sides[to].opener;
-        assert_eq!(opener.space(&mut none).put(&flight), flight.len());
-        opener.filled(flight.len());
-        assert_eq!(opener.open(&mut none).end, None);
-    }
-    for side in &mut sides {
-        assert!(side.is_open());
-        side.opener.space(&mut none);
-        assert_eq!(side.opener.memory(), SMALL_BUFFER);
     }
 }
 
