@@ -110,7 +110,7 @@ fn trickling(addr: SocketAddr) -> Step {
     Box::new(move || {
         // Each in turn sends its next byte, and begins anew before the last.
         let (mut raw, sent) = crowd.pop_front().unwrap();
-        let ended = sent + 1 == bytes.len() || raw.0.write_all(&bytes[sent..=sent]).is_err();
+        let ended = sent + 1 == bytes.len() || raw.write_all(&bytes[sent..=sent]).is_err();
         crowd.push_back(if ended { (dial(addr), 0) } else { (raw, sent + 1) });
     })
 }
@@ -272,7 +272,7 @@ fn overruns(addr: SocketAddr) -> Step {
     let enough = 2 * (WINDOW / MAX_MESSAGE + 1) + 1;
     Box::new(move || {
         if let Ok((mut raw, _)) = greet(addr, &hello(&mut random)) {
-            let cut = (0..enough).any(|_| raw.0.write_all(&message).is_err());
+            let cut = (0..enough).any(|_| raw.write_all(&message).is_err());
             if !cut {
                 raw.read_end();
             }
@@ -285,7 +285,7 @@ fn deaf(addr: SocketAddr) -> Step {
     // What counts for a window of the shortest messages that take memory.
     let count = WINDOW / 65;
     let many = frame(DATA, b"x").repeat(count);
-    let deaf: Vec<Raw> = (0..CLIENTS / 2)
+    let mut deaf: Vec<Raw> = (0..CLIENTS / 2)
         .map(|_| {
             let (mut raw, _) = join(addr, &hello(&mut random));
             // A window of replies, which are never acknowledged...
@@ -298,7 +298,7 @@ fn deaf(addr: SocketAddr) -> Step {
         .collect();
     let mut turns = (0..deaf.len()).cycle();
     Box::new(move || {
-        let mut raw = &deaf[turns.next().unwrap()].0;
+        let raw = &mut deaf[turns.next().unwrap()];
         raw.write_all(&ping(0)).expect("it keeps to its window");
     })
 }
@@ -351,9 +351,9 @@ fn lines(addr: SocketAddr) -> Step {
     const LINES: [u8; 100] = [b'\n'; 100];
     let mut raw = dial(addr);
     Box::new(move || {
-        raw.0.write_all(&LINES).unwrap();
+        raw.write_all(&LINES).unwrap();
         let mut echoes = LINES;
-        raw.0.read_exact(&mut echoes).unwrap();
+        raw.read_exact(&mut echoes).unwrap();
         assert_eq!(echoes, LINES);
     })
 }

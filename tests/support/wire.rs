@@ -1,10 +1,16 @@
-//! The wire by hand: peers that keep to the protocol as far as a test wants.
+//! The wire by hand: peers that keep to the protocol as far as a test wants. Over TLS they
+//! say the same.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
+
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 /// The patience of every read and write.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -216,18 +222,61 @@ impl Fields<'_> {
 
 /// One end of a link.
 #[derive(Debug)]
-pub(crate) struct Raw(pub(crate) TcpStream);
+pub(crate) struct Raw {
+    pub(crate) socket: TcpStream,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<tls::Tls>>,
+}
 
 impl Raw {
-    fn new(stream: TcpStream) -> Raw {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Raw(stream)
+    /// In clear text.
+    fn new(socket: TcpStream) -> Raw {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Raw {
+            socket,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// A client's end. TLS begins with the first bytes that it sends.
+    pub(crate) fn over(socket: TcpStream) -> Raw {
+        #[cfg(feature = "tls")]
+        if let Some(party) = tls::party() {
+            return Raw::secured(socket, party);
+        }
+        Raw::new(socket)
+    }
+
+    /// The end of a client with this key.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(socket: TcpStream, party: &tls::Party) -> Raw {
+        Raw { tls: Some(Arc::new(tls::Tls::connect(party))), ..Raw::new(socket) }
+    }
+
+    /// A server's end.
+    fn accepted(socket: TcpStream) -> Raw {
+        #[cfg(feature = "tls")]
+        if let Some(party) = tls::party() {
+            return Raw { tls: Some(Arc::new(tls::Tls::accept(party))), ..Raw::new(socket) };
+        }
+        Raw::new(socket)
     }
 
     pub(crate) fn connect(addr: SocketAddr) -> Raw {
-        Raw::new(TcpStream::connect(addr).unwrap())
+        Raw::over(TcpStream::connect(addr).unwrap())
+    }
+
+    /// Another handle of the same end: one thread reads, and one writes.
+    #[allow(dead_code, reason = "of use to some tests")]
+    pub(crate) fn try_clone(&self) -> io::Result<Raw> {
+        Ok(Raw {
+            socket: self.socket.try_clone()?,
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+        })
     }
 
     /// Says hello, and is welcomed, or rejected with a code.
@@ -260,13 +309,13 @@ impl Raw {
     #[allow(dead_code, reason = "of use to some tests")]
     /// Closing it from now on is a reset, which leaves its port free at once.
     pub(crate) fn end_with_reset(self) -> Raw {
-        SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+        SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
         self
     }
 
     /// Writes, if the peer still listens.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.0.write_all(bytes.as_ref());
+        let _ = self.write_all(bytes.as_ref());
     }
 
     /// The next frame that may not be skipped; `None` when the link has ended.
@@ -284,14 +333,14 @@ impl Raw {
     #[track_caller]
     pub(crate) fn read_any(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut header = [0; 5];
-        if let Err(e) = self.0.read_exact(&mut header) {
+        if let Err(e) = self.read_exact(&mut header) {
             let timeout = matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
             assert!(!timeout, "nothing comes");
             return None;
         }
         let [kind, len @ ..] = header;
         let mut body = vec![0; u32::from_be_bytes(len) as usize];
-        self.0.read_exact(&mut body).ok()?;
+        self.read_exact(&mut body).ok()?;
         Some((kind, body))
     }
 
@@ -316,17 +365,50 @@ impl Raw {
 
     /// Whether the other side has ended the link; does not wait.
     pub(crate) fn has_ended(&self) -> bool {
-        self.0.set_nonblocking(true).unwrap();
-        let peeked = self.0.peek(&mut [0]);
-        self.0.set_nonblocking(false).unwrap();
-        match peeked {
+        self.socket.set_nonblocking(true).unwrap();
+        let ended = self.ends_now();
+        self.socket.set_nonblocking(false).unwrap();
+        ended
+    }
+
+    fn ends_now(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.has_ended(&self.socket);
+        }
+        match self.socket.peek(&mut [0]) {
             Ok(n) => n == 0,
             Err(e) => e.kind() != io::ErrorKind::WouldBlock,
         }
     }
 
+    /// Over TLS, too, it ends as a link does that is cut.
     pub(crate) fn end(&self) {
-        let _ = self.0.shutdown(Shutdown::Both);
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Read for Raw {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.read(&self.socket, buffer);
+        }
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Raw {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.write_all(&self.socket, bytes).map(|()| bytes.len());
+        }
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -357,10 +439,25 @@ impl RawServer {
         accepted
     }
 
+    /// A client that is made by `connect`, and what it is connected to.
+    #[track_caller]
+    #[allow(dead_code, reason = "of use to some tests")]
+    pub(crate) fn meet<T: Send>(&self, connect: impl FnOnce(SocketAddr) -> T + Send) -> (Raw, T) {
+        std::thread::scope(|scope| {
+            let connecting = scope.spawn(|| connect(self.addr()));
+            let raw = Raw::accepted(self.0.accept().unwrap().0);
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &raw.tls {
+                tls.shake_hands(&raw.socket).unwrap();
+            }
+            (raw, connecting.join().unwrap())
+        })
+    }
+
     /// The next client and its hello.
     #[track_caller]
     pub(crate) fn accept(&self) -> (Raw, Hello) {
-        let mut raw = Raw::new(self.0.accept().unwrap().0);
+        let mut raw = Raw::accepted(self.0.accept().unwrap().0);
         let body = raw.read_kind(HELLO);
         (raw, Hello::parse(&body))
     }

@@ -2,10 +2,10 @@
 
 use std::thread::{self, JoinHandle};
 
-use longlink::{Cause, Connection, Error, Event, RetryPolicy};
+use longlink::{Cause, Error, Event, RetryPolicy};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SOON, Side, calm, connect, join, ms, now, quick, until};
+use crate::rig::{Log, Rig, SOON, Side, builder, calm, connect, join, ms, now, quick, until};
 use crate::wire::{
     CLOSE, DATA, FULL, Hello, PONG, PROTOCOL, REJECT, RawServer, STALE, VERSION, Welcome, frame,
     longer, ping, reject,
@@ -289,7 +289,6 @@ fn never_means_one_attempt_at_first_and_none_later() {
     let error = client.recv_timeout(SOON).unwrap_err();
     assert!(matches!(error, Error::GaveUp { cause: Cause::Eof, .. }), "{error:?}");
     rig.proxy.refuse(true);
-    let error =
-        Connection::builder().retry(RetryPolicy::never()).connect(rig.proxy.addr()).unwrap_err();
+    let error = builder().retry(RetryPolicy::never()).connect(rig.proxy.addr()).unwrap_err();
     assert!(matches!(error, Error::GaveUp { cause: Cause::Io(_) | Cause::Eof, .. }), "{error:?}");
 }

@@ -2,7 +2,6 @@
 //! once not kept.
 
 use std::io::{self, BufRead, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +13,8 @@ use longlink::{
 
 use crate::port::Reserved;
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SLACK, SOON, Side, calm, connect, join, ms, timed, until};
+use crate::rig::{Log, Rig, SLACK, SOON, Side, builder, calm, connect, join, ms, timed, until};
+use crate::wire::{CLOSE, FIN, RawServer, Welcome, ack, frame};
 
 #[test]
 fn handles_are_shared_between_threads_and_errors_are_small() {
@@ -562,13 +562,13 @@ fn stats_count_what_happened() {
 #[test]
 fn addresses_that_cannot_be_one_are_refused_at_once() {
     for addr in ["", "nothing", ":1", "host:", "host:port", "a:b:1", "[::1:1"] {
-        let error = Connection::connect(addr).unwrap_err();
+        let error = builder().connect(addr).unwrap_err();
         assert!(matches!(error, Error::Config(_)), "{addr:?}: {error:?}");
     }
     let none: [&str; 0] = [];
     assert!(matches!(none.to_hosts(), Err(Error::Config(_))));
-    let taken = Listener::bind("127.0.0.1:0").unwrap();
-    assert!(matches!(Listener::bind(taken.local_addr()), Err(Error::Io(_))));
+    let taken = builder().bind("127.0.0.1:0").unwrap();
+    assert!(matches!(builder().bind(taken.local_addr()), Err(Error::Io(_))));
 }
 
 #[test]
@@ -658,38 +658,23 @@ fn the_end_is_the_last_event() {
 // The server's last word is lost, and told again to the client that comes back.
 #[test]
 fn close_returns_once_the_server_has_said_that_the_session_ended() {
-    const HEADER: usize = 5;
-    fn read_frame(link: &mut TcpStream) -> u8 {
-        let mut header = [0; HEADER];
-        link.read_exact(&mut header).unwrap();
-        link.read_exact(&mut vec![0; header[4].into()]).unwrap();
-        header[0]
-    }
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = server.local_addr().unwrap();
+    let server = RawServer::new();
+    let addr = server.addr();
     let closed = thread::spawn(move || {
-        let builder = Connection::builder().close_timeout(SOON * 3);
+        let builder = builder().close_timeout(SOON * 3);
         let client = builder.connect(addr).unwrap();
         client.close()
     });
-    let (mut link, _) = server.accept().unwrap();
-    assert_eq!(read_frame(&mut link), 0xF8);
-    // WELCOME: version 1, epoch 1, nothing received, limits, no heartbeat, not kept, no features.
-    let mut welcome = vec![0x01, 0, 0, 0, 38, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
-    welcome.extend([0; 8]);
-    welcome.extend([0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0, 0, 0]);
-    welcome.extend([0; 8]);
-    link.write_all(&welcome).unwrap();
-    // FIN, acknowledged; then the client's CLOSE, which stays without an answer.
-    let skipped = read_frame(&mut link);
-    assert!((0xA0..=0xBF).contains(&skipped), "{skipped:x}");
-    assert_eq!(read_frame(&mut link), 0x04);
-    link.write_all(&[0x05, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xff, 0xff]).unwrap();
-    assert_eq!(read_frame(&mut link), 0x08);
+    // No heartbeats, and a session that is not kept.
+    let welcome = Welcome { interval: 0, resume_within: 0, ..Welcome::new(1) };
+    let (mut link, _) = server.welcome(&welcome);
+    // The client's CLOSE stays without an answer.
+    assert_eq!(link.read(), Some((FIN, vec![])));
+    link.send(ack(1, 0xffff));
+    assert_eq!(link.read().unwrap().0, CLOSE);
     drop(link);
-    let (mut link, _) = server.accept().unwrap();
-    assert_eq!(read_frame(&mut link), 0xF8);
-    link.write_all(&[0x08, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+    let (mut link, _) = server.accept();
+    link.send(frame(CLOSE, [0, 0, 0, 0, 0, 0, 0, 0, 1]));
     join(closed).unwrap();
 }
 

@@ -3,10 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-use longlink::{Cause, Connection, Error, RetryPolicy};
+use longlink::{Cause, Error, RetryPolicy};
 use socket2::{Domain, Socket, Type};
 
-use crate::rig::{SOON, join, until};
+use crate::rig::{SOON, builder, join, until};
 
 fn socket() -> Socket {
     Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()
@@ -43,7 +43,7 @@ fn an_address_that_does_not_answer_is_asked_on_a_second_socket() {
         .collect();
     until("the queue is full", || asking(addr) == 3);
     let connecting = thread::spawn(move || {
-        let builder = Connection::builder().connect_timeout(SOON * 2);
+        let builder = builder().connect_timeout(SOON * 2);
         builder.retry(RetryPolicy::never()).connect(addr)
     });
     until("it asks twice", || asking(addr) == 3 + 2);

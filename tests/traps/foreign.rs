@@ -9,7 +9,7 @@ use longlink::{Bytes, Connection, Error, Host, Plain, ToHosts, WeakConnection};
 
 use crate::SOON;
 use crate::proxy::How;
-use crate::rig::{Rig, SLACK, Side, calm, join, ms, timed, until};
+use crate::rig::{Rig, SLACK, Side, builder, calm, join, ms, timed, until};
 
 #[test]
 fn only_the_last_handles_drop_closes() {
@@ -100,7 +100,7 @@ fn nothing_blocks_in_the_callback_on_any_connection_or_listener() {
     // The callback belongs to neither of these. Nobody receives.
     let listener = calm().window(1).bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr();
-    let other = Connection::connect(addr).unwrap();
+    let other = builder().connect(addr).unwrap();
     let _others = listener.accept().unwrap();
     other.send(b"x").unwrap();
     let blocks = move |client: &Connection| {
@@ -145,7 +145,7 @@ fn what_need_not_block_is_done_in_the_callback() {
     let rig = Rig::new(calm());
     let (client, server) = rig.warm_pair();
     let listener = calm().bind("127.0.0.1:0").unwrap();
-    let other = Connection::connect(listener.local_addr()).unwrap();
+    let other = builder().connect(listener.local_addr()).unwrap();
     other.send(b"hello").unwrap();
     inside(&rig, &client, move |client| {
         client.send(b"from within").unwrap();

@@ -164,8 +164,7 @@ fn narrow(addr: SocketAddr, window: u32) -> Raw {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&addr.into()).unwrap();
-    let mut raw = Raw(socket.into());
-    raw.0.set_read_timeout(Some(SOON)).unwrap();
+    let mut raw = Raw::over(socket.into());
     raw.send(Hello { window, ..Hello::new(9) }.bytes());
     raw
 }
@@ -218,7 +217,7 @@ fn last_words() -> Option<Vec<u8>> {
     let server = accept(&listener);
     // The client's kernel takes in some of it, and the server's keeps the rest.
     (0..20).for_each(|_| server.send([7; 4096]).unwrap());
-    let (mut sending, over) = (Raw(client.0.try_clone().unwrap()), Arc::new(()));
+    let (mut sending, over) = (client.try_clone().unwrap(), Arc::new(()));
     let told = Arc::downgrade(&over);
     let sender = thread::spawn(move || {
         while told.strong_count() > 0 {

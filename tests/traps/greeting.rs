@@ -1,12 +1,12 @@
 //! What a client says at the beginning of each session, and that it is there first.
 
-use std::net::TcpListener;
+use std::io::Read;
 
-use longlink::{Connection, Error, Event, Plain};
+use longlink::{Error, Event, Plain};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SOON, Side, calm, connect, ms, until};
-use crate::wire::{Hello, PROTOCOL, REJECT, Raw, longer};
+use crate::rig::{Log, Rig, SOON, Side, builder, calm, connect, ms, until};
+use crate::wire::{Hello, PROTOCOL, REJECT, Raw, RawServer, longer};
 
 /// A hello with these options.
 fn says(addr: std::net::SocketAddr, token: u8, options: &[u8]) -> Raw {
@@ -85,16 +85,15 @@ fn a_hello_that_greets_too_long_or_twice_is_malformed() {
 
 #[test]
 fn plain_text_has_no_greeting() {
-    let lines = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = connect(calm().plain(Plain::new()).greeting("ann"), lines.local_addr().unwrap());
+    let plain = calm().plain(Plain::new()).greeting("ann");
+    let (mut server, client) = RawServer::new().meet(|addr| connect(plain, addr));
     assert_eq!(client.greeting(), "");
-    let (socket, _) = lines.accept().unwrap();
     client.send("line").unwrap();
     let mut heard = [0; 5];
-    std::io::Read::read_exact(&mut &socket, &mut heard).unwrap();
+    server.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"line\n");
 
-    let listener = Connection::builder().bind("127.0.0.1:0").unwrap();
+    let listener = builder().bind("127.0.0.1:0").unwrap();
     let plain = connect(calm().plain(Plain::new()), listener.local_addr());
     plain.send("line").unwrap();
     assert_eq!(listener.accept().unwrap().greeting(), "");

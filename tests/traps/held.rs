@@ -251,6 +251,6 @@ fn plain_text_is_held_by_the_same_program() {
     // A worker that fails ends the connection here, too.
     drop(two);
     let mut heard = String::new();
-    raw.0.read_to_string(&mut heard).unwrap();
+    raw.read_to_string(&mut heard).unwrap();
     assert_eq!(heard, "reply\n");
 }

@@ -4,9 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use longlink::{Connection, Heartbeat, Plain};
+use longlink::{Heartbeat, Plain};
 
-use crate::rig::{Log, Side, connect, until};
+use crate::rig::{Log, Side, builder, connect, until};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -34,8 +34,8 @@ fn asks(local: SocketAddr, remote: SocketAddr) -> Option<Duration> {
 
 /// When the kernels of both sides ask: the client's, and the server's.
 fn both_ask(client: Heartbeat, server: Heartbeat, plain: Option<Plain>) -> [Option<Duration>; 2] {
-    let listener = Connection::builder().heartbeat(server).bind("127.0.0.1:0").unwrap();
-    let mut builder = Connection::builder().heartbeat(client);
+    let listener = builder().heartbeat(server).bind("127.0.0.1:0").unwrap();
+    let mut builder = builder().heartbeat(client);
     if let Some(plain) = plain {
         builder = builder.plain(plain);
     }

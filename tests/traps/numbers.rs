@@ -1,7 +1,8 @@
 //! Numbers that outlive sessions, and one connection of a client at a time.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::io::Read;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -509,12 +510,11 @@ fn threads_that_share_a_connection_share_its_numbers() {
 /// A server that only accepts: nothing of it is ended that is not of the client.
 #[test]
 fn a_listener_of_another_kind_is_told_no_id() {
-    let lines = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = connect(named(calm()).plain(Plain::new()), lines.local_addr().unwrap());
+    let plain = named(calm()).plain(Plain::new());
+    let (mut server, client) = RawServer::new().meet(|addr| connect(plain, addr));
     client.send("line").unwrap();
-    let (socket, _) = lines.accept().unwrap();
     let mut heard = [0; 5];
-    std::io::Read::read_exact(&mut &socket, &mut heard).unwrap();
+    server.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"line\n");
     assert!(matches!(client.recv_timeout(ms(1)), Err(Error::TimedOut)));
 }

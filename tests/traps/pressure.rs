@@ -172,7 +172,7 @@ fn a_live_peer_that_never_reads_is_back_pressure_and_no_death() {
     const LARGE: usize = 16 << 20;
     let (mut link, client) = join_narrow(LARGE);
     let (stop, stopped) = mpsc::channel::<()>();
-    let mut pinging = crate::wire::Raw(link.0.try_clone().unwrap());
+    let mut pinging = link.try_clone().unwrap();
     let pinger = thread::spawn(move || {
         while stopped.recv_timeout(ms(30)) == Err(mpsc::RecvTimeoutError::Timeout) {
             pinging.send(ping(1));

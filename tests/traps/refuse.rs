@@ -1,7 +1,6 @@
 //! A server's application refuses a client, and says why.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::Read;
 use std::sync::Arc;
 use std::thread;
 
@@ -205,11 +204,7 @@ fn a_close_that_waits_for_a_link_hears_the_refusal() {
 #[test]
 fn a_connect_whose_welcome_is_lost_is_refused() {
     let rig = Rig::new(calm());
-    rig.proxy.swallow(Direction::Down, true);
-    let connecting = thread::spawn({
-        let addr = rig.proxy.addr();
-        move || calm().connect(addr)
-    });
+    let connecting = rig.connect_unheard(calm());
     let server = rig.accept();
     refuse(&server);
     assert!(rig.proxy.wait_for(|stats| stats.swallowed > 0, SOON));
@@ -363,8 +358,8 @@ fn a_client_has_no_refusal() {
 #[test]
 fn plain_text_has_no_refusal() {
     let listener = calm().window(64 << 20).max_message(1 << 20).bind("127.0.0.1:0").unwrap();
-    let mut netcat = std::net::TcpStream::connect(listener.local_addr()).unwrap();
-    netcat.write_all(b"ann\n").unwrap();
+    let mut netcat = Raw::connect(listener.local_addr());
+    netcat.send(b"ann\n");
     let server = Side::new(listener.accept().unwrap(), Log::new("server"));
     server.takes("ann\n");
     for _ in 0..30 {
@@ -377,12 +372,10 @@ fn plain_text_has_no_refusal() {
     assert!(heard.len() < 30 << 20, "what was queued is dropped");
     assert!(heard.iter().all(|byte| b"x\n".contains(byte)));
 
-    let lines = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = connect(calm().plain(Plain::new()), lines.local_addr().unwrap());
-    let (mut socket, _) = lines.accept().unwrap();
+    let (server, client) = RawServer::new().meet(|addr| connect(calm().plain(Plain::new()), addr));
     refuse(&client);
     assert!(matches!(client.recv(), Err(Error::Closed { .. })));
-    assert_eq!(socket.read(&mut [0]).unwrap(), 0);
+    until("its end", || server.has_ended());
 }
 
 /// From a peer that keeps to nothing, and from one that is older or newer.

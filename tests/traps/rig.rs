@@ -10,7 +10,7 @@ use longlink::{
     Builder, Bytes, Connection, Error, Event, Heartbeat, Listener, RetryPolicy, ToHosts,
 };
 
-use crate::proxy::Proxy;
+use crate::proxy::{Direction, Proxy};
 pub(crate) use crate::wait::{now, until};
 
 /// The patience of every wait: for machines that do much else meanwhile.
@@ -178,10 +178,24 @@ impl Drop for Side {
     }
 }
 
+/// What is set when nothing is. With `LONGLINK_TLS=1` the links are secured.
+pub(crate) fn builder() -> Builder {
+    #[cfg(feature = "tls")]
+    if let Some(party) = crate::wire::tls::party() {
+        return Connection::builder().security(party.security.clone());
+    }
+    assert!(!is_secured(), "built without TLS");
+    Connection::builder()
+}
+
+pub(crate) fn is_secured() -> bool {
+    std::env::var_os("LONGLINK_TLS").is_some_and(|value| value == "1")
+}
+
 /// Settings that lose and regain a link in no time, and find a dead one late
 /// enough for a busy machine.
 pub(crate) fn quick() -> Builder {
-    Connection::builder()
+    builder()
         .heartbeat(Heartbeat::every(ms(100)).misses(8))
         .retry(RetryPolicy::fixed(ms(5), 1000))
         .connect_timeout(ms(1000))
@@ -214,6 +228,32 @@ impl Rig {
 
     pub(crate) fn connect_with(&self, builder: Builder) -> Side {
         connect(builder, self.proxy.addr())
+    }
+
+    /// A client that connects, and hears nothing of what the server says to it. The
+    /// handshake of TLS it hears.
+    pub(crate) fn connect_unheard(
+        &self,
+        builder: Builder,
+    ) -> JoinHandle<longlink::Result<Connection>> {
+        let silence = || self.proxy.swallow(Direction::Down, true);
+        if is_secured() {
+            self.proxy.stall(Direction::Down, true);
+        } else {
+            silence();
+        }
+        let addr = self.proxy.addr();
+        let connecting = thread::spawn(move || builder.connect(addr));
+        if is_secured() {
+            // The server has answered the client, which is to say who it is.
+            assert!(self.proxy.wait_for(|stats| stats.up > 0, SOON));
+            self.proxy.stall(Direction::Up, true);
+            self.proxy.stall(Direction::Down, false);
+            assert!(self.proxy.wait_for(|stats| stats.down > 0, SOON));
+            silence();
+            self.proxy.stall(Direction::Up, false);
+        }
+        connecting
     }
 
     pub(crate) fn accept(&self) -> Side {

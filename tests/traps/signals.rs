@@ -94,7 +94,7 @@ fn writing_to_a_peer_that_is_gone_raises_no_signal() {
         crate::wire::Raw::join(rig.listener.local_addr(), &crate::wire::Hello::new(1));
     let gone = rig.accept();
     raw.send(crate::wire::frame(crate::wire::DATA, b"x"));
-    socket2::SockRef::from(&raw.0).set_linger(Some(ms(0))).unwrap();
+    socket2::SockRef::from(&raw.socket).set_linger(Some(ms(0))).unwrap();
     drop(raw);
     for _ in 0..100 {
         gone.send(b"nobody hears").unwrap();

@@ -4,11 +4,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use longlink::{Builder, Connection, Heartbeat, RetryPolicy};
+use longlink::{Builder, Heartbeat, RetryPolicy};
 use socket2::SockRef;
 
 use crate::proxy::Direction;
-use crate::rig::{Log, Rig, SLACK, SOON, Side, at_once, connect, echo, join, ms, now, until};
+use crate::rig::{
+    Log, Rig, SLACK, SOON, Side, at_once, builder, connect, echo, join, ms, now, until,
+};
 use crate::wire::{DATA, Hello, PING, PONG, Raw, RawServer, Welcome, frame, ping};
 
 const INTERVAL: Duration = ms(100);
@@ -17,7 +19,7 @@ const RETRY: Duration = ms(100);
 const CONNECT: Duration = ms(400);
 
 fn watchful() -> Builder {
-    Connection::builder()
+    builder()
         .heartbeat(Heartbeat::every(INTERVAL).misses(MISSES))
         .retry(RetryPolicy::fixed(RETRY, 1000))
         .connect_timeout(CONNECT)
@@ -136,7 +138,7 @@ fn a_link_that_is_judged_dead_is_reset() {
     let interval = u32::try_from(INTERVAL.as_millis()).unwrap();
     let hello = Hello { interval, ..Hello::new(1) };
     let (mut silent, _) = Raw::join(listener.local_addr(), &hello);
-    SockRef::from(&silent.0).set_recv_buffer_size(4096).unwrap();
+    SockRef::from(&silent.socket).set_recv_buffer_size(4096).unwrap();
     let server = Side::new(listener.accept().unwrap(), Log::new("server"));
     silent.send(frame(DATA, b"before"));
     server.takes(b"before");

@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use longlink::{Builder, Connection, Heartbeat, RetryPolicy};
+use longlink::{Builder, Heartbeat, RetryPolicy};
 
 use crate::proxy::Proxy;
-use crate::rig::{Log, SLACK, SOON, Side, at_once, connect, join, ms, now, timed};
+use crate::rig::{Log, SLACK, SOON, Side, at_once, builder, connect, join, ms, now, timed};
 use crate::wire::{Raw, RawServer, Welcome};
 
 const INTERVAL: Duration = ms(100);
@@ -16,7 +16,7 @@ const MESSAGE: &[u8] = &[7; 1_000_000];
 const PACE: Duration = ms(16);
 
 fn settings() -> Builder {
-    Connection::builder().window(1 << 22).max_message(1 << 21).close_timeout(SOON)
+    builder().window(1 << 22).max_message(1 << 21).close_timeout(SOON)
 }
 
 fn on() -> Heartbeat {
@@ -63,7 +63,7 @@ fn read_slowly(link: &mut Raw, time: Duration) {
     let begun = now();
     let mut buffer = [0; 4096];
     while begun.elapsed() < time {
-        std::io::Read::read_exact(&mut link.0, &mut buffer).unwrap();
+        std::io::Read::read_exact(link, &mut buffer).unwrap();
         thread::park_timeout(ms(5));
     }
 }
