@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use longlink::{Builder, Cause, Connection, Error, Event, Listener, Plain, RetryPolicy};
 
-use crate::rig::{Log, SLACK, SOON, Side, calm, connect, join, ms, now, timed, until};
+use crate::rig::{Log, SLACK, SOON, Side, calm, connect, has_no_text, join, ms, now, timed, until};
 use crate::wire::{
     DATA, FIN, GOING_AWAY, Hello, PING, Raw, RawServer, Welcome, ack, frame, going_away, ping,
 };
@@ -275,6 +275,9 @@ fn a_server_does_not_hear_it() {
 
 #[test]
 fn over_plain_text_nothing_is_said_and_what_was_sent_arrives() {
+    if has_no_text() {
+        return;
+    }
     let listener = listen();
     let plain = calm().plain(Plain::new());
     let client = connect(plain, listener.local_addr());

@@ -5,7 +5,7 @@ use std::io::Read;
 use longlink::{Error, Event, Plain};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SOON, Side, builder, calm, connect, ms, until};
+use crate::rig::{Log, Rig, SOON, Side, builder, calm, connect, has_no_text, ms, until};
 use crate::wire::{Hello, PROTOCOL, REJECT, Raw, RawServer, longer};
 
 /// A hello with these options.
@@ -62,6 +62,7 @@ fn a_greeting_may_be_of_any_kind_and_of_2048_bytes() {
     let server = rig.accept();
     rig.proxy.cut(How::Rst);
     client.says("resumed", 1);
+    server.says("resumed", 1);
     assert_eq!(server.greeting(), "ann");
     assert!(matches!(server.log.events()[..], [Event::Lost { .. }, Event::Resumed { .. }]));
 }
@@ -85,6 +86,9 @@ fn a_hello_that_greets_too_long_or_twice_is_malformed() {
 
 #[test]
 fn plain_text_has_no_greeting() {
+    if has_no_text() {
+        return;
+    }
     let plain = calm().plain(Plain::new()).greeting("ann");
     let (mut server, client) = RawServer::new().meet(|addr| connect(plain, addr));
     assert_eq!(client.greeting(), "");

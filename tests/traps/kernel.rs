@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use longlink::{Heartbeat, Plain};
 
-use crate::rig::{Log, Side, builder, connect, until};
+use crate::rig::{Log, Side, builder, connect, has_no_text, until};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -67,6 +67,9 @@ fn the_kernel_does_not_wake_a_peer_that_chose_long_heartbeats() {
     // The server announces that it pings after 1.25 intervals.
     after(client, LONG * 5 / 4 * 5 / 4);
     assert_eq!(server, None);
+    if has_no_text() {
+        return;
+    }
     let [client, _] = both_ask(on, Heartbeat::default(), Some(Plain::new()));
     after(client, LONG);
 }
@@ -74,6 +77,9 @@ fn the_kernel_does_not_wake_a_peer_that_chose_long_heartbeats() {
 #[test]
 fn the_kernel_watches_where_nobody_has_heartbeats() {
     for plain in [None, Some(Plain::new())] {
+        if plain.is_some() && has_no_text() {
+            return;
+        }
         let [client, server] = both_ask(Heartbeat::off(), Heartbeat::off(), plain);
         after(client, secs(10));
         after(server, secs(10));

@@ -1,6 +1,7 @@
 //! Connections under a fault proxy, and everything they said when a test fails.
 
 use std::fmt::Write;
+use std::io::{self, Write as _};
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -190,6 +191,17 @@ pub(crate) fn builder() -> Builder {
 
 pub(crate) fn is_secured() -> bool {
     std::env::var_os("LONGLINK_TLS").is_some_and(|value| value == "1")
+}
+
+/// Whether plain text, and so the rest of a test, is left out: it is not spoken over keys.
+pub(crate) fn has_no_text() -> bool {
+    if is_secured() {
+        let test = thread::current();
+        let line = format!("no plain text over TLS: {}\n", test.name().unwrap_or_default());
+        // The harness shows nothing else of a test that passes.
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+    is_secured()
 }
 
 /// Settings that lose and regain a link in no time, and find a dead one late
