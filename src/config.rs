@@ -425,11 +425,9 @@ impl Builder {
 
     /// Secures all links, as [`Security`] says. Without it they are in clear text.
     ///
-    /// Whoever speaks in clear text, or shows a key that is not trusted, is refused, and makes
+    /// Whoever speaks in clear text, or shows nothing that is trusted, is refused, and makes
     /// no session. [`Connection::peer_identity`](crate::Connection::peer_identity) tells who
     /// the peer has shown to be. A session is resumed by the identity that began it only.
-    ///
-    /// The keys that are trusted are those of the moment when they were read.
     ///
     /// # Examples
     ///

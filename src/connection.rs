@@ -30,6 +30,7 @@ use crate::proto::plain::PlainSession;
 use crate::proto::protocol;
 use crate::proto::session::Session;
 use crate::protocol::Protocol;
+use crate::secure::Security;
 use crate::stats::Stats;
 use crate::sync::{self, Arc};
 
@@ -138,9 +139,10 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::GaveUp`] with the cause of the last failure; [`Error::Config`] if the
-    /// address cannot be one, the [greeting](Builder::greeting) is too long, or the
-    /// [first number](Builder::first_number) out of range; [`Error::Io`] if no thread could
-    /// be started, or there is no randomness. [`Error::Refused`] if the first link was
+    /// address cannot be one, the [greeting](Builder::greeting) is too long, the
+    /// [first number](Builder::first_number) out of range, or the
+    /// security none that a client can have; [`Error::Io`] if no thread
+    /// could be started, or there is no randomness. [`Error::Refused`] if the first link was
     /// lost before it was up, and the server has refused us meanwhile: as a rule that comes
     /// from the calls that follow.
     ///
@@ -162,6 +164,7 @@ impl Builder {
         if foreign::is_running() {
             return Err(Error::WouldBlock);
         }
+        self.security.as_ref().map(Security::check_client).transpose()?;
         let greeting = self.checked_greeting()?;
         let numbers = self.checked_numbers()?;
         let now = sync::now();

@@ -158,6 +158,10 @@ pub(crate) struct Peer {
 pub(crate) enum Credential {
     /// The peer has signed with this key.
     Key(Fingerprint),
+    /// It has signed with the key of the first of these certificates (in DER). A client keeps
+    /// none: nobody asks it again.
+    #[cfg(feature = "tls")]
+    Chain(Arc<[Box<[u8]>]>),
 }
 
 #[cfg(any(test, fuzzing, feature = "tls"))]

@@ -10,6 +10,7 @@ use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::net::Socket;
+use crate::secure::Security;
 use crate::server::{AcceptQueue, Restart, Server};
 use crate::sync::{self, Arc};
 
@@ -48,7 +49,8 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if none of the addresses can be listened on.
+    /// [`Error::Io`] if none of the addresses can be listened on; [`Error::Config`] if a
+    /// listener cannot have this security.
     ///
     /// # Examples
     ///
@@ -293,6 +295,7 @@ impl Builder {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn bind(self, addr: impl ToSocketAddrs) -> Result<Listener> {
+        self.security.as_ref().map(Security::check_listener).transpose()?;
         let mut failure = None;
         for addr in addr.to_socket_addrs()? {
             match Socket::listen(addr) {

@@ -32,8 +32,15 @@ fn signatures_of_security() {
     let _: fn(&'static str) -> Result<Trust> = Trust::peers_file;
     let _: fn(Fingerprint) -> Trust = Trust::fingerprint;
     let _: fn(Trust, Trust) -> Trust = Trust::or;
+    let _: fn(&'static str) -> Result<Trust> = Trust::ca_file;
+    let _: fn(Trust, &'static str) -> Result<Trust> = Trust::client_names;
+    #[cfg(feature = "system-roots")]
+    let _: fn() -> Result<Trust> = Trust::system_roots;
     let _: fn(Identity, Trust) -> Security = Security::keys;
     let _: fn(&'static str) -> Result<Security> = Security::invite;
+    let _: fn(&'static str, String, Trust) -> Result<Security> = Security::certificates;
+    let _: fn(Trust) -> Result<Security> = Security::anonymous_client;
+    let _: fn(&'static str, String) -> Result<Security> = Security::open_server;
     let _: fn(&Security) -> Option<Fingerprint> = Security::fingerprint;
     let _: fn(Builder, Security) -> Builder = Builder::security;
 }

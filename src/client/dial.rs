@@ -27,6 +27,7 @@ use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Watch;
 use crate::proto::reject::Reject;
 use crate::proto::session::Unwelcome;
+use crate::secure::{NOT_LONGLINK, Security};
 use crate::sync::{self, Arc};
 
 /// An address may take this long before the next one is asked as well...
@@ -53,6 +54,9 @@ impl Client {
     /// Makes one attempt: asks every address of every host, until one takes us, or says
     /// that the session has ended.
     pub(super) fn dial(&mut self) -> Result<(), NoLink> {
+        if let Some(Err(complaint)) = self.security.as_ref().map(Security::read_again) {
+            foreign::log!(warn, "{complaint}; what was read before is used");
+        }
         let mut round = self.route.attempt(sync::now());
         let mut failed = None;
         loop {
@@ -136,7 +140,8 @@ impl Client {
     /// that is to be secured begins with another handshake.
     fn greet(&mut self, host: usize, mut link: PendingLink) -> Result<(), NoLink> {
         if let Some(security) = &self.security {
-            link.secure(security.connect().map_err(Cause::from)?)?;
+            let channel = security.connect(&self.hosts[host].name).map_err(Cause::from)?;
+            link.secure(channel)?;
             self.read_until(&mut link, |link| Ok(link.is_open().then_some(())))?;
         }
         let name = &mut self.names[self.route.server(host)];
@@ -144,6 +149,9 @@ impl Client {
         let Some(hello) = hello else {
             return self.open(host, link, None);
         };
+        if !link.speaks_longlink() {
+            return Err(Cause::from(NOT_LONGLINK).into());
+        }
         let (epoch, resume_only) = (hello.epoch, hello.resume_only);
         link.write(&Frame::Hello(hello))?;
         let answer = |link: &mut PendingLink| link.decoder.next().map_err(|_| Cause::NotLonglink);

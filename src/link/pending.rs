@@ -104,6 +104,11 @@ impl PendingLink {
         }
     }
 
+    /// Whether frames may be exchanged with the peer: in clear, or if both have said so.
+    pub(crate) fn speaks_longlink(&self) -> bool {
+        self.channel.as_ref().is_none_or(Channel::speaks_longlink)
+    }
+
     /// Whether the peer has begun to say something that is not whole, or not decoded.
     pub(crate) fn has_begun(&self) -> bool {
         let amid_record =

@@ -25,13 +25,16 @@ pub(super) enum Holds {
     Key,
     /// Who is trusted.
     Peers,
+    /// What everybody may know, and what this side itself can check: certificates that are of
+    /// no use without their key.
+    Chain,
 }
 
 impl Holds {
     /// No such file has more bytes.
     fn most(self) -> u64 {
         match self {
-            Holds::Key => 64 * 1024,
+            Holds::Key | Holds::Chain => 64 * 1024,
             // Some forty thousand peers.
             Holds::Peers => 4 * 1024 * 1024,
         }
@@ -40,7 +43,7 @@ impl Holds {
 
 /// Something is wrong with this file.
 pub(super) fn refuse(path: &Path, what: impl Display) -> Error {
-    Error::Config(format!("{}: {what}", shown(path)))
+    Error::Config(format!("{}: {what}", displayed(path)))
 }
 
 /// Reads a whole file.
@@ -117,13 +120,16 @@ fn open_judged(open: &mut OpenOptions, path: &Path, holds: Holds) -> Result<File
 /// What is wrong with who may do what with a file, and the command that mends it.
 fn judge(holds: Holds, mode: u32, owner: u32, me: u32) -> Option<(&'static str, String)> {
     const ROOT: u32 = 0;
+    if holds == Holds::Chain {
+        return None;
+    }
     if owner != me && owner != ROOT {
         return Some(("it belongs to another user", format!("chown {me}")));
     }
     // Root lets a group read what a service is to have: systemd and containers do so.
     let readers = if owner == ROOT { 0o004 } else { 0o044 };
     let mend = match holds {
-        Holds::Peers => "chmod go-w",
+        Holds::Peers | Holds::Chain => "chmod go-w",
         Holds::Key if owner == me => "chmod 600",
         Holds::Key => "chmod 640",
     };
@@ -143,6 +149,7 @@ fn contents(file: impl Read, holds: Holds) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "it is no text".into())
 }
 
-fn shown(path: &Path) -> String {
+/// Its name, for a text.
+pub(super) fn displayed(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }

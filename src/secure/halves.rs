@@ -75,6 +75,11 @@ impl Channel {
         self.sealer.is_open()
     }
 
+    /// Whether frames may be exchanged, now that the handshake is over.
+    pub(crate) fn speaks_longlink(&self) -> bool {
+        within(&self.opener.inner, |inner| inner.layer.speaks_longlink())
+    }
+
     /// Who the peer is, now that the handshake is over.
     pub(crate) fn who(&self) -> Who {
         within(&self.opener.inner, |inner| inner.layer.peer()).into()

@@ -46,9 +46,9 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::time::SystemTime;
 
-use crate::error::Cause;
 #[cfg(any(test, fuzzing, feature = "tls"))]
 use crate::error::Rejection;
+use crate::error::{self, Cause, Error};
 #[cfg(feature = "tls")]
 use crate::identity::Fingerprint;
 use crate::identity::{Peer, Who};
@@ -58,21 +58,35 @@ use crate::proto::frame::Decoder;
 use crate::sync::{self, Arc};
 
 #[cfg(feature = "tls")]
+mod certificate;
+#[cfg(feature = "tls")]
+mod certified;
+#[cfg(feature = "tls")]
+mod chain;
+#[cfg(feature = "tls")]
 mod config;
 #[cfg(feature = "tls")]
 mod files;
+#[cfg(feature = "tls")]
+mod from_files;
 mod halves;
 #[cfg(feature = "tls")]
 mod keys;
+#[cfg(feature = "tls")]
+mod pem;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(any(test, fuzzing))]
 mod toy;
 #[cfg(feature = "tls")]
+mod trust;
+#[cfg(feature = "tls")]
 mod verify;
 
 #[cfg(feature = "tls")]
-pub use keys::{Identity, Trust};
+pub use keys::Identity;
+#[cfg(feature = "tls")]
+pub use trust::Trust;
 
 pub(crate) use halves::{Channel, Opened, Opener, Sealer};
 #[cfg(all(test, feature = "tls", not(shuttle), not(miri)))]
@@ -84,7 +98,13 @@ pub(crate) use toy::pair;
 #[cfg_attr(
     feature = "tls",
     doc = "
-It is TLS 1.3, and both sides prove who they are.
+It is TLS 1.3. Both sides prove who they are, by [keys](Security::keys) or by
+[certificates](Security::certificates); or the server alone, where that is
+[meant](Security::open_server).
+
+A client reads the files that its security was made from again when it begins an attempt, so
+that what was mended or renewed counts. If they are not in order, what was read before goes on
+counting, and the log says so once. A listener goes by what was read when its security was made.
 
 # Examples
 
@@ -103,14 +123,31 @@ pub struct Security {
 }
 
 impl Security {
-    /// The client's end of a new link.
-    pub(crate) fn connect(&self) -> Result<Channel, Failure> {
-        self.mode.connect().map(Channel::new)
+    /// The client's end of a new link to this host, a name or an address.
+    pub(crate) fn connect(&self, host: &str) -> Result<Channel, Failure> {
+        self.mode.connect(host).map(Channel::new)
     }
 
     /// The server's.
     pub(crate) fn accept(&self) -> Result<Channel, Failure> {
         self.mode.accept().map(Channel::new)
+    }
+
+    /// A client reads the files of this again, if there are any, and if they have changed. If
+    /// they are not in order now, the error says so, once, and it stays as it is. Blocks as
+    /// long as reading takes.
+    pub(crate) fn read_again(&self) -> Result<(), String> {
+        self.mode.read_again()
+    }
+
+    /// Whether a client can have it.
+    pub(crate) fn check_client(&self) -> error::Result<()> {
+        self.mode.can_connect().map_err(|why| Error::Config(why.into()))
+    }
+
+    /// Whether a listener can have it.
+    pub(crate) fn check_listener(&self) -> error::Result<()> {
+        self.mode.can_accept().map_err(|why| Error::Config(why.into()))
     }
 
     /// Whether plain text may be spoken inside.
@@ -133,8 +170,11 @@ impl Security {
 
 /// What is known of how links are secured, before there is one.
 trait Mode: Debug {
-    fn connect(&self) -> Result<Box<dyn Layer + Send>, Failure>;
+    fn connect(&self, host: &str) -> Result<Box<dyn Layer + Send>, Failure>;
     fn accept(&self) -> Result<Box<dyn Layer + Send>, Failure>;
+    fn read_again(&self) -> Result<(), String>;
+    fn can_connect(&self) -> Result<(), &'static str>;
+    fn can_accept(&self) -> Result<(), &'static str>;
     fn takes_text(&self) -> bool;
     /// Of this side's key.
     #[cfg(feature = "tls")]
@@ -169,9 +209,17 @@ trait Layer: Debug {
     /// Whether the handshake is over.
     fn is_open(&self) -> bool;
 
+    /// Whether both sides say that they speak longlink. It is false until the handshake is
+    /// over, and if the peer is another program, with which no frames are exchanged.
+    fn speaks_longlink(&self) -> bool;
+
     /// Who the peer is, and by what, if it has shown that.
     fn peer(&self) -> Option<Arc<Peer>>;
 }
+
+/// Why no frames are exchanged.
+pub(crate) const NOT_LONGLINK: Failure =
+    Failure::Protocol("the peer does not say that it speaks longlink/1");
 
 /// Why a link is broken, or was never made.
 #[derive(Debug, Clone, PartialEq, Eq)]

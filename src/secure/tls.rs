@@ -12,7 +12,6 @@ pub(super) mod tests;
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::time::SystemTime;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
@@ -23,16 +22,17 @@ use rustls::unbuffered::{
 };
 use rustls::{AlertDescription, CertificateError, Error};
 
-use super::config::{ALPN, Keys};
+use super::certified::{explain, server, server_name};
+use super::config::{ALPN, Peers, Setup};
 use super::halves::record_len;
-use super::verify::{Trusted, Untrusted, fingerprint};
-use super::{Failure, Layer, Mode};
+use super::verify::{Untrusted, fingerprint};
+use super::{Failure, Layer, NOT_LONGLINK};
 use crate::error::Rejection;
-use crate::identity::{Credential, Fingerprint, Peer};
+use crate::identity::Peer;
 use crate::proto::batch::Records;
 use crate::proto::buffer::Buffer;
 use crate::proto::frame::Decoder;
-use crate::sync::Arc;
+use crate::sync::{Arc, wall_clock};
 
 /// A record adds a header (5), the type of what is in it (1) and a tag (16, in all suites of
 /// TLS 1.3 that rustls has).
@@ -50,33 +50,7 @@ const OUT_OF_TURN: Failure = Failure::Protocol("TLS is not open");
 /// A state of rustls that this does not know, or did not expect.
 const UNEXPECTED: Failure = Failure::Protocol("TLS is in a state that is not known");
 
-impl Mode for Keys {
-    fn connect(&self) -> Result<Box<dyn Layer + Send>, Failure> {
-        Ok(Box::new(Tls::connect(self)?))
-    }
-
-    fn accept(&self) -> Result<Box<dyn Layer + Send>, Failure> {
-        Ok(Box::new(Tls::accept(self)?))
-    }
-
-    /// No program but ours shows raw keys.
-    fn takes_text(&self) -> bool {
-        false
-    }
-
-    fn fingerprint(&self) -> Option<Fingerprint> {
-        Some(self.own)
-    }
-
-    fn trusts(&self, peer: Option<&Peer>, _: SystemTime) -> bool {
-        let Some(Peer { identity, credential: Credential::Key(key), .. }) = peer else {
-            return false;
-        };
-        self.trusted.get(key).is_some_and(|trusted| trusted.identity == *identity)
-    }
-}
-
-struct Tls {
+pub(super) struct Tls {
     connection: Connection,
     state: State,
 }
@@ -89,8 +63,13 @@ enum Connection {
 /// What is known of a link beside its connection.
 #[derive(Debug)]
 struct State {
-    is_client: bool,
-    trusted: Arc<Trusted>,
+    /// By which name a client has dialed the server.
+    dialed: Option<Box<str>>,
+    peers: Peers,
+    /// The handshake is over.
+    open: bool,
+    /// Both say that they speak longlink.
+    speaks_longlink: bool,
     /// Whom the handshake has proven the peer to be.
     peer: Option<Arc<Peer>>,
     end_heard: bool,
@@ -113,16 +92,22 @@ enum Say<'a> {
 }
 
 impl Tls {
-    fn connect(keys: &Keys) -> Result<Tls, Failure> {
-        // A server is known by its key. An address is not sent.
-        let name = ServerName::from(Ipv4Addr::UNSPECIFIED);
-        let tls = UnbufferedClientConnection::new(keys.client.clone(), name).map_err(broken)?;
-        Ok(Tls { connection: Connection::Client(tls), state: State::new(keys, true) })
+    pub(super) fn connect(setup: &Setup, host: &str) -> Result<Tls, Failure> {
+        let name = match setup.peers {
+            // A server is known by its key. An address is not sent.
+            Peers::Keys(_) => ServerName::from(Ipv4Addr::UNSPECIFIED),
+            Peers::Certified(_) => server_name(host).map_err(|what| Failure::Tls(what.into()))?,
+        };
+        let state = State::new(setup, Some(name.to_str().into()));
+        let config = setup.client.clone().map_err(|why| Failure::Tls(why.into()))?;
+        let tls = UnbufferedClientConnection::new(config, name).map_err(broken)?;
+        Ok(Tls { connection: Connection::Client(tls), state })
     }
 
-    fn accept(keys: &Keys) -> Result<Tls, Failure> {
-        let tls = UnbufferedServerConnection::new(keys.server.clone()).map_err(broken)?;
-        Ok(Tls { connection: Connection::Server(tls), state: State::new(keys, false) })
+    pub(super) fn accept(setup: &Setup) -> Result<Tls, Failure> {
+        let config = setup.server.clone().map_err(|why| Failure::Tls(why.into()))?;
+        let tls = UnbufferedServerConnection::new(config).map_err(broken)?;
+        Ok(Tls { connection: Connection::Server(tls), state: State::new(setup, None) })
     }
 
     fn say(&mut self, what: Say, output: &mut Vec<u8>) -> Result<(), Failure> {
@@ -171,7 +156,11 @@ impl Layer for Tls {
     }
 
     fn is_open(&self) -> bool {
-        self.state.peer.is_some()
+        self.state.open
+    }
+
+    fn speaks_longlink(&self) -> bool {
+        self.state.speaks_longlink
     }
 
     fn peer(&self) -> Option<Arc<Peer>> {
@@ -180,9 +169,16 @@ impl Layer for Tls {
 }
 
 impl State {
-    fn new(keys: &Keys, is_client: bool) -> State {
-        let trusted = keys.trusted.clone();
-        State { is_client, trusted, peer: None, end_heard: false, failed: false }
+    fn new(setup: &Setup, dialed: Option<Box<str>>) -> State {
+        State {
+            dialed,
+            peers: setup.peers.clone(),
+            open: false,
+            speaks_longlink: false,
+            peer: None,
+            end_heard: false,
+            failed: false,
+        }
     }
 
     fn open<D>(
@@ -197,7 +193,7 @@ impl State {
             return Err(OUT_OF_TURN);
         }
         let first = input.unread().first();
-        if self.peer.is_none() && first.is_some_and(|first| !TYPES.contains(first)) {
+        if !self.open && first.is_some_and(|first| !TYPES.contains(first)) {
             return Err(Failure::NotTls);
         }
         while !self.end_heard {
@@ -207,7 +203,7 @@ impl State {
             let mut waits = false;
             match state {
                 // It stays where it is until the peer is known.
-                Ok(ConnectionState::ReadTraffic(_)) if self.peer.is_none() => waits = true,
+                Ok(ConnectionState::ReadTraffic(_)) if !self.open => waits = true,
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(|error| self.failure(error))?;
@@ -231,7 +227,7 @@ impl State {
                     {
                         encode(alert, control);
                     }
-                    let refusal = match self.is_client && !tls.is_handshaking() {
+                    let refusal = match self.dialed.is_some() && !tls.is_handshaking() {
                         true => refusal(&error),
                         false => None,
                     };
@@ -239,8 +235,9 @@ impl State {
                 }
             }
             input.skip(used);
-            if self.peer.is_none() && (waits || !tls.is_handshaking()) {
-                self.peer = Some(self.identify(tls)?);
+            if !self.open && (waits || !tls.is_handshaking()) {
+                self.peer = self.identify(tls)?;
+                self.open = true;
             }
             if all {
                 break;
@@ -264,24 +261,40 @@ impl State {
             && let Some(Untrusted(shown)) = other.0.downcast_ref()
         {
             // The clients of a server may be many, and are nobody else's business.
-            let expected = self.trusted.keys().copied().filter(|_| self.is_client);
-            return Failure::Untrusted { shown: Box::new(*shown), expected: expected.collect() };
+            let expected = match &self.peers {
+                Peers::Keys(trusted) if self.dialed.is_some() => trusted.keys().copied().collect(),
+                _ => [].into(),
+            };
+            return Failure::Untrusted { shown: Box::new(*shown), expected };
         }
-        broken(error)
+        match (&self.peers, explain(&error, self.dialed.is_some())) {
+            (Peers::Certified(_), Some(what)) => Failure::Tls(what.into()),
+            _ => broken(error),
+        }
     }
 
     /// Whom the handshake, which is over, has proven the peer to be.
-    fn identify<D>(&self, tls: &Common<D>) -> Result<Arc<Peer>, Failure> {
+    fn identify<D>(&mut self, tls: &Common<D>) -> Result<Option<Arc<Peer>>, Failure> {
         if tls.is_handshaking() {
             return Err(UNEXPECTED);
         }
         // rustls lets in a client that offers none, and a server that chooses none.
-        if tls.alpn_protocol() != Some(ALPN) {
-            return Err(Failure::Protocol("the peer does not say that it speaks longlink/1"));
+        self.speaks_longlink = tls.alpn_protocol() == Some(ALPN);
+        let shown = tls.peer_certificates().unwrap_or_default();
+        let now = wall_clock();
+        match (&self.peers, &self.dialed) {
+            (Peers::Keys(_), _) if !self.speaks_longlink => Err(NOT_LONGLINK),
+            (Peers::Keys(trusted), _) => {
+                let peer = shown.first().and_then(|key| trusted.get(&fingerprint(key)));
+                peer.cloned().map(Some).ok_or(UNEXPECTED)
+            }
+            (Peers::Certified(_), Some(name)) => Ok(Some(Arc::new(server(name, shown, now)))),
+            (Peers::Certified(Some(clients)), None) => {
+                let peer = clients.identify(shown, now);
+                peer.map(|peer| Some(Arc::new(peer))).map_err(|_| UNEXPECTED)
+            }
+            (Peers::Certified(None), None) => Ok(None),
         }
-        let key = tls.peer_certificates().and_then(|keys| keys.first());
-        let peer = key.and_then(|key| self.trusted.get(&fingerprint(key)));
-        peer.cloned().ok_or(UNEXPECTED)
     }
 
     fn say<D>(
@@ -291,7 +304,7 @@ impl State {
         what: Say,
         output: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        if self.failed || self.peer.is_none() {
+        if self.failed || !self.open {
             return Err(OUT_OF_TURN);
         }
         loop {
@@ -364,10 +377,14 @@ fn refusal(error: &Error) -> Option<Failure> {
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
         | Alert::CertificateRevoked
-        | Alert::CertificateExpired
         | Alert::CertificateUnknown
         | Alert::UnknownCA
         | Alert::AccessDenied => Rejection::Untrusted,
+        // Another one may be on its way, and the clocks differ.
+        Alert::CertificateExpired => {
+            let what = "by the server's clock, this client's certificate does not count now";
+            return Some(Failure::Tls(what.into()));
+        }
         _ => return None,
     };
     Some(Failure::Rejected(rejection))

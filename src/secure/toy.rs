@@ -113,12 +113,24 @@ pub(crate) fn pair(asks: [u64; 2], unanswered: &Arc<AtomicUsize>) -> [Channel; 2
 }
 
 impl Mode for Config {
-    fn connect(&self) -> Result<Box<dyn Layer + Send>, Failure> {
+    fn connect(&self, _: &str) -> Result<Box<dyn Layer + Send>, Failure> {
         Ok(Box::new(Toy::new(self.clone(), true)))
     }
 
     fn accept(&self) -> Result<Box<dyn Layer + Send>, Failure> {
         Ok(Box::new(Toy::new(self.clone(), false)))
+    }
+
+    fn read_again(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn can_connect(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn can_accept(&self) -> Result<(), &'static str> {
+        Ok(())
     }
 
     fn takes_text(&self) -> bool {
@@ -177,6 +189,10 @@ fn put(output: &mut Vec<u8>, kind: u8, body: &[&[u8]]) {
 impl Layer for Toy {
     fn is_open(&self) -> bool {
         self.stage == Stage::Open
+    }
+
+    fn speaks_longlink(&self) -> bool {
+        self.is_open()
     }
 
     fn peer(&self) -> Option<Arc<Peer>> {

@@ -233,6 +233,10 @@ impl Acceptor {
                 foreign::log!(info, "{}: rejected, it speaks clear text", peer.addr);
                 peer.reject(Rejection::TlsRequired);
             }
+            Ok(Some(Frame::Hello(_))) if !peer.speaks_longlink() => {
+                foreign::log!(info, "{}: rejected, its TLS does not offer longlink/1", peer.addr);
+                peer.reject(Rejection::Protocol);
+            }
             Ok(Some(Frame::Hello(hello))) => sessions.admit(peer, &hello, now),
             Ok(Some(_)) => {}
             // There will be no more of it.

@@ -50,6 +50,10 @@ pub(crate) fn now() -> Instant {
 /// The time of the day, by which credentials expire. It may be set, and is no measure.
 #[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
 pub(crate) fn wall_clock() -> SystemTime {
+    #[cfg(test)]
+    if let Some(time) = SHOWN.get() {
+        return time;
+    }
     SystemTime::now()
 }
 
@@ -83,6 +87,13 @@ fn ahead() -> Duration {
 #[cfg(test)]
 thread_local! {
     static DREAMT: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+    static SHOWN: std::cell::Cell<Option<SystemTime>> = const { std::cell::Cell::new(None) };
+}
+
+/// The clock shows this thread another time from now on.
+#[cfg(all(test, feature = "tls"))]
+pub(crate) fn set_wall_clock(time: SystemTime) {
+    SHOWN.set(Some(time));
 }
 
 /// The machine sleeps for so long, as far as this thread can tell.

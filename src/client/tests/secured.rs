@@ -203,7 +203,7 @@ fn the_last_flight_of_a_handshake_goes_with_the_hello() {
     wait(&listener, Interest::READ);
     let mut far = PendingLink::new(listener.accept().unwrap().0, addr, None);
     wait(&near.socket, Interest::WRITE);
-    near.secure(toy("alice", &["server"]).connect().unwrap()).unwrap();
+    near.secure(toy("alice", &["server"]).connect("server").unwrap()).unwrap();
     far.secure(toy("server", &["alice"]).accept().unwrap()).unwrap();
     for link in [&mut far, &mut near] {
         wait(&link.socket, Interest::READ);

@@ -42,7 +42,7 @@ enum Tamper {
 }
 
 impl Side {
-    fn new(channel: Channel) -> Side {
+    pub(in crate::secure) fn new(channel: Channel) -> Side {
         Side {
             channel,
             decoder: Decoder::default(),
@@ -137,7 +137,7 @@ fn security(name: &str, trusts: &[&str]) -> (Security, Arc<AtomicUsize>) {
 
 /// Both ends of a link, the client first, before the handshake.
 pub(in crate::secure) fn strangers_of(client: &Security, server: &Security) -> [Side; 2] {
-    [client.connect(), server.accept()].map(|channel| Side::new(channel.unwrap()))
+    [client.connect("server"), server.accept()].map(|channel| Side::new(channel.unwrap()))
 }
 
 fn strangers() -> [Side; 2] {
@@ -205,7 +205,7 @@ fn a_client_is_in_before_the_server_knows_who_it_is() {
 #[test]
 fn strangers_are_told_so() {
     let (client, server) = (security("eve", &["server"]).0, security("server", &["alice"]).0);
-    let channels = [client.connect(), server.accept()];
+    let channels = [client.connect("server"), server.accept()];
     let mut sides = channels.map(|channel| Side::new(channel.unwrap()));
     assert_eq!(shake_hands(&mut sides), Some(End::Broken(untrusted())));
     let [client, server] = &mut sides;
@@ -217,7 +217,7 @@ fn strangers_are_told_so() {
     assert!(cause.starts_with("rejected"), "{cause}");
 
     let (client, server) = (security("alice", &["server"]).0, security("mallory", &["alice"]).0);
-    let channels = [client.connect(), server.accept()];
+    let channels = [client.connect("server"), server.accept()];
     let mut sides = channels.map(|channel| Side::new(channel.unwrap()));
     let stranger = Failure::Protocol("a server that is not trusted");
     assert_eq!(shake_hands(&mut sides), Some(End::Broken(stranger)));

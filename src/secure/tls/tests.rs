@@ -1,6 +1,7 @@
 //! Both ends of a link in memory.
 
 mod anything;
+mod certificates;
 mod channel;
 mod connected;
 mod forger;
@@ -9,6 +10,7 @@ mod records;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ServerConfig};
 
 use super::*;
 use crate::identity::{Fingerprint, PeerIdentity};
@@ -35,14 +37,34 @@ fn print(seed: u8) -> Fingerprint {
 }
 
 /// For the owner of one key, which trusts the owner of another.
-fn keys(own: u8, other: u8) -> Keys {
+fn keys(own: u8, other: u8) -> Setup {
     keys_of(key(own), other)
 }
 
-fn keys_of(own: Arc<CertifiedKey>, other: u8) -> Keys {
+fn keys_of(own: Arc<CertifiedKey>, other: u8) -> Setup {
     let peer = PeerIdentity::Named(format!("peer {other}"));
     let peer = Peer::by_key(peer, print(other));
-    Keys::new(own, Arc::new([(print(other), Arc::new(peer))].into()))
+    Setup::keys(own, Arc::new([(print(other), Arc::new(peer))].into()))
+}
+
+fn of_client(setup: &mut Setup) -> &mut ClientConfig {
+    Arc::get_mut(setup.client.as_mut().unwrap()).unwrap()
+}
+
+fn of_server(setup: &mut Setup) -> &mut ServerConfig {
+    Arc::get_mut(setup.server.as_mut().unwrap()).unwrap()
+}
+
+/// As `setup`, with these protocols instead of longlink's.
+fn speaking(mut setup: Setup, protocols: &[&str]) -> Setup {
+    let protocols: Vec<Vec<u8>> = protocols.iter().map(|name| name.as_bytes().into()).collect();
+    for config in setup.client.iter_mut() {
+        Arc::get_mut(config).unwrap().alpn_protocols = protocols.clone();
+    }
+    for config in setup.server.iter_mut() {
+        Arc::get_mut(config).unwrap().alpn_protocols = protocols.clone();
+    }
+    setup
 }
 
 fn named(seed: u8) -> Option<PeerIdentity> {
@@ -60,14 +82,14 @@ struct Side {
 }
 
 impl Side {
-    fn client(keys: &Keys) -> Side {
-        let mut side = Side::new(Tls::connect(keys).unwrap());
+    fn client(setup: &Setup) -> Side {
+        let mut side = Side::new(Tls::connect(setup, "server.example").unwrap());
         side.hear(&[]);
         side
     }
 
-    fn server(keys: &Keys) -> Side {
-        Side::new(Tls::accept(keys).unwrap())
+    fn server(setup: &Setup) -> Side {
+        Side::new(Tls::accept(setup).unwrap())
     }
 
     fn new(tls: Tls) -> Side {

@@ -29,7 +29,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             "--lib",
             "--no-default-features",
             "--features",
-            "tls",
+            "system-roots",
             "--manifest-path",
         ])
         .arg(root.join("Cargo.toml"))

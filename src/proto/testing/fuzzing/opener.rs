@@ -86,7 +86,8 @@ fn acquaintances(flights: usize) -> (Reader, Reader) {
     let security = |name, trusts| Security::toy(name, &[trusts], Arc::default());
     let (server, client) = (security("server", "client"), security("client", "server"));
     let mut all = Choices::of(&[]);
-    let (mut reader, mut peer) = (Reader::new(server.accept()), Reader::new(client.connect()));
+    let (mut reader, mut peer) =
+        (Reader::new(server.accept()), Reader::new(client.connect("server")));
     peer.open();
     for _ in 0..flights {
         let flight = peer.channel.sealer.seal_now(&[]);

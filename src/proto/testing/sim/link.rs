@@ -245,7 +245,7 @@ impl Link {
         let name = format!("server of {}", self.id);
         let client = Security::toy("client", &[&name], self.unanswered.clone());
         let server = Security::toy(&name, &["client"], self.unanswered.clone());
-        let [client, server] = [client.connect(), server.accept()].map(Result::ok);
+        let [client, server] = [client.connect("server"), server.accept()].map(Result::ok);
         (self.client, self.server) = (End::new(client), End::new(server));
         let End { opener, decoder, .. } = &mut self.client;
         opener.iter_mut().for_each(|opener| assert!(opener.open(decoder).control, "no hello"));

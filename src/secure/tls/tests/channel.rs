@@ -38,7 +38,7 @@ fn an_invite_lets_its_owner_in() {
 #[test]
 fn a_flight_of_the_handshake_is_one_read() {
     let [client, server] = securities();
-    let mut sides = [client.connect().unwrap(), server.accept().unwrap()];
+    let mut sides = [client.connect("server").unwrap(), server.accept().unwrap()];
     let mut none = Decoder::default();
     sides[0].opener.open(&mut none);
     for [from, to] in [[0, 1], [1, 0], [0, 1]] {
@@ -62,12 +62,12 @@ fn a_peer_is_trusted_as_long_as_its_key_has_its_name() {
     let [client_side, server_side] = pair_of(&client, &server);
     let alice = server_side.channel.who();
     let Who::Peer(peer) = &alice else { panic!("{alice:?}") };
-    let Credential::Key(key) = peer.credential;
+    let Credential::Key(key) = peer.credential else { panic!("{peer:?}") };
     let trusts = |trust: &str, who: &Who| {
         let folder = Folder::new();
         let own = Identity::create(folder.path("key")).unwrap();
         let trust = Trust::peers_file(folder.write("peers", trust)).unwrap();
-        Security::keys(own, trust).trusts(who, SystemTime::UNIX_EPOCH)
+        Security::keys(own, trust).trusts(who, std::time::UNIX_EPOCH)
     };
     let others = format!("bob {}\n", Fingerprint([7; 32]));
     assert!(trusts(&format!("{others}alice {key}\n"), &alice));
@@ -107,6 +107,10 @@ impl Layer for Exhausted {
     }
 
     fn is_open(&self) -> bool {
+        true
+    }
+
+    fn speaks_longlink(&self) -> bool {
         true
     }
 

@@ -24,7 +24,7 @@ impl Forger {
     /// A client that a server has let in.
     pub(super) fn client() -> (Forger, Side) {
         let mut keys = keys(ALICE, SERVER);
-        Arc::get_mut(&mut keys.client).unwrap().enable_secret_extraction = true;
+        of_client(&mut keys).enable_secret_extraction = true;
         let mut client = Side::client(&keys);
         let mut server = Side::server(&super::keys(SERVER, ALICE));
         converse(&mut client, &mut server);
@@ -39,7 +39,7 @@ impl Forger {
 
     pub(super) fn server_of(client: &mut Side) -> Forger {
         let mut keys = keys(SERVER, ALICE);
-        Arc::get_mut(&mut keys.server).unwrap().enable_secret_extraction = true;
+        of_server(&mut keys).enable_secret_extraction = true;
         let mut server = Side::server(&keys);
         converse(client, &mut server);
         Forger::take_over(server)

@@ -4,7 +4,7 @@ use rustls::client::ResolvesClientCert;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::sign::{Signer, SigningKey};
-use rustls::{ClientConfig, ContentType, SignatureAlgorithm, SignatureScheme};
+use rustls::{ContentType, SignatureAlgorithm, SignatureScheme};
 
 use super::forger::{Forger, ticket};
 use super::*;
@@ -13,7 +13,7 @@ use super::*;
 const FORGED_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 46];
 const FORGED_END: [u8; 7] = [0x15, 3, 3, 0, 2, 1, 0];
 
-fn meet(client: &Keys, server: &Keys) -> (Side, Side) {
+fn meet(client: &Setup, server: &Setup) -> (Side, Side) {
     let (mut client, mut server) = (Side::client(client), Side::server(server));
     converse(&mut client, &mut server);
     (client, server)
@@ -97,7 +97,7 @@ impl ResolvesClientCert for Keyless {
 #[test]
 fn a_client_without_a_key_is_asked_for_one() {
     let mut keyless = keys(ALICE, SERVER);
-    Arc::get_mut(&mut keyless.client).unwrap().client_auth_cert_resolver = Arc::new(Keyless);
+    of_client(&mut keyless).client_auth_cert_resolver = Arc::new(Keyless);
     let (client, server) = meet(&keyless, &keys(SERVER, ALICE));
     assert_eq!(client.failure, Some(Failure::Rejected(Rejection::AuthenticationRequired)));
     assert_eq!(text(&server.failure), "peer sent no certificates");
@@ -112,7 +112,7 @@ fn clients_of_certificates_and_of_pinned_keys_do_not_meet() {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    other.client = Arc::new(config);
+    other.client = Ok(Arc::new(config));
     let (client, server) = meet(&other, &keys(SERVER, ALICE));
     assert_eq!(text(&client.failure), "received fatal alert: HandshakeFailure");
     assert!(server.failure.is_some() && !server.tls.is_open());
@@ -120,27 +120,20 @@ fn clients_of_certificates_and_of_pinned_keys_do_not_meet() {
 
 #[test]
 fn both_must_say_what_they_speak() {
-    let speaks = |keys: Keys, protocols: &[&str]| {
-        let protocols: Vec<Vec<u8>> = protocols.iter().map(|name| name.as_bytes().into()).collect();
-        let (mut client, mut server) = (keys.client, keys.server);
-        Arc::get_mut(&mut client).unwrap().alpn_protocols = protocols.clone();
-        Arc::get_mut(&mut server).unwrap().alpn_protocols = protocols;
-        Keys { client, server, ..keys }
-    };
     let none = Some(Failure::Protocol("the peer does not say that it speaks longlink/1"));
     for foreign in [&["h2"][..], &["longlink/2"], &["longlink/1 "]] {
-        let (client, server) = meet(&speaks(keys(ALICE, SERVER), foreign), &keys(SERVER, ALICE));
+        let (client, server) = meet(&speaking(keys(ALICE, SERVER), foreign), &keys(SERVER, ALICE));
         assert_eq!(text(&client.failure), "received fatal alert: NoApplicationProtocol");
         assert!(server.failure.is_some() && !server.tls.is_open());
-        let (client, server) = meet(&keys(ALICE, SERVER), &speaks(keys(SERVER, ALICE), foreign));
+        let (client, server) = meet(&keys(ALICE, SERVER), &speaking(keys(SERVER, ALICE), foreign));
         assert!(client.failure.is_some() && server.failure.is_some());
     }
     let two = ["h2", "longlink/1"];
-    let (mut client, mut server) = meet(&speaks(keys(ALICE, SERVER), &two), &keys(SERVER, ALICE));
+    let (mut client, mut server) = meet(&speaking(keys(ALICE, SERVER), &two), &keys(SERVER, ALICE));
     assert_connected(&mut client, &mut server);
 
-    let mut silent = speaks(keys(ALICE, SERVER), &[]);
-    Arc::get_mut(&mut silent.client).unwrap().enable_secret_extraction = true;
+    let mut silent = speaking(keys(ALICE, SERVER), &[]);
+    of_client(&mut silent).enable_secret_extraction = true;
     let (mut client, mut server) = (Side::client(&silent), Side::server(&keys(SERVER, ALICE)));
     server.hear(&client.take_control());
     client.hear(&server.take_control());
@@ -150,7 +143,7 @@ fn both_must_say_what_they_speak() {
     server.hear(&last);
     assert_eq!((server.heard(), server.tls.is_open()), (Vec::new(), false));
     assert_eq!(server.failure, none);
-    let (client, _) = meet(&keys(ALICE, SERVER), &speaks(keys(SERVER, ALICE), &[]));
+    let (client, _) = meet(&keys(ALICE, SERVER), &speaking(keys(SERVER, ALICE), &[]));
     assert_eq!((&client.failure, client.tls.is_open()), (&none, false));
 }
 
@@ -378,9 +371,9 @@ fn keys_of_the_kinds_that_are_supported_connect_and_no_others() {
         let public = CertificateDer::from(key.public_key().unwrap().to_vec());
         let (peer, print) = (PeerIdentity::Named("peer".into()), fingerprint(&public));
         let peer = Arc::new(Peer::by_key(peer, print));
-        let trusted: Arc<Trusted> = Arc::new([(print, peer)].into());
+        let trusted: Arc<crate::secure::verify::Trusted> = Arc::new([(print, peer)].into());
         let key = Arc::new(CertifiedKey::new(vec![public], Arc::new(Stubborn(key, scheme))));
-        let trusts = |own: u8| Keys::new(super::key(own), trusted.clone());
+        let trusts = |own: u8| Setup::keys(super::key(own), trusted.clone());
 
         let (client, server) = meet(&keys_of(key.clone(), SERVER), &trusts(SERVER));
         assert_eq!((server.is_well(), client.is_well()), (supported, supported), "{scheme:?}");
@@ -394,8 +387,8 @@ fn keys_of_the_kinds_that_are_supported_connect_and_no_others() {
 fn a_handshake_in_small_records_is_one_whatever_the_reads_are() {
     let mut small = keys(ALICE, SERVER);
     let mut smaller = keys(SERVER, ALICE);
-    Arc::get_mut(&mut small.client).unwrap().max_fragment_size = Some(100);
-    Arc::get_mut(&mut smaller.server).unwrap().max_fragment_size = Some(32);
+    of_client(&mut small).max_fragment_size = Some(100);
+    of_server(&mut smaller).max_fragment_size = Some(32);
     for chunk in [1, 7, 50, 101, 1000, 10_000] {
         let (mut client, mut server) = (Side::client(&small), Side::server(&smaller));
         for _ in 0..2 {

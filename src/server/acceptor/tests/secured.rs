@@ -58,7 +58,7 @@ impl Caller {
         let stream = TcpStream::connect(stage.addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_nodelay(true).unwrap();
-        let channel = security.connect().unwrap();
+        let channel = security.connect("server").unwrap();
         Caller { stream, channel, decoder: Decoder::default() }
     }
 
