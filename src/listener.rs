@@ -9,6 +9,7 @@ use crate::connection::Connection;
 use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
 use crate::foreign;
+use crate::identity::Who;
 use crate::net::Socket;
 use crate::secure::Security;
 use crate::server::{AcceptQueue, Restart, Server};
@@ -49,8 +50,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if none of the addresses can be listened on; [`Error::Config`] if a
-    /// listener cannot have this security.
+    /// [`Error::Io`] if none of the addresses can be listened on.
     ///
     /// # Examples
     ///
@@ -65,8 +65,18 @@ impl Listener {
 
     fn start(builder: Builder, socket: Socket) -> Result<Listener> {
         let addr = socket.local_addr()?;
-        if builder.security.is_none() && !addr.ip().to_canonical().is_loopback() {
-            foreign::log!(warn, "{addr}: listening without security: whoever reaches it is let in");
+        let lets_in = |security: &Security| security.trusts(&Who::Anonymous, sync::wall_clock());
+        match &builder.security {
+            _ if addr.ip().to_canonical().is_loopback() => {}
+            None => foreign::log!(
+                warn,
+                "{addr}: listening without security: whoever reaches it is let in"
+            ),
+            Some(security) if lets_in(security) => foreign::log!(
+                warn,
+                "{addr}: listening for clients that show nothing: whoever reaches it is let in"
+            ),
+            Some(_) => {}
         }
         let queue = Arc::new(AcceptQueue::new());
         let driver = Arc::new(DriverHandle::new()?);
@@ -278,12 +288,13 @@ impl Listener {
 impl Builder {
     /// Listens on an address; port 0 takes a free one.
     ///
-    /// Without security, an address that other machines can reach is
-    /// logged as a warning: whoever reaches it is let in.
+    /// Without security, or with one that lets in clients which show nothing, an address that
+    /// other machines can reach is logged as a warning: whoever reaches it is let in.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if none of the addresses can be listened on.
+    /// [`Error::Io`] if none of the addresses can be listened on; [`Error::Config`] if a
+    /// listener cannot have this security.
     ///
     /// # Examples
     ///

@@ -183,13 +183,18 @@ pub(super) fn outside(
     not_after: SystemTime,
     now: SystemTime,
 ) -> Option<String> {
-    if now > not_after {
+    if now >= end(not_after) {
         Some(expired(not_after, now))
     } else if now < not_before {
         Some(not_yet(not_before, now))
     } else {
         None
     }
+}
+
+/// A whole second is the last one.
+pub(super) fn end(not_after: SystemTime) -> SystemTime {
+    not_after + Duration::from_secs(1)
 }
 
 /// In words that follow what has expired.

@@ -15,7 +15,7 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::certificate::{Certificate, expired, not_yet, shown, unix_time};
+use super::certificate::{Certificate, end, expired, not_yet, shown, unix_time};
 use super::trust::Names;
 use super::verify::PROVIDER;
 use crate::identity::{Credential, Peer, PeerIdentity};
@@ -142,11 +142,11 @@ pub(super) fn server(name: &str, chain: &[CertificateDer<'_>], now: SystemTime) 
     }
 }
 
-/// The first moment after which a part of this chain does not count, which was verified now. One
-/// that has expired by now was not needed for that.
+/// When the first part of this chain counts no more, which was verified now. One that has
+/// expired by now was not needed for that.
 fn expiry(chain: &[CertificateDer<'_>], now: SystemTime) -> Option<SystemTime> {
-    let ends = chain.iter().filter_map(|der| Some(Certificate::read(der)?.not_after));
-    ends.filter(|end| *end >= now).min()
+    let ends = chain.iter().filter_map(|der| Some(end(Certificate::read(der)?.not_after)));
+    ends.filter(|end| *end > now).min()
 }
 
 /// What a server must be certified to be, which is dialed by this name.

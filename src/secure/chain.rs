@@ -61,7 +61,7 @@ const UNSUPPORTED: &str = "the key is damaged, or of a kind that is not supporte
     ECDSA with P-256, P-384 or P-521, and RSA";
 
 /// A whole chain, and what its leaf says.
-fn parse(text: &str) -> Result<(Vec<CertificateDer<'static>>, Certificate), String> {
+pub(super) fn parse(text: &str) -> Result<(Vec<CertificateDer<'static>>, Certificate), String> {
     let chain = certificates(text)?;
     let bytes: usize = chain.iter().map(|certificate| certificate.len()).sum();
     if bytes > LONGEST {

@@ -143,7 +143,7 @@ pub(super) fn read_invite(path: &Path) -> Result<(Identity, Trust)> {
 }
 
 /// The lines in front of an invite's key.
-fn parse_servers(text: &str) -> Result<Trust, String> {
+pub(super) fn parse_servers(text: &str) -> Result<Trust, String> {
     let mut servers: Option<Trust> = None;
     for (number, line) in lines(text).take_while(|(_, line)| !line.starts_with(BEGIN)) {
         // It may be a part of the key: it is not shown.

@@ -1,5 +1,8 @@
 //! What stands in files as PEM (RFC 7468). No error repeats a part of it, which may be of a key.
 
+#[cfg(all(test, not(shuttle), not(miri)))]
+mod tests;
+
 use rustls::pki_types::pem::{SectionKind, SliceIter};
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,

@@ -50,6 +50,9 @@ const BROKEN: u8 = 0;
 /// The key is not one of those that are trusted. It is the code of a REJECT that says so.
 const UNTRUSTED: u8 = 9;
 
+/// Who has this key does not say that it speaks longlink.
+pub(crate) const FOREIGN: &str = "foreign";
+
 /// One data record in so many asks, as a rule.
 const ASKS: u64 = 3;
 /// With so many questions open, no more are asked: their answers are fewer bytes than may wait
@@ -192,7 +195,8 @@ impl Layer for Toy {
     }
 
     fn speaks_longlink(&self) -> bool {
-        self.is_open()
+        let foreign = |peer: &Arc<Peer>| peer.identity == PeerIdentity::Named(FOREIGN.into());
+        self.is_open() && &*self.config.key != FOREIGN && !self.peer.as_ref().is_some_and(foreign)
     }
 
     fn peer(&self) -> Option<Arc<Peer>> {

@@ -256,7 +256,7 @@ pub(super) fn parse_peers(text: &str) -> Result<Trusted, String> {
     Ok(peers)
 }
 
-fn parse_authorities(text: &str) -> Result<RootCertStore, String> {
+pub(super) fn parse_authorities(text: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for (i, certificate) in certificates(text)?.into_iter().enumerate() {
         roots.add(certificate).map_err(|_| damaged(i))?;
@@ -264,7 +264,7 @@ fn parse_authorities(text: &str) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn parse_names(text: &str) -> Result<Names, String> {
+pub(super) fn parse_names(text: &str) -> Result<Names, String> {
     let mut places = HashMap::new();
     for (number, line) in lines(text) {
         // As in a certificate, the case of a DNS name does not matter.

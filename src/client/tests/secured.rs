@@ -215,3 +215,16 @@ fn the_last_flight_of_a_handshake_goes_with_the_hello() {
     assert!(far.read().unwrap() && far.is_open());
     assert_eq!(far.decoder.next(), Ok(Some(Frame::Ping(7))));
 }
+
+#[test]
+fn frames_are_not_sent_to_a_server_that_does_not_say_that_it_speaks_longlink() {
+    let foreign = || Builder::default().security(toy("foreign", &["alice"]));
+    let listener = foreign().bind("127.0.0.1:0").unwrap();
+    let trusts = idle().security(toy("alice", &["foreign"]));
+    let (cause, again) = attempt(listener.local_addr(), &trusts);
+    let expected = "the peer does not say that it speaks longlink/1";
+    assert!(matches!(cause, Cause::Protocol(what) if what == expected) && again, "{cause}");
+    let plain = trusts.plain(crate::Plain::new()).connect(listener.local_addr()).unwrap();
+    plain.send("hello").unwrap();
+    assert_eq!(listener.accept().unwrap().recv().unwrap().unwrap(), "hello\n");
+}

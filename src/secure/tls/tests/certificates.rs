@@ -240,10 +240,11 @@ fn a_peer_expires_with_the_first_of_its_chain() {
     let client = Files::signed(&[leaf(&[dns("alice")], ALICE), middle.clone(), crossed], ALICE);
     let server = Files::signed(&[leaf(&[dns("server.example")], SERVER), middle], SERVER);
     let (client, server) = meet(&client.setup(), &server.setup());
-    let end = UNIX_EPOCH + Duration::from_secs(1_798_761_600);
+    // The first second of 2027 is the last one.
+    let end = UNIX_EPOCH + Duration::from_secs(1_798_761_601);
     for side in [&client, &server] {
         assert!(side.is_well());
-        assert_eq!(side.tls.peer().unwrap().expires, Some(end), "2027-01-01");
+        assert_eq!(side.tls.peer().unwrap().expires, Some(end));
     }
 }
 
@@ -417,7 +418,8 @@ fn a_client_is_trusted_as_long_as_its_chain_and_its_name_are() {
     let Credential::Chain(chain) = &peer.credential else { panic!("{peer:?}") };
     assert_eq!(chain.len(), 1);
     let trusts = |files: Files, at| files.setup().trusts(Some(&peer), at);
-    let [now, last] = [in_year(2026), peer.expires.unwrap()];
+    let last = peer.expires.unwrap() - Duration::from_nanos(1);
+    let now = in_year(2026);
     assert!(trusts(server_files(), now) && trusts(server_files(), last));
     assert!(!trusts(server_files(), in_year(2031)));
     let names = |names: &str| Files { names: Some(names.into()), ..server_files() };
@@ -429,6 +431,25 @@ fn a_client_is_trusted_as_long_as_its_chain_and_its_name_are() {
     assert!(!keys(SERVER, ALICE).trusts(Some(&peer), now));
     assert!(!server().trusts(None, now));
     assert!(Files { trust: None, ..server_files() }.setup().trusts(None, now));
+}
+
+/// A link that is made in a certificate's last second ends with it.
+#[test]
+fn a_certificate_counts_to_the_end_of_its_last_second() {
+    let mut about = about(&[dns("alice")]);
+    about.not_after = date_time_ymd(2027, 1, 1);
+    let client = Files::certified(&about, ALICE).setup();
+    let last = UNIX_EPOCH + Duration::from_secs(1_798_761_600);
+    let end = last + Duration::from_secs(1);
+    for now in [last, end - Duration::from_nanos(1)] {
+        set_wall_clock(now);
+        let (_, server_side) = meet_now(&client, &server());
+        assert_eq!(server_side.tls.peer().unwrap().expires, Some(end));
+        assert_eq!(client.outside(now), None);
+    }
+    set_wall_clock(end);
+    assert!(!meet_now(&client, &server()).1.is_well());
+    assert!(client.outside(end).is_some());
 }
 
 /// A chain that takes long to read, or to follow, is given up.

@@ -465,3 +465,18 @@ fn a_turn_ends_when_its_time_for_handshakes_is_spent() {
     assert_eq!(stage.pending(), callers.len() + waiting.len());
     callers.iter_mut().for_each(Caller::hear_server);
 }
+
+/// Another program may speak text within TLS.
+#[test]
+fn one_that_does_not_say_that_it_speaks_longlink_is_taken_for_its_text_alone() {
+    let secured = || Stage::with(Builder::default().security(toy("server", &["foreign"])));
+    let mut stage = secured();
+    let (answer, mut caller) = stage.meet("foreign", &hello(1));
+    assert_eq!(answer, Answer::Reject(Rejection::Protocol));
+    assert!(caller.is_at_end() && stage.newest().is_none());
+    let mut stage = secured();
+    let mut caller = Caller::greeted(&mut stage, "foreign");
+    caller.say(b"hello\n");
+    stage.turn();
+    assert_eq!(*stage.newest().unwrap().lock().who(), known_as("foreign"));
+}
