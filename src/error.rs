@@ -77,9 +77,9 @@ pub enum Error {
     Io(Arc<io::Error>),
 
     /// The link was lost and could not be regained within the retry budget
-    /// (or, on the server, the client did not come back in time, or began
-    /// [another connection](Cause::Replaced), or the listener
-    /// [restarts](crate::Listener::restart)).
+    /// (or, on the server, the client did not come back in time, began
+    /// [another connection](Cause::Replaced), or is [no longer trusted](Cause::Revoked), or
+    /// the listener [restarts](crate::Listener::restart)).
     #[non_exhaustive]
     GaveUp {
         /// How many messages were not acknowledged;

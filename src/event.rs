@@ -114,7 +114,8 @@ pub enum Event {
         round_trip: Duration,
     },
     /// The retry budget (or, on the server, the time to resume) ran out, the client
-    /// [has another connection](Cause::Replaced), the server no longer knows the session
+    /// [has another connection](Cause::Replaced) or is
+    /// [no longer trusted](Cause::Revoked), the server no longer knows the session
     /// and there is to be [no other](crate::SessionLoss::GiveUp), or this server
     /// [restarts](crate::Listener::restart): the connection is over.
     #[non_exhaustive]

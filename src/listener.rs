@@ -18,6 +18,10 @@ use crate::sync::{self, Arc};
 /// So long a server that goes away has for its last words.
 const FAREWELL: Duration = Duration::from_millis(200);
 
+/// So long a reload waits for a driver that is held up.
+#[cfg(any(test, feature = "tls"))]
+const RELOAD: Duration = Duration::from_secs(1);
+
 /// Listens for connections.
 ///
 /// One thread of the library's own serves all the connections of a listener:
@@ -42,6 +46,8 @@ pub struct Listener {
     queue: Arc<AcceptQueue>,
     driver: Arc<DriverHandle>,
     addr: SocketAddr,
+    #[cfg(any(test, feature = "tls"))]
+    secured: bool,
 }
 
 impl Listener {
@@ -80,9 +86,17 @@ impl Listener {
         }
         let queue = Arc::new(AcceptQueue::new());
         let driver = Arc::new(DriverHandle::new()?);
+        #[cfg(any(test, feature = "tls"))]
+        let secured = builder.security.is_some();
         let server = Server::new(builder, socket, queue.clone(), driver.clone());
         sync::spawn("longlink-server", move || server.run())?;
-        Ok(Listener { queue, driver, addr })
+        Ok(Listener {
+            queue,
+            driver,
+            addr,
+            #[cfg(any(test, feature = "tls"))]
+            secured,
+        })
     }
 
     /// The next new connection. Blocks until there is one.
@@ -171,6 +185,48 @@ impl Listener {
     /// ```
     pub fn set_full(&self, full: bool) {
         self.queue.set_full(full);
+    }
+
+    /// Goes by other [`Security`] from now on: another key of this side's, and other peers that
+    /// are trusted.
+    ///
+    /// Clients that it does not let in have no sessions any more: those that there are end,
+    /// with [`Cause::Revoked`](crate::Cause::Revoked), also while the client is away, and before
+    /// they were [`accept`](Listener::accept)ed. What counts is the key, and the name that it has,
+    /// by which the client was let in last; a client with a new key goes on if it has come back
+    /// by that before the old one is taken from it. All others notice nothing.
+    ///
+    /// Blocks until that is done, for a moment. Only an [event callback](Builder::on_event) of
+    /// this listener's connections that blocks can hold it up: then this returns after one
+    /// second, and it is done as soon as the callback returns. In such a callback it does not
+    /// block, and is done after it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if the listener was bound without
+    /// [security](Builder::security): clear text does not become secure by this.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use longlink::{Identity, Listener, Security, Trust};
+    ///
+    /// /// Somebody was added to the peers, or taken away.
+    /// fn read_again(listener: &Listener) -> longlink::Result<()> {
+    ///     let (key, peers) = (Identity::from_file("server.key")?, Trust::peers_file("peers")?);
+    ///     listener.reload(Security::keys(key, peers))
+    /// }
+    /// ```
+    #[cfg(any(test, feature = "tls"))]
+    pub fn reload(&self, security: Security) -> Result<()> {
+        if !self.secured {
+            let what = "a listener of clear text cannot be given security later";
+            return Err(Error::Config(what.into()));
+        }
+        let number = self.queue.reload(security);
+        self.driver.wake();
+        self.queue.wait_reloaded(number, sync::later(RELOAD));
+        Ok(())
     }
 
     /// Stops accepting: every blocked [`accept`](Listener::accept) returns.

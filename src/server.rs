@@ -66,6 +66,7 @@ impl Server {
             }
             self.driver.answer().into_iter().for_each(|id| self.sessions.tend(id));
             self.sessions.look_at_restart();
+            self.sessions.look_at_reload();
             self.acceptor.on_ready(&accepting, &mut self.sessions);
             self.sessions.on_time(sync::now());
         }

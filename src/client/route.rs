@@ -140,7 +140,8 @@ fn is_final(cause: &Cause) -> Option<bool> {
         | Cause::Resolve { .. }
         | Cause::NoProgress { .. }
         | Cause::Restarting
-        | Cause::Replaced => None,
+        | Cause::Replaced
+        | Cause::Revoked => None,
     }
 }
 

@@ -82,6 +82,9 @@ pub enum Cause {
     /// The peer came back over another link, which took this one's place. As the end of a
     /// connection, on a server: the client has [another one](crate::Builder::client_id) now.
     Replaced,
+    /// On a server: the client's key or certificate is no longer trusted, since its listener
+    /// goes by other ones now (`Listener::reload`).
+    Revoked,
     /// The peer, restarted, accepts only smaller messages than one that still
     /// has to be sent again.
     #[non_exhaustive]
@@ -126,6 +129,7 @@ impl fmt::Display for Cause {
             Cause::Protocol(what) => write!(f, "protocol violation: {what}"),
             Cause::Rejected(rejection) => write!(f, "rejected: {rejection}"),
             Cause::Replaced => f.write_str("replaced by a newer link"),
+            Cause::Revoked => f.write_str("the client is no longer trusted"),
             Cause::TooLarge { size, limit } => write!(
                 f,
                 "a message of {} waits to be sent again, and the peer now accepts {limit}",

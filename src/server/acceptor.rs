@@ -50,7 +50,6 @@ const TURN: Duration = Duration::from_micros(500);
 pub(super) struct Acceptor {
     socket: Socket,
     accept_plain: bool,
-    security: Option<Security>,
     places: Places,
     /// How much of a turn may be spent on handshakes. Tests give no time at all.
     turn: Duration,
@@ -63,7 +62,6 @@ impl Acceptor {
         Acceptor {
             socket,
             accept_plain: builder.accept_plain,
-            security: builder.security.clone(),
             places: Places::default(),
             turn: TURN,
             paused: None,
@@ -96,15 +94,15 @@ impl Acceptor {
                 _ if spent => {}
                 pending => {
                     self.hear(*pending, now, sessions);
-                    spent = self.is_spent(now);
+                    spent = self.is_spent(now, sessions);
                 }
             }
         }
     }
 
     /// Whether a turn that has begun `then` has had its time for handshakes.
-    fn is_spent(&self, then: Instant) -> bool {
-        self.security.is_some() && sync::now() - then >= self.turn
+    fn is_spent(&self, then: Instant, sessions: &Sessions) -> bool {
+        sessions.security.is_some() && sync::now() - then >= self.turn
     }
 
     fn accept(&mut self, now: Instant, sessions: &mut Sessions) {
@@ -117,7 +115,7 @@ impl Acceptor {
                     let index = self.places.insert(PendingLink::new(socket, addr, None));
                     // Most have sent their hello by now.
                     self.hear(index, now, sessions);
-                    if self.is_spent(now) {
+                    if self.is_spent(now, sessions) {
                         break;
                     }
                 }
@@ -184,7 +182,7 @@ impl Acceptor {
         now: Instant,
         sessions: &mut Sessions,
     ) -> Result<bool, Cause> {
-        let Some(security) = &self.security else {
+        let Some(security) = sessions.security.clone() else {
             // Which is none of TLS: so it knows.
             let _ = peer.write(&Frame::Reject(Rejection::Protocol.to_wire()));
             return Err(Cause::Protocol("it begins as TLS does"));
@@ -207,10 +205,10 @@ impl Acceptor {
         now: Instant,
         sessions: &mut Sessions,
     ) {
-        let in_clear = self.security.is_some() && !peer.is_secured();
-        let takes_text = self.accept_plain
-            && !in_clear
-            && self.security.as_ref().is_none_or(Security::takes_text);
+        let security = &sessions.security;
+        let in_clear = security.is_some() && !peer.is_secured();
+        let takes_text =
+            self.accept_plain && !in_clear && security.as_ref().is_none_or(Security::takes_text);
         match peer.decoder.first_byte() {
             None | Some(kind::HELLO) => {}
             Some(_) if takes_text && plain::begins_text(peer.decoder.unread()) => {

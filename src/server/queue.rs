@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Rejection, Result};
 use crate::foreign;
 use crate::link::Shared;
+use crate::secure::Security;
 use crate::sync::{self, Arc, Condvar, Mutex};
 
 pub(crate) struct AcceptQueue {
     queue: Mutex<Queue>,
     arrived: Condvar,
-    drained: Condvar,
+    /// The driver has done what a caller waits for.
+    done: Condvar,
 }
 
 #[derive(Default)]
@@ -22,6 +24,11 @@ struct Queue {
     full: bool,
     closed: bool,
     restart: Option<Restart>,
+    /// What handshakes are to go by, and that nobody goes by yet.
+    reload: Option<Security>,
+    /// How often that was given, and how much of that the driver has done.
+    reloads: u64,
+    reloaded: u64,
     /// See [`Drained`].
     drained: bool,
 }
@@ -41,13 +48,13 @@ pub(super) struct Drained(pub(super) Arc<AcceptQueue>);
 impl Drop for Drained {
     fn drop(&mut self) {
         self.0.queue.lock().drained = true;
-        self.0.drained.notify_all();
+        self.0.done.notify_all();
     }
 }
 
 impl AcceptQueue {
     pub(crate) fn new() -> AcceptQueue {
-        AcceptQueue { queue: Mutex::default(), arrived: Condvar::new(), drained: Condvar::new() }
+        AcceptQueue { queue: Mutex::default(), arrived: Condvar::new(), done: Condvar::new() }
     }
 
     /// Blocks for the next session; fails once the listener is closed.
@@ -95,6 +102,38 @@ impl AcceptQueue {
         self.queue.lock().restart
     }
 
+    /// Handshakes are to go by this. Returns its number.
+    #[cfg(any(test, feature = "tls"))]
+    pub(crate) fn reload(&self, security: Security) -> u64 {
+        let mut queue = self.queue.lock();
+        queue.reload = Some(security);
+        queue.reloads += 1;
+        queue.reloads
+    }
+
+    /// The newest that was given, if it is news, and its number.
+    pub(super) fn take_reload(&self) -> Option<(Security, u64)> {
+        let mut queue = self.queue.lock();
+        queue.reload.take().map(|security| (security, queue.reloads))
+    }
+
+    /// That is done.
+    pub(super) fn reloaded(&self, number: u64) {
+        self.queue.lock().reloaded = number;
+        self.done.notify_all();
+    }
+
+    /// Blocks until it is, or the server has ended, at most until `deadline`.
+    #[cfg(any(test, feature = "tls"))]
+    pub(crate) fn wait_reloaded(&self, number: u64, deadline: Instant) {
+        let mut queue = self.queue.lock();
+        while queue.reloaded < number
+            && !(queue.drained || foreign::is_running() || sync::now() >= deadline)
+        {
+            queue = sync::wait(&self.done, queue, Some(deadline));
+        }
+    }
+
     pub(crate) fn set_full(&self, full: bool) {
         self.queue.lock().full = full;
     }
@@ -122,7 +161,7 @@ impl AcceptQueue {
             if deadline.is_some_and(|deadline| sync::now() >= deadline) {
                 return Err(Error::TimedOut);
             }
-            queue = sync::wait(&self.drained, queue, deadline);
+            queue = sync::wait(&self.done, queue, deadline);
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ use crate::proto::pulse::Watch;
 use crate::proto::session::{Admission, Opened, Session};
 #[cfg(test)]
 use crate::proto::testing::sim::{Fault, planted};
+use crate::secure::Security;
 use crate::sync::{self, Arc};
 
 /// So much time the clients of a server that goes away are given for each of them.
@@ -35,6 +36,8 @@ const EACH: Duration = Duration::from_millis(2);
 
 pub(super) struct Sessions {
     builder: Builder,
+    /// What handshakes go by, if links are to be secured.
+    pub(super) security: Option<Security>,
     pub(super) queue: Arc<AcceptQueue>,
     driver: Arc<DriverHandle>,
     /// Those that are not over, and for a while those that were closed: their clients
@@ -82,6 +85,7 @@ impl Sessions {
         driver: Arc<DriverHandle>,
     ) -> Sessions {
         Sessions {
+            security: builder.security.clone(),
             builder,
             queue,
             driver,
@@ -120,6 +124,14 @@ impl Sessions {
                 break;
             }
             shared.lock().go_away(notice);
+        }
+    }
+
+    /// Goes by other security, if the listener was given some.
+    pub(super) fn look_at_reload(&mut self) {
+        if let Some((security, number)) = self.queue.take_reload() {
+            self.reload(security);
+            self.queue.reloaded(number);
         }
     }
 
@@ -296,9 +308,8 @@ impl Sessions {
     /// Whether a peer is still trusted, whose handshake was over some time ago. It learns what
     /// it has to know when it comes back.
     fn trusts(&self, peer: &PendingLink) -> bool {
-        let security = self.builder.security.as_ref();
-        let trusted =
-            security.is_none_or(|security| security.trusts(&peer.who, sync::wall_clock()));
+        let trusts = |security: &Security| security.trusts(&peer.who, sync::wall_clock());
+        let trusted = self.security.as_ref().is_none_or(trusts);
         if !trusted {
             foreign::log!(info, "{}: dropped, it is trusted no more", peer.addr);
         }
@@ -385,6 +396,27 @@ impl Sessions {
             return true;
         }
         false
+    }
+
+    /// Goes by this from now on. The sessions whose clients it does not let in end, those
+    /// included that are lost, wait to be accepted, or have ended.
+    pub(super) fn reload(&mut self, security: Security) {
+        let now = sync::wall_clock();
+        for shared in self.entries.all().cloned().collect::<Vec<_>>() {
+            // To judge it takes time.
+            let who = shared.lock().who().clone();
+            if !security.trusts(&who, now) {
+                let peer = shared.lock().peer();
+                foreign::log!(info, "{peer}: its session ends, it is no longer trusted");
+                self.end(&shared, Cause::Revoked);
+            }
+        }
+        let closed = std::mem::take(&mut self.closed).into_iter();
+        let (closed, revoked): (_, Vec<_>) =
+            closed.partition(|(_, names)| security.trusts(&names.key.0, now));
+        self.closed = closed.into();
+        revoked.into_iter().for_each(|(_, names)| self.forget(names));
+        self.security = Some(security);
     }
 
     /// Ends a session without a word to its client, and frees its room.

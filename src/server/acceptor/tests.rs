@@ -431,4 +431,5 @@ fn who_comes_while_the_server_goes_away_is_told_when_it_is_back() {
 }
 
 mod identities;
+mod reloaded;
 mod secured;

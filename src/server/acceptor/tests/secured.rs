@@ -7,7 +7,7 @@ use super::*;
 use crate::net;
 use crate::secure::{Channel, End, Failure, Opened, Security};
 
-fn toy(name: &str, trusts: &[&str]) -> Security {
+pub(super) fn toy(name: &str, trusts: &[&str]) -> Security {
     Security::toy(name, trusts, Arc::default())
 }
 
@@ -18,7 +18,7 @@ fn secured() -> Stage {
 
 impl Stage {
     /// Waits until peers have something to say, and lets them.
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         let polled: Vec<_> = self.acceptor.polled().collect();
         let mut fds: Vec<_> =
             polled.iter().map(|(_, socket, interest)| net::poll_fd(*socket, *interest)).collect();
@@ -29,12 +29,12 @@ impl Stage {
         self.acceptor.on_ready(&ready, &mut self.sessions);
     }
 
-    fn pending(&self) -> usize {
+    pub(super) fn pending(&self) -> usize {
         self.acceptor.places.iter().count()
     }
 
     /// A client says its hello over a secured link of its own.
-    fn meet(&mut self, name: &str, hello: &Hello) -> (Answer, Caller) {
+    pub(super) fn meet(&mut self, name: &str, hello: &Hello) -> (Answer, Caller) {
         let mut caller = Caller::greeted(self, name);
         caller.say(&Frame::Hello(hello.clone()).to_bytes());
         self.turn();
@@ -43,7 +43,7 @@ impl Stage {
 }
 
 /// A client, which is heard when the stage has its turn.
-struct Caller {
+pub(super) struct Caller {
     stream: TcpStream,
     channel: Channel,
     decoder: Decoder,
@@ -63,7 +63,7 @@ impl Caller {
     }
 
     /// Its handshake is over, but for the last flight.
-    fn greeted(stage: &mut Stage, name: &str) -> Caller {
+    pub(super) fn greeted(stage: &mut Stage, name: &str) -> Caller {
         let mut caller = Caller::new(stage, name);
         let hello = caller.hello();
         caller.stream.write_all(&hello).unwrap();
@@ -79,7 +79,7 @@ impl Caller {
     }
 
     /// Opens what comes next. Returns nothing at the end.
-    fn hear(&mut self) -> Option<Opened> {
+    pub(super) fn hear(&mut self) -> Option<Opened> {
         let mut bytes = [0; 1000];
         let n = self.stream.read(&mut bytes).expect("no reset");
         self.channel.opener.append(&bytes[..n]);
@@ -102,12 +102,12 @@ impl Caller {
     }
 
     /// Says this behind what is left of the handshake.
-    fn say(&mut self, plain: &[u8]) {
+    pub(super) fn say(&mut self, plain: &[u8]) {
         let bytes = self.channel.sealer.seal_now(plain);
         self.stream.write_all(&bytes).unwrap();
     }
 
-    fn answer(&mut self) -> Answer {
+    pub(super) fn answer(&mut self) -> Answer {
         loop {
             if let Some(frame) = self.decoder.next().unwrap() {
                 return Answer::from(frame);
@@ -120,7 +120,7 @@ impl Caller {
         }
     }
 
-    fn failure(&mut self) -> Failure {
+    pub(super) fn failure(&mut self) -> Failure {
         loop {
             match self.hear().expect("why") {
                 Opened { end: Some(End::Broken(failure)), .. } => return failure,
@@ -130,12 +130,12 @@ impl Caller {
     }
 
     /// Whether the server says nothing more, and has not reset the link.
-    fn is_at_end(&mut self) -> bool {
+    pub(super) fn is_at_end(&mut self) -> bool {
         matches!(self.stream.read(&mut [0]), Ok(0))
     }
 }
 
-fn bytes(hello: Hello) -> Vec<u8> {
+pub(super) fn bytes(hello: Hello) -> Vec<u8> {
     Frame::Hello(hello).to_bytes().to_vec()
 }
 
