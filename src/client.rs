@@ -118,7 +118,10 @@ impl Client {
             }
         };
         self.resolver.forget();
-        self.budget.lost(lost.proof, self.heartbeat.interval);
+        match lost.cause {
+            Cause::Aged | Cause::Expired => self.budget.has_served(),
+            _ => self.budget.lost(lost.proof, self.heartbeat.interval),
+        }
         if let Some((at, notice)) = lost.away {
             let back = at + notice.draw(random());
             self.route.goes_away(back);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::link::{OnEvent, Terms};
+use crate::link::{self, OnEvent, Terms};
 use crate::proto::handshake::{Limits, MAX_GREETING};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::loss::SessionLoss;
@@ -51,6 +51,8 @@ pub struct Builder {
     pub(crate) client_id: Option<ClientId>,
     pub(crate) first_number: u64,
     pub(crate) security: Option<Security>,
+    /// How long secured links last. In tests, days are shorter.
+    pub(crate) day: Duration,
     pub(crate) on_event: Option<OnEvent>,
 }
 
@@ -72,6 +74,7 @@ impl Default for Builder {
             client_id: None,
             first_number: 1,
             security: None,
+            day: link::DAY,
             on_event: None,
         }
     }
@@ -465,12 +468,19 @@ impl Builder {
             close_timeout: self.close_timeout,
             connect_timeout: self.connect_timeout,
             resume_within,
+            lasts: self.security.as_ref().map(|_| self.draw_term(resume_within.is_some())),
             endless: match resume_within {
                 Some(within) => sync::after(within).is_none(),
                 None => self.retry.is_unlimited(),
             },
             on_event: self.on_event.clone(),
         }
+    }
+
+    /// Without randomness, all last equally long.
+    fn draw_term(&self, is_server: bool) -> Duration {
+        let random = sync::random().map_or(0, u32::from_ne_bytes);
+        link::lasts(self.day, is_server, random)
     }
 
     /// What this side accepts: the window bounds the largest message.

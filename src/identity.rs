@@ -139,6 +139,13 @@ impl Who {
             Who::Peer(peer) => Some(peer.identity.clone()),
         }
     }
+
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        match self {
+            Who::Clear | Who::Anonymous => None,
+            Who::Peer(peer) => peer.expires,
+        }
+    }
 }
 
 /// Who a peer is, and by what it has shown that. Two are equal if they are one identity,
@@ -148,7 +155,7 @@ pub(crate) struct Peer {
     pub(crate) identity: PeerIdentity,
     #[cfg(any(test, fuzzing, feature = "tls"))]
     pub(crate) credential: Credential,
-    /// Until when that counts; a key counts for ever.
+    /// From then on that counts no more; a key counts for ever.
     pub(crate) expires: Option<SystemTime>,
 }
 

@@ -195,6 +195,7 @@
 //! | the server is killed | its kernel closes the socket, so [`Event::Lost`] at once; five attempts in some 12 s; then [`Error::GaveUp`] |
 //! | it is started again meanwhile | [`Event::SessionLost`]: what was not acknowledged is sent again, and may be processed twice. With [`SessionLoss::GiveUp`], [`Error::SessionLost`] instead |
 //! | the server [restarts](Listener::restart) | [`Event::Lost`] with [`Cause::Restarting`]; the client comes back when the server has said, at another host at once, and then as after a kill |
+//! | a secured link is a day old | [`Event::Lost`] with [`Cause::Aged`], and [`Event::Resumed`] at once: nothing is lost, and who is no longer trusted does not come back |
 //! | the server's machine loses power | as a cable that is out, and then as a server that was started again |
 //! | the client process is stopped (`SIGSTOP`) for longer than 40 s | the server loses the link, and keeps the session for [`resume_within`](Builder::resume_within); a client continued in time resumes |
 //! | an application never receives | its peer's window fills, and [`send`](Connection::send) blocks there; heartbeats go on, and neither side is taken for dead |

@@ -203,8 +203,9 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if the listener was bound without
-    /// [security](Builder::security): clear text does not become secure by this.
+    /// [`Error::Config`] if the listener was bound without [security](Builder::security),
+    /// since clear text does not become secure by this; or if no listener can have this one.
+    /// Then nothing changes.
     ///
     /// # Examples
     ///
@@ -223,6 +224,7 @@ impl Listener {
             let what = "a listener of clear text cannot be given security later";
             return Err(Error::Config(what.into()));
         }
+        security.check_listener()?;
         let number = self.queue.reload(security);
         self.driver.wake();
         self.queue.wait_reloaded(number, sync::later(RELOAD));

@@ -179,6 +179,8 @@ pub(crate) struct Budget {
     /// The last attempt was one of so many made at others meanwhile. They cost nothing,
     /// unless that leads to a link on which nothing moves.
     others: u32,
+    /// The next attempt is one more than the policy has.
+    extra: bool,
 }
 
 /// The next attempt to make.
@@ -194,7 +196,16 @@ pub(crate) struct Attempt {
 
 impl Budget {
     pub(crate) fn new(policy: RetryPolicy, now: Instant) -> Budget {
-        Budget { policy, made: 0, regained: now, fruitless: 0, doubt: None, back: None, others: 0 }
+        Budget {
+            policy,
+            made: 0,
+            regained: now,
+            fruitless: 0,
+            doubt: None,
+            back: None,
+            others: 0,
+            extra: false,
+        }
     }
 
     /// The first attempt of all; even a policy that never retries makes it.
@@ -206,6 +217,9 @@ impl Budget {
     /// in 0..=`u32::MAX`. For so long every host is `closed`.
     pub(crate) fn next(&mut self, now: Instant, random: u32, closed: Duration) -> Option<Attempt> {
         let of = self.policy.attempts;
+        if std::mem::take(&mut self.extra) {
+            return Some(Attempt { number: self.made + 1, of, after: closed });
+        }
         if of.is_some_and(|limit| self.made >= limit) {
             return None;
         }
@@ -266,6 +280,13 @@ impl Budget {
         if lasted && self.doubt.is_none() {
             self.doubt = Some(std::mem::take(&mut self.made));
         }
+    }
+
+    /// This side has ended a link that it had for long enough, to make another. Also a policy
+    /// that never retries makes one attempt then.
+    pub(crate) fn has_served(&mut self) {
+        (self.made, self.others, self.fruitless, self.doubt) = (0, 0, 0, None);
+        self.extra = true;
     }
 
     /// The next link is up. `moved`: the peer says that it has received something

@@ -43,6 +43,7 @@ fn signatures_of_security() {
     let _: fn(&'static str, String) -> Result<Security> = Security::open_server;
     let _: fn(&Security) -> Option<Fingerprint> = Security::fingerprint;
     let _: fn(Builder, Security) -> Builder = Builder::security;
+    let _: fn(&Listener, Security) -> Result<()> = Listener::reload;
 }
 
 #[test]
@@ -236,6 +237,7 @@ fn variants_can_be_added() {
     let _ = |cause: Cause| match cause {
         Cause::Io(error) => has::<Arc<io::Error>>(error),
         Cause::Eof | Cause::Restarting | Cause::Replaced | Cause::NotLonglink | Cause::NotTls => {}
+        Cause::Revoked | Cause::Aged | Cause::Expired => {}
         Cause::Silent(time) | Cause::ConnectTimeout(time) | Cause::WelcomeTimeout(time) => {
             has::<Duration>(time)
         }

@@ -34,6 +34,8 @@ struct Seen {
     advised: bool,
     /// There was a link.
     connected: bool,
+    /// The last link was lost by its age, which is nothing to be told of.
+    aged: bool,
     /// The server has said that it restarts, and has not been looked for since.
     restarting: bool,
     /// Lines of plain text were not answered, and may be lost.
@@ -79,6 +81,9 @@ impl Seen {
             let advice = text::advice(cause, self.connected, self.security.is_some());
             self.failure = Some((text::failure(host, cause, own), advice));
         }
+        if let Event::Lost { cause } = event {
+            self.aged = matches!(cause, Cause::Aged);
+        }
         self.restarting = match event {
             Event::Lost { cause } => matches!(cause, Cause::Restarting),
             Event::Retrying { .. } | Event::Heartbeat { .. } => self.restarting,
@@ -96,7 +101,7 @@ impl Seen {
             line += advice;
         }
         // Where a loss is told of, its end is as well.
-        if self.connected && is_link(event) && log::max_level() == LevelFilter::Warn {
+        if self.connected && !self.aged && is_link(event) && log::max_level() == LevelFilter::Warn {
             level = Level::Warn;
         }
         self.connected |= is_link(event);
@@ -189,6 +194,7 @@ fn is_link(event: &Event) -> bool {
 /// How a client tells of an event.
 fn of_client(event: &Event, failure: Option<&str>) -> (Level, String) {
     let level = match event {
+        Event::Lost { cause: Cause::Aged } => Level::Info,
         Event::Lost { .. } | Event::Unanswered { .. } => Level::Warn,
         // Nothing may have happened twice.
         Event::SessionLost { unacknowledged: 0, .. } => Level::Info,
@@ -239,6 +245,12 @@ mod tests {
 
     fn refused() -> Cause {
         Cause::Io(std::sync::Arc::new(std::io::ErrorKind::ConnectionRefused.into()))
+    }
+
+    #[test]
+    fn a_link_that_is_lost_by_its_age_is_no_alarm() {
+        let level = |cause| of_client(&Event::Lost { cause }, None).0;
+        assert_eq!((level(Cause::Aged), level(Cause::Expired)), (Level::Info, Level::Warn));
     }
 
     #[test]

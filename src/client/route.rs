@@ -141,7 +141,9 @@ fn is_final(cause: &Cause) -> Option<bool> {
         | Cause::NoProgress { .. }
         | Cause::Restarting
         | Cause::Replaced
-        | Cause::Revoked => None,
+        | Cause::Revoked
+        | Cause::Aged
+        | Cause::Expired => None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::proto::session::Session;
 use crate::retry::RetryPolicy;
 
 mod names;
+mod renewed;
 mod secured;
 
 /// A client without its thread.

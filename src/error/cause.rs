@@ -85,6 +85,12 @@ pub enum Cause {
     /// On a server: the client's key or certificate is no longer trusted, since its listener
     /// goes by other ones now (`Listener::reload`).
     Revoked,
+    /// The link was secured a day ago, so another is made, over which both sides show again who
+    /// they are. This costs none of a client's [attempts](crate::RetryPolicy::attempts).
+    Aged,
+    /// The peer's certificate has expired meanwhile. It may come back with another. This costs
+    /// none of a client's [attempts](crate::RetryPolicy::attempts).
+    Expired,
     /// The peer, restarted, accepts only smaller messages than one that still
     /// has to be sent again.
     #[non_exhaustive]
@@ -130,6 +136,8 @@ impl fmt::Display for Cause {
             Cause::Rejected(rejection) => write!(f, "rejected: {rejection}"),
             Cause::Replaced => f.write_str("replaced by a newer link"),
             Cause::Revoked => f.write_str("the client is no longer trusted"),
+            Cause::Aged => f.write_str("a day old, keys are checked again"),
+            Cause::Expired => f.write_str("the peer's certificate has expired"),
             Cause::TooLarge { size, limit } => write!(
                 f,
                 "a message of {} waits to be sent again, and the peer now accepts {limit}",

@@ -8,6 +8,7 @@ use super::halves::{Heard, ReadHalf, WriteHalf};
 use super::life::Telling;
 use super::locked::Locked;
 use super::roles::{Cover, Link, Tick, Writer};
+use super::term::Term;
 use super::{Ending, Lost, OnEvent, PendingLink, Shared, State};
 use crate::error::{Cause, Rejection};
 use crate::event::Event;
@@ -83,6 +84,7 @@ impl Shared {
             let reach = state.measure();
             state.look_at_closing(reach, now);
         }
+        state.look_at_term(now);
         state.time_to_end(now);
         state.settle_within();
         state.has_gathered();
@@ -257,6 +259,8 @@ impl Locked<'_> {
             socket,
             generation,
             since: now,
+            // Plain text is not resumed.
+            term: Term::new(self.terms.lasts.filter(|_| status.framed), now),
             read_half: None,
             writer: Writer::Idle,
             write_half: Some(Box::new(write_half)),
@@ -273,6 +277,7 @@ impl Locked<'_> {
         let end = ended.then_some(End::InOrder);
         let bytes = read_half.decoder.unread().len();
         self.after_read(read_half, Ok(Heard { bytes, control, end }));
+        self.mark_expiry(now);
         self.news = true;
         self.driver_due = true;
         self.settle();
@@ -280,6 +285,25 @@ impl Locked<'_> {
 }
 
 impl State {
+    /// A credential expires by another clock, which does not stand still.
+    fn mark_expiry(&mut self, now: Instant) {
+        if let Some(at) = self.who.expires()
+            && let Some(link) = &mut self.link
+        {
+            link.term.expires(at, now, sync::wall_clock());
+        }
+    }
+
+    /// Ends a link whose time is over. The session goes on with another, over which the peer
+    /// has shown again who it is.
+    fn look_at_term(&mut self, now: Instant) {
+        if let Some(link) = self.link.as_ref().filter(|_| !self.life.has_ended())
+            && let Some(cause) = link.term.over(now)
+        {
+            self.lose(cause);
+        }
+    }
+
     /// Soon it is known whether the link still carries anything. Without one, an
     /// attempt to find one is made now.
     pub(crate) fn request_check(&mut self) {
@@ -293,6 +317,7 @@ impl State {
     /// peer; whether that is still there is found out.
     pub(crate) fn wake_up(&mut self) {
         self.protocol.excuse(Excuse::Suspended);
+        self.mark_expiry(sync::now());
         self.check_due = true;
     }
 
@@ -408,12 +433,14 @@ impl State {
             Tick::At(at) => Some(at),
             Tick::Off | Tick::Due => None,
         });
+        let term = self.link.as_ref().filter(|_| !self.life.has_ended());
+        let term = term.and_then(|link| link.term.deadline());
         let resume =
             self.lost.as_ref().zip(self.terms.resume_within).filter(|_| !self.life.has_ended());
         let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
         let closing = self.life.closing().and_then(Closing::deadline);
         let ends = [closing, self.closes_alone_at(), self.life.told_until()];
-        [session, tick, resume].into_iter().chain(ends).flatten().min()
+        [session, tick, term, resume].into_iter().chain(ends).flatten().min()
     }
 
     fn polled(&self) -> Option<(Arc<Socket>, Interest)> {

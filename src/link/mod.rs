@@ -68,6 +68,7 @@ mod life;
 mod locked;
 mod pending;
 mod roles;
+mod term;
 mod wait;
 
 pub(crate) use care::Checkup;
@@ -76,6 +77,7 @@ use life::Life;
 use locked::Locked;
 pub(crate) use pending::PendingLink;
 use roles::{Link, Retired};
+pub(crate) use term::{DAY, lasts};
 use wait::Waiters;
 pub(crate) use wait::{Patience, Waiter};
 
@@ -193,6 +195,8 @@ pub(crate) struct Terms {
     pub(crate) connect_timeout: Duration,
     /// A server waits to be resumed for so long; a client dials instead.
     pub(crate) resume_within: Option<Duration>,
+    /// So long a link may last, if links are secured.
+    pub(crate) lasts: Option<Duration>,
     /// Nothing bounds the time without a link.
     pub(crate) endless: bool,
     pub(crate) on_event: Option<OnEvent>,

@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::halves::{Heard, ReadHalf, WriteHalf, Written};
+use super::term::Term;
 use super::{State, Waiter};
 use crate::error::Cause;
 use crate::event::Event;
@@ -24,6 +25,7 @@ pub(super) struct Link {
     pub(super) socket: Arc<Socket>,
     pub(super) generation: u64,
     pub(super) since: Instant,
+    pub(super) term: Term,
     /// The thread that takes it reads.
     pub(super) read_half: Option<Box<ReadHalf>>,
     pub(super) writer: Writer,

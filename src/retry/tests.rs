@@ -63,6 +63,23 @@ fn never_connects_once_and_does_not_come_back() {
 }
 
 #[test]
+fn a_link_that_has_served_gives_one_attempt_more_and_all_of_them_back() {
+    let now = Instant::now();
+    for (policy, of) in [(RetryPolicy::never(), Some(0)), (RetryPolicy::default(), Some(5))] {
+        let mut budget = Budget::new(policy.jitter(0.0), now);
+        budget.first();
+        for _ in 0..2 {
+            budget.has_served();
+            let extra = Attempt { number: 1, of, after: SECOND };
+            assert_eq!(budget.next(now, MIDDLE, SECOND), Some(extra));
+            assert_eq!(budget.made(), 0);
+            let left = std::iter::from_fn(|| budget.next(now, MIDDLE, Duration::ZERO));
+            assert_eq!(Some(left.count() as u32), of);
+        }
+    }
+}
+
+#[test]
 fn twenty_quick_cuts_of_a_working_link_do_not_exhaust_the_budget() {
     let mut now = Instant::now();
     let mut budget = Budget::new(RetryPolicy::default(), now);

@@ -44,7 +44,7 @@
 
 use std::cell::Cell;
 use std::fmt::Debug;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 #[cfg(any(test, fuzzing, feature = "tls"))]
 use crate::error::Rejection;
@@ -104,7 +104,12 @@ It is TLS 1.3. Both sides prove who they are, by [keys](Security::keys) or by
 
 A client reads the files that its security was made from again when it begins an attempt, so
 that what was mended or renewed counts. If they are not in order, what was read before goes on
-counting, and the log says so once. A listener goes by what was read when its security was made.
+counting, and the log says so once. A listener goes by what was read when its security was made,
+until it is given other security.
+
+A link is [made anew](crate::Cause::Aged) after 24 to 29 hours, over which both sides show again
+who they are; and before, if a certificate [expires](crate::Cause::Expired). Nothing is lost by
+that. Plain text, which is not resumed, goes on until a certificate expires.
 
 # Examples
 
@@ -155,14 +160,15 @@ impl Security {
         self.mode.takes_text()
     }
 
-    /// Whether a peer that has been let in as this would be let in now. One that expires
+    /// Whether a peer that has been let in as this would be let in now. One that has expired
     /// is asked about as of its last moment: what ends by that is its link alone.
     pub(crate) fn trusts(&self, who: &Who, now: SystemTime) -> bool {
         match who {
             Who::Clear => false,
             Who::Anonymous => self.mode.trusts(None, now),
             Who::Peer(peer) => {
-                self.mode.trusts(Some(peer), peer.expires.map_or(now, |last| now.min(last)))
+                let last = |at: SystemTime| now.min(at - Duration::from_nanos(1));
+                self.mode.trusts(Some(peer), peer.expires.map_or(now, last))
             }
         }
     }

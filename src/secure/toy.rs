@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 #[cfg(all(test, not(shuttle)))]
 use super::Channel;
@@ -20,7 +20,7 @@ use crate::proto::buffer::Buffer;
 use crate::proto::frame::Decoder;
 #[cfg(test)]
 use crate::proto::testing::sim::{Fault, planted};
-use crate::sync::Arc;
+use crate::sync::{self, Arc};
 
 /// As little as shows that pieces are split, and what TLS adds.
 const RECORDS: Records = Records { most: 100, adds: 22 };
@@ -72,7 +72,8 @@ struct Config {
 }
 
 impl Security {
-    /// For the owner of this key, which trusts these: each is a key, or `name=key`. `unanswered` counts what links that live have asked, and
+    /// For the owner of this key, which trusts these: each is a key, or `name=key`, or
+    /// `name=key until TIME`, in milliseconds since 1970. `unanswered` counts what links that live have asked, and
     /// their peers have not answered.
     pub(crate) fn toy(key: &str, trusts: &[&str], unanswered: Arc<AtomicUsize>) -> Security {
         Security { mode: Arc::new(Config::new(key, trusts, ASKS, unanswered)) }
@@ -82,11 +83,14 @@ impl Security {
 impl Config {
     fn new(key: &str, trusts: &[&str], asks: u64, unanswered: Arc<AtomicUsize>) -> Config {
         let trusted = trusts.iter().map(|line| {
+            let (line, until) = line.split_once(" until ").unwrap_or((line, ""));
             let (name, key) = line.split_once('=').unwrap_or((line, line));
             let mut print = [0; 32];
             print[..8].copy_from_slice(&sum(0, key.as_bytes()).to_be_bytes());
             let peer = Peer::by_key(PeerIdentity::Named(name.into()), Fingerprint(print));
-            (key.into(), Arc::new(peer))
+            let time = until.parse().ok().map(Duration::from_millis);
+            let expires = time.map(|time| SystemTime::UNIX_EPOCH + time);
+            (key.into(), Arc::new(Peer { expires, ..peer }))
         });
         let trusted = Arc::new(trusted.collect());
         Config { key: key.into(), trusted, links: Arc::default(), asks, unanswered }
@@ -145,11 +149,15 @@ impl Mode for Config {
         None
     }
 
-    fn trusts(&self, peer: Option<&Peer>, _: SystemTime) -> bool {
+    fn trusts(&self, peer: Option<&Peer>, at: SystemTime) -> bool {
         let Some(peer) = peer else { return false };
         let same = |trusted: &Peer| trusted == peer && trusted.credential == peer.credential;
-        self.trusted.values().any(|trusted| same(trusted))
+        self.trusted.values().any(|trusted| same(trusted) && counts(trusted, at))
     }
+}
+
+fn counts(peer: &Peer, at: SystemTime) -> bool {
+    peer.expires.is_none_or(|expires| at < expires)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -314,7 +322,8 @@ impl Toy {
     /// The peer has shown its key.
     fn meet(&mut self, key: &[u8], stranger: Failure) -> Result<(), Failure> {
         let key = std::str::from_utf8(key).unwrap_or_default();
-        self.peer = Some(self.config.trusted.get(key).ok_or(stranger)?.clone());
+        let known = self.config.trusted.get(key).filter(|peer| counts(peer, sync::wall_clock()));
+        self.peer = Some(known.ok_or(stranger)?.clone());
         self.stage = Stage::Open;
         Ok(())
     }

@@ -11,12 +11,12 @@ use crate::link::PendingLink;
 use crate::proto::frame::{Decoder, Frame};
 use crate::secure::Security;
 
-fn toy(name: &str, trusts: &[&str]) -> Security {
+pub(super) fn toy(name: &str, trusts: &[&str]) -> Security {
     Security::toy(name, trusts, Arc::default())
 }
 
 /// Trusts what is called a server.
-fn alice() -> Builder {
+pub(super) fn alice() -> Builder {
     idle().security(toy("alice", &["server"]))
 }
 

@@ -1,8 +1,11 @@
 //! A listener goes by other keys.
 
+use std::time::SystemTime;
+
 use super::identities::known_as;
 use super::secured::{Caller, bytes, toy};
 use super::*;
+use crate::net;
 use crate::secure::{End, Failure, Opened};
 
 /// Trusts these.
@@ -160,6 +163,57 @@ fn a_handshake_that_began_before_a_reload_is_judged_by_what_holds_after_it() {
                 assert_eq!(alice.answer(), Answer::Nothing);
             }
         }
+    }
+}
+
+/// A key that counts for a moment only.
+fn expiring(after: Duration) -> (Stage, String, SystemTime) {
+    let at = sync::wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap() + after;
+    let line = format!("alice=old until {}", at.as_millis());
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at.as_millis() as u64);
+    let stage = trusting(&[&line, "alice=new"]);
+    (stage, line, at)
+}
+
+#[test]
+fn a_link_ends_when_its_client_expires_and_the_session_goes_on_with_another_key() {
+    for plain in [false, true] {
+        let (mut stage, line, at) = expiring(Duration::from_millis(100));
+        let (_old, session, next) = match plain {
+            false => stage.enter("old", &hello(1)),
+            true => {
+                let mut old = Caller::greeted(&mut stage, "old");
+                old.say(b"text\n");
+                stage.turn();
+                (old, stage.newest().unwrap(), hello(1))
+            }
+        };
+        stage.sessions.tend(session.id());
+        while session.lock().has_link() {
+            let due = stage.sessions.deadline().expect("it ends");
+            net::poll(&mut [], Some(due));
+            stage.sessions.on_time(sync::now());
+        }
+        assert!(sync::wall_clock() >= at);
+        if plain {
+            // Nobody can come back to it.
+            let ending = session.lock().check();
+            assert!(matches!(ending, Err(Error::GaveUp { cause: Cause::Expired, .. })));
+            continue;
+        }
+        // Whoever is trusted, and has expired, is not revoked by that.
+        stage.reload(&[&line, "alice=new", "bob"]);
+        assert!(!session.lock().has_ended());
+        let mut old = Caller::greeted(&mut stage, "old");
+        old.say(&bytes(next.clone()));
+        stage.turn();
+        assert_eq!(old.failure(), Failure::Rejected(Rejection::Untrusted));
+        let Hello { epoch, .. } = next;
+        assert_eq!(stage.meet("new", &next).0, Answer::Welcome { epoch });
+        stage.sessions.tend(session.id());
+        assert!(session.lock().is_up(), "the new key does not expire");
+        stage.reload(&["bob"]);
+        assert!(is_revoked(&session));
     }
 }
 
