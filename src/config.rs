@@ -334,7 +334,7 @@ impl Builder {
     /// message of its own, which would come behind those that were not acknowledged. The
     /// server may [refuse](crate::Connection::refuse) the client for it.
     ///
-    /// It goes over the network each time that a link is made, and unencrypted. Over [plain
+    /// It goes over the network each time that a link is made. Over [plain
     /// text](Builder::plain) it is not sent.
     ///
     /// # Examples

@@ -4,17 +4,19 @@
 mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
 
 use super::certificate::is_identity;
-use super::files::{Holds, read, refuse};
+use super::files::{Holds, displayed, read, refuse};
 use super::pem::{certificates, damaged};
 use super::verify::Trusted;
 use crate::error::Result;
 use crate::identity::{Fingerprint, Peer, PeerIdentity};
 use crate::sync::Arc;
+use crate::words::count;
 
 /// Whom this side trusts: peers by their keys, or those who sign certificates.
 ///
@@ -188,6 +190,29 @@ impl Trust {
             }
         }
         names
+    }
+}
+
+/// In words, such as `3 keys in peers`.
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, part) in self.parts.iter().enumerate() {
+            f.write_str(if i == 0 { "" } else { ", " })?;
+            match part {
+                Part::Key(key) => write!(f, "{key}")?,
+                Part::Peers(path, keys) => {
+                    write!(f, "{} in {}", count(keys.len() as u64, "key"), displayed(path))?;
+                }
+                Part::Authorities(path, _) => write!(f, "whom {} certifies", displayed(path))?,
+                #[cfg(feature = "system-roots")]
+                Part::SystemRoots(_) => f.write_str("whom the system's authorities certify")?,
+                Part::Names(path, names) => {
+                    let names = count(names.len() as u64, "name");
+                    write!(f, "if it is one of {names} in {}", displayed(path))?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

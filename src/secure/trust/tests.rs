@@ -174,3 +174,17 @@ fn it_is_read_again_from_all_of_its_files() {
     folder.write("peers", format!("alice {}", print(2)));
     assert_eq!((keys.keys().unwrap().len(), keys.again().unwrap().keys().unwrap().len()), (1, 2));
 }
+
+#[test]
+fn it_says_whom_it_trusts() {
+    let folder = Folder::new();
+    let peers = folder.write("peers", format!("alice {}\nbob {}\n", print(1), print(2)));
+    let (peers_shown, print) = (peers.display().to_string(), print(3));
+    let keys = Trust::peers_file(&peers).unwrap().or(Trust::fingerprint(print.parse().unwrap()));
+    assert_eq!(keys.to_string(), format!("2 keys in {peers_shown}, {print}"));
+    let ca = folder.write("ca", about_ca("CA").self_signed(&key(9)).unwrap().pem());
+    let names = folder.write("names", "alice.example\n");
+    let both = Trust::ca_file(&ca).unwrap().client_names(&names).unwrap().to_string();
+    let (ca, names) = (ca.display(), names.display());
+    assert_eq!(both, format!("whom {ca} certifies, if it is one of 1 name in {names}"));
+}
