@@ -32,6 +32,7 @@ fn signatures_of_security() {
     let _: fn(&'static str) -> Result<Trust> = Trust::peers_file;
     let _: fn(Fingerprint) -> Trust = Trust::fingerprint;
     let _: fn(Trust, Trust) -> Trust = Trust::or;
+    let _: fn(&Trust) -> String = Trust::to_string;
     let _: fn(&'static str) -> Result<Trust> = Trust::ca_file;
     let _: fn(Trust, &'static str) -> Result<Trust> = Trust::client_names;
     #[cfg(feature = "system-roots")]

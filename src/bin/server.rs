@@ -11,8 +11,9 @@ use log::{Level, LevelFilter};
 
 use longlink::cli::args::ServerArgs;
 use longlink::cli::clients::Clients;
-use longlink::cli::end::{self, Ending};
+use longlink::cli::end::{self, Ending, HangUps};
 use longlink::cli::printer::Printer;
+use longlink::cli::security::ServerSecurity;
 use longlink::cli::threads::{self, Job};
 use longlink::cli::{chat, code, descriptors, events, log as journal, text};
 use longlink::{Connection, Listener, Protocol};
@@ -55,25 +56,9 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     };
     end::when_told(leave).context("cannot wait for Ctrl-C")?;
 
-    let security = args.security.read().map_err(|error| anyhow!(text::error(&error)))?;
-    let (address, port) = args.address();
-    let deaf = |error| {
-        anyhow!(text::deaf(&error)).context(format!("cannot listen on {address} port {port}"))
-    };
-    // A name is resolved once: what is checked is what is listened on.
-    let addresses: Vec<_> =
-        (address, port).to_socket_addrs().map_err(|error| deaf(error.into()))?.collect();
-    args.security.check(&addresses).unwrap_or_else(|stop| stop.exit("server"));
-    let mut builder = args.builder();
-    if let Some(security) = &security {
-        if let Some(own) = security.fingerprint() {
-            log::info!("this server is {own}");
-        }
-        builder = builder.security(security.clone());
-    }
-    let listener = builder.bind(&addresses[..]).map_err(deaf)?;
-    let local = listener.local_addr();
-    log::info!("listening on {local}{}", text::reach(local.ip(), security.is_some()));
+    let hang_ups = args.security.has_files().then(HangUps::catch).transpose();
+    let hang_ups = hang_ups.context("cannot wait for SIGHUP")?;
+    let listener = listen(args)?;
     let most = args.max_clients();
     let too_few = descriptors::allow(most);
     let (level, limits) = args.limits();
@@ -84,6 +69,11 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
 
     let serving = Server { listener, clients, printer, chat: args.chat };
     let server = server.get_or_init(|| Arc::new(serving));
+    if let Some(hang_ups) = hang_ups {
+        let (files, server) = (args.security.clone(), server.clone());
+        let begun = hang_ups.each(move || server.read_again(&files));
+        begun.context("cannot start a thread")?;
+    }
     if !args.chat {
         server.accept(most);
         return Ok(code::OK);
@@ -97,6 +87,27 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let delivered = server.clients.is_acknowledged();
     log::info!("{}", server.clients.account());
     Ok(if sent && delivered { code::OK } else { code::FAILED })
+}
+
+/// Reads the files that say who is let in, if there are any, and listens.
+fn listen(args: &ServerArgs) -> anyhow::Result<Listener> {
+    let security = args.security.read().map_err(|error| anyhow!(text::error(&error)))?;
+    let (address, port) = args.address();
+    let deaf = |error| {
+        anyhow!(text::deaf(&error)).context(format!("cannot listen on {address} port {port}"))
+    };
+    // A name is resolved once: what is checked is what is listened on.
+    let addresses: Vec<_> =
+        (address, port).to_socket_addrs().map_err(|error| deaf(error.into()))?.collect();
+    args.security.check(&addresses).unwrap_or_else(|stop| stop.exit("server"));
+    let builder = match security {
+        Some(security) => args.builder().security(security),
+        None => args.builder(),
+    };
+    let listener = builder.bind(&addresses[..]).map_err(deaf)?;
+    let local = listener.local_addr();
+    log::info!("listening on {local}{}", args.security.reach(local.ip()));
+    Ok(listener)
 }
 
 struct Server {
@@ -114,6 +125,17 @@ impl Server {
         let wait = || self.clients.wait_for_room(most);
         let serve = |number, connection| self.serve(number, connection);
         threads::accept(&self.listener, wait, threads::start, serve);
+    }
+
+    /// The files have changed.
+    fn read_again(&self, files: &ServerSecurity) {
+        let read = files.read().and_then(|security| match security {
+            Some(security) => self.listener.reload(security),
+            None => Ok(()),
+        });
+        if let Err(error) = read {
+            log::error!("{}; what was read before still holds", text::error(&error));
+        }
     }
 
     /// A client comes. What its thread has to do.

@@ -81,7 +81,7 @@ impl Client {
         if let Some(security) =
             args.security.read().map_err(|error| anyhow!(text::error(&error)))?
         {
-            self.watch.set_security(security.clone());
+            self.watch.set_secured(args.security.secured(&security));
             builder = builder.security(security);
         }
         let builder = builder.on_event(move |connection, event| {

@@ -165,10 +165,9 @@ impl Counts {
         self.unacknowledged += stats.unacknowledged;
         self.resumed += stats.reconnects;
         // How a connection ended is told by whatever is asked of it afterwards. A session
-        // that ends with the server has lost no client.
-        let restarts = |cause: &Cause| matches!(cause, Cause::Restarting);
-        let lost =
-            matches!(connection.flush(), Err(Error::GaveUp { cause, .. }) if !restarts(&cause));
+        // that the server has ended has lost no client.
+        let by_us = |cause: &Cause| matches!(cause, Cause::Restarting | Cause::Revoked);
+        let lost = matches!(connection.flush(), Err(Error::GaveUp { cause, .. }) if !by_us(&cause));
         self.lost += u64::from(lost);
     }
 

@@ -1,10 +1,11 @@
 //! The end of the process: once, by the thread that comes first, and at once when
 //! the process is told to end a second time.
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use std::{io, process, thread};
+use std::{process, thread};
 
 use parking_lot::{Mutex, MutexGuard};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -25,7 +26,7 @@ static ENDING: Mutex<()> = Mutex::new(());
 /// signal's number. Told again half a second later or more, the process ends at once
 /// with that code, whatever `leave` is stuck in.
 ///
-/// SIGHUP and SIGQUIT do what they always do: with its terminal a program ends, and under
+/// SIGHUP, unless it is [caught](HangUps), and SIGQUIT do what they always do: with its terminal a program ends, and under
 /// `nohup` it does not. Where lines are edited, the terminal gets its mode back before. It is
 /// this thread that does so, since that of the keyboard may be stuck in a write.
 pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
@@ -52,6 +53,25 @@ pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
     };
     thread::Builder::new().name("signals".into()).spawn(wait)?;
     Ok(())
+}
+
+/// What tells a program to read its files again: SIGHUP, if its standard input is no terminal.
+/// Else it ends, as all programs do that lose theirs.
+pub struct HangUps(Option<Signals>);
+
+impl HangUps {
+    /// From now on none is missed.
+    pub fn catch() -> io::Result<HangUps> {
+        let is_told = !io::stdin().is_terminal();
+        is_told.then(|| Signals::new([SIGHUP])).transpose().map(HangUps)
+    }
+
+    /// Calls `work` after each, on a thread of its own.
+    pub fn each(self, mut work: impl FnMut() + Send + 'static) -> io::Result<()> {
+        let Some(mut signals) = self.0 else { return Ok(()) };
+        let work = move || signals.forever().for_each(|_| work());
+        thread::Builder::new().name("reload".into()).spawn(work).map(drop)
+    }
 }
 
 /// Lets the next signal end the process, once it can be no part of the same wish.

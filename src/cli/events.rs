@@ -6,8 +6,9 @@ use log::{Level, LevelFilter};
 
 use super::layout::Prompt;
 use super::monitor::Monitor;
-use super::{keyboard, now, text};
-use crate::{Cause, Event, Host, Security};
+use super::text::{self, Secured};
+use super::{keyboard, now};
+use crate::{Cause, Event, Host};
 
 /// How long the first reply waits for the log to say that there is a connection.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -26,8 +27,7 @@ pub(super) struct Watch {
 struct Seen {
     /// Where to, in words.
     hosts: String,
-    /// What the links are secured with.
-    security: Option<Security>,
+    secured: Secured,
     /// Why the last attempt failed, and advice: the line about the next one says both.
     failure: Option<(String, &'static str)>,
     /// The advice was given.
@@ -77,9 +77,8 @@ impl Seen {
     /// What is logged of an event.
     fn tell(&mut self, event: &Event) -> (Level, String) {
         if let Event::Failed { host, cause } = event {
-            let own = self.security.as_ref().and_then(Security::fingerprint);
-            let advice = text::advice(cause, self.connected, self.security.is_some());
-            self.failure = Some((text::failure(host, cause, own), advice));
+            let advice = text::advice(cause, self.connected, self.secured);
+            self.failure = Some((text::failure(host, cause, self.secured), advice));
         }
         if let Event::Lost { cause } = event {
             self.aged = matches!(cause, Cause::Aged);
@@ -94,6 +93,9 @@ impl Seen {
             _ => None,
         };
         let (mut level, mut line) = of_client(event, failure.as_ref().map(|(why, _)| &why[..]));
+        if let Event::Connected { peer } = event {
+            line += text::privacy(peer.ip(), self.secured);
+        }
         if let Some((_, advice)) = failure
             && (!self.advised || level == Level::Error)
         {
@@ -120,9 +122,9 @@ impl Watch {
         Watch { seen: Monitor::new(Seen { hosts, ..Seen::default() }) }
     }
 
-    /// The links are secured with this.
-    pub(super) fn set_security(&self, security: Security) {
-        self.seen.lock().security = Some(security);
+    /// Before there is a link: what it is secured by.
+    pub(super) fn set_secured(&self, secured: Secured) {
+        self.seen.lock().secured = secured;
     }
 
     /// For [`Builder::on_event`](crate::Builder::on_event).
@@ -231,7 +233,8 @@ pub fn of_server(number: u64, event: &Event) -> (Level, String) {
         Event::GaveUp { unacknowledged, cause, .. } => {
             let messages = text::messages(*unacknowledged);
             let why = text::system(cause);
-            (Level::Info, format!("reclaimed, {messages} not acknowledged: {why}"))
+            let how = if matches!(cause, Cause::Revoked) { "ended" } else { "reclaimed" };
+            (Level::Info, format!("{how}, {messages} not acknowledged: {why}"))
         }
         // It was said, or will be by its own thread, which knows why it ended.
         _ => (Level::Debug, event.to_string()),
@@ -381,7 +384,7 @@ mod tests {
         let why = "host:1: the server does not speak longlink";
         assert!(tell(retrying(2)).contains(&format!("({why}); ")));
         assert_eq!(tell(retrying(3)), format!("attempt 3 of 3 in 3s ({why})"));
-        assert!(tell(gave_up).ends_with(text::advice(&Cause::NotLonglink, false, false)));
+        assert!(tell(gave_up).ends_with(text::advice(&Cause::NotLonglink, false, Secured::No)));
     }
 
     #[test]

@@ -3,18 +3,18 @@
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 
 use super::stop::Stop;
-use super::text;
+use super::text::{self, Secured};
 use crate::{Error, Fingerprint, Identity, Result, Security, Trust, shell_word};
 
 /// Whom a server lets in.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ServerSecurity {
     /// Let in the clients whose keys are in this folder, and nobody else
     ///
@@ -31,11 +31,34 @@ pub struct ServerSecurity {
     #[arg(long, value_name = "NAME", requires = "keys", value_parser = name,
         help_heading = "Security")]
     invite: Option<String>,
-    /// Let in whoever reaches an address that is not of this machine only
+    /// Show this chain of certificates, in PEM, to clients that dial by its name
     ///
-    /// In clear text: anybody on the path reads and changes what is said. Without
-    /// it, and without --keys, the server does not listen on such an address.
-    #[arg(long, conflicts_with = "keys", help_heading = "Security")]
+    /// The server's own comes first. Everything is encrypted (TLS 1.3), and clear
+    /// text is refused. Who the clients are it only knows with --client-ca.
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "keys",
+        help_heading = "Security", value_hint = ValueHint::FilePath)]
+    cert: Option<PathBuf>,
+    /// The private key of --cert
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "Security",
+        value_hint = ValueHint::FilePath)]
+    key: Option<PathBuf>,
+    /// Let in those whom these authorities certify, and nobody else
+    ///
+    /// Certificates in PEM. The client's own is for one DNS name or URI: so it is
+    /// called.
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "Security",
+        value_hint = ValueHint::FilePath)]
+    client_ca: Option<PathBuf>,
+    /// Of these, let in those who are named in this file: a name on each line
+    #[arg(long, value_name = "FILE", requires = "client_ca", help_heading = "Security",
+        value_hint = ValueHint::FilePath)]
+    client_names: Option<PathBuf>,
+    /// Let in everybody who can reach the address
+    ///
+    /// Without --cert in clear text: what is said can be read and changed on its
+    /// way. An address that other machines can reach takes this, --keys or
+    /// --client-ca.
+    #[arg(long, conflicts_with_all = ["keys", "client_ca"], help_heading = "Security")]
     open: bool,
 }
 
@@ -48,18 +71,53 @@ impl ServerSecurity {
         Err(made.map_or_else(Stop::failed, |said| Stop::Print(said.into_bytes())))
     }
 
-    /// Whether the links are secured.
-    pub fn has_keys(&self) -> bool {
-        self.keys.is_some()
+    /// Whether there are files that say who is let in, so that the links are secured.
+    pub fn has_files(&self) -> bool {
+        self.keys.is_some() || self.cert.is_some()
     }
 
-    /// Reads the files, if there are any.
+    /// Whether clients have to prove who they are.
+    fn asks_clients(&self) -> bool {
+        self.keys.is_some() || self.client_ca.is_some()
+    }
+
+    /// Reads the files, if there are any, and logs what is in them.
     ///
     /// # Errors
     ///
     /// What is wrong with one of them.
     pub fn read(&self) -> Result<Option<Security>> {
-        self.keys.as_deref().map(|folder| Folder(folder).read()).transpose()
+        if let Some(folder) = &self.keys {
+            return Folder(folder).read().map(Some);
+        }
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else { return Ok(None) };
+        let (trusts, security) = match self.trust()? {
+            Some(trust) => (format!("trusts {trust}"), Security::certificates(cert, key, trust)?),
+            None => ("asks no client who it is".into(), Security::open_server(cert, key)?),
+        };
+        log::info!("{trusts}");
+        Ok(Some(security))
+    }
+
+    /// Whose clients' certificates are good enough.
+    fn trust(&self) -> Result<Option<Trust>> {
+        let Some(ca) = &self.client_ca else { return Ok(None) };
+        let trust = Trust::ca_file(ca)?;
+        match &self.client_names {
+            Some(names) => trust.client_names(names).map(Some),
+            None => Ok(Some(trust)),
+        }
+    }
+
+    /// Who can use a server that listens on this address.
+    pub fn reach(&self, address: IpAddr) -> &'static str {
+        match (address.to_canonical().is_loopback(), self.has_files()) {
+            (true, true) => " (this machine only; --bind :: for all)",
+            (true, false) => " (this machine only; --keys is for others)",
+            (false, true) if self.asks_clients() => "",
+            (false, true) => " (everybody who can reach it)",
+            (false, false) => " (everybody who can reach it, in clear text)",
+        }
     }
 
     /// Stops if one of these addresses can be reached from elsewhere, and whoever does so
@@ -67,10 +125,11 @@ impl ServerSecurity {
     pub fn check(&self, addresses: &[SocketAddr]) -> std::result::Result<(), Stop> {
         let elsewhere = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
         match addresses.iter().find(elsewhere) {
-            Some(address) if !self.open && !self.has_keys() => Err(Stop::Usage(format!(
-                "{} can be reached from elsewhere: --keys DIR lets in those who have a key, which \
-                 --keys DIR --invite NAME makes; --open lets in everybody, in clear text",
-                address.ip()
+            Some(address) if !self.open && !self.asks_clients() => Err(Stop::Usage(format!(
+                "other machines can reach {}. With --keys DIR, only those get in who have a key \
+                 (--keys DIR --invite NAME makes one); with --open everybody gets in{}",
+                address.ip(),
+                if self.has_files() { "" } else { ", in clear text" }
             ))),
             _ => Ok(()),
         }
@@ -131,7 +190,9 @@ impl Folder<'_> {
                  for a client"
             )));
         }
-        Ok(Security::keys(Identity::from_file(key)?, Trust::peers_file(peers)?))
+        let (identity, trust) = (Identity::from_file(key)?, Trust::peers_file(&peers)?);
+        log::info!("trusts {trust}; this server is {}", identity.fingerprint());
+        Ok(Security::keys(identity, trust))
     }
 }
 
@@ -142,13 +203,13 @@ pub struct ClientSecurity {
     ///
     /// Everything is encrypted (TLS 1.3). The client speaks to the server that has
     /// made the invite and to no other, and proves who it is by the key in it.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "servers", "plain"],
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "servers", "tls", "plain"],
         help_heading = "Security", value_hint = ValueHint::FilePath)]
     invite: Option<PathBuf>,
-    /// Use a key of this client's own, which --new-key has made
+    /// Use a key of this client's own, which --new-key has made, or that of --cert
     ///
-    /// The server has to know its fingerprint.
-    #[arg(long, value_name = "FILE", requires = "servers", conflicts_with = "plain",
+    /// The server has to know its fingerprint, or the certificate's authority.
+    #[arg(long, value_name = "FILE", requires = "partner", conflicts_with = "plain",
         help_heading = "Security", value_hint = ValueHint::FilePath)]
     key: Option<PathBuf>,
     /// The fingerprint of a server's key, which the server says at its start
@@ -158,9 +219,24 @@ pub struct ClientSecurity {
         long = "server",
         value_name = "FINGERPRINT",
         requires = "key",
+        group = "partner",
+        conflicts_with = "tls",
         help_heading = "Security"
     )]
     servers: Vec<Fingerprint>,
+    /// Speak to a server that shows a certificate for the name or address it is dialed by
+    ///
+    /// Everything is encrypted (TLS 1.3). Who certifies servers is said by --ca.
+    #[arg(long, conflicts_with = "plain", help_heading = "Security")]
+    tls: bool,
+    /// Trust these authorities, instead of those that the system trusts
+    #[arg(long, value_name = "FILE", requires = "tls", help_heading = "Security",
+        value_hint = ValueHint::FilePath)]
+    ca: Option<PathBuf>,
+    /// Show this chain of certificates, in PEM, to a server that asks who this client is
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"], group = "partner",
+        help_heading = "Security", value_hint = ValueHint::FilePath)]
+    cert: Option<PathBuf>,
     /// Make a key, print the line that a server's file peers needs for it, and exit
     #[arg(long, value_name = "FILE", exclusive = true, help_heading = "Security",
         value_hint = ValueHint::FilePath)]
@@ -184,12 +260,28 @@ impl ClientSecurity {
         if let Some(invite) = &self.invite {
             return Security::invite(invite).map(Some);
         }
+        if self.tls {
+            let trust = self.ca.as_ref().map_or_else(Trust::system_roots, Trust::ca_file)?;
+            let security = match (&self.cert, &self.key) {
+                (Some(cert), Some(key)) => Security::certificates(cert, key, trust),
+                _ => Security::anonymous_client(trust),
+            };
+            return security.map(Some);
+        }
         let servers = self.servers.iter().copied().map(Trust::fingerprint).reduce(Trust::or);
         match (&self.key, servers) {
             (Some(key), Some(servers)) => {
                 Ok(Some(Security::keys(Identity::from_file(key)?, servers)))
             }
             _ => Ok(None),
+        }
+    }
+
+    /// What links are secured by, with what was [read](ClientSecurity::read).
+    pub(super) fn secured(&self, read: &Security) -> Secured {
+        match read.fingerprint() {
+            Some(own) if !self.tls => Secured::ByKeys(own),
+            _ => Secured::ByCertificates,
         }
     }
 }
@@ -226,26 +318,61 @@ fn word(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_others_can_reach_takes_keys_or_the_word_that_it_is_open() {
-        let check = |keys: &str, open, address: &str| {
-            let keys = Some(PathBuf::from(keys)).filter(|keys| !keys.as_os_str().is_empty());
-            let addresses = ["127.0.0.1:1", address].map(|address| address.parse().unwrap());
-            ServerSecurity { keys, invite: None, open }.check(&addresses)
-        };
-        for local in ["127.0.0.1:1", "127.0.1.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            assert_eq!(check("", false, local), Ok(()), "{local}");
+    fn server(line: &str) -> ServerSecurity {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            security: ServerSecurity,
         }
-        let elsewhere = ["0.0.0.0", "[::]", "192.0.2.1", "[::ffff:0.0.0.0]", "[::127.0.0.1]"];
-        for elsewhere in elsewhere.map(|ip| format!("{ip}:1")) {
-            assert_eq!(check("keys", false, &elsewhere), Ok(()), "{elsewhere}");
-            assert_eq!(check("", true, &elsewhere), Ok(()), "{elsewhere}");
-            match check("", false, &elsewhere) {
-                Err(Stop::Usage(said)) => {
-                    assert!(said.contains("--invite") && said.contains("--open"), "{said}");
-                }
-                other => panic!("{elsewhere}: {other:?}"),
+        let line = line.split_whitespace();
+        <Line as clap::Parser>::try_parse_from(["server"].into_iter().chain(line)).unwrap().security
+    }
+
+    const LOCAL: [&str; 4] = ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1"];
+    const ELSEWHERE: [&str; 5] = ["0.0.0.0", "::", "192.0.2.1", "::ffff:0.0.0.0", "::127.0.0.1"];
+
+    #[test]
+    fn what_others_can_reach_takes_clients_that_are_known_or_a_word() {
+        let check = |line, address: &str| {
+            let addresses =
+                ["127.0.0.1", address].map(|ip| SocketAddr::new(ip.parse().unwrap(), 1));
+            server(line).check(&addresses)
+        };
+        for address in LOCAL {
+            for line in ["", "--keys k", "--cert c --key k", "--open"] {
+                assert_eq!(check(line, address), Ok(()), "{line}: {address}");
             }
+        }
+        for address in ELSEWHERE {
+            for line in
+                ["--keys k", "--cert c --key k --client-ca a", "--open", "--cert c --key k --open"]
+            {
+                assert_eq!(check(line, address), Ok(()), "{line}: {address}");
+            }
+            for (line, end) in [("", ", in clear text"), ("--cert c --key k", "gets in")] {
+                match check(line, address) {
+                    Err(Stop::Usage(said)) => {
+                        assert!(said.contains("--invite") && said.contains("--open"), "{said}");
+                        assert!(said.ends_with(end), "{said}");
+                    }
+                    other => panic!("{line}: {address}: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_can_use_a_server() {
+        let reach = |line, address: &str| server(line).reach(address.parse().unwrap());
+        for local in LOCAL {
+            assert_eq!(reach("", local), " (this machine only; --keys is for others)");
+            assert_eq!(reach("--keys k", local), " (this machine only; --bind :: for all)");
+        }
+        for elsewhere in ELSEWHERE {
+            assert!(reach("--open", elsewhere).ends_with("in clear text)"), "{elsewhere}");
+            assert!(reach("--cert c --key k --open", elsewhere).contains("everybody"));
+            assert_eq!(reach("--cert c --key k --client-ca a", elsewhere), "");
+            assert_eq!(reach("--keys k", elsewhere), "");
         }
     }
 

@@ -27,34 +27,55 @@ pub fn size(bytes: u64) -> String {
     format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[power - 1])
 }
 
-/// Why a client has no link to this host. This is the fingerprint of its own key.
-pub fn failure(host: &Host, cause: &Cause, own: Option<Fingerprint>) -> String {
-    match (cause, own) {
+/// What a client's links are secured by.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Secured {
+    /// They are in clear text.
+    #[default]
+    No,
+    /// The client shows a key with this fingerprint.
+    ByKeys(Fingerprint),
+    /// It may show a certificate, or nothing.
+    ByCertificates,
+}
+
+/// Why a client, secured in this way, has no link to this host.
+pub fn failure(host: &Host, cause: &Cause, secured: Secured) -> String {
+    match (cause, secured) {
         // That names the host.
         (Cause::Resolve { .. }, _) => system(cause),
         (Cause::Untrusted { shown, expected, .. }, _) => {
             let expected: Vec<_> = expected.iter().map(Fingerprint::to_string).collect();
             format!("{host} shows {shown}, expected {}", expected.join(" or "))
         }
-        (Cause::Rejected(Rejection::Untrusted), Some(own)) => {
+        (Cause::Rejected(Rejection::Untrusted), Secured::ByKeys(own)) => {
             format!("{host} does not know this client's key {own}")
+        }
+        (Cause::Rejected(Rejection::Untrusted), Secured::ByCertificates) => {
+            format!("{host} does not trust this client's certificate")
         }
         _ => format!("{host}: {}", system(cause)),
     }
 }
 
 /// What can be done about that. A server that has `welcomed` before speaks what it spoke then.
-pub fn advice(cause: &Cause, welcomed: bool, is_secured: bool) -> &'static str {
+pub fn advice(cause: &Cause, welcomed: bool, secured: Secured) -> &'static str {
     match cause {
         Cause::Untrusted { .. } => "; compare that with what the server says at its start",
-        Cause::NotTls => "; a longlink server does if it is started with --keys",
+        Cause::NotTls => "; a longlink server does if it is started with --keys or --cert",
+        Cause::Rejected(Rejection::Untrusted) if secured == Secured::ByCertificates => {
+            "; it trusts what its --client-ca and --client-names say"
+        }
         Cause::Rejected(Rejection::Untrusted) => {
             "; its file peers needs a line for that, or a new invite is to be made"
         }
-        Cause::Rejected(Rejection::TlsRequired) => {
-            "; who runs it makes an invite for this client, to be given with --invite"
+        Cause::Rejected(Rejection::AuthenticationRequired) => {
+            "; --cert and --key are for a certificate that it trusts"
         }
-        _ if is_secured => "",
+        Cause::Rejected(Rejection::TlsRequired) => {
+            "; ask whoever runs it for an invite, and give that with --invite"
+        }
+        _ if secured != Secured::No => "",
         _ if is_plain(cause, welcomed) => {
             "; if it is a server of plain lines, --plain speaks to it"
         }
@@ -88,13 +109,12 @@ pub fn named(what: &str, lines: &[impl AsRef<[u8]>]) -> Vec<String> {
     names
 }
 
-/// Who can use a server that listens on this address, and is secured or not.
-pub fn reach(address: IpAddr, is_secured: bool) -> &'static str {
-    match (address.to_canonical().is_loopback(), is_secured) {
-        (true, true) => " (this machine only; --bind :: for all)",
-        (true, false) => " (this machine only; --keys is for others)",
-        (false, true) => "",
-        (false, false) => " (everybody who can reach it, in clear text)",
+/// Who may read what is said to a peer.
+pub fn privacy(peer: IpAddr, secured: Secured) -> &'static str {
+    match secured {
+        Secured::No if peer.to_canonical().is_loopback() => "",
+        Secured::No => " (in clear text)",
+        _ => " (TLS)",
     }
 }
 
@@ -112,7 +132,7 @@ pub fn error(error: &Error) -> String {
         Error::Io(error) => system(error),
         Error::Config(what) => system(what),
         Error::GaveUp { cause: why, .. } => {
-            format!("{error}: {}{}", system(why), advice(why, true, false))
+            format!("{error}: {}{}", system(why), advice(why, true, Secured::No))
         }
         other => other.to_string(),
     }
@@ -212,16 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn how_far_a_server_can_be_reached() {
-        let reach = |address: &str, is_secured| reach(address.parse().unwrap(), is_secured);
-        for local in ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(reach(local, false), " (this machine only; --keys is for others)");
-            assert_eq!(reach(local, true), " (this machine only; --bind :: for all)");
+    fn clear_text_that_leaves_the_machine_is_told() {
+        let privacy = |address: &str, secured| privacy(address.parse().unwrap(), secured);
+        for address in ["127.0.0.1", "::ffff:127.0.0.1", "::1"] {
+            assert_eq!(privacy(address, Secured::No), "");
+            assert_eq!(privacy(address, Secured::ByCertificates), " (TLS)");
         }
-        for elsewhere in ["0.0.0.0", "::", "192.0.2.1", "::ffff:0.0.0.0", "::127.0.0.1"] {
-            assert!(reach(elsewhere, false).contains("everybody"), "{elsewhere}");
-            assert_eq!(reach(elsewhere, true), "");
-        }
+        assert_eq!(privacy("192.0.2.1", Secured::No), " (in clear text)");
+        assert_eq!(privacy("192.0.2.1", Secured::ByCertificates), " (TLS)");
     }
 
     #[test]

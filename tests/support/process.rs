@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -235,6 +236,13 @@ impl Process {
         assert!(self.err.wait_closed() && self.out.wait_closed(), "{} does not end", self.name);
         let status = self.child.wait().unwrap();
         status.code().unwrap_or_else(|| panic!("{} was killed: {status}", self.name))
+    }
+
+    /// Waits until it has ended, and returns by which signal.
+    #[allow(dead_code, reason = "of use to some tests")]
+    pub(crate) fn ends_by(&mut self) -> Option<i32> {
+        assert!(self.err.wait_closed() && self.out.wait_closed(), "{} does not end", self.name);
+        self.child.wait().unwrap().signal()
     }
 
     /// kill -9, and gone when this returns.

@@ -125,7 +125,7 @@ fn what_is_wrong_is_said_on_one_line() {
         ("host --lock-step", "--plain"),
         ("host --reply-timeout 1s", "--plain"),
         ("host --frobnicate", "'--frobnicate'"),
-        ("host --key k", "not provided: --server <FINGERPRINT>"),
+        ("host --key k", "not provided: <--server <FINGERPRINT>|--cert <FILE>>"),
         (&with_server(""), "not provided: --key <FILE>"),
         ("host --key k --server sha256:1", "a fingerprint is sha256: and 64 hexadecimal digits"),
         ("host --invite i --key k", "'--invite <FILE>' cannot be used with"),
@@ -134,6 +134,12 @@ fn what_is_wrong_is_said_on_one_line() {
         (&with_server("--key k --plain"), "cannot be used with '--plain'"),
         ("--new-key k host", "'--new-key <FILE>' cannot be used with"),
         ("--invite i", "not provided: <HOST[:PORT]>"),
+        ("host --tls --cert c", "not provided: --key <FILE>"),
+        ("host --cert c --key k", "not provided: --tls"),
+        ("host --ca c", "not provided: --tls"),
+        ("host --tls --plain", "cannot be used with '--plain'"),
+        ("host --tls --invite i", "cannot be used with"),
+        (&with_server("--key k --tls"), "cannot be used with '--tls'"),
     ];
     for (line, wanted) in of_client {
         match client(line) {
@@ -158,6 +164,12 @@ fn what_is_wrong_is_said_on_one_line() {
         ("--keys k --invite a/b", "a name consists of A-Z a-z 0-9 . _ -"),
         ("--keys k --invite .a", "begins with none of . _ -"),
         ("--keys k --open", "cannot be used with '--open'"),
+        ("--keys k --cert c --key k", "cannot be used with '--cert <FILE>'"),
+        ("--cert c", "not provided: --key <FILE>"),
+        ("--key k", "not provided: --cert <FILE>"),
+        ("--client-ca c", "--cert <FILE>"),
+        ("--cert c --key k --client-names n", "not provided: --client-ca <FILE>"),
+        ("--cert c --key k --client-ca c --open", "cannot be used with '--open'"),
         ("extra", "'extra'"),
     ];
     for (line, wanted) in of_server {

@@ -1,133 +1,14 @@
-//! The two programs with keys: how they are made, whom they let in, and what the others are
-//! told.
-#![cfg(feature = "cli")]
+//! Invites, and keys of clients' own.
 
-#[path = "support/port.rs"]
-mod port;
-#[path = "support/process.rs"]
-#[allow(dead_code)]
-mod process;
-
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use port::Reserved;
-use process::{CLIENT, Process, SERVER, Server, Stdout};
-
-/// Loses and regains a link in no time.
-const QUICK: [&str; 4] = ["--retry-delay", "50ms", "--retries", "200"];
-
-/// Where the programs are run. It is removed in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let name = format!("secured-{name}-{}", std::process::id());
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir(&folder).unwrap();
-        Folder(folder)
-    }
-
-    /// With a key for alice, who has her invite.
-    fn with_alice(name: &str) -> Folder {
-        let folder = Folder::new(name);
-        folder.invite("alice");
-        folder
-    }
-
-    fn start(&self, program: &'static str, args: &[&str]) -> Process {
-        let mut command = Command::new(program);
-        command.current_dir(&self.0);
-        Process::start_by(command, program, args, Stdout::Read)
-    }
-
-    /// What a program prints that ends at once, and well.
-    #[track_caller]
-    fn prints(&self, program: &'static str, args: &[&str]) -> String {
-        let mut process = self.start(program, args);
-        assert_eq!(process.ends(), 0, "{args:?}");
-        assert_eq!(process.err.text(), "", "{args:?}");
-        process.out.text()
-    }
-
-    /// What is wrong with a call, which ends with this code.
-    #[track_caller]
-    fn refuses(&self, program: &'static str, args: &[&str], code: i32) -> String {
-        let mut process = self.start(program, args);
-        assert_eq!(process.ends(), code, "{args:?}");
-        assert_eq!(process.out.text(), "", "{args:?}");
-        let said = process.err.text();
-        assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
-        said
-    }
-
-    fn invite(&self, name: &str) {
-        self.prints(SERVER, &["--keys", "keys", "--invite", name]);
-        let file = format!("{name}.invite");
-        fs::rename(self.0.join("keys").join(&file), self.0.join(&file)).unwrap();
-    }
-
-    fn serve(&self, args: &[&str]) -> Server {
-        self.serve_at(&Arc::new(Reserved::new()), args)
-    }
-
-    fn serve_at(&self, reserved: &Arc<Reserved>, args: &[&str]) -> Server {
-        let port = reserved.port();
-        let args = [&["--keys", "keys", "--port", &port], args].concat();
-        let process = self.start(SERVER, &args);
-        process.says(&format!("listening on 127.0.0.1:{port}"));
-        Server::running(process, reserved)
-    }
-
-    /// Starts a client of this server.
-    fn client(&self, server: &Server, args: &[&str]) -> Process {
-        let args = [args, &["127.0.0.1", "--port", &server.port]].concat();
-        self.start(CLIENT, &args)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.file(name)).unwrap()
-    }
-
-    fn mode(&self, name: &str) -> u32 {
-        fs::metadata(self.file(name)).unwrap().permissions().mode() & 0o777
-    }
-
-    fn set_mode(&self, name: &str, mode: u32) {
-        fs::set_permissions(self.file(name), Permissions::from_mode(mode)).unwrap();
-    }
-
-    /// The secret parts of a file.
-    fn secrets(&self, name: &str) -> Vec<String> {
-        let text = self.read(name);
-        let (_, body) = text.split_once("-----BEGIN PRIVATE KEY-----\n").unwrap();
-        let lines: Vec<_> =
-            body.lines().take_while(|line| !line.starts_with('-')).map(String::from).collect();
-        assert!(lines.iter().all(|line| line.len() > 40), "{name}");
-        lines
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn talk(client: &mut Process) {
-    client.send("hello\n");
-    client.prints("hello");
-}
+use crate::folder::{Folder, QUICK, talk};
+use crate::port::Reserved;
+use crate::process::{CLIENT, SERVER, Server};
 
 #[test]
 fn what_an_invite_says_is_all_that_it_takes() {
@@ -156,6 +37,7 @@ fn what_an_invite_says_is_all_that_it_takes() {
     client.send("hello\nexit\n");
     assert_eq!(client.ends(), 0);
     assert_eq!(client.out.text(), "hello\n");
+    client.says(&format!("connected to 127.0.0.1:{port} (TLS)"));
     let line = server.says("client-1: connected from 127.0.0.1:");
     assert!(line.ends_with(" as alice"), "{line}");
     server.signal("INT");
@@ -270,7 +152,7 @@ fn what_others_can_reach_is_not_listened_on_without_a_word() {
     for address in ["0.0.0.0", "::", "::ffff:0.0.0.0", "192.0.2.1"] {
         let said = folder.refuses(SERVER, &["--bind", address, "--port", "0"], 2);
         assert!(said.starts_with("server: "), "{said}");
-        assert!(said.contains(" can be reached from elsewhere: "), "{said}");
+        assert!(said.contains("other machines can reach "), "{said}");
         assert!(said.contains("--invite NAME") && said.contains("--open"), "{said}");
     }
     let server = folder.start(SERVER, &["--bind", "127.0.1.1", "--port", "0"]);
@@ -319,7 +201,7 @@ fn who_does_not_belong_is_told_why() {
         (
             &server,
             &[],
-            format!("{}: rejected: the server speaks TLS only; who runs it ", at(&server)),
+            format!("{}: rejected: the server speaks TLS only; ask whoever runs it ", at(&server)),
             "rejected, it speaks clear text",
             "1 attempt",
         ),

@@ -1,0 +1,13 @@
+//! The two programs over TLS: how their keys are made, whom they let in, and what the others are
+//! told.
+#![cfg(feature = "cli")]
+
+mod certificates;
+mod folder;
+mod keys;
+#[path = "../support/port.rs"]
+mod port;
+#[path = "../support/process.rs"]
+#[allow(dead_code)]
+mod process;
+mod reload;
