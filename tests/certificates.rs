@@ -1,6 +1,8 @@
 //! Certificates over sockets, and openssl as the other program.
 #![cfg(feature = "cli")]
 
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/port.rs"]
 mod port;
 #[path = "support/process.rs"]
@@ -14,20 +16,19 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use authority::{Key, about, about_ca, authority, dns};
 use longlink::{
     Builder, Cause, Connection, Error, Event, Listener, PeerIdentity, Plain, RetryPolicy, Security,
     Trust,
 };
 use process::{Process, Stdout};
 use proxy::{How, Proxy};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-};
+use rcgen::{CertificateParams, Issuer, SanType, date_time_ymd};
 
 /// The patience of these tests.
 const SOON: Duration = Duration::from_secs(30);
@@ -35,8 +36,11 @@ const SOON: Duration = Duration::from_secs(30);
 /// The files of a CA, and of those whom it certifies. They go with this.
 struct Files {
     folder: PathBuf,
-    ca: Issuer<'static, KeyPair>,
+    ca: Issuer<'static, Key>,
+    issued: AtomicU8,
 }
+
+const CA: u8 = 0;
 
 impl Files {
     fn new() -> Files {
@@ -45,15 +49,11 @@ impl Files {
         let name = format!("certificates-{}-{number}", std::process::id());
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir(&folder).unwrap();
-        let mut about = CertificateParams::default();
-        about.distinguished_name.push(DnType::CommonName, "CA");
-        about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let ca = about.self_signed(&key).unwrap().pem();
-        let files = Files { folder, ca: Issuer::new(about, key) };
+        let ca = lasting(about_ca("CA")).self_signed(&Key::new(CA)).unwrap().pem();
+        let files = Files { folder, ca: authority("CA", CA), issued: AtomicU8::new(CA) };
         files.write("ca.pem", &ca);
-        files.issue("server", "localhost");
-        files.issue("alice", "alice.example");
+        files.issue("server", dns("localhost"));
+        files.issue("alice", dns("alice.example"));
         files
     }
 
@@ -70,13 +70,10 @@ impl Files {
     }
 
     /// A new key, and a certificate for it, in one file.
-    fn issue(&self, file: &str, name: &str) {
-        let key = KeyPair::generate().unwrap();
-        let mut about = CertificateParams::new([name.to_string()]).unwrap();
-        about.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = about.signed_by(&key, &self.ca).unwrap().pem();
-        self.write(&format!("{file}.pem"), &(certificate + &key.serialize_pem()));
+    fn issue(&self, file: &str, name: SanType) {
+        let key = Key::new(self.issued.fetch_add(1, Ordering::Relaxed) + 1);
+        let certificate = lasting(about(&[name])).signed_by(&key, &self.ca).unwrap().pem();
+        self.write(&format!("{file}.pem"), &(certificate + &key.pem()));
     }
 
     fn trust(&self) -> Trust {
@@ -98,6 +95,12 @@ impl Files {
         all.extend(args);
         Some(Process::start("openssl", &all, Stdout::Read))
     }
+}
+
+/// These tests go by the real clock.
+fn lasting(mut about: CertificateParams) -> CertificateParams {
+    about.not_after = date_time_ymd(2120, 1, 1);
+    about
 }
 
 impl Drop for Files {
@@ -160,7 +163,7 @@ fn a_client_with_a_renewed_certificate_is_who_it_was() {
     assert_eq!(client.peer_identity(), certified("localhost"));
     client.send("before").unwrap();
     assert_eq!(server.recv().unwrap().unwrap(), "before");
-    files.issue("alice", "alice.example");
+    files.issue("alice", dns("alice.example"));
     proxy.cut(How::Rst);
     let resumed = |event: &Event| matches!(event, Event::Resumed { .. });
     while !resumed(&told.recv_timeout(SOON).unwrap()) {}
@@ -184,7 +187,7 @@ fn names_and_addresses_are_those_of_the_certificate() {
         panic!("it is for a name");
     };
     assert_eq!(&*what, "the server's certificate is for localhost, not for 127.0.0.1");
-    files.issue("server", "127.0.0.1");
+    files.issue("server", SanType::IpAddress([127, 0, 0, 1].into()));
     let listener = secured(files.of("server")).bind("127.0.0.1:0").unwrap();
     let client = never().connect(listener.local_addr()).unwrap();
     assert_eq!(client.peer_identity(), certified("127.0.0.1"));

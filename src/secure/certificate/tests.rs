@@ -1,58 +1,13 @@
-use rcgen::string::Ia5String;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    PKCS_ED25519, SanType, date_time_ymd,
-};
-use rustls::pki_types::PrivatePkcs8KeyDer;
+#[path = "../../../tests/support/authority.rs"]
+pub(in crate::secure) mod authority;
 
+use rcgen::{CertificateParams, SanType, date_time_ymd};
+
+use self::authority::{Key, about, about_ca, authority, dns, uri};
 use super::*;
 
-/// A key that is the same in each run.
-pub(in crate::secure) fn key(seed: u8) -> KeyPair {
-    let mut der = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
-    der.extend([seed; 32]);
-    KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(der), &PKCS_ED25519).unwrap()
-}
-
-/// What a certificate of these tests says: from 2020 to 2030, for clients and servers.
-pub(in crate::secure) fn about(names: &[SanType]) -> CertificateParams {
-    let mut about = CertificateParams::default();
-    about.not_before = date_time_ymd(2020, 1, 1);
-    about.not_after = date_time_ymd(2030, 1, 1);
-    about.subject_alt_names = names.into();
-    about.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    about
-}
-
-/// As `about`, for a CA of this name.
-pub(in crate::secure) fn about_ca(name: &str) -> CertificateParams {
-    let mut about = about(&[]);
-    about.distinguished_name.push(DnType::CommonName, name);
-    about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    about.extended_key_usages = Vec::new();
-    about
-}
-
-pub(in crate::secure) fn dns(name: &str) -> SanType {
-    SanType::DnsName(ia5(name))
-}
-
-pub(in crate::secure) fn uri(name: &str) -> SanType {
-    SanType::URI(ia5(name))
-}
-
-fn ia5(text: &str) -> Ia5String {
-    text.try_into().unwrap()
-}
-
-/// A CA, with its key.
-pub(in crate::secure) fn authority(name: &str, seed: u8) -> Issuer<'static, KeyPair> {
-    Issuer::new(about_ca(name), key(seed))
-}
-
 fn der(about: &CertificateParams) -> Vec<u8> {
-    about.signed_by(&key(1), &authority("CA", 9)).unwrap().der().to_vec()
+    about.signed_by(&Key::new(1), &authority("CA", 9)).unwrap().der().to_vec()
 }
 
 /// `then` is as in RFC 3339, without its zone.
@@ -89,7 +44,7 @@ fn one_that_openssl_has_made_is_read_too() {
 #[test]
 fn an_identity_is_the_one_name() {
     let identity = |names: &[SanType]| Certificate::read(&der(&about(names))).unwrap().identity();
-    let mail = || SanType::Rfc822Name(ia5("ann@a.example"));
+    let mail = || SanType::Rfc822Name("ann@a.example".try_into().unwrap());
     let address = || SanType::IpAddress([127, 0, 0, 1].into());
     for (name, is) in [
         (dns("a.example"), "a.example"),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::secure::certificate::tests::{about, authority, dns, key};
+use crate::secure::certificate::tests::authority::{Key, about, authority, dns};
 
 /// Whatever TLS has to say of a peer's certificate, the text says whose it is.
 #[test]
@@ -38,7 +38,9 @@ fn names_that_a_peer_shows_are_cut_and_command_no_terminal() {
 #[test]
 fn a_client_that_shows_nothing_or_noise_is_nobody() {
     let roots = {
-        let ca = crate::secure::certificate::tests::about_ca("CA").self_signed(&key(9)).unwrap();
+        let ca = crate::secure::certificate::tests::authority::about_ca("CA")
+            .self_signed(&Key::new(9))
+            .unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(ca.der().clone()).unwrap();
         Arc::new(roots)
@@ -46,7 +48,7 @@ fn a_client_that_shows_nothing_or_noise_is_nobody() {
     let clients = Clients::new(roots, None);
     let now = UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
     assert!(clients.identify(&[], now).is_err());
-    let whole = about(&[dns("alice")]).signed_by(&key(1), &authority("CA", 9)).unwrap();
+    let whole = about(&[dns("alice")]).signed_by(&Key::new(1), &authority("CA", 9)).unwrap();
     assert!(clients.identify(&[whole.der().clone()], now).is_ok());
     let mut random = fastrand::Rng::with_seed(1);
     let mut let_in = 0;

@@ -1,11 +1,13 @@
 use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::PeerIdentity;
-use crate::secure::certificate::tests::{about, about_ca, authority, dns, key};
+use crate::secure::certificate::tests::authority::{Key, about, about_ca, authority, dns};
 use crate::secure::files::tests::{Folder, text};
 use crate::secure::halves::tests::{Side, shake_hands};
 use crate::secure::{End, Who};
+use crate::sync::set_wall_clock;
 
 /// Who the server takes the client for, if it lets it in.
 fn let_in(client: &Security, server: &Security) -> Option<PeerIdentity> {
@@ -106,8 +108,10 @@ struct Certified(Folder);
 
 impl Certified {
     fn new() -> Certified {
+        // 2026-11-30.
+        set_wall_clock(UNIX_EPOCH + Duration::from_secs(1_796_000_000));
         let certified = Certified(Folder::new());
-        let ca = about_ca("CA").self_signed(&key(9)).unwrap().pem();
+        let ca = about_ca("CA").self_signed(&Key::new(9)).unwrap().pem();
         certified.0.write("ca", ca);
         certified.issue("server", "server.example", 2);
         certified.issue("client", "alice", 1);
@@ -115,9 +119,10 @@ impl Certified {
     }
 
     fn issue(&self, file: &str, name: &str, seed: u8) {
-        let certificate = about(&[dns(name)]).signed_by(&key(seed), &authority("CA", 9)).unwrap();
+        let certificate =
+            about(&[dns(name)]).signed_by(&Key::new(seed), &authority("CA", 9)).unwrap();
         self.0.write(file, certificate.pem());
-        self.0.write(&format!("{file}.key"), key(seed).serialize_pem());
+        self.0.write(&format!("{file}.key"), Key::new(seed).pem());
     }
 
     fn trust(&self) -> Trust {
@@ -141,7 +146,7 @@ fn a_renewed_certificate_is_shown_from_the_next_attempt_on() {
     let before = client.fingerprint();
     assert_eq!(let_in(&client, &server), certified("alice"));
     // Its files are not written at once.
-    files.0.write("client.key", key(3).serialize_pem());
+    files.0.write("client.key", Key::new(3).pem());
     let complaint = client.read_again().unwrap_err();
     assert!(complaint.contains("it is not the key of the first certificate"), "{complaint}");
     assert_eq!(let_in(&client, &server), certified("alice"));
@@ -153,14 +158,11 @@ fn a_renewed_certificate_is_shown_from_the_next_attempt_on() {
 
 #[test]
 fn a_client_does_not_show_what_has_expired_and_shows_a_later_one_when_it_is_there() {
-    use std::time::{Duration, UNIX_EPOCH};
     let files = Certified::new();
     let mut about = about(&[dns("alice")]);
     about.not_after = rcgen::date_time_ymd(2021, 1, 1);
-    let expired = about.signed_by(&key(1), &authority("CA", 9)).unwrap().pem();
+    let expired = about.signed_by(&Key::new(1), &authority("CA", 9)).unwrap().pem();
     files.0.write("client", expired);
-    // 2026-11-30.
-    crate::sync::set_wall_clock(UNIX_EPOCH + Duration::from_secs(1_796_000_000));
     let (client, server) = (files.of("client"), files.of("server"));
     let Err(Failure::Tls(what)) = client.connect("server.example").map(drop) else { panic!() };
     let path = files.0.path("client");

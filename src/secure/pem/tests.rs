@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::secure::certificate::is_identity;
-use crate::secure::certificate::tests::{about, about_ca, authority, dns, key, uri};
+use crate::secure::certificate::tests::authority::{Key, about, about_ca, authority, dns, uri};
 use crate::secure::chain;
 use crate::secure::keys::parse_servers;
 use crate::secure::trust::{parse_authorities, parse_names, parse_peers};
@@ -40,14 +40,14 @@ fn read(text: &str) -> usize {
 #[test]
 fn whatever_stands_in_a_file_it_is_read_without_harm() {
     let print = |byte: u8| crate::Fingerprint([byte; 32]).to_string();
-    let leaf = about(&[dns("alice")]).signed_by(&key(1), &authority("CA", 9)).unwrap().pem();
-    let ca = about_ca("CA").self_signed(&key(9)).unwrap().pem();
-    let odd = about(&[uri("urn:a"), dns("*")]).self_signed(&key(2)).unwrap().pem();
+    let leaf = about(&[dns("alice")]).signed_by(&Key::new(1), &authority("CA", 9)).unwrap().pem();
+    let ca = about_ca("CA").self_signed(&Key::new(9)).unwrap().pem();
+    let odd = about(&[uri("urn:a"), dns("*")]).self_signed(&Key::new(2)).unwrap().pem();
     let whole = [
         format!("# peers\nalice {}\nbob {}\n", print(1), print(2)),
-        format!("server {}\n{}", print(3), key(1).serialize_pem()),
+        format!("server {}\n{}", print(3), Key::new(1).pem()),
         "alice\nb.example\nspiffe://a.example/Ann\n".into(),
-        leaf.clone() + &ca + &key(1).serialize_pem(),
+        leaf.clone() + &ca + &Key::new(1).pem(),
         ca + &odd,
         include_str!("../keys/encrypted.pem").into(),
         include_str!("../keys/p256_sec1.pem").into(),

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::secure::certificate::tests::{about, about_ca, authority, dns, key};
+use crate::secure::certificate::tests::authority::{Key, about, about_ca, authority, dns};
 use crate::secure::files::tests::{Folder, text};
 
 fn print(byte: u8) -> String {
@@ -75,7 +75,7 @@ fn trust_in_two_keys_is_trust_in_both() {
 
 /// The certificate of a CA, as PEM.
 fn ca(name: &str, seed: u8) -> String {
-    about_ca(name).self_signed(&key(seed)).unwrap().pem()
+    about_ca(name).self_signed(&Key::new(seed)).unwrap().pem()
 }
 
 #[test]
@@ -93,12 +93,12 @@ fn a_ca_file_has_any_number_of_certificates() {
 #[test]
 fn what_is_no_ca_file_is_refused_in_words_of_its_own() {
     let folder = Folder::new();
-    let leaf = about(&[dns("alice")]).signed_by(&key(1), &authority("CA", 9)).unwrap().pem();
-    let damaged = ca("ours", 8).replacen("MII", "MIJ", 1);
+    let leaf = about(&[dns("alice")]).signed_by(&Key::new(1), &authority("CA", 9)).unwrap().pem();
+    let damaged = ca("ours", 8).replacen("\nMI", "\nMJ", 1);
     let cases = [
         (String::new(), "it is empty"),
         ("alice".into(), "there is no certificate in it, as PEM"),
-        (key(8).serialize_pem(), "there is a key in it, and no certificate"),
+        (Key::new(8).pem(), "there is a key in it, and no certificate"),
         (format!("{leaf}{damaged}"), "certificate 2 is damaged"),
         (ca("ours", 8).replace("-----END", "----END"), "certificate 1 is damaged"),
     ];

@@ -3,14 +3,14 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, Issuer, KeyPair,
-    NameConstraints, SanType, date_time_ymd,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, Issuer, NameConstraints,
+    SanType, date_time_ymd,
 };
 use rustls::sign::SingleCertAndKey;
 
 use super::*;
 use crate::identity::{Credential, PeerIdentity};
-use crate::secure::certificate::tests::{about, about_ca, authority, dns, key as pair_of, uri};
+use crate::secure::certificate::tests::authority::{Key, about, about_ca, authority, dns, uri};
 use crate::secure::chain::Chain;
 use crate::secure::files::tests::Folder;
 use crate::secure::halves::tests as halves;
@@ -26,7 +26,7 @@ fn in_year(year: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_556_952 + 181 * 86_400)
 }
 
-fn ca() -> Issuer<'static, KeyPair> {
+fn ca() -> Issuer<'static, Key> {
     authority("CA", CA)
 }
 
@@ -40,14 +40,14 @@ struct Files {
 impl Files {
     /// Both sides, which trust the CA.
     fn certified(about: &CertificateParams, seed: u8) -> Files {
-        Files::signed(&[about.signed_by(&pair_of(seed), &ca()).unwrap().pem()], seed)
+        Files::signed(&[about.signed_by(&Key::new(seed), &ca()).unwrap().pem()], seed)
     }
 
     /// A chain of its own, and the key of its leaf.
     fn signed(chain: &[String], seed: u8) -> Files {
         Files {
-            own: Some((chain.concat(), pair_of(seed).serialize_pem())),
-            trust: Some(about_ca("CA").self_signed(&pair_of(CA)).unwrap().pem()),
+            own: Some((chain.concat(), Key::new(seed).pem())),
+            trust: Some(about_ca("CA").self_signed(&Key::new(CA)).unwrap().pem()),
             names: None,
         }
     }
@@ -165,26 +165,26 @@ fn a_client_that_shows_nothing_on_purpose_is_let_in_by_a_server_that_wants_it_so
 #[test]
 fn what_another_authority_has_signed_is_not_trusted() {
     let other = Files {
-        trust: Some(about_ca("CA").self_signed(&pair_of(8)).unwrap().pem()),
+        trust: Some(about_ca("CA").self_signed(&Key::new(8)).unwrap().pem()),
         ..alice_files()
     };
     // It has the same name, and another key.
     let other_key = "certificate is signed wrongly: by another key than that of the CA which is \
         trusted here, or without the key that it is for";
     assert_left(&other.setup(), &server(), &format!("the server's {other_key}"));
-    let signed = about(&[dns("alice")]).signed_by(&pair_of(ALICE), &authority("CA", 8)).unwrap();
+    let signed = about(&[dns("alice")]).signed_by(&Key::new(ALICE), &authority("CA", 8)).unwrap();
     let mallory = Files::signed(&[signed.pem()], ALICE).setup();
     let distrusts = "certificate is not signed by a CA that is trusted here";
     assert_refused(&mallory, &server(), &format!("the client's {distrusts}"));
-    let own = about(&[dns("alice")]).self_signed(&pair_of(ALICE)).unwrap();
+    let own = about(&[dns("alice")]).self_signed(&Key::new(ALICE)).unwrap();
     let own = Files::signed(&[own.pem()], ALICE).setup();
     assert_refused(&own, &server(), &format!("the client's {distrusts}"));
 }
 
 #[test]
 fn a_chain_may_lead_over_others_and_may_not_leave_one_out() {
-    let middle = about_ca("Middle").signed_by(&pair_of(8), &ca()).unwrap().pem();
-    let leaf = about(&[dns("alice")]).signed_by(&pair_of(ALICE), &authority("Middle", 8)).unwrap();
+    let middle = about_ca("Middle").signed_by(&Key::new(8), &ca()).unwrap().pem();
+    let leaf = about(&[dns("alice")]).signed_by(&Key::new(ALICE), &authority("Middle", 8)).unwrap();
     let whole = Files::signed(&[leaf.pem(), middle], ALICE).setup();
     let (mut client, mut server_side) = meet(&whole, &server());
     assert_eq!(server_side.peer(), certified("alice"));
@@ -229,13 +229,13 @@ fn one_that_has_expired_or_is_not_valid_yet_is_refused_with_both_dates() {
 fn a_peer_expires_with_the_first_of_its_chain() {
     let mut middle = about_ca("Middle");
     middle.not_after = date_time_ymd(2027, 1, 1);
-    let middle = middle.signed_by(&pair_of(8), &ca()).unwrap().pem();
+    let middle = middle.signed_by(&Key::new(8), &ca()).unwrap().pem();
     // Of no use to anybody who trusts the CA.
     let mut crossed = about_ca("CA");
     crossed.not_after = date_time_ymd(2025, 1, 1);
-    let crossed = crossed.signed_by(&pair_of(CA), &authority("Old", 7)).unwrap().pem();
+    let crossed = crossed.signed_by(&Key::new(CA), &authority("Old", 7)).unwrap().pem();
     let leaf = |names: &[SanType], seed: u8| {
-        about(names).signed_by(&pair_of(seed), &authority("Middle", 8)).unwrap().pem()
+        about(names).signed_by(&Key::new(seed), &authority("Middle", 8)).unwrap().pem()
     };
     let client = Files::signed(&[leaf(&[dns("alice")], ALICE), middle.clone(), crossed], ALICE);
     let server = Files::signed(&[leaf(&[dns("server.example")], SERVER), middle], SERVER);
@@ -424,7 +424,7 @@ fn a_client_is_trusted_as_long_as_its_chain_and_its_name_are() {
     assert!(!trusts(server_files(), in_year(2031)));
     let names = |names: &str| Files { names: Some(names.into()), ..server_files() };
     assert!(trusts(names("bob\nalice"), now) && !trusts(names("bob"), now));
-    let other = about_ca("CA").self_signed(&pair_of(8)).unwrap().pem();
+    let other = about_ca("CA").self_signed(&Key::new(8)).unwrap().pem();
     assert!(!trusts(Files { trust: Some(other), ..server_files() }, now));
     // It has been let in as somebody, and would not be any more.
     assert!(!trusts(Files { trust: None, ..server_files() }, now));
@@ -459,14 +459,14 @@ fn long_chains_and_those_in_a_circle_end_in_no_time() {
     // Each signs all the others: there are very many ways, and none leads to the CA.
     let names: Vec<String> = (0..6).map(|i| format!("Loop {}", i % 2)).collect();
     let mut chain = vec![
-        about(&[dns("alice")]).signed_by(&pair_of(ALICE), &authority("Loop 0", 20)).unwrap().pem(),
+        about(&[dns("alice")]).signed_by(&Key::new(ALICE), &authority("Loop 0", 10)).unwrap().pem(),
     ];
     for (i, name) in names.iter().enumerate() {
         for issuer in 0..2 {
-            let issuer = authority(&format!("Loop {issuer}"), 20 + issuer);
+            let issuer = authority(&format!("Loop {issuer}"), 10 + issuer);
             let mut about = about_ca(name);
             about.serial_number = Some(u64::try_from(i).unwrap().into());
-            chain.push(about.signed_by(&pair_of(20 + (i % 2) as u8), &issuer).unwrap().pem());
+            chain.push(about.signed_by(&Key::new(10 + (i % 2) as u8), &issuer).unwrap().pem());
         }
     }
     let looped = Files::signed(&chain, ALICE).setup();
@@ -480,7 +480,7 @@ fn long_chains_and_those_in_a_circle_end_in_no_time() {
 fn no_more_is_read_of_a_chain_than_of_a_whole_handshake() {
     let mut about = about(&[dns("alice")]);
     about.distinguished_name.push(DnType::CommonName, "a".repeat(20_000));
-    let long = about.signed_by(&pair_of(ALICE), &ca()).unwrap();
+    let long = about.signed_by(&Key::new(ALICE), &ca()).unwrap();
     let long = CertifiedKey::new(vec![long.der().clone()], key(ALICE).key.clone());
     let mut client = alice();
     of_client(&mut client).client_auth_cert_resolver =
@@ -499,10 +499,10 @@ fn an_authority_is_held_to_what_it_may_certify() {
     let permitted_subtrees = vec![GeneralSubtree::DnsName("a.example".into())];
     middle.name_constraints =
         Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
-    let middle = middle.signed_by(&pair_of(8), &ca()).unwrap().pem();
+    let middle = middle.signed_by(&Key::new(8), &ca()).unwrap().pem();
     for (name, fine) in [("ann.a.example", true), ("ann.b.example", false)] {
         let leaf =
-            about(&[dns(name)]).signed_by(&pair_of(ALICE), &authority("Middle", 8)).unwrap().pem();
+            about(&[dns(name)]).signed_by(&Key::new(ALICE), &authority("Middle", 8)).unwrap().pem();
         let client = Files::signed(&[leaf, middle.clone()], ALICE).setup();
         let (_, server_side) = meet(&client, &server());
         assert_eq!(server_side.is_well(), fine, "{:?}", server_side.failure);
