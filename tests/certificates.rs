@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use authority::{Key, about, about_ca, authority, dns};
 use longlink::{
-    Builder, Cause, Connection, Error, Event, Listener, PeerIdentity, Plain, RetryPolicy, Security,
-    Trust,
+    Builder, Cause, Connection, Error, Event, Listener, PeerIdentity, Plain, Rejection,
+    RetryPolicy, Security, Trust,
 };
 use process::{Process, Stdout};
 use proxy::{How, Proxy};
@@ -283,4 +283,35 @@ fn a_client_of_plain_text_speaks_to_openssl_and_frames_do_not() {
     let plain = client().plain(Plain::new()).connect(host).unwrap();
     plain.send("hello").unwrap();
     assert_eq!(plain.recv_timeout(SOON).unwrap().unwrap(), "olleh\n");
+}
+
+/// A client whose name is taken out of the file is told so, and goes; another stays.
+#[test]
+fn a_reload_ends_who_is_not_among_the_names_any_more() {
+    let files = Files::new();
+    files.issue("bob", dns("bob"));
+    let file = files.path("server.pem");
+    let named = |names: &str| {
+        files.write("names", names);
+        let trust = files.trust().client_names(files.path("names")).unwrap();
+        Security::certificates(&file, &file, trust).unwrap()
+    };
+    let listener = secured(named("alice.example\nbob")).bind("127.0.0.1:0").unwrap();
+    let host = ("localhost", listener.local_addr().port());
+    let connect = |name| secured(files.of(name)).retry(quick()).connect(host).unwrap();
+    let (alice, bob) = (connect("alice"), connect("bob"));
+    let servers = [listener.accept().unwrap(), listener.accept().unwrap()];
+    let Err(Error::Config(_)) = listener.reload(Security::anonymous_client(files.trust()).unwrap())
+    else {
+        panic!("that is for a client");
+    };
+    listener.reload(named("bob")).unwrap();
+    let Err(Error::GaveUp { cause, .. }) = alice.recv_timeout(SOON) else { panic!("she stays") };
+    assert!(matches!(cause, Cause::Rejected(Rejection::Untrusted)), "{cause}");
+    bob.send("still here").unwrap();
+    let of =
+        |name| servers.iter().find(|server| server.peer_identity() == certified(name)).unwrap();
+    assert_eq!(of("bob").recv_timeout(SOON).unwrap().unwrap(), "still here");
+    let ended = of("alice.example").recv_timeout(SOON);
+    assert!(matches!(ended, Err(Error::GaveUp { cause: Cause::Revoked, .. })), "{ended:?}");
 }
