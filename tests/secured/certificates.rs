@@ -2,60 +2,39 @@
 
 use std::fs;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    PKCS_ED25519, SanType,
-};
+use rcgen::SanType;
 
+use crate::authority::{Key, about, about_ca, authority, dns};
 use crate::folder::{Folder, talk};
 use crate::process::{CLIENT, Process, SERVER, Server};
 
-/// What signs the certificates of a test.
-struct Authority<'a>(&'a Folder, Issuer<'static, KeyPair>);
-
-fn new_key() -> KeyPair {
-    KeyPair::generate_for(&PKCS_ED25519).unwrap()
-}
-
-impl<'a> Authority<'a> {
-    /// Its certificate is in a file.
-    fn new(folder: &'a Folder, file: &str) -> Authority<'a> {
-        let mut about = CertificateParams::default();
-        about.distinguished_name.push(DnType::CommonName, file);
-        about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = new_key();
-        fs::write(folder.file(file), about.self_signed(&key).unwrap().pem()).unwrap();
-        Authority(folder, Issuer::new(about, key))
+/// Certificates of an authority: NAME.pem and NAME.key for each of these, whose number is that of
+/// a key, and the authority's own in a file.
+fn certify(folder: &Folder, ca: (&str, u8), certified: &[(&str, u8, SanType)]) {
+    let (file, seed) = ca;
+    let own = about_ca(file).self_signed(&Key::new(seed)).unwrap();
+    fs::write(folder.file(file), own.pem()).unwrap();
+    for (name, seed, is_for) in certified {
+        let key = Key::new(*seed);
+        let signed = about(&[is_for.clone()]).signed_by(&key, &authority(file, ca.1)).unwrap();
+        fs::write(folder.file(&format!("{name}.pem")), signed.pem()).unwrap();
+        let key_file = format!("{name}.key");
+        fs::write(folder.file(&key_file), key.pem()).unwrap();
+        folder.set_mode(&key_file, 0o600);
     }
-
-    /// Makes NAME.pem and NAME.key.
-    fn certify(&self, name: &str, is_for: SanType) {
-        let mut about = CertificateParams::default();
-        about.subject_alt_names = vec![is_for];
-        about.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = new_key();
-        let (certificate, key_file) = (format!("{name}.pem"), format!("{name}.key"));
-        let signed = about.signed_by(&key, &self.1).unwrap();
-        fs::write(self.0.file(&certificate), signed.pem()).unwrap();
-        fs::write(self.0.file(&key_file), key.serialize_pem()).unwrap();
-        self.0.set_mode(&key_file, 0o600);
-    }
-}
-
-fn dns(name: &str) -> SanType {
-    SanType::DnsName(name.try_into().unwrap())
 }
 
 /// A server for 127.0.0.1, two clients, and an authority that nobody asked.
 fn certified(name: &str) -> Folder {
     let folder = Folder::new(name);
-    let authority = Authority::new(&folder, "ca.pem");
-    authority.certify("server", SanType::IpAddress([127, 0, 0, 1].into()));
-    authority.certify("elsewhere", dns("elsewhere.example"));
-    authority.certify("alice", dns("alice.example"));
-    authority.certify("bob", dns("bob.example"));
-    Authority::new(&folder, "other.pem").certify("mallory", dns("alice.example"));
+    let certified = [
+        ("server", 2, SanType::IpAddress([127, 0, 0, 1].into())),
+        ("elsewhere", 3, dns("elsewhere.example")),
+        ("alice", 4, dns("alice.example")),
+        ("bob", 5, dns("bob.example")),
+    ];
+    certify(&folder, ("ca.pem", 1), &certified);
+    certify(&folder, ("other.pem", 6), &[("mallory", 7, dns("alice.example"))]);
     folder
 }
 

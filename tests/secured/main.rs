@@ -2,6 +2,8 @@
 //! told.
 #![cfg(feature = "cli")]
 
+#[path = "../support/authority.rs"]
+mod authority;
 mod certificates;
 mod folder;
 mod keys;
