@@ -11,6 +11,7 @@
 
 mod adversary;
 mod journal;
+mod keys;
 mod ledger;
 mod plan;
 mod player;
@@ -35,11 +36,12 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const USAGE: &str = "\
-chaos [--seconds 60] [--connections 12] [--seed RANDOM] [--verbose]
+chaos [--seconds 60] [--connections 12] [--seed RANDOM] [--tls] [--verbose]
 
   --seconds N      how long the adversary is at work
   --connections N  at a time, to the server that lives; a quarter as many go to the mortal one
   --seed N         what is sent and what goes wrong follows from it
+  --tls            secure the links
   --verbose        print the journal as it is written, not only after a failure";
 
 /// What the referee is to do.
@@ -48,6 +50,7 @@ pub(crate) struct Settings {
     time: Duration,
     connections: usize,
     seed: u64,
+    tls: bool,
     verbose: bool,
 }
 
@@ -80,14 +83,15 @@ fn exit(result: Result<bool, player::Error>) -> ExitCode {
 
 fn parse(args: &[String]) -> Option<Settings> {
     let seed = fastrand::u64(..1_000_000);
-    let mut settings =
-        Settings { time: Duration::from_secs(60), connections: 12, seed, verbose: false };
+    let time = Duration::from_secs(60);
+    let mut settings = Settings { time, connections: 12, seed, tls: false, verbose: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match &**arg {
             "--seconds" => settings.time = Duration::from_secs(args.next()?.parse().ok()?),
             "--connections" => settings.connections = args.next()?.parse().ok()?,
             "--seed" => settings.seed = args.next()?.parse().ok()?,
+            "--tls" => settings.tls = true,
             "--verbose" => settings.verbose = true,
             _ => return None,
         }

@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use longlink::{Builder, Connection, Heartbeat, Listener, RetryPolicy};
 
+use crate::keys;
 use crate::plan::{LARGEST, LARGEST_WINDOW, Plan, Side, name_of};
 use crate::report::{Report, Status};
 use crate::stage::{Link, Stage};
@@ -42,7 +44,15 @@ pub(crate) fn play(args: &[String]) -> Result<(), Error> {
         Report::Wrong { id: 0, text: panic.to_string().replace('\n', ": ") }.say();
         process::exit(101);
     }));
-    let stage = Arc::new(Stage::default());
+    let (builder, args) = match args {
+        [flag, folder, args @ ..] if flag == "--keys" => {
+            let is_client = args.first().is_some_and(|part| part == "client");
+            let security = if is_client { keys::of_client } else { keys::of_server };
+            (builder().security(security(Path::new(folder))?), args)
+        }
+        args => (builder(), args),
+    };
+    let stage = Arc::new(Stage::new(builder));
     match args {
         [part, seed, servers @ ..] if part == "client" => client(&stage, seed.parse()?, servers)?,
         [part, seed] if part == "server" => server(&stage, seed.parse()?, converse)?,
@@ -123,7 +133,8 @@ fn call(stage: &Arc<Stage>, plan: &Plan, addr: SocketAddr) {
     const CONNECT: Duration = Duration::from_secs(40);
     let link = Link::new(stage, plan.id);
     let seen = link.clone();
-    let builder = builder().window(plan.window).on_event(move |_, event| seen.saw(&event));
+    let builder =
+        stage.builder.clone().window(plan.window).on_event(move |_, event| seen.saw(&event));
     let seat = stage.watch.seat(plan.id);
     match seat.call("connect", CONNECT, || builder.connect(addr)) {
         Ok(connection) => {
@@ -142,7 +153,7 @@ fn server(
     seed: u64,
     serve: fn(&Arc<Stage>, u64, u64, Connection),
 ) -> Result<(), Error> {
-    let listener: Listener = builder().bind("127.0.0.1:0")?;
+    let listener: Listener = stage.builder.clone().bind("127.0.0.1:0")?;
     Report::Listening(listener.local_addr()).say();
     let stage = stage.clone();
     thread::Builder::new().name("accept".into()).spawn(move || {

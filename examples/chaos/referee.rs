@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::Settings;
 use crate::adversary::{Adversary, Slot};
 use crate::journal::Journal;
+use crate::keys::Keys;
 use crate::ledger::{Account, Balance, Ledger, Part};
 use crate::plan::{LARGEST, LARGEST_WINDOW, LONG_PAUSE, Side};
 use crate::player::{DEATH, Error, RESUME_WITHIN};
@@ -39,7 +40,8 @@ const KIB: u64 = 1024;
 
 pub(crate) fn run(settings: Settings) -> Result<bool, Error> {
     let Settings { seed, connections, time, .. } = settings;
-    println!("seed {seed}: {connections} connections, {} s", time.as_secs());
+    let tls = if settings.tls { " over TLS" } else { "" };
+    println!("seed {seed}: {connections} connections{tls}, {} s", time.as_secs());
     let mut soak = Soak::start(settings)?;
     let held = soak.run(settings)?;
     let balance = soak.ledger.balance();
@@ -56,8 +58,23 @@ pub(crate) fn run(settings: Settings) -> Result<bool, Error> {
     Ok(verdict)
 }
 
+/// What the players are told when they start.
+struct Script {
+    seed: u64,
+    keys: Option<Keys>,
+}
+
+impl Script {
+    fn of(&self, part: &str) -> Vec<String> {
+        let keys = self.keys.iter();
+        let keys = keys.flat_map(|keys| ["--keys".into(), keys.folder().display().to_string()]);
+        keys.chain([part.into(), self.seed.to_string()]).collect()
+    }
+}
+
 /// Everything that is running.
 struct Soak {
+    script: Script,
     ledger: Arc<Ledger>,
     client: Process,
     server: Process,
@@ -74,21 +91,23 @@ struct Course {
 
 impl Soak {
     fn start(settings: Settings) -> Result<Soak, Error> {
-        let Settings { seed, connections, verbose, .. } = settings;
+        let Settings { seed, connections, tls, verbose, .. } = settings;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let slot = |number| Slot::new(Proxy::to(nowhere), number >= connections);
         let slots = (0..connections + connections.div_ceil(4)).map(slot).collect();
         let ledger = Arc::new(Ledger::new(slots, Journal::new(verbose)));
-        let server = start(&ledger, Part::Server, vec!["server".into(), seed.to_string()])?;
-        let mortal = start_mortal(&ledger, seed, 1)?;
-        let mut args = vec!["client".into(), seed.to_string()];
+        let keys = if tls { Some(Keys::make()?) } else { None };
+        let script = Script { seed, keys };
+        let server = start(&ledger, Part::Server, script.of("server"))?;
+        let mortal = start_mortal(&ledger, &script, 1)?;
+        let mut args = script.of("client");
         args.extend(
             ledger.slots.iter().map(|slot| {
                 format!("{}{}", if slot.is_mortal { "+" } else { "" }, slot.proxy.addr())
             }),
         );
         let client = start(&ledger, Part::Client, args)?;
-        Ok(Soak { ledger, client, server, mortal })
+        Ok(Soak { script, ledger, client, server, mortal })
     }
 
     /// Returns what client and server held when nobody talked, and at most.
@@ -123,8 +142,8 @@ impl Soak {
     /// Lets the adversary work, and tells each second how it goes.
     fn suffer(&mut self, settings: Settings, course: &mut Course) {
         let Settings { seed, time, .. } = settings;
-        let Soak { ledger, client, server, mortal } = self;
-        let (ledger, client, server) = (&*ledger, &*client, &*server);
+        let Soak { script, ledger, client, server, mortal } = self;
+        let (script, ledger, client, server) = (&*script, &*ledger, &*client, &*server);
         let adversary = &Adversary::default();
         thread::scope(|scope| {
             for (number, slot) in ledger.slots.iter().enumerate() {
@@ -137,7 +156,7 @@ impl Soak {
                 let mut generation = 1;
                 let start = || {
                     generation += 1;
-                    start_mortal(ledger, seed, generation).expect("it was started before")
+                    start_mortal(ledger, script, generation).expect("it was started before")
                 };
                 adversary.kill(seed, mortal, start, &ledger.journal);
             });
@@ -195,9 +214,8 @@ fn start(ledger: &Arc<Ledger>, part: Part, args: Vec<String>) -> Result<Process,
     Ok(Process::start(&args, move |report| ledger.hear(part, report))?)
 }
 
-fn start_mortal(ledger: &Arc<Ledger>, seed: u64, generation: u64) -> Result<Process, Error> {
-    let args = vec!["mortal".into(), seed.to_string()];
-    start(ledger, Part::Mortal(generation), args)
+fn start_mortal(ledger: &Arc<Ledger>, script: &Script, generation: u64) -> Result<Process, Error> {
+    start(ledger, Part::Mortal(generation), script.of("mortal"))
 }
 
 /// Client and server.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
-use longlink::{Cause, Event};
+use longlink::{Builder, Cause, Event};
 
 use crate::report::{Report, Status};
 use crate::watch::Watch;
@@ -11,6 +11,8 @@ use crate::watch::Watch;
 /// What the conversations of a process share.
 #[derive(Default)]
 pub(crate) struct Stage {
+    /// What connections and listeners are made with.
+    pub(crate) builder: Builder,
     pub(crate) watch: Watch,
     /// Conversations go on, and new ones begin.
     pub(crate) goes_on: AtomicBool,
@@ -26,6 +28,10 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    pub(crate) fn new(builder: Builder) -> Stage {
+        Stage { builder, ..Stage::default() }
+    }
+
     pub(crate) fn status(&self) -> Status {
         let mut status = Status {
             open: self.open.load(Relaxed),
