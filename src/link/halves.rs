@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::net::Socket;
 use crate::proto::batch::Batch;
 use crate::proto::frame::{Decoder, Space};
-use crate::secure::{self, End, Opened, Opener, Sealer};
-use crate::sync::Arc;
+use crate::secure::{self, End, Failure, Opened, Opener, Sealer};
+use crate::sync::{self, Arc};
 
 /// The right to read a link. To move one pointer costs less than to move what is in it
 /// and to count another user of the socket.
@@ -76,7 +76,10 @@ impl ReadHalf {
             return Ok(Heard { bytes, control: false, end: Some(opener.at_end()) });
         }
         opener.filled(bytes);
-        let Opened { control, end } = opener.open(decoder);
+        let Opened { control, mut end } = opener.open(decoder);
+        if end.is_none() && opener.is_late(sync::now) {
+            end = Some(End::Broken(Failure::Protocol("a record that does not end")));
+        }
         Ok(Heard { bytes, control, end })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 
@@ -47,6 +48,11 @@ const MOST_BEFORE: usize = 16 * 1024;
 /// in it, is some 1,500 bytes long.
 const FLIGHT: usize = 2048;
 
+/// A record is whole within this. Anybody on the path can make its length another one, which
+/// shows only when so much has come; until then it takes in the records behind it, whose bytes
+/// pass for life. The longest record needs 560 bytes in a second.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The header of a record: its type, a version, and the length of what follows.
 const HEADER: usize = 5;
 
@@ -65,7 +71,7 @@ impl Channel {
         let mut input = Buffer::default();
         input.want(FLIGHT);
         Channel {
-            opener: Opener { inner: inner.clone(), input, left: Some(MOST_BEFORE) },
+            opener: Opener { inner: inner.clone(), input, left: Some(MOST_BEFORE), since: None },
             sealer: Sealer { inner, records, output: Output::default(), said_end: false },
         }
     }
@@ -108,6 +114,8 @@ pub(crate) struct Opener {
     input: Buffer,
     /// How much more may come until the handshake is over.
     left: Option<usize>,
+    /// When a record that is there in part was first seen.
+    since: Option<Instant>,
 }
 
 /// What [`Opener::open`] has found.
@@ -147,13 +155,15 @@ impl Opener {
 
     /// Opens all that is there whole.
     pub(crate) fn open(&mut self, to: &mut Decoder) -> Opened {
-        let Opener { inner, input, left } = self;
+        let Opener { inner, input, left, since } = self;
+        let unread = input.unread().len();
         within(inner, |Inner { layer, control, failed, end_heard }| {
             if let Some(failure) = failed {
                 return Opened { control: false, end: Some(End::Broken(failure.clone())) };
             }
             let before = control.len();
             let opened = layer.open(input, control, to);
+            since.take_if(|_| input.unread().len() < unread);
             let asks = control.len() > before;
             if layer.is_open() {
                 *left = None;
@@ -171,6 +181,14 @@ impl Opener {
             *end_heard |= end == Some(End::InOrder);
             Opened { control: asks, end }
         })
+    }
+
+    /// Something was read, and opened: whether what is there in part comes too slowly.
+    pub(crate) fn is_late(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        self.is_amid_record() && {
+            let now = now();
+            now - *self.since.get_or_insert(now) > RECORD_TIMEOUT
+        }
     }
 
     /// No more bytes come. That they have ended is only what the peer itself has sealed.

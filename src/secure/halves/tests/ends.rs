@@ -51,6 +51,43 @@ fn both_directions_end_by_themselves() {
     assert_eq!((client.got, server.got), (server.said, client.said));
 }
 
+/// Its length was made another one on the path, and so it takes in what comes behind it.
+#[test]
+fn a_record_that_does_not_end_is_late() {
+    let [mut client, mut server] = pair();
+    let begun = sync::now();
+    let mut hears = |bits: u8, at: Duration| {
+        client.say(&[vec![7; 50]]);
+        assert!(client.write(usize::MAX).unwrap());
+        client.pipe[3] ^= bits;
+        assert_eq!(server.read_all(&mut client), None);
+        server.channel.opener.is_late(|| begun + at)
+    };
+    const HOUR: Duration = Duration::from_secs(3600);
+    assert!(!hears(0, Duration::ZERO) && !hears(0, HOUR), "each is whole");
+    assert!(!hears(1, HOUR) && !hears(0, HOUR + RECORD_TIMEOUT));
+    assert!(hears(0, HOUR + RECORD_TIMEOUT + Duration::from_millis(1)));
+}
+
+#[test]
+fn records_on_a_slow_path_are_not_late() {
+    let [mut client, mut server] = pair();
+    client.say(&[vec![7; 1000]]);
+    assert!(client.write(usize::MAX).unwrap());
+    let begun = sync::now();
+    let mut amid = 0;
+    for reads in 1.. {
+        // A record takes two of these, or three.
+        assert_eq!(server.read(&mut client, 50).end, None);
+        amid += usize::from(server.channel.opener.is_amid_record());
+        assert!(!server.channel.opener.is_late(|| begun + reads * RECORD_TIMEOUT / 3));
+        if client.pipe.is_empty() {
+            break;
+        }
+    }
+    assert!(amid > 15 && server.got == client.said, "{amid}");
+}
+
 #[test]
 fn whichever_byte_is_another_one_the_link_is_lost_and_no_message_is_wrong() {
     let whole = exchange([None, None]).map(|(side, _)| side.wire.len());
