@@ -536,6 +536,33 @@ fn slices_are_single_bytes() {
 }
 
 #[test]
+fn a_byte_is_flipped_once_wherever_it_comes() {
+    let rig = Rig::new();
+    rig.proxy.record();
+    let pair = rig.pair();
+    let data = pattern(40_000);
+    for (d, first) in [(Up, b"a"), (Down, b"b")] {
+        let (mut from, to) = ends(d, &pair);
+        for at in [0, 1, 16_383, 16_384, 39_999] {
+            rig.proxy.flip(d, at as u64, 0x81);
+            assert!(!rig.proxy.has_flipped(d));
+            thread::scope(|scope| {
+                scope.spawn(|| from.write_all(&data).unwrap());
+                let mut expected = data.clone();
+                expected[at] ^= 0x81;
+                assert!(take(to, data.len()) == expected, "{at}");
+            });
+            assert!(rig.proxy.has_flipped(d));
+        }
+        pass(from, to, &data[..100]);
+        let recorded = rig.proxy.recorded(d);
+        assert_eq!(recorded.len(), 1 + 5 * data.len() + 100);
+        assert!(recorded.starts_with(first) && recorded.ends_with(&data[..100]));
+        assert_eq!(recorded[1], data[0] ^ 0x81);
+    }
+}
+
+#[test]
 fn refuse_resets_new_connections_only() {
     let rig = Rig::new();
     let (client, server) = rig.pair();

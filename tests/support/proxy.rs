@@ -1,4 +1,5 @@
-//! A TCP proxy on loopback whose faults a test commands: cut, swallow, stall, delay, slice, refuse.
+//! A TCP proxy on loopback whose faults a test commands: cut, swallow, stall, delay, slice, refuse,
+//! flip. It can record what comes.
 //!
 //! A fault acts at once on live connections, even within a chunk; only bytes already in a `write`
 //! still go. Without faults the proxy is transparent: half-close and reset pass through in their
@@ -120,6 +121,28 @@ impl Proxy {
         });
     }
 
+    /// Flips these bits, once, of the n-th byte that comes from now on, counted from 0. Each
+    /// direction has one such order; a new one replaces it.
+    pub fn flip(&self, direction: Direction, n: u64, bits: u8) {
+        self.shared.change(|state| state.flip[direction as usize] = Some((n, bits)));
+    }
+
+    /// Whether the byte of the last such order has come.
+    pub fn has_flipped(&self, direction: Direction) -> bool {
+        self.shared.lock().flip[direction as usize].is_none()
+    }
+
+    /// Records what comes from now on, forwarded or not.
+    pub fn record(&self) {
+        self.shared.change(|state| state.recorded = Some(Default::default()));
+    }
+
+    /// What was recorded, of all connections in this direction.
+    pub fn recorded(&self, direction: Direction) -> Vec<u8> {
+        let state = self.shared.lock();
+        state.recorded.as_ref().expect("it is recorded")[direction as usize].clone()
+    }
+
     /// Reads and throws away, FIN and RST included, while sockets stay open. After it is switched
     /// off, a connection that lost something stays black in that direction until it is cut or both
     /// ends have closed; the others, and new ones, pass.
@@ -226,6 +249,8 @@ struct State {
     swallow: [bool; 2],
     order: [Option<CutOrder>; 2],
     orders: u64,
+    flip: [Option<(u64, u8)>; 2],
+    recorded: Option<[Vec<u8>; 2]>,
     links: BTreeMap<usize, Link>,
     /// Without `live` and `black`, which are counted when asked for.
     counted: Stats,
@@ -376,7 +401,10 @@ impl Pump<'_> {
             if let Some(due) = due.filter(|&due| ended || due <= now) {
                 self.pause(due.saturating_duration_since(now));
                 match line.pop_front().expect("seen above").1 {
-                    Ok(bytes) => self.forward(&bytes),
+                    Ok(mut bytes) => {
+                        self.shared.lock().pass(self.d, &mut bytes);
+                        self.forward(&bytes);
+                    }
                     Err(how) => return self.end(how),
                 }
                 continue;
@@ -503,6 +531,22 @@ impl State {
             order.left -= pass.len as u64;
         }
         Some(pass)
+    }
+
+    /// These have come, and are next to be forwarded.
+    fn pass(&mut self, d: Direction, bytes: &mut [u8]) {
+        if let Some((left, bits)) = &mut self.flip[d as usize] {
+            match usize::try_from(*left).ok().and_then(|at| bytes.get_mut(at)) {
+                Some(byte) => {
+                    *byte ^= *bits;
+                    self.flip[d as usize] = None;
+                }
+                None => *left -= bytes.len() as u64,
+            }
+        }
+        if let Some(recorded) = &mut self.recorded {
+            recorded[d as usize].extend_from_slice(bytes);
+        }
     }
 
     /// Counts what was written of a pass; returns the order that it has fulfilled.

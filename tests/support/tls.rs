@@ -53,7 +53,7 @@ impl Drop for Folder {
 }
 
 /// Somebody with a key of their own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Party {
     /// For a connection or a listener.
     pub(crate) security: Security,

@@ -256,15 +256,6 @@ impl Raw {
         Raw { tls: Some(Arc::new(tls::Tls::connect(party))), ..Raw::new(socket) }
     }
 
-    /// A server's end.
-    fn accepted(socket: TcpStream) -> Raw {
-        #[cfg(feature = "tls")]
-        if let Some(party) = tls::party() {
-            return Raw { tls: Some(Arc::new(tls::Tls::accept(party))), ..Raw::new(socket) };
-        }
-        Raw::new(socket)
-    }
-
     pub(crate) fn connect(addr: SocketAddr) -> Raw {
         Raw::over(TcpStream::connect(addr).unwrap())
     }
@@ -282,10 +273,14 @@ impl Raw {
     /// Says hello, and is welcomed, or rejected with a code.
     #[track_caller]
     pub(crate) fn greet(addr: SocketAddr, hello: &Hello) -> Result<(Raw, Welcome), u8> {
-        let mut raw = Raw::connect(addr);
-        raw.send(hello.bytes());
-        match raw.read() {
-            Some((WELCOME, body)) => Ok((raw, Welcome::parse(&body))),
+        Raw::connect(addr).greets(hello)
+    }
+
+    #[track_caller]
+    pub(crate) fn greets(mut self, hello: &Hello) -> Result<(Raw, Welcome), u8> {
+        self.send(hello.bytes());
+        match self.read() {
+            Some((WELCOME, body)) => Ok((self, Welcome::parse(&body))),
             Some((REJECT, body)) => Err(body[0]),
             other => panic!("no answer to a hello: {other:?}"),
         }
@@ -413,29 +408,58 @@ impl Write for Raw {
 }
 
 /// The other end of a client.
-pub(crate) struct RawServer(TcpListener);
+pub(crate) struct RawServer {
+    listener: TcpListener,
+    #[cfg(feature = "tls")]
+    party: Option<tls::Party>,
+}
 
 impl RawServer {
     pub(crate) fn new() -> RawServer {
-        RawServer(TcpListener::bind("127.0.0.1:0").unwrap())
+        RawServer {
+            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            #[cfg(feature = "tls")]
+            party: tls::party().cloned(),
+        }
+    }
+
+    /// One with this key.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(party: &tls::Party) -> RawServer {
+        RawServer { party: Some(party.clone()), ..RawServer::new() }
+    }
+
+    /// Whatever the others do.
+    #[cfg(feature = "tls")]
+    pub(crate) fn in_clear() -> RawServer {
+        RawServer { party: None, ..RawServer::new() }
     }
 
     /// One that takes in little.
     pub(crate) fn narrow() -> RawServer {
         let server = RawServer::new();
-        SockRef::from(&server.0).set_recv_buffer_size(4096).unwrap();
+        SockRef::from(&server.listener).set_recv_buffer_size(4096).unwrap();
         server
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.0.local_addr().unwrap()
+        self.listener.local_addr().unwrap()
+    }
+
+    fn take(&self) -> Raw {
+        let raw = Raw::new(self.listener.accept().unwrap().0);
+        #[cfg(feature = "tls")]
+        if let Some(party) = &self.party {
+            return Raw { tls: Some(Arc::new(tls::Tls::accept(party))), ..raw };
+        }
+        raw
     }
 
     /// Whether a client has connected; does not wait.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.0.set_nonblocking(true).unwrap();
-        let accepted = self.0.accept().is_ok();
-        self.0.set_nonblocking(false).unwrap();
+        self.listener.set_nonblocking(true).unwrap();
+        let accepted = self.listener.accept().is_ok();
+        self.listener.set_nonblocking(false).unwrap();
         accepted
     }
 
@@ -445,7 +469,7 @@ impl RawServer {
     pub(crate) fn meet<T: Send>(&self, connect: impl FnOnce(SocketAddr) -> T + Send) -> (Raw, T) {
         std::thread::scope(|scope| {
             let connecting = scope.spawn(|| connect(self.addr()));
-            let raw = Raw::accepted(self.0.accept().unwrap().0);
+            let raw = self.take();
             #[cfg(feature = "tls")]
             if let Some(tls) = &raw.tls {
                 tls.shake_hands(&raw.socket).unwrap();
@@ -457,7 +481,7 @@ impl RawServer {
     /// The next client and its hello.
     #[track_caller]
     pub(crate) fn accept(&self) -> (Raw, Hello) {
-        let mut raw = Raw::accepted(self.0.accept().unwrap().0);
+        let mut raw = self.take();
         let body = raw.read_kind(HELLO);
         (raw, Hello::parse(&body))
     }

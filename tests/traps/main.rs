@@ -35,6 +35,8 @@ mod limits;
 mod lost;
 mod many;
 mod numbers;
+#[cfg(feature = "tls")]
+mod path;
 mod pressure;
 mod refuse;
 mod restart;
@@ -42,5 +44,7 @@ mod signals;
 mod silence;
 mod slow;
 mod takeover;
+#[cfg(feature = "tls")]
+mod thief;
 
 use rig::SOON;
