@@ -334,6 +334,14 @@ impl Decoder {
         }
     }
 
+    /// Releases all memory, if the link may be idle and nothing is there: for bytes that come
+    /// by [`append`](Decoder::append) only, no space has to be kept.
+    pub(crate) fn rest(&mut self) {
+        if self.body.is_none() && self.is_relaxed() && self.input.unread().is_empty() {
+            self.input = Buffer::default();
+        }
+    }
+
     /// A heartbeat or a HELLO was the last that came: the link may be idle now.
     pub(crate) fn is_relaxed(&self) -> bool {
         self.input.is_relaxed()

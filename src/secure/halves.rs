@@ -59,9 +59,10 @@ const HEADER: usize = 5;
 /// What follows in a record of TLS is no longer (RFC 8446, 5.2).
 const LARGEST_BODY: usize = 16 * 1024 + 256;
 
-/// So much is sealed before it is sent. It is worth a system call, and what follows can be
-/// sealed while the peer reads.
-const AHEAD: usize = if cfg!(any(test, fuzzing)) { 300 } else { 64 * 1024 };
+/// So much is sealed before it is sent: a batch, as a rule. A write less, which wakes the peer once
+/// less, is worth more than that it could read while the rest is sealed: a stream of 64 KiB
+/// messages goes 1.1 times as fast as with a quarter of this.
+const AHEAD: usize = if cfg!(any(test, fuzzing)) { 300 } else { 256 * 1024 };
 
 impl Channel {
     pub(super) fn new(layer: Box<dyn Layer + Send>) -> Channel {
@@ -131,7 +132,7 @@ impl Opener {
     /// Where the next bytes go. This is called before each read that may block: it
     /// releases what a busy time has left, in the decoder, too.
     pub(crate) fn space(&mut self, to: &mut Decoder) -> Space<'_> {
-        to.space();
+        to.rest();
         if self.left.is_none() && self.input.unread().is_empty() && to.is_relaxed() {
             self.input.relax();
         }
