@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use longlink::{Connection, Event, Heartbeat, RetryPolicy};
+use longlink::{Builder, Connection, Event, Heartbeat, RetryPolicy};
 
 use crate::Result;
 use crate::again::Again;
+use crate::memory::Memory;
 
 /// In one process.
 const MOST: usize = 1000;
@@ -67,14 +68,15 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Starts them. Returns when all links are up.
-    pub(crate) fn start(addr: SocketAddr, links: usize) -> Result<Clients> {
+    pub(crate) fn start(addr: SocketAddr, links: usize, tls: bool) -> Result<Clients> {
         let mut clients = Clients { processes: Vec::new(), links };
         let mut left = links;
         while left > 0 {
             let some = left.min(MOST);
             left -= some;
-            let args = ["play", &addr.to_string(), &some.to_string()];
-            clients.processes.push(Again::start(&args)?);
+            let (addr, some) = (addr.to_string(), some.to_string());
+            let args = ["play", &addr, &some].into_iter().chain(tls.then_some("tls"));
+            clients.processes.push(Again::start(&args.collect::<Vec<_>>())?);
         }
         clients.answers()?;
         Ok(clients)
@@ -82,6 +84,15 @@ impl Clients {
 
     pub(crate) fn links(&self) -> usize {
         self.links
+    }
+
+    /// What each link has of them, in KiB of resident memory.
+    pub(crate) fn memory(&self) -> Result<f64> {
+        let mut memory = 0.0;
+        for process in &self.processes {
+            memory += Memory::of(process.id())?.kib();
+        }
+        Ok(memory / self.links as f64)
     }
 
     pub(crate) fn tally(&mut self) -> Result<Tally> {
@@ -143,16 +154,19 @@ impl Counts {
 }
 
 /// A process of clients: opens its links, and does what it is told until its input ends.
-pub(crate) fn play(addr: &str, links: &str) -> Result<bool> {
+pub(crate) fn play(addr: &str, links: &str, tls: bool) -> Result<bool> {
     crate::allow_all();
     let (addr, links): (SocketAddr, usize) = (addr.parse()?, links.parse()?);
+    let builder = crate::client(tls);
     let counts = Arc::new(Counts::default());
     let connections = thread::scope(|scope| {
         let openers: Vec<_> = (0..OPENERS)
             .map(|opener| {
-                let counts = &counts;
+                let (builder, counts) = (&builder, &counts);
                 let share = (links + opener) / OPENERS;
-                scope.spawn(move || (0..share).map(|_| open(addr, counts)).collect::<Vec<_>>())
+                scope.spawn(move || {
+                    (0..share).map(|_| open(builder, addr, counts)).collect::<Vec<_>>()
+                })
             })
             .collect();
         openers.into_iter().flat_map(|opener| opener.join().unwrap_or_default()).collect::<Vec<_>>()
@@ -176,9 +190,10 @@ pub(crate) fn play(addr: &str, links: &str) -> Result<bool> {
     std::process::exit(0);
 }
 
-fn open(addr: SocketAddr, counts: &Arc<Counts>) -> longlink::Result<Connection> {
+fn open(builder: &Builder, addr: SocketAddr, counts: &Arc<Counts>) -> longlink::Result<Connection> {
     let counts = counts.clone();
-    Connection::builder()
+    builder
+        .clone()
         .heartbeat(Heartbeat::every(Duration::from_secs(10)))
         .retry(RetryPolicy::default())
         .on_event(move |_, event| counts.note(&event))

@@ -1,7 +1,7 @@
 //! Ten thousand idle links to one server, what each costs it, and how they come back when the
 //! server is killed, and when it says that it restarts.
 //!
-//!     cargo bench --bench crowd -- [LINKS [SECONDS]]
+//!     cargo bench --bench crowd -- [LINKS [SECONDS]] [--tls]
 //!     cargo bench --bench crowd -- retry
 //!
 //! First the same clients are linked to the least that a server can be, a bare thread for each that
@@ -13,8 +13,10 @@
 //! and three descriptors, so that 10,000 of them take some 20,000 threads on the machine, those of
 //! the server included; limits of descriptors are raised as far as is allowed.
 //!
-//! Without numbers it holds 1000 links for 10 s, so that all benchmarks together take less than
-//! three minutes.
+//! Without numbers it holds 1000 links for 10 s, so that all benchmarks together take some
+//! four minutes.
+//!
+//! With `--tls` the same is done once more with a server and clients that have keys, and compared.
 //!
 //! `retry` prints a simulation instead: what many clients do to a server that comes back.
 
@@ -38,6 +40,8 @@ mod bare;
 mod clients;
 mod memory;
 mod server;
+#[path = "../../tests/support/tls.rs"]
+mod tls;
 #[path = "../harness/usage.rs"]
 mod usage;
 
@@ -48,7 +52,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use longlink::{Connection, RetryPolicy};
+use longlink::{Builder, Connection, RetryPolicy};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use bare::Bare;
@@ -56,6 +60,7 @@ use clients::{Clients, Tally};
 use memory::{Memory, Share};
 use queue::Queue;
 use server::Server;
+use tls::{Folder, Party};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -63,6 +68,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// 2 % of a core for 10,000 of them where bare threads take 1.35 %. It is judged from a minute on.
 const MOST_KIB: f64 = 14.0;
 const MOST_CPU: f64 = 1.48;
+/// What TLS may take beside that: memory of the heap, and until all are back, in relation to clear
+/// text. What is encrypted takes a page more of a thread's stack.
+const MOST_MORE_KIB: f64 = 5.0;
+const MOST_LONGER: f64 = 2.0;
 /// Of a new client, while the others come back.
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
@@ -82,22 +91,26 @@ fn main() -> ExitCode {
     let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
     // Who tests only wants to know that it runs.
     let test = !has("--bench") || has("--test");
+    let tls = has("--tls");
     let words: Vec<&str> =
         args.iter().map(String::as_str).filter(|arg| !arg.starts_with("--")).collect();
     let outcome = match (&words[..], test) {
         (["bare"], _) => bare::serve(),
-        (["play", addr, links], _) => clients::play(addr, links),
+        (["play", addr, links], _) => clients::play(addr, links, false),
+        (["play", addr, links, "tls"], _) => clients::play(addr, links, true),
         (["retry"], _) => Ok(simulate(1_000_000)),
         ([], true) => {
             simulate(10_000);
-            measure(20, 1, false)
+            measure(20, 1, false, true)
         }
-        ([], false) => measure(1000, 10, true),
-        ([links], _) => parse(links, "20").and_then(|(links, time)| measure(links, time, true)),
+        ([], false) => measure(1000, 10, true, tls),
+        ([links], _) => {
+            parse(links, "20").and_then(|(links, time)| measure(links, time, true, tls))
+        }
         ([links, time], _) => {
-            parse(links, time).and_then(|(links, time)| measure(links, time, true))
+            parse(links, time).and_then(|(links, time)| measure(links, time, true, tls))
         }
-        _ => Err("usage: crowd [LINKS [SECONDS]] | retry".into()),
+        _ => Err("usage: crowd [LINKS [SECONDS]] [--tls] | retry".into()),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -143,34 +156,83 @@ fn allow_all() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
+/// Until what is measured is idle.
+fn settled(meant: bool) -> Duration {
+    Duration::from_secs(if meant { 12 } else { 1 })
+}
+
 /// Returns whether the figures are within what is claimed; said only if they are `meant`.
-fn measure(links: usize, seconds: u64, meant: bool) -> Result<bool> {
+fn measure(links: usize, seconds: u64, meant: bool, tls: bool) -> Result<bool> {
     allow_all();
-    let settled = Duration::from_secs(if meant { 12 } else { 1 });
+    let settled = settled(meant);
     let bare = {
         let bare = Bare::start()?;
         let empty = Memory::of(bare.id())?;
-        let mut clients = Clients::start(bare.addr, links)?;
+        let mut clients = Clients::start(bare.addr, links, false)?;
         rest(settled);
         hold(bare.id(), &mut clients, &empty, seconds)?
     };
     println!("{links} links to bare threads that answer heartbeats, {bare}");
 
-    let mut server = Server::start(links)?;
+    let clear = observe(links, seconds, meant, None)?;
+    let times = clear.idle.cpu / bare.cpu;
+    println!("\nclaimed         at most {MOST_KIB} KiB per link");
+    println!("                at most {MOST_CPU} times the processor of bare threads: {times:.2}");
+    // What one other process does meanwhile would decide over a few seconds.
+    let fast = times <= MOST_CPU || seconds < 60;
+    let mut good = clear.good && clear.idle.memory.kib() <= MOST_KIB && fast;
+    if tls {
+        let secured = observe(links, seconds, meant, Some(&Folder::of_server()))?;
+        let (share, before) = (secured.idle.memory, clear.idle.memory);
+        let more = share.rest - before.rest;
+        let of_client = secured.of_client - clear.of_client;
+        let cpu = secured.idle.cpu / clear.idle.cpu;
+        let longer = secured.back.as_secs_f64() / clear.back.as_secs_f64();
+        println!("\nwith keys, in relation to clear text:");
+        println!(
+            "  resident      {more:.1} KiB more of the heap, claimed: at most {MOST_MORE_KIB}"
+        );
+        println!(
+            "                {:.1} KiB more of its thread's stack",
+            share.stack - before.stack
+        );
+        println!("  of a client   {of_client:.1} KiB more, with its thread's stack");
+        println!("  processor     {cpu:.2} times");
+        println!("  back          after {longer:.2} times, claimed: at most {MOST_LONGER}");
+        good &= secured.good && more <= MOST_MORE_KIB && longer <= MOST_LONGER;
+    }
+    Ok(good || !meant)
+}
+
+/// What a server comes to.
+struct Observed {
+    idle: Idle,
+    /// In KiB, what each link has of the clients' memory.
+    of_client: f64,
+    /// How long after a kill all were back.
+    back: Duration,
+    /// No link was lost, and nobody waited long.
+    good: bool,
+}
+
+fn observe(links: usize, seconds: u64, meant: bool, keys: Option<&Folder>) -> Result<Observed> {
+    let settled = settled(meant);
+    let newcomer = client(keys.is_some());
+    let mut server = Server::start(links, keys);
     // A first link, so that what comes once is not counted.
-    greet(server.addr)?;
+    greet(&newcomer, server.addr)?;
     let empty = Memory::of(server.id())?;
-    println!("\nthe server alone: {empty}");
+    let secured = if keys.is_some() { ", with keys" } else { "" };
+    println!("\nthe server alone{secured}: {empty}");
     let begun = now();
-    let mut clients = Clients::start(server.addr, links)?;
+    let mut clients = Clients::start(server.addr, links, keys.is_some())?;
     println!("{links} links are up, after {:.1?}", begun.elapsed());
     // The first heartbeats come after an interval, and what an accept takes is over.
     rest(settled);
     let idle = hold(server.id(), &mut clients, &empty, seconds)?;
-    let times = idle.cpu / bare.cpu;
     println!("{links} links to the server, {idle}");
-    println!("  claimed       at most {MOST_KIB} KiB per link");
-    println!("                at most {MOST_CPU} times the processor of bare threads: {times:.2}");
+    let of_client = clients.memory()?;
+    println!("  of a client   {of_client:.1} KiB, with its thread's stack");
 
     clients.burst(BURST)?;
     println!("\nafter {} KiB there and back on each link:", BURST / 1024);
@@ -179,17 +241,25 @@ fn measure(links: usize, seconds: u64, meant: bool) -> Result<bool> {
     rest(Duration::from_secs(if meant { 15 } else { 1 }));
     println!("  15 s later    {}", share()?);
 
-    // What one other process does meanwhile would decide over a few seconds.
-    let fast = times <= MOST_CPU || seconds < 60;
-    let good = idle.memory.kib() <= MOST_KIB && fast && idle.lost == 0;
-    let killed = storm(&mut server, &mut clients, true)?;
-    let restarted = storm(&mut server, &mut clients, false)?;
-    Ok((killed && restarted && good) || !meant)
+    let killed = storm(&mut server, &mut clients, &newcomer, true)?;
+    let restarted = storm(&mut server, &mut clients, &newcomer, false)?;
+    let good = idle.lost == 0 && killed.good && restarted.good;
+    Ok(Observed { idle, of_client, back: killed.back, good })
+}
+
+/// A client, with a key or in clear text.
+fn client(tls: bool) -> Builder {
+    let builder = Connection::builder();
+    if !tls {
+        return builder;
+    }
+    let [party] = Party::all(["peer"]);
+    builder.security(party.security)
 }
 
 /// What a new client does, without a second attempt.
-fn greet(addr: SocketAddr) -> Result<()> {
-    let new = Connection::builder().retry(RetryPolicy::never()).connect(addr)?;
+fn greet(client: &Builder, addr: SocketAddr) -> Result<()> {
+    let new = client.clone().retry(RetryPolicy::never()).connect(addr)?;
     trip(&new)?;
     Ok(new.close()?)
 }
@@ -265,8 +335,20 @@ fn hold(server: u32, clients: &mut Clients, empty: &Memory, seconds: u64) -> Res
     Ok(Idle { seconds, memory, cpu, answered, lost, threads: usage::threads(server)? })
 }
 
+/// How the clients came back.
+struct Return {
+    back: Duration,
+    /// None gave up, and nobody new waited long.
+    good: bool,
+}
+
 /// The server is killed, or told to end, and comes back.
-fn storm(server: &mut Server, clients: &mut Clients, kill: bool) -> Result<bool> {
+fn storm(
+    server: &mut Server,
+    clients: &mut Clients,
+    newcomer: &Builder,
+    kill: bool,
+) -> Result<Return> {
     let links = clients.links() as u64;
     let before = clients.tally()?;
     let ended = now();
@@ -277,7 +359,7 @@ fn storm(server: &mut Server, clients: &mut Clients, kill: bool) -> Result<bool>
     }
     rest(away);
     let queue = Queue::watch(server.addr);
-    server.start_again()?;
+    server.start_again();
     let listening = now();
     println!("\n{how} with {links} links, and listening again {:.1?} later:", ended.elapsed());
 
@@ -285,25 +367,25 @@ fn storm(server: &mut Server, clients: &mut Clients, kill: bool) -> Result<bool>
     let (mut slowest, mut served, mut late) = (Duration::ZERO, 0, 0);
     let mut tally = Tally::default();
     until("all are back", NEWCOMERS, || {
-        let newcomer = now();
-        match greet(server.addr) {
+        let begun = now();
+        match greet(newcomer, server.addr) {
             Ok(()) => served += 1,
             Err(error) => {
                 late += 1;
                 println!("  a new client failed: {error}");
             }
         }
-        slowest = slowest.max(newcomer.elapsed());
+        slowest = slowest.max(begun.elapsed());
         tally = clients.tally()?.since(&before);
         Ok(tally.back + tally.gave_up >= links)
     })?;
-    let took = listening.elapsed();
+    let back = listening.elapsed();
     let queue = queue.end()?;
-    println!("  all are back  {took:.1?} after that ({} gave up)", tally.gave_up);
+    println!("  all are back  {back:.1?} after that ({} gave up)", tally.gave_up);
     println!("  attempts      {} refused, {} failed otherwise", tally.refused, tally.failed);
     println!("  accept queue  {} at the longest, {} turned away by it", queue.longest, queue.full);
     println!("  new clients   {served} served meanwhile, the slowest within {slowest:.1?}");
     clients.burst(64)?;
     println!("  round trips   on all {links} of them");
-    Ok(tally.gave_up == 0 && late == 0 && slowest <= MOST_WAIT)
+    Ok(Return { back, good: tally.gave_up == 0 && late == 0 && slowest <= MOST_WAIT })
 }

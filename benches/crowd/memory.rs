@@ -32,6 +32,10 @@ impl Memory {
         Ok(memory)
     }
 
+    pub(crate) fn kib(&self) -> f64 {
+        (self.stacks + self.rest) as f64
+    }
+
     pub(crate) fn beyond(&self, empty: &Memory, links: usize) -> Share {
         let each = |all: u64, before: u64| all.saturating_sub(before) as f64 / links as f64;
         Share { stack: each(self.stacks, empty.stacks), rest: each(self.rest, empty.rest) }
@@ -47,8 +51,8 @@ impl fmt::Display for Memory {
 /// What one link has of it, in KiB.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Share {
-    stack: f64,
-    rest: f64,
+    pub(crate) stack: f64,
+    pub(crate) rest: f64,
 }
 
 impl Share {

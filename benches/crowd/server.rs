@@ -3,25 +3,30 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::Result;
 use crate::port::Reserved;
 use crate::process::{self, Process, Stdout};
+use crate::tls::Folder;
 
 pub(crate) struct Server {
     process: Process,
-    places: String,
+    args: Vec<String>,
     pub(crate) addr: SocketAddr,
     /// It keeps its port while it is away.
     reserved: Arc<Reserved>,
 }
 
 impl Server {
-    pub(crate) fn start(links: usize) -> Result<Server> {
+    /// In clear text, or with these keys.
+    pub(crate) fn start(links: usize, keys: Option<&Folder>) -> Server {
         let reserved = Arc::new(Reserved::new());
         // And some for those who are new.
         let places = (links + 100).to_string();
-        let process = start(&reserved, &places);
-        Ok(Server { process, places, addr: reserved.addr(), reserved })
+        let mut args = vec!["--port".into(), reserved.port(), "--max-clients".into(), places];
+        if let Some(keys) = keys {
+            args.extend(["--keys".into(), keys.file("").display().to_string()]);
+        }
+        let process = start(&reserved, &args);
+        Server { process, args, addr: reserved.addr(), reserved }
     }
 
     pub(crate) fn kill(&mut self) {
@@ -34,9 +39,8 @@ impl Server {
         self.process.ends();
     }
 
-    pub(crate) fn start_again(&mut self) -> Result<()> {
-        self.process = start(&self.reserved, &self.places);
-        Ok(())
+    pub(crate) fn start_again(&mut self) {
+        self.process = start(&self.reserved, &self.args);
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -44,10 +48,9 @@ impl Server {
     }
 }
 
-fn start(reserved: &Arc<Reserved>, places: &str) -> Process {
-    let port = reserved.port();
-    let args = ["--port", &port, "--max-clients", places];
+fn start(reserved: &Reserved, args: &[String]) -> Process {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let process = Process::start(process::SERVER, &args, Stdout::Null);
-    process.says(&format!("listening on 127.0.0.1:{port} "));
+    process.says(&format!("listening on 127.0.0.1:{} ", reserved.port()));
     process
 }

@@ -9,8 +9,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-mod keys;
 mod plain_rustls;
+#[path = "../../tests/support/tls.rs"]
+mod tls;
 
 use std::process::ExitCode;
 
@@ -19,25 +20,33 @@ use longlink::{Builder, Connection};
 use harness::ends::{self, How, Kind, LONGLINK, SHORT_LONGLINK, ShortClient};
 use harness::{Effort, Job, Outcome, Place, Result, Spread, compare, congestion, introduce};
 use plain_rustls::{RUSTLS, SHORT_RUSTLS};
+use tls::Party;
 
 const SECURED: Kind = Kind {
     name: "longlink, keys",
-    listen: || ends::listen(server()?),
-    connect: |address| ends::connect(client()?, address),
+    listen: || ends::listen(server()),
+    connect: |address| ends::connect(client(), address),
 };
 
 const SHORT_SECURED: Kind = Kind {
     name: "longlink, keys, a connection each",
-    listen: || ends::listen_short(server()?),
-    connect: |address| Ok(Box::new(ShortClient(client()?, address))),
+    listen: || ends::listen_short(server()),
+    connect: |address| Ok(Box::new(ShortClient(client(), address))),
 };
 
-fn server() -> Result<Builder> {
-    Ok(Connection::builder().security(keys::security(keys::SERVER, keys::CLIENT)?))
+/// A client and a server, which trust each other.
+fn parties() -> [Party; 2] {
+    Party::all(["client", "server"])
 }
 
-fn client() -> Result<Builder> {
-    Ok(Connection::builder().security(keys::security(keys::CLIENT, keys::SERVER)?))
+fn server() -> Builder {
+    let [_, server] = parties();
+    Connection::builder().security(server.security)
+}
+
+fn client() -> Builder {
+    let [client, _] = parties();
+    Connection::builder().security(client.security)
 }
 
 const LONG: [Kind; 3] = [RUSTLS, LONGLINK, SECURED];

@@ -1,42 +1,29 @@
 //! rustls as its documentation shows it: a `StreamOwned` over a `TcpStream` (nodelay), and a
 //! length before each message. All that can be chosen is as longlink has it: TLS 1.3, the
 //! same provider with its own order of suites and groups, raw public keys of both sides, which
-//! are Ed25519, no tickets.
+//! are Ed25519, no tickets. Only whose key it is nobody asks.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
-use rustls::sign::CertifiedKey;
-use rustls::version::TLS13;
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName,
-    Error, ServerConfig, ServerConnection, SignatureScheme, StreamOwned,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::harness::Result;
 use crate::harness::ends::{BATCH, End, How, Kind};
-use crate::keys::{CLIENT, SERVER};
+use crate::parties;
 
 pub(crate) const RUSTLS: Kind = Kind {
     name: "rustls",
     listen: || {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let config = server()?;
+        let config = parties()[1].server.clone();
         Ok((address, Box::new(move || Ok(Box::new(accept(&listener, &config)?)))))
     },
-    connect: |address| Ok(Box::new(connect(address, &client()?)?)),
+    connect: |address| Ok(Box::new(connect(address, &parties()[0].client.clone())?)),
 };
 
 /// A connection for each round trip.
@@ -45,19 +32,19 @@ pub(crate) const SHORT_RUSTLS: Kind = Kind {
     listen: || {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let server = ShortServer(listener, server()?);
+        let server = ShortServer(listener, parties()[1].server.clone());
         Ok((address, Box::new(|| Ok(Box::new(server)))))
     },
-    connect: |address| Ok(Box::new(ShortClient(address, client()?))),
+    connect: |address| Ok(Box::new(ShortClient(address, parties()[0].client.clone()))),
 };
 
 /// What both sides agree upon.
 pub(crate) fn agreement() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let (address, config) = (listener.local_addr()?, server()?);
+    let (address, config) = (listener.local_addr()?, parties()[1].server.clone());
     std::thread::scope(|scope| {
         scope.spawn(|| accept(&listener, &config).and_then(|mut server| server.echo(1, 1)).ok());
-        let mut client = connect(address, &client()?)?;
+        let mut client = connect(address, &parties()[0].client.clone())?;
         client.trips(&Bytes::from_static(b"x"), 1)?;
         let tls = &client.stream.conn;
         let suite = tls.negotiated_cipher_suite().ok_or("no suite")?.suite();
@@ -175,112 +162,4 @@ impl End for ShortClient {
     fn trips(&mut self, message: &Bytes, count: u64) -> Result<()> {
         (0..count).try_for_each(|_| connect(self.0, &self.1)?.trips(message, 1))
     }
-}
-
-static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-    LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
-
-fn client() -> Result<Arc<ClientConfig>> {
-    let (own, other) = (key(CLIENT)?, key(SERVER)?);
-    let mut config = ClientConfig::builder_with_provider(PROVIDER.clone())
-        .with_protocol_versions(&[&TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Pin(other.cert[0].clone())))
-        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(own)));
-    config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
-}
-
-fn server() -> Result<Arc<ServerConfig>> {
-    let (own, other) = (key(SERVER)?, key(CLIENT)?);
-    let mut config = ServerConfig::builder_with_provider(PROVIDER.clone())
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(Arc::new(Pin(other.cert[0].clone())))
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(own)));
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
-}
-
-fn key(pem: &str) -> Result<Arc<CertifiedKey>> {
-    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())?;
-    let key = PROVIDER.key_provider.load_private_key(key)?;
-    let public = key.public_key().ok_or("no public key")?.to_vec();
-    Ok(Arc::new(CertifiedKey::new(vec![public.into()], key)))
-}
-
-/// The one key that the peer may have.
-#[derive(Debug)]
-struct Pin(CertificateDer<'static>);
-
-impl Pin {
-    fn check(&self, key: &CertificateDer<'_>) -> std::result::Result<(), Error> {
-        let fits = self.0.as_ref() == key.as_ref();
-        fits.then_some(()).ok_or(CertificateError::UnknownIssuer.into())
-    }
-}
-
-/// Of a verifier, what is the same for either side.
-macro_rules! proof {
-    () => {
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> std::result::Result<HandshakeSignatureValid, Error> {
-            Err(Error::General("TLS 1.2 is not spoken".into()))
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            key: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> std::result::Result<HandshakeSignatureValid, Error> {
-            let key = SubjectPublicKeyInfoDer::from(key.as_ref());
-            let algorithms = &PROVIDER.signature_verification_algorithms;
-            verify_tls13_signature_with_raw_key(message, &key, signed, algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            vec![SignatureScheme::ED25519]
-        }
-
-        fn requires_raw_public_keys(&self) -> bool {
-            true
-        }
-    };
-}
-
-impl ServerCertVerifier for Pin {
-    fn verify_server_cert(
-        &self,
-        key: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, Error> {
-        self.check(key).map(|()| ServerCertVerified::assertion())
-    }
-
-    proof!();
-}
-
-impl ClientCertVerifier for Pin {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        key: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> std::result::Result<ClientCertVerified, Error> {
-        self.check(key).map(|()| ClientCertVerified::assertion())
-    }
-
-    proof!();
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use longlink::Connection;
+use longlink::{Builder, Connection};
 
 use crate::process::{Process, SERVER, Stdout};
 pub(crate) use crate::wait::{now, until};
@@ -39,7 +39,11 @@ impl Target {
     }
 
     pub(crate) fn bystander(&self) -> Bystander {
-        Bystander(Connection::connect(self.addr).unwrap())
+        self.bystander_of(Connection::builder())
+    }
+
+    pub(crate) fn bystander_of(&self, client: Builder) -> Bystander {
+        Bystander(client.connect(self.addr).unwrap())
     }
 
     fn read(&self, what: &str) -> String {

@@ -41,8 +41,23 @@ impl Folder {
         Folder(path)
     }
 
+    /// What `server --keys` takes to be the [`party`] of all who speak TLS.
+    pub(crate) fn of_server() -> Folder {
+        let folder = Folder::new();
+        let identity = folder.write_key("server.key", 'A');
+        fs::write(folder.file("peers"), format!("peer {}\n", identity.fingerprint())).unwrap();
+        folder
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    fn write_key(&self, name: &str, letter: char) -> Identity {
+        let path = self.file(name);
+        fs::write(&path, pem(letter)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        Identity::from_file(path).unwrap()
     }
 }
 
@@ -58,8 +73,8 @@ pub(crate) struct Party {
     /// For a connection or a listener.
     pub(crate) security: Security,
     /// For a peer that is played by hand. It is sure of whom it speaks to.
-    client: Arc<ClientConfig>,
-    server: Arc<ServerConfig>,
+    pub(crate) client: Arc<ClientConfig>,
+    pub(crate) server: Arc<ServerConfig>,
 }
 
 impl Party {
@@ -69,10 +84,8 @@ impl Party {
         let folder = Folder::new();
         let mut letters = 'A'..='P';
         let keys = names.map(|name| {
-            fs::write(folder.file(name), pem(letters.next().expect("a letter"))).unwrap();
-            let pem = PrivateKeyDer::from_pem_file(folder.file(name)).unwrap();
-            fs::set_permissions(folder.file(name), Permissions::from_mode(0o600)).unwrap();
-            (Identity::from_file(folder.file(name)).unwrap(), pem)
+            let identity = folder.write_key(name, letters.next().expect("a letter"));
+            (identity, PrivateKeyDer::from_pem_file(folder.file(name)).unwrap())
         });
         let line = |(name, (identity, _)): (&str, &(Identity, _))| {
             format!("{name} {}\n", identity.fingerprint())
@@ -204,6 +217,9 @@ impl Tls {
             let n = socket.read(&mut bytes)?;
             let mut inner = self.lock();
             if n == 0 {
+                if inner.connection.is_handshaking() {
+                    return Err(ErrorKind::UnexpectedEof.into());
+                }
                 inner.connection.read_tls(&mut io::empty())?;
             }
             inner.unopened.extend_from_slice(&bytes[..n]);

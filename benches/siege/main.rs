@@ -1,10 +1,10 @@
 //! How long a well-behaved client's message and its echo take while somebody
 //! attacks the server, as a multiple of what they take in quiet.
 //!
-//!     cargo bench --bench siege [-- [ROUNDS] [NAME OF AN ATTACK]...]
+//!     cargo bench --bench siege [-- [ROUNDS] [NAME OF AN ATTACK]... [--tls]]
 //!
 //! Without a number it makes few rounds, at the steady rate only, so that all
-//! benchmarks together take less than three minutes. A figure to be trusted
+//! benchmarks together take some four minutes. A figure to be trusted
 //! takes 21.
 //!
 //! The server is the real program. Windows with and without attack alternate,
@@ -20,41 +20,47 @@
 //! Each attack comes at a steady rate,
 //! and then as fast as one thread can, which waits for the server's answers.
 //! That second figure tells how a scheduler shares a core, too.
+//!
+//! With `--tls` the server has keys, and so have its client and the attackers, who say over TLS
+//! what they said in clear text. What they do to TLS itself takes no key.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use longlink::Connection;
+use longlink::{Builder, Connection};
 
-#[path = "../tests/support/attacks.rs"]
+#[path = "../../tests/support/attacks.rs"]
 #[allow(dead_code)]
 mod attacks;
-#[path = "../tests/support/pin.rs"]
+#[path = "../../tests/support/pin.rs"]
 mod pin;
-#[path = "../tests/support/port.rs"]
+#[path = "../../tests/support/port.rs"]
 #[allow(dead_code)]
 mod port;
-#[path = "../tests/support/process.rs"]
+#[path = "../../tests/support/process.rs"]
 #[allow(dead_code)]
 mod process;
-#[path = "../tests/hostility/target.rs"]
+#[path = "../../tests/hostility/target.rs"]
 #[allow(dead_code)]
 mod target;
-#[path = "../tests/support/wait.rs"]
+mod tls;
+#[path = "../../tests/support/wait.rs"]
 mod wait;
-#[path = "../tests/support/wire.rs"]
+#[path = "../../tests/support/wire.rs"]
 #[allow(dead_code)]
 mod wire;
 
-use attacks::{ATTACKS, Attack, SERVER, allow_crowd, vanishes};
+use attacks::{ATTACKS, SERVER, Step, allow_crowd, vanishes};
 use pin::{cores, pin};
 use process::{Process, Stdout};
 use target::{Bystander, SOON, Target, now, until};
+use wire::tls::{Folder, party};
 
 /// Steps of an attack in a second; see [`Attack::step`] for what each is.
 const RATE: u32 = 1000;
@@ -69,7 +75,44 @@ const GREETER: &str = "--greeter";
 /// So many sessions it has room for.
 const GREETED: usize = 10_000;
 
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// An attack, and whom it is tried on.
+struct Siege {
+    name: &'static str,
+    /// What a step is.
+    step: &'static str,
+    begin: Box<dyn Fn(SocketAddr) -> Step + Sync>,
+    /// A server that greets, and has so many lost sessions.
+    crowd: Option<usize>,
+}
+
+impl Siege {
+    fn new(
+        name: &'static str,
+        step: &'static str,
+        begin: impl Fn(SocketAddr) -> Step + Sync + 'static,
+    ) -> Siege {
+        Siege { name, step, begin: Box::new(begin), crowd: None }
+    }
+}
+
 fn main() -> ExitCode {
+    match run() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(bad) => {
+            println!("\n{bad} ratios at {RATE} steps in a second are above {LIMIT}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns how many ratios are above what is claimed.
+fn run() -> Result<u32> {
     let args: Vec<String> = std::env::args().collect();
     if args.get(1).is_some_and(|arg| arg == GREETER) {
         greet();
@@ -80,9 +123,11 @@ fn main() -> ExitCode {
     let words = args[1..].iter().filter(|arg| !arg.starts_with("--"));
     let (numbers, names): (Vec<&String>, Vec<&String>) =
         words.partition(|word| word.parse::<usize>().is_ok());
-    let wanted = |attack: &Attack| {
-        names.is_empty() || names.iter().any(|name| attack.name.contains(&name[..]))
-    };
+    let wanted =
+        |siege: &Siege| names.is_empty() || names.iter().any(|name| siege.name.contains(&name[..]));
+    if has("--tls") && party().is_none() {
+        return over_tls(&args);
+    }
     let asked = numbers.first().and_then(|number| number.parse().ok());
     let (rounds, window) = if test { (1, 5) } else { (asked.unwrap_or(5).max(1), 60) };
     let window = Duration::from_millis(window);
@@ -98,33 +143,50 @@ fn main() -> ExitCode {
     // Of the first thread, before it is pinned.
     let cores = cores();
     let mut bad = 0;
-    let crowd = if test { 10 } else { GREETED };
-    let greeted = Attack {
-        name: "silent sessions, 10,000",
-        step: "connect",
-        begin: vanishes,
-        in_session: true,
-    };
-    let echoing = ATTACKS.iter().map(|attack| (attack, None));
-    let all = echoing.chain([(&greeted, Some(crowd))]);
-    for (attack, crowd) in all.filter(|(attack, _)| wanted(attack)) {
+    let keys = party().map(|_| Folder::of_server());
+    // Lines are not spoken over keys.
+    let attacks = ATTACKS.iter().filter(|attack| keys.is_none() || attack.name != "empty lines");
+    let mut sieges: Vec<Siege> =
+        attacks.map(|attack| Siege::new(attack.name, attack.step, attack.begin)).collect();
+    let crowd = Some(if test { 10 } else { GREETED });
+    let greeted = Siege::new("silent sessions, 10,000", "connect", vanishes);
+    sieges.push(Siege { crowd, ..greeted });
+    if let Some(keys) = &keys {
+        sieges.extend(tls::attacks(keys)?);
+    }
+    for siege in sieges.iter().filter(|siege| wanted(siege)) {
         for rate in rates.iter().copied() {
-            let figures = measure(attack, crowd, rate, rounds, window, &cores);
-            println!("{:26} {figures} {}", attack.name, attack.step);
+            let figures = measure(siege, keys.as_ref(), rate, rounds, window, &cores);
+            println!("{:26} {figures} {}", siege.name, siege.step);
             bad += u32::from(!test && rate.is_some() && figures.ratio() > LIMIT);
         }
     }
-    if bad > 0 {
-        println!("\n{bad} ratios at {RATE} steps in a second are above {LIMIT}");
-        return ExitCode::FAILURE;
+    if test && keys.is_none() {
+        bad += over_tls(&args)?;
     }
-    ExitCode::SUCCESS
+    Ok(bad)
+}
+
+/// Does it once more, by a process in which all peers speak TLS.
+fn over_tls(args: &[String]) -> Result<u32> {
+    let mut again = Command::new(std::env::current_exe()?);
+    let status = again.args(&args[1..]).env("LONGLINK_TLS", "1").status()?;
+    if status.success() { Ok(0) } else { Err("over TLS it failed".into()) }
+}
+
+/// What is set when nothing is.
+fn builder() -> Builder {
+    let builder = Connection::builder();
+    match party() {
+        Some(party) => builder.security(party.security.clone()),
+        None => builder,
+    }
 }
 
 /// Greets whoever comes, and echoes what the first says. The others' sessions
 /// are kept as long as the listener keeps them.
 fn greet() -> ! {
-    let builder = Connection::builder().max_clients(GREETED).window(64 << 10);
+    let builder = builder().max_clients(GREETED).window(64 << 10);
     let builder = builder.resume_within(Duration::from_secs(3600));
     let listener = builder.bind("127.0.0.1:0").unwrap();
     eprintln!("listening on {} ", listener.local_addr());
@@ -147,6 +209,13 @@ fn greet() -> ! {
         // Those that came first are lost for longest, and have made room.
         kept.drain(..kept.len().saturating_sub(GREETED + 256));
     }
+}
+
+/// The program, in clear text or with keys.
+fn server(keys: Option<&Folder>) -> Target {
+    let folder = keys.map(|keys| keys.file("").display().to_string());
+    let keys = folder.as_deref().map(|folder| ["--keys", folder]);
+    Target::start(&[&SERVER[..], keys.as_ref().map_or(&[], |keys| &keys[..])].concat())
 }
 
 /// A server that greets.
@@ -188,11 +257,10 @@ fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// At a rate, or else as fast as it goes; of the program, or of a server that
-/// greets, and has a crowd of lost sessions.
+/// At a rate, or else as fast as it goes; with keys, or in clear text.
 fn measure(
-    attack: &Attack,
-    crowd: Option<usize>,
+    siege: &Siege,
+    keys: Option<&Folder>,
     rate: Option<u32>,
     rounds: usize,
     window: Duration,
@@ -200,9 +268,9 @@ fn measure(
 ) -> Figures {
     // The server, which is started from here, keeps to that core, too.
     pin(cores.get(1).or(cores.first()).copied());
-    let target = if crowd.is_some() { greeter() } else { Target::start(&SERVER) };
-    let bystander = target.bystander();
-    leave_sessions(target.addr, crowd.unwrap_or(0));
+    let target = if siege.crowd.is_some() { greeter() } else { server(keys) };
+    let bystander = target.bystander_of(builder());
+    leave_sessions(target.addr, siege.crowd.unwrap_or(0));
     trips(&bystander, window);
     let alone = target.descriptors();
 
@@ -215,7 +283,7 @@ fn measure(
         let under_attack = thread::scope(|scope| {
             scope.spawn(|| {
                 pin(cores.first().copied());
-                let mut step = (attack.begin)(target.addr);
+                let mut step = (siege.begin)(target.addr);
                 begun.store(true, Ordering::Relaxed);
                 let mut next = now();
                 while !over.load(Ordering::Relaxed) {
@@ -243,7 +311,8 @@ fn measure(
         until("the attackers are gone", || target.descriptors() <= alone);
     }
     let seconds = time.as_secs_f64();
-    Figures { steps: f64::from(steps) / seconds, share: cpu.as_secs_f64() / seconds, quiet, ratios }
+    let (steps, share) = (f64::from(steps) / seconds, cpu.as_secs_f64() / seconds);
+    Figures { steps, share, quiet, ratios }
 }
 
 /// Makes round trips for a while. Returns their median in microseconds.

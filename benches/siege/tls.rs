@@ -1,0 +1,105 @@
+//! Attacks that only a server of TLS knows, by somebody who has none of its keys.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use fastrand::Rng;
+use longlink::{Builder, Connection, Identity, RetryPolicy, Security, Trust};
+use socket2::SockRef;
+
+use crate::attacks::Step;
+use crate::wire::tls::Folder;
+use crate::{Result, Siege};
+
+/// Peers that say nothing more, or little at a time.
+const CROWD: usize = 1000;
+
+/// With this byte TLS begins.
+const HANDSHAKE: u8 = 0x16;
+
+/// The header of a record.
+const HEADER: usize = 5;
+
+/// Against the server that has this folder.
+pub(crate) fn attacks(folder: &Folder) -> Result<Vec<Siege>> {
+    let server = Identity::from_file(folder.file("server.key"))?.fingerprint();
+    let stranger = Identity::create(folder.file("stranger.key"))?;
+    let stranger = Security::keys(stranger, Trust::fingerprint(server));
+    let stranger = Connection::builder().security(stranger).retry(RetryPolicy::never());
+    let hello = hello(&stranger)?;
+    let halves = hello.clone();
+    Ok(vec![
+        Siege::new("first bytes of TLS", "connect", |addr| crowd(move || dial(addr, &[HANDSHAKE]))),
+        Siege::new("half handshakes", "connect", move |addr| {
+            let hello = halves.clone();
+            crowd(move || dial(addr, &hello))
+        }),
+        Siege::new("trickling handshakes", "byte", move |addr| trickling(addr, hello.clone())),
+        Siege::new("garbage for a handshake", "connect", garbage),
+        Siege::new("handshakes of a stranger", "connect", move |addr| {
+            let stranger = stranger.clone();
+            Box::new(move || assert!(stranger.clone().connect(addr).is_err(), "it was let in"))
+        }),
+    ])
+}
+
+/// What a client begins with. A server's answer to that is the same work each time.
+fn hello(client: &Builder) -> Result<Vec<u8>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let addr = listener.local_addr()?;
+    thread::scope(|scope| {
+        scope.spawn(|| client.clone().connect(addr).map(drop));
+        let (mut socket, _) = listener.accept()?;
+        let mut hello = vec![0; HEADER];
+        socket.read_exact(&mut hello)?;
+        let len = u16::from_be_bytes([hello[3], hello[4]]);
+        hello.resize(HEADER + usize::from(len), 0);
+        socket.read_exact(&mut hello[HEADER..])?;
+        Ok(hello)
+    })
+}
+
+/// Begins with these bytes, and ends with a reset, which leaves its port free at once.
+fn dial(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut socket = TcpStream::connect(addr).unwrap();
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+    // A full server may have sent it away.
+    let _ = socket.write_all(bytes);
+    socket
+}
+
+/// Of so many, the one that came first goes when another comes.
+fn crowd(mut dial: impl FnMut() -> TcpStream + 'static) -> Step {
+    let mut crowd: VecDeque<TcpStream> = (0..CROWD).map(|_| dial()).collect();
+    Box::new(move || {
+        crowd.push_back(dial());
+        crowd.pop_front();
+    })
+}
+
+fn trickling(addr: SocketAddr, hello: Vec<u8>) -> Step {
+    let mut crowd: VecDeque<(TcpStream, usize)> =
+        (0..CROWD).map(|_| (dial(addr, &[]), 0)).collect();
+    Box::new(move || {
+        // Each in turn sends its next byte, and begins anew before the last.
+        let (mut socket, sent) = crowd.pop_front().unwrap();
+        let ended = sent + 1 == hello.len() || socket.write_all(&hello[sent..=sent]).is_err();
+        crowd.push_back(if ended { (dial(addr, &[]), 0) } else { (socket, sent + 1) });
+    })
+}
+
+fn garbage(addr: SocketAddr) -> Step {
+    let mut random = Rng::with_seed(0);
+    Box::new(move || {
+        let mut bytes = vec![0; random.usize(1..2000)];
+        random.fill(&mut bytes);
+        bytes[0] = HANDSHAKE;
+        let mut socket = dial(addr, &bytes);
+        let _ = socket.shutdown(Shutdown::Write);
+        // The server says what is wrong, and ends; or it was gone before.
+        let _ = socket.read_to_end(&mut Vec::new());
+    })
+}
