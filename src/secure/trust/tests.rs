@@ -182,7 +182,7 @@ fn it_says_whom_it_trusts() {
     let (peers_shown, print) = (peers.display().to_string(), print(3));
     let keys = Trust::peers_file(&peers).unwrap().or(Trust::fingerprint(print.parse().unwrap()));
     assert_eq!(keys.to_string(), format!("2 keys in {peers_shown}, {print}"));
-    let ca = folder.write("ca", about_ca("CA").self_signed(&key(9)).unwrap().pem());
+    let ca = folder.write("ca", about_ca("CA").self_signed(&Key::new(9)).unwrap().pem());
     let names = folder.write("names", "alice.example\n");
     let both = Trust::ca_file(&ca).unwrap().client_names(&names).unwrap().to_string();
     let (ca, names) = (ca.display(), names.display());
