@@ -1,6 +1,7 @@
 //! Certificates of the server, and of clients.
 
 use std::fs;
+use std::slice;
 
 use rcgen::SanType;
 
@@ -16,7 +17,8 @@ fn certify(folder: &Folder, ca: (&str, u8), certified: &[(&str, u8, SanType)]) {
     fs::write(folder.file(file), own.pem()).unwrap();
     for (name, seed, is_for) in certified {
         let key = Key::new(*seed);
-        let signed = about(&[is_for.clone()]).signed_by(&key, &authority(file, ca.1)).unwrap();
+        let signed =
+            about(slice::from_ref(is_for)).signed_by(&key, &authority(file, ca.1)).unwrap();
         fs::write(folder.file(&format!("{name}.pem")), signed.pem()).unwrap();
         let key_file = format!("{name}.key");
         fs::write(folder.file(&key_file), key.pem()).unwrap();
