@@ -39,6 +39,8 @@ mod numbers;
 mod path;
 mod pressure;
 mod refuse;
+#[cfg(feature = "tls")]
+mod reload;
 mod restart;
 mod signals;
 mod silence;
