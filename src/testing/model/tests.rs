@@ -531,6 +531,68 @@ fn what_a_reader_has_to_answer_is_written_at_once() {
     });
 }
 
+/// It races what both clients say, links that are cut and resumed, and a close.
+#[test]
+fn a_reload_ends_what_is_not_trusted_and_nothing_else() {
+    super::explore(|| {
+        let sealed =
+            |key, trusts: &[&str]| settings().security(Security::toy(key, trusts, Arc::default()));
+        let listener = Arc::new(sealed("server", &["alice", "bob"]).bind(ADDR).unwrap());
+        let [(alice, of_alice), (bob, of_bob)] = ["alice", "bob"].map(|key| {
+            let client = sealed(key, &["server"]).connect(ADDR).unwrap();
+            let server = listener.accept().unwrap();
+            server.send(b"").unwrap();
+            assert!(client.recv().unwrap().is_some());
+            assert!(matches!(client.try_recv(), Err(Error::WouldBlock)));
+            server.sync(SECOND).unwrap();
+            (client, server)
+        });
+        let adversary = cut_now_and_then(below(3));
+        let reloading = listener.clone();
+        let reload = thread::spawn(move || {
+            pause(300);
+            let security = Security::toy("server", &["bob"], Arc::default());
+            within(Duration::ZERO, "a reload", || reloading.reload(security).unwrap());
+            assert!(sealed("alice", &["server"]).connect(ADDR).is_err(), "she is in");
+        });
+        let of_alice = thread::spawn(move || {
+            loop {
+                if let Err(error) = of_alice.recv() {
+                    assert!(
+                        matches!(error, Error::GaveUp { cause: Cause::Revoked, .. }),
+                        "{error:?}"
+                    );
+                    return;
+                }
+            }
+        });
+        let alice = thread::spawn(move || {
+            let error = (0..).find_map(|n: u8| match n {
+                0..3 => alice.send([n]).err(),
+                _ => alice.recv().err(),
+            });
+            let Some(Error::GaveUp { cause: Cause::Rejected(_), .. }) = error else {
+                panic!("{error:?}")
+            };
+        });
+        let of_bob = thread::spawn(move || {
+            echo(&of_bob);
+            of_bob.close().unwrap();
+        });
+        // A link that is lost before it has proved itself waits for its second try.
+        within(5 * SECOND, "what is trusted", || {
+            for n in 0..4u8 {
+                bob.send([n]).unwrap();
+                assert_eq!(bob.recv().unwrap().as_deref(), Some(&[n][..]));
+            }
+            bob.finish().unwrap();
+            assert_eq!(bob.recv().unwrap(), None);
+            bob.close().unwrap();
+            join([of_bob, adversary, reload, of_alice, alice]);
+        });
+    });
+}
+
 /// Every blocked call returns when the connection ends, however it ends.
 fn end(ending: impl Fn(&Arc<Connection>, &Arc<Connection>)) {
     let (client, server, _listener) = pair(settings().window(3));
