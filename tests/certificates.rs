@@ -21,14 +21,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use authority::{Key, about, about_ca, authority, dns};
+use authority::{Key, about, about_ca, authority, dns, lasting};
 use longlink::{
     Builder, Cause, Connection, Error, Event, Listener, PeerIdentity, Plain, Rejection,
     RetryPolicy, Security, Trust,
 };
 use process::{Process, Stdout};
 use proxy::{How, Proxy};
-use rcgen::{CertificateParams, Issuer, SanType, date_time_ymd};
+use rcgen::{Issuer, SanType};
 
 /// The patience of these tests.
 const SOON: Duration = Duration::from_secs(30);
@@ -95,12 +95,6 @@ impl Files {
         all.extend(args);
         Some(Process::start("openssl", &all, Stdout::Read))
     }
-}
-
-/// These tests go by the real clock.
-fn lasting(mut about: CertificateParams) -> CertificateParams {
-    about.not_after = date_time_ymd(2120, 1, 1);
-    about
 }
 
 impl Drop for Files {

@@ -5,7 +5,7 @@ use std::slice;
 
 use rcgen::SanType;
 
-use crate::authority::{Key, about, about_ca, authority, dns};
+use crate::authority::{Key, about, about_ca, authority, dns, lasting};
 use crate::folder::{Folder, talk};
 use crate::process::{CLIENT, Process, SERVER, Server};
 
@@ -13,12 +13,13 @@ use crate::process::{CLIENT, Process, SERVER, Server};
 /// a key, and the authority's own in a file.
 fn certify(folder: &Folder, ca: (&str, u8), certified: &[(&str, u8, SanType)]) {
     let (file, seed) = ca;
-    let own = about_ca(file).self_signed(&Key::new(seed)).unwrap();
+    let own = lasting(about_ca(file)).self_signed(&Key::new(seed)).unwrap();
     fs::write(folder.file(file), own.pem()).unwrap();
     for (name, seed, is_for) in certified {
         let key = Key::new(*seed);
-        let signed =
-            about(slice::from_ref(is_for)).signed_by(&key, &authority(file, ca.1)).unwrap();
+        let signed = lasting(about(slice::from_ref(is_for)))
+            .signed_by(&key, &authority(file, ca.1))
+            .unwrap();
         fs::write(folder.file(&format!("{name}.pem")), signed.pem()).unwrap();
         let key_file = format!("{name}.key");
         fs::write(folder.file(&key_file), key.pem()).unwrap();

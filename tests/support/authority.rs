@@ -93,6 +93,12 @@ pub(crate) fn about_ca(name: &str) -> CertificateParams {
     about
 }
 
+/// For tests that go by the real clock.
+pub(crate) fn lasting(mut about: CertificateParams) -> CertificateParams {
+    about.not_after = date_time_ymd(2120, 1, 1);
+    about
+}
+
 pub(crate) fn authority(name: &str, seed: u8) -> Issuer<'static, Key> {
     Issuer::new(about_ca(name), Key::new(seed))
 }
