@@ -18,6 +18,8 @@ pub(super) struct Certificate {
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
     pub(super) is_ca: bool,
+    /// Whose it is, as a CA would have it: a distinguished name, in DER without its header.
+    pub(super) subject: Vec<u8>,
     /// What it is for, of the kinds that can be an identity.
     names: Vec<Name>,
 }
@@ -89,10 +91,12 @@ fn is_dns_name(name: &str) -> bool {
     !odd && DnsName::try_from(name).is_ok()
 }
 
-/// It has a scheme, so it is never a DNS name, too.
+/// It has a scheme, so it is never a DNS name, too. No identity is longer.
 fn is_uri(name: &str) -> bool {
+    const MOST: usize = 2048;
     let letters = |scheme: &str| scheme.starts_with(|c: char| c.is_ascii_alphabetic());
-    name.bytes().all(|byte| byte.is_ascii_graphic())
+    name.len() <= MOST
+        && name.bytes().all(|byte| byte.is_ascii_graphic())
         && name.split_once(':').is_some_and(|(scheme, rest)| letters(scheme) && !rest.is_empty())
 }
 
@@ -104,8 +108,9 @@ fn signed_part<'a>(reader: &mut SliceReader<'a>) -> der::Result<Certificate> {
     let [_serial, _algorithm, _issuer] = [skip(reader)?, skip(reader)?, skip(reader)?];
     let (not_before, not_after) =
         reader.sequence(|reader| Ok::<_, der::Error>((time(reader)?, time(reader)?)))?;
-    let [_subject, _key] = [skip(reader)?, skip(reader)?];
-    let mut read = Certificate { not_before, not_after, is_ca: false, names: Vec::new() };
+    let [subject, _key] = [skip(reader)?, skip(reader)?];
+    let subject = subject.value().to_vec();
+    let mut read = Certificate { not_before, not_after, is_ca: false, subject, names: Vec::new() };
     while !reader.is_finished() {
         let field = skip(reader)?;
         if field.tag() == context(3, true) {

@@ -3,10 +3,12 @@
 #[cfg(all(test, not(shuttle), not(miri)))]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, IpAddr, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -22,11 +24,18 @@ use crate::identity::{Credential, Peer, PeerIdentity};
 use crate::sync::Arc;
 
 /// Lets in the clients whose certificates are signed by those who are trusted.
-#[derive(Debug)]
 pub(super) struct Clients {
     chains: Arc<dyn ClientCertVerifier>,
     /// No others of them.
     names: Option<Names>,
+}
+
+/// Nothing that is long.
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names.as_ref().map(HashSet::len);
+        f.debug_struct("Clients").field("names", &names).finish_non_exhaustive()
+    }
 }
 
 /// What is wrong with a certificate beside what webpki finds, in words that follow it.
@@ -61,7 +70,8 @@ impl Clients {
         let name = leaf.ok_or("is damaged")?.identity()?;
         if self.names.as_ref().is_some_and(|names| !names.contains(&name)) {
             return Err(format!(
-                "is for \"{name}\", which is not among the names that may come in"
+                "is for \"{}\", which is not among the names that may come in",
+                shown(name.as_bytes())
             ));
         }
         let chain_shown: Vec<Box<[u8]>> = chain.iter().map(|der| der.as_ref().into()).collect();
@@ -93,7 +103,7 @@ impl ClientCertVerifier for Clients {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chains.verify_client_cert(leaf, others, now);
+        let verified = self.chains.verify_client_cert(leaf, &of_different_names(others), now);
         let verified = verified.map_err(|error| match error {
             // By a CA that has the name of one that is trusted, and another key. So the peer is
             // told that it is this.
@@ -130,6 +140,63 @@ impl ClientCertVerifier for Clients {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chains.supported_verify_schemes()
     }
+}
+
+/// Lets in the servers whose certificates are signed by those who are trusted.
+#[derive(Debug)]
+pub(super) struct Servers(Arc<WebPkiServerVerifier>);
+
+impl Servers {
+    pub(super) fn new(roots: Arc<RootCertStore>) -> Servers {
+        let chains = WebPkiServerVerifier::builder_with_provider(roots, PROVIDER.clone()).build();
+        Servers(chains.expect("there are roots"))
+    }
+}
+
+impl ServerCertVerifier for Servers {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.0.verify_server_cert(leaf, &of_different_names(others), name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// The first of each subject. Among these there is one way from a leaf at most. Of forty that
+/// have one subject, which anybody can show, there are so many that a search takes half a second.
+fn of_different_names<'a>(others: &'a [CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+    let mut subjects = HashSet::new();
+    let mut is_first = |der: &CertificateDer<'_>| {
+        Certificate::read(der).is_some_and(|read| subjects.insert(read.subject))
+    };
+    let firsts = others.iter().filter(|der| is_first(der));
+    firsts.map(|der| CertificateDer::from(der.as_ref())).collect()
 }
 
 /// The server that was dialed by this name, and has shown this chain, which was verified.
@@ -207,6 +274,6 @@ fn wrong(error: &CertificateError, peers: &str) -> String {
             CA which is trusted here, or without the key that it is for"
             .into(),
         CertificateError::BadEncoding => "is damaged".into(),
-        other => format!("is refused: {other}"),
+        other => format!("is refused: {}", shown(other.to_string().as_bytes())),
     }
 }

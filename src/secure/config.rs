@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption, WebPkiServerVerifier};
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::compress::CompressionCache;
 use rustls::pki_types::UnixTime;
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
@@ -13,7 +13,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ConfigBuilder, ConfigSide, ServerConfig, WantsVerifier, WantsVersions};
 
 use super::certificate::unix_time;
-use super::certified::Clients;
+use super::certified::{Clients, Servers};
 use super::chain::Chain;
 use super::trust::Trust;
 use super::verify::{PROVIDER, Pins, Trusted, fingerprint};
@@ -82,10 +82,9 @@ impl Setup {
             chain.as_ref().map(|chain| Arc::new(SingleCertAndKey::from(chain.shown.clone())));
 
         let client = authorities.as_ref().ok_or(NO_TRUST).map(|(roots, _)| {
-            let servers =
-                WebPkiServerVerifier::builder_with_provider(roots.clone(), PROVIDER.clone());
-            let servers = servers.build().expect("there are roots");
-            let client = client(Arc::new(Clock)).with_webpki_verifier(servers);
+            let servers = Arc::new(Servers::new(roots.clone()));
+            let client = client(Arc::new(Clock)).dangerous();
+            let client = client.with_custom_certificate_verifier(servers);
             finished_client(match &shown {
                 Some(shown) => client.with_client_cert_resolver(shown.clone()),
                 None => client.with_no_client_auth(),

@@ -123,7 +123,8 @@ impl Tls {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tls").field(&self.state.peer).finish()
+        let identity = self.state.peer.as_ref().map(|peer| &peer.identity);
+        f.debug_tuple("Tls").field(&identity).finish()
     }
 }
 

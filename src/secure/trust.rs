@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
 
-use super::certificate::is_identity;
+use super::certificate::{Certificate, is_identity};
 use super::files::{Holds, displayed, read, refuse};
 use super::pem::{certificates, damaged};
 use super::verify::Trusted;
@@ -32,13 +32,13 @@ use crate::words::count;
 /// let server = Trust::fingerprint(text.parse()?);
 /// # Ok::<(), longlink::ParseFingerprintError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Trust {
     parts: Vec<Part>,
 }
 
 /// What was read, and where.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Part {
     Key(Fingerprint),
     Peers(PathBuf, Arc<Trusted>),
@@ -74,12 +74,14 @@ impl Trust {
     /// A server whose certificate one of them has signed is trusted by the name that it was
     /// dialed by. A client is trusted whoever it is, unless
     /// [`client_names`](Trust::client_names) says more: so for clients this is an authority
-    /// that certifies nobody else.
+    /// that certifies nobody else. An authority is trusted as long as it is in the file, although
+    /// its own certificate expires.
     ///
     /// # Errors
     ///
     /// [`Error::Config`](crate::Error::Config), whose text says what to do, if there is no
-    /// certificate in the file, or a damaged one, or if others may change the file.
+    /// certificate in the file, or one that is damaged or not an authority's, or if others may
+    /// change the file.
     ///
     /// # Examples
     ///
@@ -128,8 +130,8 @@ impl Trust {
         Ok(self)
     }
 
-    /// Trusts whom either trusts. [Names](Trust::client_names) that narrow one of them narrow
-    /// both.
+    /// Trusts whom either trusts. A key that both trust has the identity that it has here.
+    /// [Names](Trust::client_names) that narrow one of them narrow both.
     #[must_use]
     pub fn or(mut self, other: Trust) -> Trust {
         self.parts.extend(other.parts);
@@ -154,10 +156,12 @@ impl Trust {
             match part {
                 Part::Key(key) => {
                     let peer = Peer::by_key(PeerIdentity::Key(*key), *key);
-                    keys.insert(*key, Arc::new(peer));
+                    keys.entry(*key).or_insert_with(|| Arc::new(peer));
                 }
                 Part::Peers(_, peers) => {
-                    keys.extend(peers.iter().map(|(key, peer)| (*key, peer.clone())));
+                    for (key, peer) in peers.iter() {
+                        keys.entry(*key).or_insert_with(|| peer.clone());
+                    }
                 }
                 _ => return None,
             }
@@ -213,6 +217,13 @@ impl fmt::Display for Trust {
             }
         }
         Ok(())
+    }
+}
+
+/// Nothing that is long.
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trust({self})")
     }
 }
 
@@ -284,6 +295,13 @@ pub(super) fn parse_peers(text: &str) -> Result<Trusted, String> {
 pub(super) fn parse_authorities(text: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for (i, certificate) in certificates(text)?.into_iter().enumerate() {
+        // Whoever has the key of what is in this file can certify everybody.
+        if !Certificate::read(&certificate).ok_or_else(|| damaged(i))?.is_ca {
+            let number = i + 1;
+            return Err(format!(
+                "certificate {number} is not a CA's, which says so (basicConstraints)"
+            ));
+        }
         roots.add(certificate).map_err(|_| damaged(i))?;
     }
     Ok(roots)

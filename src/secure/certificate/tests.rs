@@ -84,7 +84,10 @@ fn an_identity_is_the_one_name() {
         assert!(error.ends_with("is no name of one machine or person"), "{error}");
         assert!(!error.contains(char::is_control), "{error:?}");
     }
-    for odd in ["", "a", ":", "a:", ":a", "1:a", "urn:a b", "urn:a\0", "urn:a\n"] {
+    let most = format!("urn:{}", "a".repeat(2044));
+    assert_eq!(identity(&[uri(&most)]).as_ref(), Ok(&most));
+    let long = most + "a";
+    for odd in ["", "a", ":", "a:", ":a", "1:a", "urn:a b", "urn:a\0", "urn:a\n", &long] {
         let error = identity(&[uri(odd)]).unwrap_err();
         assert!(error.ends_with("is no name of one machine or person"), "{error}");
     }

@@ -73,6 +73,39 @@ fn trust_in_two_keys_is_trust_in_both() {
     assert_eq!(peers[&one].identity, PeerIdentity::Key(one));
 }
 
+#[test]
+fn a_key_that_is_trusted_twice_is_whose_it_was_first() {
+    let folder = Folder::new();
+    let [alice, bob] = ["alice", "bob"]
+        .map(|name| Trust::peers_file(folder.write(name, format!("{name} {}", print(1)))).unwrap());
+    let key = Fingerprint([1; 32]);
+    let named = |name: &str| PeerIdentity::Named(name.into());
+    for (first, second, identity) in [
+        (alice.clone(), bob.clone(), named("alice")),
+        (bob, Trust::fingerprint(key), named("bob")),
+        (Trust::fingerprint(key), alice, PeerIdentity::Key(key)),
+    ] {
+        let keys = first.or(second).keys().unwrap();
+        assert_eq!((keys.len(), &keys[&key].identity), (1, &identity));
+    }
+}
+
+#[test]
+fn what_is_shown_of_a_trust_is_short() {
+    let folder = Folder::new();
+    let lines = |line: fn(u32) -> String| (0..1000).map(line).collect::<String>();
+    let peers = lines(|i| format!("alice sha256:{i:064x}\n"));
+    let peers = Trust::peers_file(folder.write("peers", peers)).unwrap();
+    let names = folder.write("names", lines(|i| format!("a{i}\n")));
+    let named = Trust::ca_file(folder.write("ca", ca("ours", 8))).unwrap();
+    let named = named.client_names(names).unwrap();
+    let [both, client] = [peers.clone().or(named.clone()), named.clone()];
+    let client = crate::Security::anonymous_client(client).unwrap();
+    for shown in [format!("{both:?}"), format!("{client:?}")] {
+        assert!(shown.len() < 1000, "{shown}");
+    }
+}
+
 /// The certificate of a CA, as PEM.
 fn ca(name: &str, seed: u8) -> String {
     about_ca(name).self_signed(&Key::new(seed)).unwrap().pem()
@@ -99,7 +132,8 @@ fn what_is_no_ca_file_is_refused_in_words_of_its_own() {
         (String::new(), "it is empty"),
         ("alice".into(), "there is no certificate in it, as PEM"),
         (Key::new(8).pem(), "there is a key in it, and no certificate"),
-        (format!("{leaf}{damaged}"), "certificate 2 is damaged"),
+        (format!("{}{damaged}", ca("theirs", 9)), "certificate 2 is damaged"),
+        (ca("ours", 8) + &leaf, "certificate 2 is not a CA's, which says so (basicConstraints)"),
         (ca("ours", 8).replace("-----END", "----END"), "certificate 1 is damaged"),
     ];
     for (pem, what) in cases {
