@@ -171,8 +171,10 @@ struct FromFiles {
 /// What was read last and is in order.
 struct Latest {
     setup: Setup,
-    /// What was in the files at the last attempt, or what was wrong with them.
-    found: Option<Vec<Result<Fingerprint, String>>>,
+    /// What was in the files at the last attempt, if all could be read.
+    found: Option<Vec<Fingerprint>>,
+    /// What was wrong at the last attempt.
+    wrong: Option<String>,
 }
 
 impl FromFiles {
@@ -181,16 +183,13 @@ impl FromFiles {
         files: Vec<(PathBuf, Holds)>,
         again: impl Fn() -> Result<Setup> + Send + Sync + 'static,
     ) -> Security {
-        let latest = Mutex::new(Latest { setup: first.clone(), found: None });
+        let latest = Mutex::new(Latest { setup: first.clone(), found: None, wrong: None });
         Security { mode: Arc::new(FromFiles { first, files, again: Box::new(again), latest }) }
     }
 
-    fn found(&self) -> Vec<Result<Fingerprint, String>> {
-        let found = |(path, holds): &(PathBuf, Holds)| match read(path, *holds) {
-            Ok(text) => Ok(fingerprint(text.as_bytes())),
-            Err(error) => Err(error.to_string()),
-        };
-        self.files.iter().map(found).collect()
+    fn found(&self) -> Option<Vec<Fingerprint>> {
+        let texts = self.files.iter().map(|(path, holds)| read(path, *holds).ok());
+        texts.map(|text| Some(fingerprint(text?.as_bytes()))).collect()
     }
 }
 
@@ -208,14 +207,19 @@ impl Mode for FromFiles {
     }
 
     fn read_again(&self) -> Result<(), String> {
-        let found = Some(self.found());
+        let found = self.found();
         let mut latest = self.latest.lock();
-        if latest.found == found {
+        if latest.wrong.is_none() && found.is_some() && latest.found == found {
             return Ok(());
         }
         latest.found = found;
-        latest.setup = (self.again)().map_err(|error| error.to_string())?;
-        Ok(())
+        let again = (self.again)().map(|setup| latest.setup = setup);
+        let wrong = again.err().map(|error| error.to_string());
+        if latest.wrong == wrong {
+            return Ok(());
+        }
+        latest.wrong.clone_from(&wrong);
+        wrong.map_or(Ok(()), Err)
     }
 
     fn can_connect(&self) -> Result<(), &'static str> {

@@ -247,3 +247,31 @@ fn the_roots_of_the_system_are_for_clients() {
     let why = server.check_listener().unwrap_err().to_string();
     assert!(why.contains("trust a CA file"), "{why}");
 }
+
+/// Such as a moment without descriptors.
+#[test]
+fn what_goes_wrong_for_a_moment_is_tried_again() {
+    let folder = Folder::new();
+    let (_, invite) = invited(&folder, "alice");
+    let make = {
+        let invite = invite.clone();
+        move || read_invite(&invite).map(|(identity, servers)| keys(&identity, &servers))
+    };
+    let (first, failures) = (make().unwrap(), Mutex::new(2));
+    let again = move || {
+        let mut left = failures.lock();
+        match *left {
+            0 => make(),
+            _ => {
+                *left -= 1;
+                Err(Error::Config("for a moment".into()))
+            }
+        }
+    };
+    let client = FromFiles::security(first, vec![(invite.clone(), Holds::Key)], again);
+    let (server, _) = invited(&folder, "bob");
+    assert_eq!(client.read_again(), Err("invalid configuration: for a moment".into()));
+    assert_eq!(client.read_again(), Ok(()), "it is known");
+    assert_eq!(client.read_again(), Ok(()));
+    assert_eq!(let_in(&client, &server), named("bob"));
+}
