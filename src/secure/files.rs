@@ -91,12 +91,19 @@ impl<'a> Lines<'a> {
     pub(super) fn add(mut self, line: &str) -> Result<()> {
         let before = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
         let line = format!("{before}{line}\n");
-        if (self.text.len() + line.len()) as u64 > self.holds.most() {
+        let [begin, end] = [self.text.len(), self.text.len() + line.len()].map(|len| len as u64);
+        if end > self.holds.most() {
             let most = self.holds.most();
             return Err(refuse(self.path, format!("it would have more than {most} bytes")));
         }
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_all());
-        written.map_err(|e| refuse(self.path, e))
+        written.map_err(|e| {
+            // A part of a line would make the whole file unreadable. Behind it is nothing.
+            if self.file.metadata().is_ok_and(|found| found.len() < end) {
+                let _ = self.file.set_len(begin);
+            }
+            refuse(self.path, e)
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +112,33 @@ fn a_client_may_trust_several_servers() {
     let other = format!("sha256:{}", "ab".repeat(32));
     let args = ["--key", "carol.key", "--server", &other, "--server", ours];
     talk(&mut folder.client(&server, &args));
+}
+
+/// Where no more than 512 bytes can be written to a file, as if the disk were full: an invite has
+/// some 300, and each line of peers 70 and more.
+#[test]
+fn a_full_disk_leaves_whole_lines() {
+    let folder = Folder::with_alice("full");
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" --keys keys --invite \"$1\"";
+    let invite = |name: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, SERVER, name]).current_dir(&folder.0).output().unwrap()
+    };
+    let mut made = 0;
+    let (said, before) = loop {
+        let (name, before) = (format!("c{made}"), folder.read("keys/peers"));
+        let done = invite(&name);
+        if !done.status.success() {
+            assert!(!folder.file(&format!("keys/{name}.invite")).exists());
+            break (String::from_utf8(done.stderr).unwrap(), before);
+        }
+        made += 1;
+        assert!(made < 20, "{before}");
+    };
+    assert!(said.starts_with("server: keys/peers: "), "{said}");
+    assert_eq!(folder.read("keys/peers"), before);
+    assert!(made > 1, "{before}");
+    folder.invite("bob");
 }
 
 #[test]
