@@ -78,6 +78,7 @@ fn echo(server: Connection) {
     }
 }
 
+/// Trap 27.
 #[test]
 fn clients_that_are_revoked_lose_their_sessions_and_others_notice_nothing() {
     let company = Company::new();
@@ -135,7 +136,7 @@ fn clients_that_are_revoked_lose_their_sessions_and_others_notice_nothing() {
     assert_eq!((bob.stats().reconnects, bobs.stats().reconnects), (0, 0));
 }
 
-/// The invite is replaced while the client runs, and the old key is revoked afterwards.
+/// Trap 27: the invite is replaced while the client runs, and the old key is revoked afterwards.
 #[test]
 fn a_client_changes_its_key_and_keeps_its_session() {
     let company = Company::new();
