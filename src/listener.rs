@@ -18,7 +18,7 @@ use crate::sync::{self, Arc};
 /// So long a server that goes away has for its last words.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// So long a reload waits for a driver that is held up.
+/// So long a reload waits for a driver that does not go on.
 #[cfg(any(test, feature = "tls"))]
 const RELOAD: Duration = Duration::from_secs(1);
 
@@ -71,7 +71,7 @@ impl Listener {
 
     fn start(builder: Builder, socket: Socket) -> Result<Listener> {
         let addr = socket.local_addr()?;
-        let lets_in = |security: &Security| security.trusts(&Who::Anonymous, sync::wall_clock());
+        let lets_in = |security: &Security| security.trusts(&Who::Anonymous);
         match &builder.security {
             _ if addr.ip().to_canonical().is_loopback() => {}
             None => foreign::log!(
@@ -196,10 +196,11 @@ impl Listener {
     /// by which the client was let in last; a client with a new key goes on if it has come back
     /// by that before the old one is taken from it. All others notice nothing.
     ///
-    /// Blocks until that is done, for a moment. Only an [event callback](Builder::on_event) of
-    /// this listener's connections that blocks can hold it up: then this returns after one
-    /// second, and it is done as soon as the callback returns. In such a callback it does not
-    /// block, and is done after it.
+    /// Blocks until that is done. With keys that is a moment; by certificates, each client is
+    /// judged anew, as in a handshake, while the others are served: ten thousand take seconds.
+    /// Only an [event callback](Builder::on_event) of this listener's connections that blocks
+    /// can hold it up: then this returns after one second, and it is done when the callback has
+    /// returned. In such a callback it does not block, and is done after it.
     ///
     /// # Errors
     ///
@@ -227,7 +228,7 @@ impl Listener {
         security.check_listener()?;
         let number = self.queue.reload(security);
         self.driver.wake();
-        self.queue.wait_reloaded(number, sync::later(RELOAD));
+        self.queue.wait_reloaded(number, RELOAD);
         Ok(())
     }
 

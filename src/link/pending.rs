@@ -8,7 +8,7 @@ use crate::error::{Cause, Rejection};
 use crate::identity::Who;
 use crate::net::Socket;
 use crate::proto::frame::{Decoder, Frame};
-use crate::secure::{Channel, End};
+use crate::secure::{Channel, End, Security};
 use crate::sync::Arc;
 
 /// A peer that was refused may go on for so long, and say so much.
@@ -22,6 +22,8 @@ pub(crate) struct PendingLink {
     pub(crate) decoder: Decoder,
     /// Who the peer is, as soon as that is known.
     pub(crate) who: Who,
+    /// What its handshake goes by, at a server.
+    pub(crate) security: Option<Security>,
     /// What opens and seals. The handshake that makes it goes on until it is open.
     pub(super) channel: Option<Channel>,
     /// The peer has ended its bytes.
@@ -34,8 +36,17 @@ pub(crate) struct PendingLink {
 
 impl PendingLink {
     pub(crate) fn new(socket: Socket, addr: SocketAddr, due: Option<Instant>) -> PendingLink {
-        let (decoder, who) = (Decoder::default(), Who::Clear);
-        PendingLink { socket, addr, decoder, who, channel: None, ended: false, due, refused: None }
+        PendingLink {
+            socket,
+            addr,
+            decoder: Decoder::default(),
+            who: Who::Clear,
+            security: None,
+            channel: None,
+            ended: false,
+            due,
+            refused: None,
+        }
     }
 
     pub(crate) fn is_late(&self, now: Instant) -> bool {

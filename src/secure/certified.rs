@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -82,9 +82,13 @@ impl Clients {
         })
     }
 
-    /// Whether this is let in, as this identity.
-    pub(super) fn trusts(&self, peer: &Peer, at: SystemTime) -> bool {
-        let Credential::Chain(chain) = &peer.credential else { return false };
+    /// Whether this is let in, as this identity, in the last moment in which it counts: its time
+    /// may be over, and the clock may have been set since it was shown.
+    pub(super) fn trusts(&self, peer: &Peer) -> bool {
+        let (Credential::Chain(chain), Some(end)) = (&peer.credential, peer.expires) else {
+            return false;
+        };
+        let at = end - Duration::from_nanos(1);
         let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(&der[..])).collect();
         let Some((leaf, others)) = chain.split_first() else { return false };
         self.verify_client_cert(leaf, others, unix_time(at)).is_ok()
@@ -241,7 +245,7 @@ pub(super) fn explain(error: &Error, is_client: bool) -> Option<String> {
 
 /// In words that follow the certificate.
 fn wrong(error: &CertificateError, peers: &str) -> String {
-    let time = |time: &UnixTime| UNIX_EPOCH + std::time::Duration::from_secs(time.as_secs());
+    let time = |time: &UnixTime| UNIX_EPOCH + Duration::from_secs(time.as_secs());
     match error {
         CertificateError::ExpiredContext { time: now, not_after } => {
             expired(time(not_after), time(now))

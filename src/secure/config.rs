@@ -107,14 +107,14 @@ impl Setup {
         Ok(Setup { client, server, chain, own, peers: Peers::Certified(clients) })
     }
 
-    /// Whether a client that shows this at this time is let in, as this identity.
-    pub(super) fn trusts(&self, peer: Option<&Peer>, at: SystemTime) -> bool {
+    /// Whether a client that shows this while it counts is let in, as this identity.
+    pub(super) fn trusts(&self, peer: Option<&Peer>) -> bool {
         match (&self.peers, peer) {
             (
                 Peers::Keys(trusted),
                 Some(Peer { identity, credential: Credential::Key(key), .. }),
             ) => trusted.get(key).is_some_and(|trusted| trusted.identity == *identity),
-            (Peers::Certified(Some(clients)), Some(peer)) => clients.trusts(peer, at),
+            (Peers::Certified(Some(clients)), Some(peer)) => clients.trusts(peer),
             (Peers::Certified(None), None) => true,
             _ => false,
         }

@@ -9,7 +9,6 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::chain::Chain;
 use super::config::{NO_KEYS, Peers, Setup};
@@ -230,8 +229,8 @@ impl Mode for FromFiles {
         self.first.server.as_ref().map(drop).map_err(|why| *why)
     }
 
-    fn trusts(&self, peer: Option<&Peer>, at: SystemTime) -> bool {
-        self.first.trusts(peer, at)
+    fn trusts(&self, peer: Option<&Peer>) -> bool {
+        self.first.trusts(peer)
     }
 
     /// No program but ours shows raw keys.

@@ -44,7 +44,6 @@
 
 use std::cell::Cell;
 use std::fmt::Debug;
-use std::time::{Duration, SystemTime};
 
 #[cfg(any(test, fuzzing, feature = "tls"))]
 use crate::error::Rejection;
@@ -160,17 +159,19 @@ impl Security {
         self.mode.takes_text()
     }
 
-    /// Whether a peer that has been let in as this would be let in now. One that has expired
-    /// is asked about as of its last moment: what ends by that is its link alone.
-    pub(crate) fn trusts(&self, who: &Who, now: SystemTime) -> bool {
+    /// Whether a peer that has been let in as this would be let in by this, too. What time it is
+    /// does not matter: what ends when a peer expires is its link alone.
+    pub(crate) fn trusts(&self, who: &Who) -> bool {
         match who {
             Who::Clear => false,
-            Who::Anonymous => self.mode.trusts(None, now),
-            Who::Peer(peer) => {
-                let last = |at: SystemTime| now.min(at - Duration::from_nanos(1));
-                self.mode.trusts(Some(peer), peer.expires.map_or(now, last))
-            }
+            Who::Anonymous => self.mode.trusts(None),
+            Who::Peer(peer) => self.mode.trusts(Some(peer)),
         }
+    }
+
+    /// Whether the other is a clone of this.
+    pub(crate) fn is(&self, other: &Security) -> bool {
+        Arc::ptr_eq(&self.mode, &other.mode)
     }
 }
 
@@ -186,9 +187,9 @@ trait Mode: Debug {
     #[cfg(feature = "tls")]
     fn fingerprint(&self) -> Option<Fingerprint>;
 
-    /// Whether a client that shows this credential at this time is let in, as this identity;
+    /// Whether a client that shows this credential while it counts is let in, as this identity;
     /// or one that shows nothing.
-    fn trusts(&self, peer: Option<&Peer>, at: SystemTime) -> bool;
+    fn trusts(&self, peer: Option<&Peer>) -> bool;
 }
 
 /// The state of one link.

@@ -5,7 +5,7 @@
 //! to the [sessions](super::sessions).
 //!
 //! If links are to be secured, each begins with a handshake, which costs much more time
-//! than a hello. So in one turn no more is spent on handshakes than [`TURN`]: those who are
+//! than a hello. So in one [turn](super::sessions::TURN) few are gone on with: those who are
 //! here are served in between. In clear text a peer is only told that this is not enough.
 //!
 //! When the process runs out of descriptors, [pending peers](Places::make_room) make room
@@ -43,16 +43,10 @@ const ACCEPTS: usize = 64;
 /// After a failure that nothing can be done about, accepting goes on after this.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A handshake takes some 200 µs, so this is a few of them. A link whose application does
-/// not read itself waits for so long, and for one step more.
-const TURN: Duration = Duration::from_micros(500);
-
 pub(super) struct Acceptor {
     socket: Socket,
     accept_plain: bool,
     places: Places,
-    /// How much of a turn may be spent on handshakes. Tests give no time at all.
-    turn: Duration,
     /// Accepting goes on then.
     paused: Option<Instant>,
 }
@@ -63,7 +57,6 @@ impl Acceptor {
             socket,
             accept_plain: builder.accept_plain,
             places: Places::default(),
-            turn: TURN,
             paused: None,
         }
     }
@@ -102,7 +95,7 @@ impl Acceptor {
 
     /// Whether a turn that has begun `then` has had its time for handshakes.
     fn is_spent(&self, then: Instant, sessions: &Sessions) -> bool {
-        sessions.security.is_some() && sync::now() - then >= self.turn
+        sessions.builder.security.is_some() && sync::now() - then >= sessions.turn
     }
 
     fn accept(&mut self, now: Instant, sessions: &mut Sessions) {
@@ -182,7 +175,7 @@ impl Acceptor {
         now: Instant,
         sessions: &mut Sessions,
     ) -> Result<bool, Cause> {
-        let Some(security) = sessions.security.clone() else {
+        let Some(security) = sessions.builder.security.clone() else {
             // Which is none of TLS: so it knows.
             let _ = peer.write(&Frame::Reject(Rejection::Protocol.to_wire()));
             return Err(Cause::Protocol("it begins as TLS does"));
@@ -193,6 +186,7 @@ impl Acceptor {
             return Ok(false);
         }
         peer.secure(security.accept()?)?;
+        peer.security = Some(security);
         // A hello of TLS is longer than what was read to know it by.
         peer.read()
     }
@@ -205,7 +199,7 @@ impl Acceptor {
         now: Instant,
         sessions: &mut Sessions,
     ) {
-        let security = &sessions.security;
+        let security = &sessions.builder.security;
         let in_clear = security.is_some() && !peer.is_secured();
         let takes_text =
             self.accept_plain && !in_clear && security.as_ref().is_none_or(Security::takes_text);

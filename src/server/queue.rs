@@ -26,9 +26,10 @@ struct Queue {
     restart: Option<Restart>,
     /// What handshakes are to go by, and that nobody goes by yet.
     reload: Option<Security>,
-    /// How often that was given, and how much of that the driver has done.
+    /// How often that was given, and how much of that the driver has done, in so many turns.
     reloads: u64,
     reloaded: u64,
+    turns: u64,
     /// See [`Drained`].
     drained: bool,
 }
@@ -117,19 +118,28 @@ impl AcceptQueue {
         queue.reload.take().map(|security| (security, queue.reloads))
     }
 
-    /// That is done.
-    pub(super) fn reloaded(&self, number: u64) {
-        self.queue.lock().reloaded = number;
+    /// The driver has had another turn for that, and maybe it is `done`.
+    pub(super) fn reloads_on(&self, number: u64, done: bool) {
+        let mut queue = self.queue.lock();
+        queue.turns += 1;
+        if done {
+            queue.reloaded = number;
+        }
+        drop(queue);
         self.done.notify_all();
     }
 
-    /// Blocks until it is, or the server has ended, at most until `deadline`.
+    /// Blocks until it is, or the server has ended, or does not go on for so long.
     #[cfg(any(test, feature = "tls"))]
-    pub(crate) fn wait_reloaded(&self, number: u64, deadline: Instant) {
+    pub(crate) fn wait_reloaded(&self, number: u64, patience: Duration) {
         let mut queue = self.queue.lock();
-        while queue.reloaded < number
-            && !(queue.drained || foreign::is_running() || sync::now() >= deadline)
-        {
+        let (mut turns, mut deadline) = (queue.turns, sync::later(patience));
+        while queue.reloaded < number && !(queue.drained || foreign::is_running()) {
+            if queue.turns != turns {
+                (turns, deadline) = (queue.turns, sync::later(patience));
+            } else if sync::now() >= deadline {
+                return;
+            }
             queue = sync::wait(&self.done, queue, Some(deadline));
         }
     }

@@ -5,6 +5,8 @@
 //! [`Listener::accept`](crate::Listener::accept). A rejected hello has no other effect,
 //! so all that can fail comes before anything that changes.
 
+mod reload;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
@@ -28,16 +30,19 @@ use crate::proto::pulse::Watch;
 use crate::proto::session::{Admission, Opened, Session};
 #[cfg(test)]
 use crate::proto::testing::sim::{Fault, planted};
-use crate::secure::Security;
 use crate::sync::{self, Arc};
 
 /// So much time the clients of a server that goes away are given for each of them.
 const EACH: Duration = Duration::from_millis(2);
 
+/// How long a turn is, in which peers prove who they are, or are asked about again: each takes
+/// some 200 µs, so this is a few of them. A link whose application does not read itself waits
+/// for so long, and for one step more.
+pub(super) const TURN: Duration = Duration::from_micros(500);
+
 pub(super) struct Sessions {
-    builder: Builder,
-    /// What handshakes go by, if links are to be secured.
-    pub(super) security: Option<Security>,
+    /// Its security is what handshakes go by, if links are to be secured.
+    pub(super) builder: Builder,
     pub(super) queue: Arc<AcceptQueue>,
     driver: Arc<DriverHandle>,
     /// Those that are not over, and for a while those that were closed: their clients
@@ -55,6 +60,12 @@ pub(super) struct Sessions {
     pub(super) spare: Option<Socket>,
     /// The server goes away, says this, and has gone then.
     leaving: Option<(GoingAway, Instant)>,
+    /// Sessions whose clients may be trusted no more, since the security is another.
+    unjudged: Vec<u64>,
+    /// The number of that security.
+    reload: u64,
+    /// How much of a turn may be spent on them, or on handshakes. Tests give no time at all.
+    pub(super) turn: Duration,
     /// The last complaint about the system.
     complained: Option<Instant>,
 }
@@ -85,7 +96,6 @@ impl Sessions {
         driver: Arc<DriverHandle>,
     ) -> Sessions {
         Sessions {
-            security: builder.security.clone(),
             builder,
             queue,
             driver,
@@ -98,15 +108,19 @@ impl Sessions {
             prepare: Socket::prepare,
             spare: Socket::spare(),
             leaving: None,
+            unjudged: Vec::new(),
+            reload: 0,
+            turn: TURN,
             complained: None,
         }
     }
 
-    /// When [`on_time`](Sessions::on_time) has something to do.
+    /// When there is something to do without a reason from outside.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let closed = self.closed.front().map(|(at, ..)| *at);
         let leaves = self.leaving.map(|(_, until)| until);
-        [closed, leaves, self.entries.deadline()].into_iter().flatten().min()
+        let judges = (!self.unjudged.is_empty()).then(sync::now);
+        [closed, leaves, judges, self.entries.deadline()].into_iter().flatten().min()
     }
 
     /// If the server is to go away, tells all its clients. A link that is blocked holds up
@@ -124,14 +138,6 @@ impl Sessions {
                 break;
             }
             shared.lock().go_away(notice);
-        }
-    }
-
-    /// Goes by other security, if the listener was given some.
-    pub(super) fn look_at_reload(&mut self) {
-        if let Some((security, number)) = self.queue.take_reload() {
-            self.reload(security);
-            self.queue.reloaded(number);
         }
     }
 
@@ -212,7 +218,10 @@ impl Sessions {
         if let Err(e) = prepared.and_then(|()| peer.socket.watch(watch)) {
             return peer.reject(self.lacks(now, &e));
         }
-        let known = self.by_key.get(&key(&peer.who, hello.token)).cloned();
+        let known = self.by_key.get(&key(&peer.who, hello.token));
+        // Those that have ended are many, and are asked about when it matters.
+        let counts = |known: &Shared| !known.lock().has_ended() || self.trusts_client_of(known);
+        let known = known.filter(|known| counts(known)).cloned();
         let peer = match &known {
             Some(shared) => readmit(shared, peer, hello, now),
             None => Some(peer),
@@ -305,17 +314,6 @@ impl Sessions {
         self.enter(peer, Protocol::Plain(session));
     }
 
-    /// Whether a peer is still trusted, whose handshake was over some time ago. It learns what
-    /// it has to know when it comes back.
-    fn trusts(&self, peer: &PendingLink) -> bool {
-        let trusts = |security: &Security| security.trusts(&peer.who, sync::wall_clock());
-        let trusted = self.security.as_ref().is_none_or(trusts);
-        if !trusted {
-            foreign::log!(info, "{}: dropped, it is trusted no more", peer.addr);
-        }
-        trusted
-    }
-
     fn admits_plain(&mut self, peer: &mut PendingLink, now: Instant) -> Result<(), Rejection> {
         self.admits(&[])?;
         self.prepare_once(peer).map_err(|e| self.lacks(now, &e))?;
@@ -396,27 +394,6 @@ impl Sessions {
             return true;
         }
         false
-    }
-
-    /// Goes by this from now on. The sessions whose clients it does not let in end, those
-    /// included that are lost, wait to be accepted, or have ended.
-    pub(super) fn reload(&mut self, security: Security) {
-        let now = sync::wall_clock();
-        for shared in self.entries.all().cloned().collect::<Vec<_>>() {
-            // To judge it takes time.
-            let who = shared.lock().who().clone();
-            if !security.trusts(&who, now) {
-                let peer = shared.lock().peer();
-                foreign::log!(info, "{peer}: its session ends, it is no longer trusted");
-                self.end(&shared, Cause::Revoked);
-            }
-        }
-        let closed = std::mem::take(&mut self.closed).into_iter();
-        let (closed, revoked): (_, Vec<_>) =
-            closed.partition(|(_, names)| security.trusts(&names.key.0, now));
-        self.closed = closed.into();
-        revoked.into_iter().for_each(|(_, names)| self.forget(names));
-        self.security = Some(security);
     }
 
     /// Ends a session without a word to its client, and frees its room.

@@ -67,7 +67,7 @@ fn a_peer_is_trusted_as_long_as_its_key_has_its_name() {
         let folder = Folder::new();
         let own = Identity::create(folder.path("key")).unwrap();
         let trust = Trust::peers_file(folder.write("peers", trust)).unwrap();
-        Security::keys(own, trust).trusts(who, std::time::UNIX_EPOCH)
+        Security::keys(own, trust).trusts(who)
     };
     let others = format!("bob {}\n", Fingerprint([7; 32]));
     assert!(trusts(&format!("{others}alice {key}\n"), &alice));

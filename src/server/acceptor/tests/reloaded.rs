@@ -15,7 +15,8 @@ fn trusting(trusts: &[&str]) -> Stage {
 
 impl Stage {
     fn reload(&mut self, trusts: &[&str]) {
-        self.sessions.reload(toy("server", trusts));
+        self.sessions.queue.reload(toy("server", trusts));
+        self.sessions.look_at_reload();
     }
 
     /// A client with this key makes a session. Returns what it says to resume it.
@@ -112,7 +113,59 @@ fn a_session_that_is_ending_has_no_link_any_more() {
     assert!(!session.lock().has_link());
     assert!(matches!(session.lock().check(), Err(Error::Closed { .. })));
     assert_eq!(stage.sessions.entries.len(), 0);
-    assert!(stage.sessions.deadline().is_none(), "its end is not remembered");
+}
+
+/// To judge each of many takes time, in which the others are served.
+#[test]
+fn many_sessions_are_judged_in_many_turns() {
+    let mut stage = trusting(&["alice", "bob"]);
+    stage.sessions.turn = Duration::ZERO;
+    let enter = |n| stage.enter(["alice", "bob"][usize::from(n % 2)], &hello(n));
+    let clients: Vec<_> = (0..6).map(enter).collect();
+    let queue = stage.sessions.queue.clone();
+    let number = queue.reload(toy("server", &["bob"]));
+    for left in (0..6).rev() {
+        stage.sessions.look_at_reload();
+        let goes_on = stage.sessions.deadline().is_some_and(|at| at <= sync::now());
+        assert_eq!(goes_on, left > 0);
+        if left > 0 {
+            let (patience, began) = (Duration::from_millis(1), sync::now());
+            queue.wait_reloaded(number, patience);
+            assert!(sync::now() - began >= patience, "it is not done");
+        }
+    }
+    let (patience, began) = (Duration::from_secs(20), sync::now());
+    queue.wait_reloaded(number, patience);
+    assert!(sync::now() - began < patience, "it is done");
+    for (n, (_, session, _)) in clients.iter().enumerate() {
+        assert_eq!(is_revoked(session), n % 2 == 0);
+    }
+}
+
+#[test]
+fn sessions_come_and_go_while_others_are_judged() {
+    let mut stage = trusting(&["alice", "bob", "carol"]);
+    stage.sessions.turn = Duration::ZERO;
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|key| stage.enter(key, &named(1, 1)));
+    let queue = stage.sessions.queue.clone();
+    queue.reload(toy("server", &["alice", "dave"]));
+    stage.sessions.look_at_reload();
+    // Those who come are let in by the other security alone, be their sessions judged or not.
+    let (answer, _alice) = stage.meet("alice", &alice.2);
+    assert!(matches!(answer, Answer::Welcome { .. }));
+    let (_dave, dave, _) = stage.enter("dave", &hello(1));
+    let mut late = Caller::greeted(&mut stage, "bob");
+    late.say(&bytes(bob.2.clone()));
+    stage.turn();
+    assert_eq!(late.failure(), Failure::Rejected(Rejection::Untrusted));
+    carol.1.lock().abort();
+    stage.lose(&carol.1);
+    // Another one begins from the start.
+    queue.reload(toy("server", &["dave"]));
+    (0..4).for_each(|_| stage.sessions.look_at_reload());
+    assert!([&alice.1, &bob.1].into_iter().all(is_revoked));
+    assert!(!dave.lock().has_ended());
+    assert_eq!(stage.sessions.entries.len(), 1);
 }
 
 #[test]
@@ -224,9 +277,9 @@ fn of_several_reloads_the_last_counts_and_all_are_done() {
     let queue = stage.sessions.queue.clone();
     let numbers = ["bob", "carol"].map(|key| queue.reload(toy("server", &[key])));
     stage.sessions.look_at_reload();
-    let late = sync::later(Duration::from_secs(20));
-    numbers.iter().for_each(|number| queue.wait_reloaded(*number, late));
-    assert!(sync::now() < late);
+    let (patience, began) = (Duration::from_secs(20), sync::now());
+    numbers.iter().for_each(|number| queue.wait_reloaded(*number, patience));
+    assert!(sync::now() - began < patience);
     stage.enter("carol", &hello(1));
     let mut bob = Caller::greeted(&mut stage, "bob");
     bob.say(&[]);

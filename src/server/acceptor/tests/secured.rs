@@ -444,7 +444,7 @@ fn a_socket_is_prepared_once_and_before_anything_is_written() {
 #[test]
 fn a_turn_ends_when_its_time_for_handshakes_is_spent() {
     let mut stage = secured();
-    stage.acceptor.turn = Duration::ZERO;
+    stage.sessions.turn = Duration::ZERO;
     let mut callers: Vec<_> = (0..3).map(|_| Caller::new(&stage, "alice")).collect();
     for pending in 1..=3 {
         stage.turn();
