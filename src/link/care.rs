@@ -91,6 +91,7 @@ impl Shared {
         let over = state.is_over();
         if over && state.life.finish() {
             state.news = true;
+            state.leave_former();
             if state.dropped {
                 state.drop_handles();
             }
@@ -227,6 +228,7 @@ impl Locked<'_> {
         let PendingLink { socket, addr: peer, mut decoder, who, channel, ended, .. } = link;
         let now = sync::now();
         let after = self.lost.take().map_or(Duration::ZERO, |lost| now - lost.at);
+        self.leave_former();
         let event = match opened {
             Opened::First => Event::Connected { peer },
             Opened::Resumed { replayed } => Event::Resumed { replayed, after },

@@ -95,6 +95,12 @@ impl State {
             // If the silence is ours alone, the end must not queue behind what
             // cannot be sent; and the kernel would keep that for minutes.
             Cause::Silent(_) => ShutdownKind::Reset,
+            // The server loses it by the hello of the next one, and so never takes the session
+            // for lost, which it might give up then.
+            Cause::Aged | Cause::Expired if self.makes_another() => {
+                self.former = Some(link.socket.clone());
+                ShutdownKind::StopReading
+            }
             _ => ShutdownKind::Shutdown,
         };
         // In the midst of a record nothing can be said.
@@ -143,6 +149,18 @@ impl State {
             let Unanswered { lines: messages, forgotten } = unanswered;
             self.event(Event::Unanswered { messages, forgotten });
         }
+    }
+
+    /// A client goes on with its session over another link.
+    fn makes_another(&self) -> bool {
+        self.protocol.status().framed && !self.is_server()
+    }
+
+    /// There is a new link, or will be none.
+    pub(super) fn leave_former(&mut self) {
+        let former = self.former.take();
+        let retired = former.map(|socket| Retired::silently(socket, ShutdownKind::Shutdown));
+        self.retired.extend(retired);
     }
 
     /// From now on the driver looks once a tick.

@@ -91,6 +91,7 @@ use crate::error::Cause;
 use crate::event::Event;
 use crate::foreign;
 use crate::identity::Who;
+use crate::net::Socket;
 use crate::proto::away::GoingAway;
 use crate::proto::protocol::Protocol;
 use crate::proto::spent::Spent;
@@ -129,6 +130,8 @@ pub(crate) struct State {
     heard: Option<Instant>,
     /// The last loss, until a new link is up.
     lost: Option<Lost>,
+    /// A link that has had its time, until a new one is up: the server has the one or the other.
+    former: Option<Arc<Socket>>,
     life: Life,
     /// The last handle was dropped.
     dropped: bool,
@@ -218,6 +221,7 @@ impl Shared {
             clock: sync::now(),
             heard: None,
             lost: None,
+            former: None,
             life: Life::Open,
             dropped: false,
             left: false,

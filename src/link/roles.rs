@@ -156,7 +156,7 @@ impl State {
         let generation = read_half.generation;
         if self.current(generation).is_none() {
             // Its last user, maybe: it is closed when the lock is released.
-            let retired = Retired::silently(read_half.socket, ShutdownKind::Shutdown);
+            let retired = Retired::silently(read_half.socket, ShutdownKind::StopReading);
             return self.retired.push(retired);
         }
         match result {
@@ -242,7 +242,7 @@ impl State {
         let Some(link) = self.current(write_half.generation) else {
             let WriteHalf { socket, batch, .. } = *write_half;
             self.spent.extend(batch.give_up());
-            return self.retired.push(Retired::silently(socket, ShutdownKind::Shutdown));
+            return self.retired.push(Retired::silently(socket, ShutdownKind::StopReading));
         };
         link.write_half = Some(write_half);
         match result {

@@ -6,7 +6,8 @@ use crate::error::Cause;
 use crate::sync;
 
 /// A link of a client lasts for this long, and up to a tenth more. One of a server may last for
-/// another tenth: so it is the client that makes another, and knows why.
+/// another tenth: so it is the client that makes another, and knows why. A client keeps the socket
+/// until then: see [`State::lose`](super::State::lose).
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the links of one connection last. `random` is uniform in 0..=`u32::MAX`, so that

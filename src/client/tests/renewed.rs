@@ -173,6 +173,24 @@ fn a_link_that_had_its_time_is_made_anew_and_nothing_is_lost() {
     }
 }
 
+/// While a client makes another link it has the one before, so its session is not lost for a
+/// moment: no server that is full gives it up then, and one that keeps none does not miss it.
+#[test]
+fn a_client_has_one_link_until_it_has_the_next() {
+    let client = Builder { day: Duration::from_millis(20), ..alice().retry(RetryPolicy::never()) };
+    let (server, events) = watched(server(&["alice"]).resume_within(Duration::ZERO));
+    let (client, server, _listener) = pair(client, server);
+    thread::scope(|scope| {
+        scope.spawn(|| echo(&server));
+        count(&client, || client.stats().reconnects >= 5);
+        client.close().unwrap();
+    });
+    assert_eq!(client.stats().sessions_lost, 0);
+    let losses = losses(&events);
+    assert!(losses.len() >= 5);
+    assert!(losses[..5].iter().all(|cause| matches!(cause, Cause::Replaced)), "{losses:?}");
+}
+
 /// It is not resumed, and clear text shows nothing anew.
 #[test]
 fn plain_text_and_clear_text_have_all_the_time() {
