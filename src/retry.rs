@@ -98,7 +98,8 @@ impl RetryPolicy {
         RetryPolicy { first, max: max.max(first), attempts: Some(5), jitter: 0.2 }
     }
 
-    /// One attempt to connect at first, and none after a loss.
+    /// One attempt to connect at first, and none after a loss; but one for a secured link that
+    /// [has had its time](crate::Cause::Aged).
     ///
     /// # Examples
     ///
@@ -218,7 +219,9 @@ impl Budget {
     pub(crate) fn next(&mut self, now: Instant, random: u32, closed: Duration) -> Option<Attempt> {
         let of = self.policy.attempts;
         if std::mem::take(&mut self.extra) {
-            return Some(Attempt { number: self.made + 1, of, after: closed });
+            let of = of.map(|of| of.max(1));
+            let after = self.pause(1, now, random).max(closed);
+            return Some(Attempt { number: self.made + 1, of, after });
         }
         if of.is_some_and(|limit| self.made >= limit) {
             return None;

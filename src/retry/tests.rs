@@ -65,17 +65,33 @@ fn never_connects_once_and_does_not_come_back() {
 #[test]
 fn a_link_that_has_served_gives_one_attempt_more_and_all_of_them_back() {
     let now = Instant::now();
-    for (policy, of) in [(RetryPolicy::never(), Some(0)), (RetryPolicy::default(), Some(5))] {
+    for (policy, attempts) in [(RetryPolicy::never(), 0), (RetryPolicy::default(), 5)] {
         let mut budget = Budget::new(policy.jitter(0.0), now);
         budget.first();
         for _ in 0..2 {
             budget.has_served();
+            let of = Some(attempts.max(1));
             let extra = Attempt { number: 1, of, after: SECOND };
             assert_eq!(budget.next(now, MIDDLE, SECOND), Some(extra));
             assert_eq!(budget.made(), 0);
             let left = std::iter::from_fn(|| budget.next(now, MIDDLE, Duration::ZERO));
-            assert_eq!(Some(left.count() as u32), of);
+            assert_eq!(left.count() as u32, attempts);
         }
+    }
+}
+
+/// A peer that expires as soon as it is met does not make a client spin.
+#[test]
+fn links_that_serve_only_for_a_moment_are_not_made_at_full_speed() {
+    let now = Instant::now();
+    for policy in [RetryPolicy::never(), RetryPolicy::default().jitter(0.0)] {
+        let mut budget = Budget::new(policy, now);
+        let mut next = || {
+            budget.has_served();
+            budget.next(now, MIDDLE, Duration::ZERO).expect("one more").after
+        };
+        (0..IMMEDIATE).for_each(|_| assert_eq!(next(), Duration::ZERO));
+        assert!(next() >= REGAIN);
     }
 }
 
