@@ -23,7 +23,8 @@ use crate::identity::{Fingerprint, Peer};
 use crate::sync::{Arc, Mutex, wall_clock};
 
 impl Security {
-    /// By keys: this side shows its own, and speaks to those whose keys it trusts.
+    /// By keys: this side shows its own, and speaks to those whose keys it trusts. A client
+    /// takes whoever has one of these keys for its server, at whatever host.
     pub fn keys(identity: Identity, trust: Trust) -> Security {
         let files = trust.files().chain([(identity.path.to_path_buf(), Holds::Key)]).collect();
         let setup = keys(&identity, &trust);
@@ -49,7 +50,8 @@ impl Security {
     ///
     /// `chain` is a file of certificates in PEM: this side's own first, then those that have
     /// signed it, up to one that peers trust. `key` is the file of its private key (PKCS #8,
-    /// SEC1 or PKCS #1): Ed25519, ECDSA with P-256, P-384 or P-521, or RSA.
+    /// SEC1 or PKCS #1): Ed25519, ECDSA with P-256, P-384 or P-521, or RSA. Of certificates
+    /// that have signed it, peers look at the first of each subject only.
     ///
     /// A client takes a server if its certificate is for the name or address by which it was
     /// dialed. A listener takes clients whose certificate is for exactly one DNS name or URI:

@@ -102,7 +102,8 @@ It is TLS 1.3. Both sides prove who they are, by [keys](Security::keys) or by
 [meant](Security::open_server).
 
 A client reads the files that its security was made from again when it begins an attempt, so
-that what was mended or renewed counts. If they are not in order, what was read before goes on
+that what was mended or renewed counts; by the paths that were given, which are best absolute in a
+process that changes its folder. If they are not in order, what was read before goes on
 counting, and the log says so once. A listener goes by what was read when its security was made,
 until it is given other security.
 
