@@ -335,7 +335,7 @@ impl Decoder {
     }
 
     /// Releases all memory, if the link may be idle and nothing is there: for bytes that come
-    /// by [`append`](Decoder::append) only, no space has to be kept.
+    /// by `append` only, no space has to be kept.
     pub(crate) fn rest(&mut self) {
         if self.body.is_none() && self.is_relaxed() && self.input.unread().is_empty() {
             self.input = Buffer::default();
