@@ -1,6 +1,8 @@
 //! The two programs as processes: what they print, what they say, how they end.
 #![cfg(feature = "cli")]
 
+#[path = "support/numbers.rs"]
+mod numbers;
 #[path = "support/port.rs"]
 mod port;
 #[path = "support/process.rs"]
@@ -13,6 +15,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use longlink::Connection;
+use numbers::{at_least_once, numbers};
 use port::Reserved;
 use process::{CLIENT, Process, SERVER, Server, Stdout};
 
@@ -27,26 +30,6 @@ const QUICK: [&str; 8] = [
     "--connect-timeout",
     "300ms",
 ];
-
-fn numbers(range: std::ops::RangeInclusive<u32>) -> String {
-    range.map(|number| format!("{number}\n")).collect()
-}
-
-/// What was sent is all there, in order of its first occurrence. Returns the
-/// number of repeats.
-#[track_caller]
-fn at_least_once(printed: &str, last: u32) -> usize {
-    let mut next = 1;
-    let mut repeats = 0;
-    for line in printed.lines() {
-        let number: u32 = line.parse().unwrap();
-        assert!(number <= next, "{next} is missing before {number}");
-        repeats += usize::from(number < next);
-        next = next.max(number + 1);
-    }
-    assert_eq!(next, last + 1, "the end is missing");
-    repeats
-}
 
 #[test]
 fn an_echo_is_a_filter() {

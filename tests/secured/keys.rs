@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::folder::{Folder, QUICK, talk};
+use crate::folder::{Folder, talk};
 use crate::port::Reserved;
 use crate::process::{CLIENT, SERVER, Server};
 
@@ -268,33 +268,4 @@ fn plain_text_is_not_served_beside_keys() {
     assert!(end.is_ok_and(|read| read == 0), "{answer:?}");
     server.process.says("dropped, it does not speak longlink");
     assert_eq!(server.process.out.text(), "");
-}
-
-/// A filter, while the server is killed and started again.
-#[test]
-fn nothing_is_lost_in_a_kill() {
-    const LAST: u32 = 8_000;
-    let folder = Folder::with_alice("filter");
-    let reserved = Arc::new(Reserved::new());
-    let mut server = folder.serve_at(&reserved, &[]);
-    let mut client = folder.client(&server, &[&["--invite", "alice.invite"], &QUICK[..]].concat());
-    let lines = |range: std::ops::RangeInclusive<u32>| range.map(|n| format!("{n}\n"));
-    client.send(lines(1..=LAST / 2).collect::<String>());
-    client.prints(&(LAST / 4).to_string());
-    server.process.kill();
-    client.send_all(lines(LAST / 2 + 1..=LAST));
-    client.says("lost: ");
-    server = folder.serve_at(&reserved, &[]);
-    assert_eq!(client.ends(), 0);
-    client.says("new session (old session lost), ");
-    assert!(server.process.says("client-1: connected ").ends_with(" as alice"));
-    // The second session begins with what the first had not acknowledged.
-    let printed = client.out.text();
-    let mut next = 1;
-    for line in printed.lines() {
-        let number: u32 = line.parse().unwrap();
-        assert!(number <= next, "{next} is missing before {number}");
-        next = next.max(number + 1);
-    }
-    assert_eq!(next, LAST + 1, "the end is missing");
 }
