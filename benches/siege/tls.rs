@@ -2,16 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use fastrand::Rng;
-use longlink::{Builder, Connection, Identity, RetryPolicy, Security, Trust};
+use longlink::{Connection, Identity, RetryPolicy, Security, Trust};
 use socket2::SockRef;
 
 use crate::attacks::Step;
-use crate::wire::tls::Folder;
+use crate::wire::tls::{Folder, Tls, party};
 use crate::{Result, Siege};
 
 /// Peers that say nothing more, or little at a time.
@@ -20,16 +19,14 @@ const CROWD: usize = 1000;
 /// With this byte TLS begins.
 const HANDSHAKE: u8 = 0x16;
 
-/// The header of a record.
-const HEADER: usize = 5;
-
 /// Against the server that has this folder.
 pub(crate) fn attacks(folder: &Folder) -> Result<Vec<Siege>> {
     let server = Identity::from_file(folder.file("server.key"))?.fingerprint();
     let stranger = Identity::create(folder.file("stranger.key"))?;
     let stranger = Security::keys(stranger, Trust::fingerprint(server));
     let stranger = Connection::builder().security(stranger).retry(RetryPolicy::never());
-    let hello = hello(&stranger)?;
+    // The answer to it is the same work each time.
+    let hello = Tls::connect(party().ok_or("it takes keys")?).first_flight();
     let halves = hello.clone();
     Ok(vec![
         Siege::new("first bytes of TLS", "connect", |addr| crowd(move || dial(addr, &[HANDSHAKE]))),
@@ -44,22 +41,6 @@ pub(crate) fn attacks(folder: &Folder) -> Result<Vec<Siege>> {
             Box::new(move || assert!(stranger.clone().connect(addr).is_err(), "it was let in"))
         }),
     ])
-}
-
-/// What a client begins with. A server's answer to that is the same work each time.
-fn hello(client: &Builder) -> Result<Vec<u8>> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let addr = listener.local_addr()?;
-    thread::scope(|scope| {
-        scope.spawn(|| client.clone().connect(addr).map(drop));
-        let (mut socket, _) = listener.accept()?;
-        let mut hello = vec![0; HEADER];
-        socket.read_exact(&mut hello)?;
-        let len = u16::from_be_bytes([hello[3], hello[4]]);
-        hello.resize(HEADER + usize::from(len), 0);
-        socket.read_exact(&mut hello[HEADER..])?;
-        Ok(hello)
-    })
 }
 
 /// Begins with these bytes, and ends with a reset, which leaves its port free at once.

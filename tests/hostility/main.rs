@@ -1,15 +1,17 @@
 //! The server, a process of its own, under attack from one address.
 //!
-//! What is asserted here needs no clock: that a well-behaved client is served
-//! through all of it, that the attackers get what the protocol has for them,
-//! and that memory, descriptors and threads stay below limits that follow from
-//! the settings. How long the well-behaved client waits is a matter of the
-//! machine and its scheduler, too: `cargo bench --bench siege` measures it.
+//! What is asserted here needs no clock, but for one limit of seconds: that a
+//! well-behaved client is served through all of it, that the attackers get what
+//! the protocol has for them, and that memory, descriptors and threads stay
+//! below limits that follow from the settings. How long the well-behaved client
+//! waits is a matter of the machine and its scheduler, too: `cargo bench --bench
+//! siege` measures it.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
 #[path = "../support/attacks.rs"]
 mod attacks;
 mod descriptors;
+mod handshakes;
 #[path = "../support/port.rs"]
 #[allow(dead_code)]
 mod port;

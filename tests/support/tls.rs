@@ -182,6 +182,11 @@ impl Tls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a client begins with.
+    pub(crate) fn first_flight(&self) -> Vec<u8> {
+        self.lock().sealed()
+    }
+
     pub(crate) fn read(&self, socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.lock().connection.reader().read(buffer) {
