@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread::JoinHandle;
 
@@ -11,7 +11,7 @@ use crate::driver::DriverHandle;
 use crate::error::{Error, Result};
 use crate::net;
 use crate::proto::frame::Frame;
-use crate::proto::handshake::Limits;
+use crate::proto::handshake::{Hello, Limits};
 use crate::proto::heartbeat::Heartbeat;
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
@@ -29,9 +29,12 @@ fn linked() -> (Arc<Shared>, TcpStream) {
 }
 
 fn framed() -> Protocol {
-    let now = sync::now();
-    let hello = Session::client(LIMITS, Heartbeat::off(), now).next_hello();
-    Protocol::Framed(Session::server(&hello, 1, LIMITS, Heartbeat::off(), now))
+    let session = Session::server(&hello(), 1, LIMITS, Heartbeat::off(), sync::now());
+    Protocol::Framed(session)
+}
+
+fn hello() -> Hello {
+    Session::client(LIMITS, Heartbeat::off(), sync::now()).next_hello()
 }
 
 fn plain() -> Protocol {
@@ -39,16 +42,26 @@ fn plain() -> Protocol {
 }
 
 fn carry(protocol: Protocol, channel: Option<Channel>) -> (Arc<Shared>, TcpStream) {
+    let (mut link, peer) = pending();
+    link.channel = channel;
+    let driver = Arc::new(DriverHandle::new().unwrap());
+    let shared = Shared::new(Builder::default().terms(None), protocol, link.addr, 1, driver);
+    let shared = Arc::new(shared);
+    shared.lock().install(link, Opened::First);
+    (shared, peer)
+}
+
+fn pending() -> (PendingLink, TcpStream) {
     let listener = Socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, addr) = listener.accept().unwrap();
-    let driver = Arc::new(DriverHandle::new().unwrap());
-    let shared = Shared::new(Builder::default().terms(None), protocol, addr, 1, driver);
-    let shared = Arc::new(shared);
-    let mut link = PendingLink::new(socket, addr, None);
-    link.channel = channel;
-    shared.lock().install(link, Opened::First);
-    (shared, peer)
+    (PendingLink::new(socket, addr, None), peer)
+}
+
+fn lose(shared: &Arc<Shared>, cause: Cause) {
+    let mut state = shared.lock();
+    state.lose(cause);
+    state.settle();
 }
 
 /// Starts a thread that waits for a message, and lets the driver find out.
@@ -249,4 +262,51 @@ fn a_link_that_cannot_be_written_and_is_full_both_ways_is_lost() {
     while connection.try_send(b"a reply").is_ok() {}
     keep(&shared);
     assert!(!connection.is_connected());
+}
+
+/// Reads what is there. Returns whether the end stands behind it.
+fn ends(peer: &mut TcpStream) -> bool {
+    loop {
+        match peer.read(&mut [0; 100]) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(e) => panic!("{e}"),
+        }
+    }
+}
+
+/// The application may keep a connection that is over for as long as it likes.
+#[test]
+fn a_link_that_had_its_time_ends_with_the_next_or_with_the_connection() {
+    type End = fn(&Arc<Shared>) -> Option<TcpStream>;
+    let ends_with: [End; 2] = [
+        |shared| {
+            let (link, next) = pending();
+            let mut state = shared.lock();
+            let hello = Hello { epoch: 1, attempt: 2, ..hello() };
+            let session = state.protocol.framed().unwrap();
+            let replayed = session.resume(&hello, sync::now()).unwrap();
+            state.install(link, Opened::Resumed { replayed });
+            Some(next)
+        },
+        |shared| {
+            let mut state = shared.lock();
+            state.give_up(1, Cause::Aged);
+            state.settle();
+            assert!(shared.check_up(None).over);
+            None
+        },
+    ];
+    for (way, end) in ends_with.into_iter().enumerate() {
+        let (shared, mut former) = linked();
+        lose(&shared, Cause::Aged);
+        shared.check_up(None);
+        former.set_nonblocking(true).unwrap();
+        assert!(!ends(&mut former), "way {way}");
+        let _next = end(&shared);
+        former.set_nonblocking(false).unwrap();
+        former.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert!(ends(&mut former), "way {way}");
+    }
 }

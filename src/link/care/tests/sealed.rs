@@ -135,12 +135,6 @@ fn block(shared: &Arc<Shared>) {
     state.after_write(write_half, Ok(Written::Part));
 }
 
-fn lose(shared: &Arc<Shared>, cause: Cause) {
-    let mut state = shared.lock();
-    state.lose(cause);
-    state.settle();
-}
-
 /// Where a message of two records ends, what was written, and what has arrived. The answer
 /// to a question was written before.
 #[cfg(target_os = "linux")]
