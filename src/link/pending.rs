@@ -159,7 +159,7 @@ impl PendingLink {
     /// last may be lost with that; so the peer is heard until it leaves.
     pub(crate) fn refuse(&mut self, now: Instant) {
         self.socket.shutdown(Shutdown::Write);
-        self.channel = None;
+        (self.channel, self.decoder) = (None, Decoder::default());
         (self.due, self.refused) = (Some(now + REFUSED_FOR), Some(REFUSED_BYTES));
     }
 

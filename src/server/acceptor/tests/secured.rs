@@ -233,6 +233,27 @@ fn a_refused_peer_is_heard_for_a_while_and_says_no_more_than_a_handshake() {
     }
 }
 
+/// What it had begun to say takes no room from what it goes on to say.
+#[test]
+fn a_refused_peer_is_heard_whatever_it_had_said_before() {
+    let mut stage = secured();
+    let mut alice = Caller::greeted(&mut stage, "alice");
+    let mut begun = vec![0; SMALL_BUFFER];
+    begun[..HEADER].copy_from_slice(&[kind::HELLO, 0, 0, 4, 0]);
+    let begun = alice.channel.sealer.seal_now(&begun);
+    let forged = [0x17, 3, 3, 0, 3, 7, 7, 7];
+    alice.stream.write_all(&[&begun[..], &forged].concat()).unwrap();
+    stage.turn();
+    assert_eq!(stage.pending(), 1);
+    alice.stream.write_all(&[7; 16 * 1024]).unwrap();
+    while stage.acceptor.places.iter().any(|(_, peer)| peer.socket.has_bytes()) {
+        stage.turn();
+    }
+    assert_eq!(stage.pending(), 1);
+    assert_eq!(alice.failure(), Failure::Protocol("an alert of the peer"));
+    assert!(alice.is_at_end());
+}
+
 #[test]
 fn clear_text_is_refused_if_links_are_to_be_secured() {
     let mut stage = secured();
