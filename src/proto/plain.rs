@@ -89,8 +89,10 @@ enum Role {
 struct Link {
     /// A heartbeat is to be written.
     beat_due: bool,
-    /// The peer was told that there are no more sends.
+    /// The end of our sends was handed to the writer.
     fin: bool,
+    /// It is written: the peer is told that there are no more sends.
+    fin_sent: bool,
     /// A line came. There are no frames, and a link that stays up is all that can be
     /// had of an idle server.
     moved: bool,
@@ -281,6 +283,7 @@ impl PlainSession {
     /// What [`fill`](PlainSession::fill) has moved is written.
     pub(crate) fn sent(&mut self, now: Instant) {
         let lines = self.outgoing.written();
+        self.link.fin_sent = self.link.fin;
         match &mut self.role {
             Role::Client(patience) => patience.sent(self.outgoing.waits_for_reply(), now),
             Role::Server(inference) if lines > 0 => inference.replied(lines, now),

@@ -32,12 +32,13 @@ impl PlainSession {
             owes_ack: false,
             counts_bytes: matches!(&self.role, Role::Client(patience) if patience.is_checking()),
             finished: self.finished,
-            acknowledged: self.outgoing.is_written() && (link.fin || !self.finished || !self.up),
+            acknowledged: self.outgoing.is_written()
+                && (link.fin_sent || !self.finished || !self.up),
             complete: link.fin && self.over,
             closing: self.finished || self.closing.is_some(),
             // An end of the stream ends one direction, or is a lost link.
             closed_by_peer: false,
-            end_told: link.fin || (self.closing.is_some() && !self.up),
+            end_told: link.fin_sent || (self.closing.is_some() && !self.up),
             parted: match &self.closing {
                 None => false,
                 Some(CloseCode::Aborted) => true,

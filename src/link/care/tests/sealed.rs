@@ -414,10 +414,28 @@ fn an_end_that_is_blocked_is_written_although_a_thread_was_reading() {
     let read_half = read_quietly(&shared);
     shared.lock().protocol.finish();
     block(&shared);
-    connection.close().unwrap();
+    connection.close_within(Duration::ZERO).unwrap();
     assert_eq!(read_half.join().unwrap().0.unwrap(), None, "as in clear text");
-    assert!(shared.lock().has_link(), "the end is not written");
+    let is_written = || shared.lock().has_taken_leave();
+    assert!(shared.lock().has_link() && !is_written());
     step(&shared, Interest::WRITE);
+    assert!(is_written());
+    assert_eq!(peer.read_all(), (End::InOrder, Vec::new()));
+}
+
+/// A process that ends when its close has returned would cut the stream.
+#[test]
+fn a_close_is_not_over_while_the_end_is_not_written() {
+    let (shared, mut peer) = sealed(plain());
+    let connection = Connection::new(shared.clone());
+    shared.lock().protocol.finish();
+    block(&shared);
+    let mut state = shared.lock();
+    state.detach(true);
+    state.settle();
+    assert!(!shared.lock().has_ended());
+    step(&shared, Interest::WRITE);
+    connection.close().unwrap();
     assert_eq!(peer.read_all(), (End::InOrder, Vec::new()));
 }
 
