@@ -65,26 +65,26 @@ impl Pins {
         // The peer is told "certificate unknown".
         Err(CertificateError::Other(OtherError(Arc::new(Untrusted(shown)))).into())
     }
-
-    fn check_signature(
-        &self,
-        message: &[u8],
-        key: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if !SCHEMES.contains(&signed.scheme) {
-            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
-        }
-        let key = SubjectPublicKeyInfoDer::from(key.as_ref());
-        let algorithms = &PROVIDER.signature_verification_algorithms;
-        verify_tls13_signature_with_raw_key(message, &key, signed, algorithms)
-    }
 }
 
-/// Of a verifier, what is the same for either side: the signature, which proves that the peer
-/// has the key. Only TLS 1.3 is spoken.
+/// Whether the peer has the raw key that it shows.
+fn check_raw(
+    message: &[u8],
+    key: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    if !SCHEMES.contains(&signed.scheme) {
+        return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+    }
+    let key = SubjectPublicKeyInfoDer::from(key.as_ref());
+    let algorithms = &PROVIDER.signature_verification_algorithms;
+    verify_tls13_signature_with_raw_key(message, &key, signed, algorithms)
+}
+
+/// Of a verifier, what is the same for either side: how a signature of these schemes is checked,
+/// which proves that the peer has the key. Only TLS 1.3 is spoken.
 macro_rules! proof {
-    () => {
+    ($check:path, $schemes:expr, raw: $raw:literal) => {
         fn verify_tls12_signature(
             &self,
             _: &[u8],
@@ -97,21 +97,23 @@ macro_rules! proof {
         fn verify_tls13_signature(
             &self,
             message: &[u8],
-            key: &CertificateDer<'_>,
+            shown: &CertificateDer<'_>,
             signed: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
-            self.check_signature(message, key, signed)
+            $check(message, shown, signed)
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            SCHEMES.into()
+            $schemes
         }
 
         fn requires_raw_public_keys(&self) -> bool {
-            true
+            $raw
         }
     };
 }
+
+pub(super) use proof;
 
 impl ServerCertVerifier for Pins {
     fn verify_server_cert(
@@ -125,7 +127,7 @@ impl ServerCertVerifier for Pins {
         self.check(key).map(|()| ServerCertVerified::assertion())
     }
 
-    proof!();
+    proof!(check_raw, SCHEMES.into(), raw: true);
 }
 
 impl ClientCertVerifier for Pins {
@@ -142,5 +144,5 @@ impl ClientCertVerifier for Pins {
         self.check(key).map(|()| ClientCertVerified::assertion())
     }
 
-    proof!();
+    proof!(check_raw, SCHEMES.into(), raw: true);
 }
