@@ -67,20 +67,24 @@ impl Clients {
         chain: &[CertificateDer<'_>],
         now: SystemTime,
     ) -> Result<Peer, String> {
-        let leaf = chain.first().and_then(|leaf| Certificate::read(leaf));
-        let name = leaf.ok_or("is damaged")?.identity()?;
-        if self.names.as_ref().is_some_and(|names| !names.contains(&name)) {
-            return Err(format!(
-                "is for \"{}\", which is not among the names that may come in",
-                shown(name.as_bytes())
-            ));
-        }
-        let chain_shown: Vec<Box<[u8]>> = chain.iter().map(|der| der.as_ref().into()).collect();
+        let leaf = chain.first().ok_or("is damaged")?;
         Ok(Peer {
-            identity: PeerIdentity::Certified(name),
-            credential: Credential::Chain(chain_shown.into()),
+            identity: self.identity(leaf)?,
+            credential: Credential::Chain(chain.iter().map(|der| der.as_ref().into()).collect()),
             expires: expiry(chain, now),
         })
+    }
+
+    /// Who is let in by this certificate, if it is verified.
+    fn identity(&self, leaf: &CertificateDer<'_>) -> Result<PeerIdentity, String> {
+        let name = Certificate::read(leaf).ok_or("is damaged")?.identity()?;
+        match &self.names {
+            Some(names) if !names.contains(&name) => Err(format!(
+                "is for \"{}\", which is not among the names that may come in",
+                shown(name.as_bytes())
+            )),
+            _ => Ok(PeerIdentity::Certified(name)),
+        }
     }
 
     /// Whether this is let in, as this identity, in the last moment in which it counts: its time
@@ -93,7 +97,7 @@ impl Clients {
         let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(&der[..])).collect();
         let Some((leaf, others)) = chain.split_first() else { return false };
         self.verify_client_cert(leaf, others, unix_time(at)).is_ok()
-            && self.identify(&chain, at).is_ok_and(|now| now.identity == peer.identity)
+            && self.identity(leaf).as_ref() == Ok(&peer.identity)
     }
 }
 
@@ -108,7 +112,7 @@ impl ClientCertVerifier for Clients {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chains.verify_client_cert(leaf, &of_different_names(others), now);
+        let verified = self.chains.verify_client_cert(leaf, &of_different_subjects(others), now);
         let verified = verified.map_err(|error| match error {
             // By a CA that has the name of one that is trusted, and another key. So the peer is
             // told that it is this.
@@ -117,10 +121,9 @@ impl ClientCertVerifier for Clients {
             }
             other => other,
         })?;
-        let identity = self.identify(std::slice::from_ref(leaf), UNIX_EPOCH);
         // The peer is told "certificate unknown".
         let refused = |what| CertificateError::Other(OtherError(Arc::new(Refused(what))));
-        identity.map_err(refused)?;
+        self.identity(leaf).map_err(refused)?;
         Ok(verified)
     }
 
@@ -147,7 +150,7 @@ impl ServerCertVerifier for Servers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.0.verify_server_cert(leaf, &of_different_names(others), name, ocsp, now)
+        self.0.verify_server_cert(leaf, &of_different_subjects(others), name, ocsp, now)
     }
 
     proof!(check_certified, PROVIDER.signature_verification_algorithms.supported_schemes(), raw: false);
@@ -164,7 +167,7 @@ fn check_certified(
 
 /// The first of each subject. Among these there is one way from a leaf at most. Of forty that
 /// have one subject, which anybody can show, there are so many that a search takes half a second.
-fn of_different_names<'a>(others: &'a [CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+fn of_different_subjects<'a>(others: &'a [CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
     let mut subjects = HashSet::new();
     let mut is_first = |der: &CertificateDer<'_>| {
         Certificate::read(der).is_some_and(|read| subjects.insert(read.subject))
