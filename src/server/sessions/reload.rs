@@ -11,6 +11,10 @@ impl Sessions {
     /// Goes by other security, if the listener was given some. The sessions whose clients that
     /// does not let in end, also those that are lost, or wait to be accepted: a few in a turn.
     pub(in crate::server) fn look_at_reload(&mut self) {
+        if self.builder.security.is_none() {
+            // In clear text there is nothing to reload.
+            return;
+        }
         if let Some((security, number)) = self.queue.take_reload() {
             self.builder.security = Some(security);
             self.unjudged = self.entries.all().map(|shared| shared.id()).collect();
