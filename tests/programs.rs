@@ -11,11 +11,11 @@ mod process;
 #[allow(unreachable_pub)]
 mod proxy;
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use longlink::Connection;
-use numbers::{at_least_once, numbers};
+use numbers::{at_least_once, cuts_leave_no_trace, numbers};
 use port::Reserved;
 use process::{CLIENT, Process, SERVER, Server, Stdout};
 
@@ -232,37 +232,15 @@ fn giving_up_counts_what_was_not_acknowledged() {
     assert_eq!(client.out.text(), "one\n");
 }
 
-/// How long a test waits for what should come at once.
-const SOON: Duration = Duration::from_secs(20);
-
 // Traps 1 and 2, on the programs.
 #[test]
 fn twenty_cuts_leave_no_trace_in_the_output() {
-    const LAST: u32 = 100_000;
     let server = Server::start(&[]);
     let proxy = proxy::Proxy::to(([127, 0, 0, 1], server.port.parse().unwrap()).into());
     let port = proxy.addr().port().to_string();
     let args = ["127.0.0.1", "--port", &port, "--retry-delay", "50ms", "--retries", "200"];
     let mut client = Process::start(CLIENT, &args, Stdout::Read);
-    let input = numbers(1..=LAST);
-    // The last tenth comes when all is cut: none comes too late for a fast stream.
-    let (before, after) = input.split_at(input.len() / 10 * 9);
-    let (parts, to_come) = mpsc::channel();
-    client.send_all(to_come);
-    parts.send(before.to_string()).unwrap();
-    let piece = input.len() as u64 / 25;
-    for cut in 1..=20 {
-        let passed = proxy.wait_for(|stats| stats.down > cut as u64 * piece, SOON);
-        assert!(passed, "stuck at {:?}", proxy.stats());
-        let how = if cut % 2 == 0 { proxy::How::Fin } else { proxy::How::Rst };
-        assert_eq!(proxy.cut(how), 1);
-        client.says_nth("resumed, ", cut);
-    }
-    parts.send(after.to_string()).unwrap();
-    drop(parts);
-    assert_eq!(client.ends(), 0);
-    assert!(client.out.text() == input, "the output is not the input");
-    assert_eq!((client.err.count("lost: "), client.err.count("resumed, ")), (20, 20));
+    cuts_leave_no_trace(&mut client, &proxy, 100_000, 20);
 }
 
 // Trap 13, as long as it takes with a person's pace.

@@ -2,47 +2,22 @@
 //! text holds here.
 
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use crate::folder::{Folder, QUICK};
-use crate::numbers::{at_least_once, numbers};
+use crate::numbers::{at_least_once, cuts_leave_no_trace, numbers};
 use crate::port::Reserved;
 use crate::process::CLIENT;
-use crate::proxy::{How, Proxy};
-
-/// How long a test waits for what should come at once.
-const SOON: Duration = Duration::from_secs(30);
-
-const CUTS: usize = 20;
+use crate::proxy::Proxy;
 
 #[test]
 fn links_that_are_cut_leave_no_trace_in_the_output() {
-    const LAST: u32 = 50_000;
     let folder = Folder::with_alice("cuts");
     let server = folder.serve(&[]);
     let proxy = Proxy::to(([127, 0, 0, 1], server.port.parse().unwrap()).into());
     let port = proxy.addr().port().to_string();
     let own = ["--invite", "alice.invite", "127.0.0.1", "--port", &port];
     let mut client = folder.start(CLIENT, &[&own, &QUICK[..]].concat());
-    let input = numbers(1..=LAST);
-    // The last tenth comes when all is cut: none comes too late for a fast stream.
-    let (before, after) = input.split_at(input.len() / 10 * 9);
-    let (parts, to_come) = mpsc::channel();
-    client.send_all(to_come);
-    parts.send(before.to_string()).unwrap();
-    let piece = input.len() / (CUTS + 5);
-    for cut in 1..=CUTS {
-        let passed = proxy.wait_for(|stats| stats.down > (cut * piece) as u64, SOON);
-        assert!(passed, "stuck at {:?}", proxy.stats());
-        let how = if cut % 2 == 0 { How::Fin } else { How::Rst };
-        assert_eq!(proxy.cut(how), 1);
-        client.says_nth("resumed, ", cut);
-    }
-    parts.send(after.to_string()).unwrap();
-    drop(parts);
-    assert_eq!(client.ends(), 0);
-    assert!(client.out.text() == input, "the output is not the input");
-    assert_eq!((client.err.count("lost: "), client.err.count("resumed, ")), (CUTS, CUTS));
+    cuts_leave_no_trace(&mut client, &proxy, 50_000, 20);
 }
 
 /// Each session begins with what the one before had not acknowledged.
