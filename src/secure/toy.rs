@@ -73,8 +73,8 @@ struct Config {
 
 impl Security {
     /// For the owner of this key, which trusts these: each is a key, or `name=key`, or
-    /// `name=key until TIME`, in milliseconds since 1970. `unanswered` counts what links that live have asked, and
-    /// their peers have not answered.
+    /// `name=key until TIME`, in milliseconds since 1970. `unanswered` counts what links that
+    /// live have asked, and their peers have not answered.
     pub(crate) fn toy(key: &str, trusts: &[&str], unanswered: Arc<AtomicUsize>) -> Security {
         Security { mode: Arc::new(Config::new(key, trusts, ASKS, unanswered)) }
     }
