@@ -281,7 +281,7 @@ pub use retry::RetryPolicy;
 #[cfg(feature = "tls")]
 pub use secure::{Identity, Security, Trust};
 pub use stats::Stats;
-pub use stream::Stream;
+pub use stream::{Stream, StreamReader, StreamWriter};
 #[cfg(feature = "tls")]
 #[doc(hidden)]
 pub use words::shell_word;

@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
-use std::io;
+use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, Range};
 use std::result::Result as StdResult;
@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use longlink::{
     Accepted, Builder, Bytes, Cause, Connection, Error, Event, Fingerprint, Heartbeat, Held, Host,
     Incoming, Listener, ParseFingerprintError, PeerIdentity, Plain, Protocol, Rejection, Result,
-    RetryPolicy, SessionLoss, Stats, Stream, Taken, ToHosts, WeakConnection,
+    RetryPolicy, SessionLoss, Stats, Stream, StreamReader, StreamWriter, Taken, ToHosts,
+    WeakConnection,
 };
 
 #[cfg(feature = "tls")]
@@ -86,6 +87,7 @@ fn signatures() {
     let _: fn(&Connection) -> Option<[u8; 16]> = Connection::client_id;
     let _: for<'a> fn(&'a Connection) -> Incoming<'a> = Connection::incoming;
     let _: for<'a> fn(&'a Connection) -> Stream<'a> = Connection::stream;
+    let _: fn(Stream<'static>) -> (StreamReader<'static>, StreamWriter<'static>) = Stream::split;
     let _: fn(&Connection) -> Result<()> = Connection::close;
     let _: fn(&Connection) = Connection::abort;
     let _: fn(&Connection) -> Vec<Bytes> = Connection::take_unacknowledged;
@@ -162,6 +164,8 @@ fn traits() {
     fn messages<T: Iterator<Item = Result<Bytes>> + Debug>() {}
     fn connections<T: Iterator<Item = Result<Connection>> + Debug>() {}
     fn hosts<T: ToHosts + ?Sized>() {}
+    fn reads<T: BufRead + Debug + Send + Sync>() {}
+    fn writes<T: Write + Debug + Send + Sync>() {}
     fn handed<T: Debug + Send + Sync + Unpin + 'static>() {}
 
     handed::<Held>();
@@ -204,6 +208,10 @@ fn traits() {
     equal::<Protocol>();
     messages::<Incoming<'_>>();
     connections::<Accepted<'_>>();
+    reads::<Stream<'_>>();
+    reads::<StreamReader<'_>>();
+    writes::<Stream<'_>>();
+    writes::<StreamWriter<'_>>();
     hosts::<str>();
     hosts::<String>();
     hosts::<SocketAddr>();

@@ -719,6 +719,36 @@ fn a_message_that_a_stream_has_read_in_part_is_not_acknowledged() {
 }
 
 #[test]
+fn the_halves_of_a_stream_read_and_write_at_once_and_nothing_read_ahead_is_lost() {
+    let rig = Rig::new(calm().max_message(1000).window(2000));
+    let (client, server) = rig.pair();
+    // More than both windows: neither side can write all of it before it reads.
+    let bytes: Vec<u8> = (0..20_500).map(|n| n as u8).collect();
+    let sides = [client.bare(), server.bare()].map(|connection| {
+        let sent = bytes.clone();
+        thread::spawn(move || {
+            let mut stream = connection.stream();
+            stream.write_all(&sent[..2]).unwrap();
+            stream.flush().unwrap();
+            let mut read = vec![0];
+            stream.read_exact(&mut read).unwrap();
+            let (mut reader, mut writer) = stream.split();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    writer.write_all(&sent[2..]).unwrap();
+                    connection.finish().unwrap();
+                });
+                reader.read_to_end(&mut read).unwrap();
+            });
+            read
+        })
+    });
+    for side in sides {
+        assert_eq!(join(side), bytes);
+    }
+}
+
+#[test]
 fn a_stream_gives_errors_that_code_for_sockets_knows() {
     let rig = Rig::new(calm());
     let (client, server) = rig.pair();
