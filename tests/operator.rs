@@ -338,12 +338,12 @@ fn two_signals_at_once_are_one_wish() {
 fn why_it_cannot_listen() {
     let server = Server::start(&[]);
     let mut second = Process::start(SERVER, &["--port", &server.port], Stdout::Read);
-    second.says("(another program does so; --port 0 takes a free one)");
+    second.says("(another program does so; port 0 takes a free one)");
     assert_eq!(second.ends(), 1);
     // An address for documentation, which nobody has.
     let mut third = Process::start(SERVER, &["--open", "--bind", "192.0.2.1"], Stdout::Read);
     third.says("cannot listen on 192.0.2.1 port 6666: ");
-    third.says("(this machine has no such address; --bind 0.0.0.0 is all it has)");
+    third.says("(this machine has no such address; 0.0.0.0 is all it has)");
     assert_eq!(third.ends(), 1);
 }
 

@@ -1,6 +1,7 @@
 //! `server`: an echo server for long connections; with `--chat`, an operator
 //! answers.
 
+use std::borrow::Cow;
 use std::net::ToSocketAddrs;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -10,6 +11,7 @@ use anyhow::{Context, anyhow};
 use log::{Level, LevelFilter};
 
 use longlink::cli::args::ServerArgs;
+use longlink::cli::bytes::target::Target;
 use longlink::cli::clients::Clients;
 use longlink::cli::end::{self, Ending, HangUps};
 use longlink::cli::printer::Printer;
@@ -39,7 +41,7 @@ fn main() {
 fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     journal::start(args.shared.level()).context("cannot start the log")?;
     // An operator needs the messages in any case.
-    let prints = args.chat || args.shared.level() > LevelFilter::Warn;
+    let prints = args.chat || args.shared.level() > LevelFilter::Warn && args.to().is_none();
     let printer = Printer::start(prints).context("cannot start a thread")?;
     let clients = Clients::new(args.chat);
     let (printing, account) = (printer.clone(), clients.clone());
@@ -47,11 +49,9 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let leaving = server.clone();
     let leave = move |_| {
         let ending = Ending::begin();
-        if let Some(server) = leaving.get() {
-            server.listener.restart(BACK);
-        }
+        let carries = leaving.get().is_some_and(|server| server.leave());
         printing.finish(LAST_WORDS);
-        log::info!("{}", account.account());
+        log::info!("{}", if carries { account.carried() } else { account.account() });
         ending.exit(code::OK)
     };
     end::when_told(leave).context("cannot wait for Ctrl-C")?;
@@ -60,14 +60,19 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let hang_ups = hang_ups.context("cannot wait for SIGHUP")?;
     let listener = listen(args)?;
     let most = args.max_clients();
-    let too_few = descriptors::allow(most);
+    let too_few = descriptors::allow(most, if args.to().is_some() { 2 } else { 1 });
     let (level, limits) = args.limits();
     log::log!(if too_few.is_some() { Level::Info } else { level }, "{limits}");
     if let Some((clients, limit)) = too_few {
         log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
     }
 
-    let serving = Server { listener, clients, printer, chat: args.chat };
+    let work = match args.to() {
+        Some(target) => Work::Carry(target.clone()),
+        None if args.chat => Work::Chat,
+        None => Work::Echo,
+    };
+    let serving = Server { listener, clients, printer, work };
     let server = server.get_or_init(|| Arc::new(serving));
     if let Some(hang_ups) = hang_ups {
         let (files, server) = (args.security.clone(), server.clone());
@@ -107,15 +112,26 @@ fn listen(args: &ServerArgs) -> anyhow::Result<Listener> {
     let listener = builder.bind(&addresses[..]).map_err(deaf)?;
     let local = listener.local_addr();
     log::info!("listening on {local}{}", args.security.reach(local.ip()));
+    if let Some(service) = args.to() {
+        log::info!("each session leads to a connection of its own to {service}");
+    }
     Ok(listener)
+}
+
+/// What is done with a client.
+enum Work {
+    Echo,
+    /// An operator answers.
+    Chat,
+    /// A service does.
+    Carry(Target),
 }
 
 struct Server {
     listener: Listener,
     clients: Arc<Clients>,
     printer: Arc<Printer>,
-    /// An operator answers, instead of an echo.
-    chat: bool,
+    work: Work,
 }
 
 impl Server {
@@ -125,6 +141,17 @@ impl Server {
         let wait = || self.clients.wait_for_room(most);
         let serve = |number, connection| self.serve(number, connection);
         threads::accept(&self.listener, wait, threads::start, serve);
+    }
+
+    /// Tells the clients that the process ends. Returns whether their bytes are carried: then
+    /// nothing can go on when there is a server again.
+    fn leave(&self) -> bool {
+        let carries = matches!(self.work, Work::Carry(_));
+        match carries {
+            true => self.clients.abort(),
+            false => self.listener.restart(BACK),
+        }
+        carries
     }
 
     /// The files have changed.
@@ -153,9 +180,10 @@ impl Server {
         let server = self.clone();
         Box::new(move || {
             let (clients, printer) = (&server.clients, &server.printer);
-            threads::attend(number, &connection, || match server.chat {
-                true => chat::serve(clients, printer, number, &connection),
-                false => echo(number, &connection, printer),
+            threads::attend(number, &connection, || match &server.work {
+                Work::Echo => echo(number, &connection, printer).map(Cow::from),
+                Work::Chat => chat::serve(clients, printer, number, &connection).map(Cow::from),
+                Work::Carry(target) => Ok(target.serve(number, &connection).into()),
             });
             drop(connection);
             clients.remove(number);

@@ -4,22 +4,30 @@
 mod tests;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::{Args, CommandFactory, Parser, ValueEnum, ValueHint, value_parser};
 use log::{Level, LevelFilter};
 
+use super::bytes::{self, target::Target};
 use super::manual::{self, CLIENT, Packaging, SERVER};
 use super::security::{ClientSecurity, ServerSecurity};
 use super::stop::Stop;
-use super::text;
+use super::text::{self, Secured};
 use super::values::{self, HostArg, Paths, Retries};
-use crate::{Builder, Connection, Heartbeat, Host, Plain, RetryPolicy};
+use crate::{Builder, Connection, Heartbeat, Host, Plain, RetryPolicy, SessionLoss};
+
+/// For so long a session without a link is kept, unless it is said otherwise.
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Exponential delays grow up to this, unless the first is longer already.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 const DEFAULT_PORT: u16 = 6666;
+const DEFAULT_ATTEMPTS: u32 = 5;
 
 const DEFAULT_MAX_CLIENTS: u32 = 1024;
 const DEFAULT_WINDOW: usize = 1024 * 1024;
@@ -104,17 +112,36 @@ pub struct ClientArgs {
     /// Send a line that says `exit` like any other
     #[arg(long)]
     pub no_exit: bool,
+    /// Carry standard input and output as bytes, to a server with --to
+    ///
+    /// For `ssh -o ProxyCommand='client --stdio %h'` and the like. Standard error
+    /// has nothing but what went wrong; -v says more.
+    #[arg(long, conflicts_with_all = ["no_exit", "plain", "listen"], help_heading = "Bytes")]
+    stdio: bool,
+    /// Carry each TCP connection made here, to a server with --to
+    ///
+    /// Each has a session of its own. Without ADDR only programs on this machine can
+    /// connect. A PORT of 0 takes a free one.
+    #[arg(long, value_name = "[ADDR:]PORT", conflicts_with_all = ["no_exit", "plain"],
+        value_parser = values::listening_address, help_heading = "Bytes")]
+    listen: Option<SocketAddr>,
+    /// How many of them at once; the next is reset [default: 1024]
+    #[arg(long, value_name = "N", requires = "listen", help_heading = "Bytes",
+        value_parser = value_parser!(u32).range(1..=1_000_000))]
+    max_connections: Option<u32>,
     /// Which server is trusted.
     #[command(flatten)]
     pub security: ClientSecurity,
-    /// How many attempts before giving up, or `forever`
+    /// How many attempts before giving up, or `forever` [default: 5]
     ///
     /// The first is made at once, when the program starts and when a link is
     /// lost; 0 never connects again. A link restores the full number once something
-    /// got through on it, or nothing had to for a while.
-    #[arg(long, value_name = "N", default_value = "5", value_parser = values::retries,
+    /// got through on it, or nothing had to for a while. With --stdio and --listen, 5
+    /// are made for the first link only: once there was one, they go on for as long
+    /// as the server keeps the session.
+    #[arg(long, value_name = "N", value_parser = values::retries,
         help_heading = "Reconnecting")]
-    retries: Retries,
+    retries: Option<Retries>,
     /// The wait before each attempt but the first
     ///
     /// It varies by 20 %, so that many clients do not return in step.
@@ -149,6 +176,17 @@ pub struct ClientArgs {
     pub shared: Shared,
 }
 
+/// What a client does with its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientWork {
+    /// It sends lines, and prints replies.
+    Lines,
+    /// Standard input and output are the bytes of one connection.
+    Pipe,
+    /// It listens here, for the bytes of many.
+    Forward(SocketAddr),
+}
+
 impl ClientArgs {
     /// Parses the command line. Ends the process where there is nothing to run: after `--help`
     /// and the like, or if standard error says what is wrong.
@@ -166,23 +204,61 @@ impl ClientArgs {
         Ok(args)
     }
 
+    /// What the client does.
+    pub fn work(&self) -> ClientWork {
+        match (self.stdio, self.listen) {
+            (true, _) => ClientWork::Pipe,
+            (false, Some(address)) => ClientWork::Forward(address),
+            (false, None) => ClientWork::Lines,
+        }
+    }
+
+    /// What is logged. With bytes on standard output, whoever called wants to hear of nothing.
+    pub(super) fn level(&self) -> LevelFilter {
+        match self.work() {
+            ClientWork::Pipe if !self.shared.verbose => LevelFilter::Error,
+            _ => self.shared.level(),
+        }
+    }
+
+    /// How many connections are carried at once.
+    pub(super) fn max_connections(&self) -> u32 {
+        self.max_connections.unwrap_or(DEFAULT_MAX_CLIENTS)
+    }
+
     /// Where to connect to.
     pub fn hosts(&self) -> Vec<Host> {
         self.hosts.iter().flat_map(|paths| paths.hosts(self.port)).collect()
     }
 
-    /// The connection's settings.
-    pub fn builder(&self) -> Builder {
+    /// The connection's settings, with the security that its files say; and what its links are
+    /// secured by.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one of the files.
+    pub(super) fn secured_builder(&self) -> anyhow::Result<(Builder, Secured)> {
+        let security = self.security.read().map_err(|error| anyhow!(text::error(&error)))?;
+        let Some(security) = security else { return Ok((self.builder(), Secured::No)) };
+        let secured = self.security.secured(&security);
+        Ok((self.builder().security(security), secured))
+    }
+
+    fn builder(&self) -> Builder {
         let delay = self.retry_delay;
         let retry = match self.backoff {
             Backoff::Fixed => RetryPolicy::fixed(delay, 0),
             Backoff::Exponential => RetryPolicy::exponential(delay, LONGEST_DELAY.max(delay)),
         };
+        let bytes = self.work() != ClientWork::Lines;
         let retry = match self.retries {
-            Some(attempts) => retry.attempts(attempts),
-            None => retry.unlimited(),
+            Some(Some(attempts)) => retry.attempts(attempts),
+            Some(None) => retry.unlimited(),
+            None => retry.attempts(DEFAULT_ATTEMPTS),
         };
+        let loss = if bytes { SessionLoss::GiveUp } else { SessionLoss::SendAgain };
         let builder = Connection::builder()
+            .on_session_lost(loss)
             .heartbeat(self.shared.heartbeat.misses(self.shared.misses))
             .retry(retry)
             .connect_timeout(self.connect_timeout);
@@ -225,14 +301,23 @@ pub struct ServerArgs {
     /// An operator answers from standard input, instead of an echo
     #[arg(long)]
     pub chat: bool,
+    /// Carry each session, as bytes, to a TCP connection of its own to this service
+    ///
+    /// For clients with --stdio and --listen. The service sees connections that
+    /// come from this machine: what it grants to those (`trust` in pg_hba.conf, an
+    /// exception in fail2ban), it grants to all clients. Plain text is dropped.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "chat", value_parser = Target::parse,
+        value_hint = ValueHint::Hostname)]
+    to: Option<Target>,
     /// Drop clients that speak plain text, such as nc and telnet
     #[arg(long)]
     framed_only: bool,
-    /// How long the server waits for a client that lost its link
+    /// How long the server waits for a client that lost its link [default: 60s; 24h
+    /// with --to]
     ///
     /// It keeps what the client is to get meanwhile. Then it reclaims the session.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
-    resume_within: Duration,
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    resume_within: Option<Duration>,
     /// Who is let in.
     #[command(flatten)]
     pub security: ServerSecurity,
@@ -308,6 +393,7 @@ impl ServerArgs {
     /// at which that is logged: it is shown if a limit was set.
     pub fn limits(&self) -> (Level, String) {
         let set = self.max_clients.is_some() || self.window.or(self.max_message).is_some();
+        let set = set || self.to.is_some();
         let level = if set { Level::Info } else { Level::Debug };
         let clients = text::count(self.max_clients().into(), "client");
         let memory = text::size(self.memory());
@@ -318,16 +404,28 @@ impl ServerArgs {
     /// [`Builder::max_clients`] says, and a few buffers.
     fn memory(&self) -> u64 {
         let (window, max_message) = (self.window() as u64, self.max_message() as u64);
-        u64::from(self.max_clients()) * (4 * (window + max_message) + (256 << 10)) + (24 << 20)
+        let carried = if self.to.is_some() { bytes::MEMORY } else { 0 };
+        let each = 4 * (window + max_message) + (256 << 10) + carried;
+        u64::from(self.max_clients()) * each + (24 << 20)
+    }
+
+    /// The service that sessions lead to, if there is one.
+    pub fn to(&self) -> Option<&Target> {
+        self.to.as_ref()
     }
 
     /// The listener's settings.
     pub fn builder(&self) -> Builder {
+        let (loss, kept) = match self.to {
+            Some(_) => (SessionLoss::GiveUp, DAY),
+            None => (SessionLoss::SendAgain, MINUTE),
+        };
         Connection::builder()
             .heartbeat(self.shared.heartbeat.misses(self.shared.misses))
-            .resume_within(self.resume_within)
+            .on_session_lost(loss)
+            .resume_within(self.resume_within.unwrap_or(kept))
             .max_clients(self.max_clients() as usize)
-            .accept_plain(!self.framed_only)
+            .accept_plain(!self.framed_only && self.to.is_none())
             .window(self.window())
             .max_message(self.max_message())
     }

@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use parking_lot::Mutex;
 
 use super::args::{ClientArgs, DEFAULT_MAX_MESSAGE};
@@ -71,19 +71,14 @@ impl Client {
     ///
     /// What kept it from beginning.
     pub fn run(self: &Arc<Self>, args: &ClientArgs) -> anyhow::Result<Result<End, Error>> {
-        journal::start(args.shared.level()).context("cannot start the log")?;
+        journal::start(args.level()).context("cannot start the log")?;
         let client = self.clone();
         end::when_told(move |code| client.interrupt(code)).context("cannot wait for Ctrl-C")?;
         let begun = input::start(self.clone(), DEFAULT_MAX_MESSAGE, !args.no_exit);
         begun.context("cannot read the input")?;
         let client = self.clone();
-        let mut builder = args.builder();
-        if let Some(security) =
-            args.security.read().map_err(|error| anyhow!(text::error(&error)))?
-        {
-            self.watch.set_secured(args.security.secured(&security));
-            builder = builder.security(security);
-        }
+        let (builder, secured) = args.secured_builder()?;
+        self.watch.set_secured(secured);
         let builder = builder.on_event(move |connection, event| {
             if let Event::Connected { .. } = event {
                 client.connection.get_or_init(|| connection.clone());
@@ -153,7 +148,7 @@ impl Client {
                     return well(stage.why_ended());
                 }
                 // Of that there is an event.
-                if !gave_up || !self.watch.has_given_up() {
+                if !self.watch.has_told(&error) {
                     log::error!("{}", text::error(&error));
                 }
                 self.name(&waiting);

@@ -135,6 +135,13 @@ impl Clients {
         all
     }
 
+    /// Ends all sessions at once.
+    pub fn abort(&self) {
+        // What an event of theirs changes here takes the lock.
+        let all = self.records.lock().connections();
+        all.iter().for_each(Connection::abort);
+    }
+
     /// Whether each message to a client was acknowledged.
     pub fn is_acknowledged(&self) -> bool {
         self.records.lock().counts().unacknowledged == 0
@@ -144,6 +151,11 @@ impl Clients {
     pub fn account(&self) -> String {
         self.records.lock().counts().account(now().saturating_duration_since(self.since))
     }
+
+    /// The account of those that were carried as bytes.
+    pub fn carried(&self) -> String {
+        self.records.lock().counts().carried(now().saturating_duration_since(self.since))
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -151,6 +163,8 @@ struct Counts {
     clients: u64,
     received: u64,
     sent: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
     unacknowledged: u64,
     resumed: u64,
     lost: u64,
@@ -162,12 +176,18 @@ impl Counts {
         self.clients += 1;
         self.received += stats.messages_received;
         self.sent += stats.messages_sent;
+        self.bytes_received += stats.bytes_received;
+        self.bytes_sent += stats.bytes_sent;
         self.unacknowledged += stats.unacknowledged;
         self.resumed += stats.reconnects;
         // How a connection ended is told by whatever is asked of it afterwards. A session
         // that the server has ended has lost no client.
         let by_us = |cause: &Cause| matches!(cause, Cause::Restarting | Cause::Revoked);
-        let lost = matches!(connection.flush(), Err(Error::GaveUp { cause, .. }) if !by_us(&cause));
+        let lost = match connection.flush() {
+            Err(Error::GaveUp { cause, .. }) => !by_us(&cause),
+            Err(error) => matches!(error, Error::SessionLost { .. }),
+            Ok(()) => false,
+        };
         self.lost += u64::from(lost);
     }
 
@@ -187,6 +207,18 @@ impl Counts {
             self.sent
         )
     }
+
+    fn carried(&self, time: Duration) -> String {
+        let clients = text::count(self.clients, "client");
+        let [sent, received] = [self.bytes_sent, self.bytes_received].map(text::size);
+        let links = text::count(self.resumed, "link");
+        let sessions = text::count(self.lost, "session");
+        format!(
+            "served {clients} in {}: {sent} sent, {received} received; {links} resumed, \
+             {sessions} lost",
+            text::humane(time)
+        )
+    }
 }
 
 #[cfg(test)]
@@ -200,12 +232,24 @@ mod tests {
             account(Counts::default()),
             "served 0 clients in 2h 5m: 0 messages in, 0 out; 0 links resumed, 0 sessions lost"
         );
-        let counts =
-            Counts { clients: 1, received: 1, sent: 7, unacknowledged: 2, resumed: 1, lost: 1 };
+        let counts = Counts {
+            clients: 1,
+            received: 1,
+            sent: 7,
+            bytes_received: 1024,
+            bytes_sent: 1,
+            unacknowledged: 2,
+            resumed: 1,
+            lost: 1,
+        };
         assert_eq!(
             account(counts),
             "served 1 client in 2h 5m: 1 message in, 7 out (2 of them not acknowledged); \
              1 link resumed, 1 session lost"
+        );
+        assert_eq!(
+            counts.carried(Duration::from_secs(2)),
+            "served 1 client in 2s: 1 byte sent, 1 KiB received; 1 link resumed, 1 session lost"
         );
     }
 }

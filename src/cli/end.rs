@@ -30,12 +30,24 @@ static ENDING: Mutex<()> = Mutex::new(());
 /// `nohup` it does not. Where lines are edited, the terminal gets its mode back before. It is
 /// this thread that does so, since that of the keyboard may be stuck in a write.
 pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
-    let ours = [SIGINT, SIGTERM];
     let others = if terminal::can_edit() { &[SIGHUP, SIGQUIT][..] } else { &[] };
+    when(&[SIGINT, SIGTERM], others, leave)
+}
+
+/// [`when_told`] that counts SIGHUP, of which nothing is left to the system.
+pub(super) fn when_told_or_hung_up(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
+    when(&[SIGINT, SIGTERM, SIGHUP], &[], leave)
+}
+
+fn when(
+    ours: &'static [i32],
+    others: &'static [i32],
+    leave: impl FnOnce(u8) + Send + 'static,
+) -> io::Result<()> {
     let mut signals = Signals::new(ours.iter().chain(others))?;
     let again = Arc::new(AtomicBool::new(false));
     for signal in ours {
-        flag::register_conditional_shutdown(signal, code_of(signal).into(), again.clone())?;
+        flag::register_conditional_shutdown(*signal, code_of(*signal).into(), again.clone())?;
     }
     for signal in others {
         flag::register_conditional_default(*signal, again.clone())?;
@@ -86,7 +98,10 @@ fn arm(again: Arc<AtomicBool>) {
     }
 }
 
-fn code_of(signal: i32) -> u8 {
+/// The code for [`when_told_or_hung_up`].
+pub(super) const HUNG_UP: u8 = code_of(SIGHUP);
+
+const fn code_of(signal: i32) -> u8 {
     // There are no 128 signals.
     128 + signal as u8
 }

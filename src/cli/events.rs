@@ -8,7 +8,7 @@ use super::layout::Prompt;
 use super::monitor::Monitor;
 use super::text::{self, Secured};
 use super::{keyboard, now};
-use crate::{Cause, Event, Host};
+use crate::{Cause, Error, Event, Host};
 
 /// How long the first reply waits for the log to say that there is a connection.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -20,6 +20,8 @@ const RED: &str = "\x1b[31m";
 /// Logs what happens to a client's connection.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
+    /// What its lines begin with.
+    name: String,
     seen: Monitor<Seen>,
 }
 
@@ -114,12 +116,17 @@ impl Seen {
 impl Watch {
     /// Watches a connection to these hosts.
     pub(super) fn new(hosts: &[Host]) -> Watch {
+        Watch::named(String::new(), hosts)
+    }
+
+    /// Watches one of several connections. Its lines begin with its name.
+    pub(super) fn named(name: String, hosts: &[Host]) -> Watch {
         let hosts = match hosts {
             [one, two] => format!("{one} or {two}"),
             [one, rest @ ..] if !rest.is_empty() => format!("{one} or {} others", rest.len()),
             hosts => hosts.iter().map(Host::to_string).collect(),
         };
-        Watch { seen: Monitor::new(Seen { hosts, ..Seen::default() }) }
+        Watch { name, seen: Monitor::new(Seen { hosts, ..Seen::default() }) }
     }
 
     /// Before there is a link: what it is secured by.
@@ -131,7 +138,7 @@ impl Watch {
     pub(super) fn on_event(&self, event: &Event) {
         let mut seen = self.seen.lock();
         let (level, line) = seen.tell(event);
-        log::log!(level, "{line}");
+        log::log!(level, "{}{line}", self.name);
         match event {
             Event::Failed { .. } | Event::Heartbeat { .. } => {}
             Event::Unanswered { messages, forgotten } => {
@@ -174,11 +181,11 @@ impl Watch {
         self.seen.lock().unanswered
     }
 
-    /// Whether it was logged that the connection gave up; waits a moment for
-    /// it, since events come from another thread than errors.
-    pub(super) fn has_given_up(&self) -> bool {
+    /// Whether this error was logged, as an event; waits a moment for it, since events come from
+    /// another thread than errors.
+    pub(super) fn has_told(&self, error: &Error) -> bool {
         let gave_up = |seen: &Seen| matches!(seen.link, Some((Event::GaveUp { .. }, _)));
-        gave_up(&self.seen.wait_for(MOMENT, gave_up))
+        matches!(error, Error::GaveUp { .. }) && gave_up(&self.seen.wait_for(MOMENT, gave_up))
     }
 
     /// Waits a moment until it was logged that there is a connection.

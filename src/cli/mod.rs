@@ -8,6 +8,7 @@
 
 pub mod args;
 mod batch;
+pub mod bytes;
 pub mod chat;
 pub mod client;
 pub mod clients;

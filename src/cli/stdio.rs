@@ -52,10 +52,15 @@ pub(super) fn read(to: &mut [u8]) -> io::Result<usize> {
     patiently(stdin(), PollFlags::IN, || rustix::io::read(stdin(), &mut *to))
 }
 
+/// Writes a part.
+pub(super) fn write(to: Stream, bytes: &[u8]) -> io::Result<usize> {
+    patiently(to, PollFlags::OUT, || rustix::io::write(to, bytes))
+}
+
 /// Writes everything. After an error, `bytes` is what was not written.
 pub(super) fn write_all(to: Stream, bytes: &mut &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        match patiently(to, PollFlags::OUT, || rustix::io::write(to, bytes))? {
+        match write(to, bytes)? {
             0 => return Err(ErrorKind::WriteZero.into()),
             written => *bytes = &bytes[written..],
         }
@@ -82,6 +87,15 @@ pub(super) fn takes_output(stream: Stream, patience: Duration) -> bool {
     !poll_once(stream, PollFlags::OUT, patience).is_empty()
 }
 
+/// Ends standard output, as far as this process holds it. What is written there from now on is
+/// thrown away.
+pub(super) fn finish_output() -> io::Result<()> {
+    // It may be a socket, which standard input or another process holds, too.
+    let _ = rustix::net::shutdown(stdout(), rustix::net::Shutdown::Write);
+    let null = File::options().write(true).open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdout(null)?)
+}
+
 /// Whether it is a file with nothing in it.
 pub(super) fn is_empty_file(stream: Stream) -> bool {
     let metadata = stream.try_clone_to_owned().and_then(|file| File::from(file).metadata());
@@ -89,7 +103,7 @@ pub(super) fn is_empty_file(stream: Stream) -> bool {
 }
 
 /// What a stream is ready for within this time.
-fn poll_once(stream: Stream, asked: PollFlags, patience: Duration) -> PollFlags {
+pub(super) fn poll_once(stream: BorrowedFd<'_>, asked: PollFlags, patience: Duration) -> PollFlags {
     let patience = Timespec::try_from(patience).ok();
     let mut fds = [PollFd::from_borrowed_fd(stream, asked)];
     poll(&mut fds, patience.as_ref()).map_or(PollFlags::empty(), |_| fds[0].revents())
@@ -145,11 +159,17 @@ impl ReadEnd {
 
     /// Waits until nothing reads there any more; `false` if that cannot be told, or another
     /// stream is ready.
-    pub(super) fn has_gone_before(self, others: &[PollFd<'static>]) -> bool {
+    pub(super) fn has_gone_before(self, others: &[PollFd<'_>]) -> bool {
+        self.has_gone_within(None, others)
+    }
+
+    /// The same, for this time at most.
+    pub(super) fn has_gone_within(self, time: Option<Duration>, others: &[PollFd<'_>]) -> bool {
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
         loop {
             let output = PollFd::from_borrowed_fd(stdout(), self.asked);
             let mut fds = [&[output], others].concat();
-            match poll(&mut fds, None) {
+            match poll(&mut fds, time.as_ref()) {
                 Err(Errno::INTR) => {}
                 Err(_) => return false,
                 Ok(_) => {

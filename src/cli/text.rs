@@ -142,11 +142,9 @@ pub fn error(error: &Error) -> String {
 pub fn deaf(why: &Error) -> String {
     let Error::Io(system) = why else { return error(why) };
     let advice = match system.kind() {
-        ErrorKind::AddrInUse => " (another program does so; --port 0 takes a free one)",
-        ErrorKind::PermissionDenied => " (below 1024 it takes root; see --port)",
-        ErrorKind::AddrNotAvailable => {
-            " (this machine has no such address; --bind 0.0.0.0 is all it has)"
-        }
+        ErrorKind::AddrInUse => " (another program does so; port 0 takes a free one)",
+        ErrorKind::PermissionDenied => " (a port below 1024 takes root)",
+        ErrorKind::AddrNotAvailable => " (this machine has no such address; 0.0.0.0 is all it has)",
         _ => "",
     };
     format!("{}{advice}", error(why))

@@ -1,6 +1,7 @@
 //! Threads for a server's clients. Each waits for its client, so that the server takes in
 //! no client for which there is no thread.
 
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::text;
 use crate::{Connection, Error, Listener, Result};
 
 /// The stack of a client's thread: it needs little more than room for a line of the log.
-const STACK: usize = 256 * 1024;
+pub(super) const STACK: usize = 256 * 1024;
 
 /// The pause before another attempt to start a thread.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -78,7 +79,7 @@ pub fn accept(
 
 /// Serves a client on its thread, and says why that ended, as `serve` tells, or what went
 /// wrong.
-pub fn attend(number: u64, connection: &Connection, serve: impl FnOnce() -> Result<&'static str>) {
+pub fn attend<W: Display>(number: u64, connection: &Connection, serve: impl FnOnce() -> Result<W>) {
     let Ok(served) = catch_unwind(AssertUnwindSafe(serve)) else {
         log::error!("client-{number}: its handler panicked, and it is let go");
         return connection.abort();

@@ -1,7 +1,7 @@
 //! What people write on a command line, and what it means. An error says what
 //! would be right; clap puts the name of the argument before it.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -68,6 +68,21 @@ pub fn port(text: &str) -> Result<u16, String> {
 /// A port to listen on.
 pub fn listening_port(text: &str) -> Result<u16, String> {
     number(text, 0..=u16::MAX, "a port is a number from 1 to 65535, or 0 for any free one")
+}
+
+/// `[ADDR:]PORT` to listen on; without an address, for this machine only.
+pub fn listening_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    }
+    text.parse().map_err(|_| match HostArg::parse_listening(text) {
+        Ok(HostArg { name, port: Some(port) }) if name.parse::<IpAddr>().is_err() => {
+            format!("{name} is a name; it takes an address, as in 127.0.0.1:{port}")
+        }
+        _ => "PORT or ADDR:PORT, such as 5432 or 192.0.2.1:5432; an IPv6 address stands in \
+              brackets"
+            .to_string(),
+    })
 }
 
 /// A number of bytes: `65536`, `256KiB`, `1MiB`. From 1 to 1 GiB.

@@ -79,6 +79,12 @@ impl Output {
         found
     }
 
+    /// Whether the process, or what has its output, has ended it.
+    #[allow(dead_code, reason = "of use to some tests")]
+    pub(crate) fn has_closed(&self) -> bool {
+        self.written.lock().unwrap().closed
+    }
+
     fn wait_closed(&self) -> bool {
         let written = self.written.lock().unwrap();
         let waited = self.changed.wait_timeout_while(written, DEADLINE, |written| !written.closed);
@@ -111,6 +117,7 @@ pub(crate) enum Stdout {
     /// The pipe is closed at the other end.
     Closed,
     /// Nobody reads the pipe.
+    #[allow(dead_code, reason = "of use to some tests")]
     Stuck,
     /// It takes everything, and keeps nothing.
     #[allow(dead_code, reason = "of use to some tests")]
@@ -323,11 +330,13 @@ impl Drop for Process {
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) port: String,
+    #[allow(dead_code, reason = "of use to some tests")]
     reserved: Arc<Reserved>,
 }
 
 impl Server {
     /// Starts, and waits until it listens.
+    #[allow(dead_code, reason = "of use to some tests")]
     pub(crate) fn start(args: &[&str]) -> Server {
         Server::start_on(&Arc::new(Reserved::new()), args, Stdout::Read)
     }
@@ -339,6 +348,7 @@ impl Server {
     }
 
     /// Starts once more, after the end of this one.
+    #[allow(dead_code, reason = "of use to some tests")]
     pub(crate) fn start_again(&self) -> Server {
         Server::start_on(&self.reserved, &[], Stdout::Read)
     }
@@ -351,6 +361,7 @@ impl Server {
     }
 
     /// Starts a client of this server, and waits until it is connected.
+    #[allow(dead_code, reason = "of use to some tests")]
     pub(crate) fn client(&self, args: &[&str]) -> Process {
         let client = self.client_unseen(args);
         client.says(&format!("connected to 127.0.0.1:{}", self.port));

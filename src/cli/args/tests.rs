@@ -78,6 +78,44 @@ fn a_servers_options_reach_the_library() {
     assert_eq!(format!("{:?}", args.builder()), format!("{wanted:?}"));
 }
 
+/// Nothing of a session may go on in another.
+#[test]
+fn bytes_have_defaults_of_their_own() {
+    let once = || Connection::builder().on_session_lost(SessionLoss::GiveUp);
+    let builder = |line: &str| client(line).unwrap().builder();
+    for line in ["h --stdio", "h --listen 0"] {
+        assert_eq!(format!("{:?}", builder(line)), format!("{:?}", once()));
+    }
+    let forever = once().retry(RetryPolicy::default().unlimited());
+    assert_eq!(format!("{:?}", builder("h --stdio --retries forever")), format!("{forever:?}"));
+    let day = once().resume_within(Duration::from_secs(86_400)).accept_plain(false);
+    let ours = server("--to localhost:22").unwrap();
+    assert_eq!(format!("{:?}", ours.builder()), format!("{day:?}"));
+    assert_eq!(ours.to().unwrap().to_string(), "localhost:22");
+    assert_eq!(ours.limits().0, Level::Info);
+    let shorter = server("--to [::1]:22 --resume-within 1m").unwrap();
+    let wanted = once().accept_plain(false);
+    assert_eq!(format!("{:?}", shorter.builder()), format!("{wanted:?}"));
+    assert_eq!(shorter.to().unwrap().to_string(), "[::1]:22");
+}
+
+#[test]
+fn what_a_client_does_decides_what_it_says() {
+    let args = |line: &str| client(line).unwrap();
+    assert_eq!((args("h").work(), args("h").level()), (ClientWork::Lines, LevelFilter::Info));
+    let pipe = (ClientWork::Pipe, LevelFilter::Error);
+    for line in ["h --stdio", "h --stdio -q"] {
+        assert_eq!((args(line).work(), args(line).level()), pipe);
+    }
+    assert_eq!(args("h --stdio -v").level(), LevelFilter::Debug);
+    for (line, address) in [("7", "127.0.0.1:7"), ("0.0.0.0:7", "0.0.0.0:7"), ("[::]:0", "[::]:0")]
+    {
+        let args = args(&format!("h --listen {line}"));
+        let forward = ClientWork::Forward(address.parse().unwrap());
+        assert_eq!((args.work(), args.level()), (forward, LevelFilter::Info));
+    }
+}
+
 #[test]
 fn the_memory_is_the_product_of_the_limits() {
     let limits = server("").unwrap().limits().1;
@@ -140,6 +178,15 @@ fn what_is_wrong_is_said_on_one_line() {
         ("host --tls --plain", "cannot be used with '--plain'"),
         ("host --tls --invite i", "cannot be used with"),
         (&with_server("--key k --tls"), "cannot be used with '--tls'"),
+        ("h --stdio --plain", "cannot be used with '--plain'"),
+        ("h --stdio --no-exit", "cannot be used with '--no-exit'"),
+        ("h --stdio --listen 7", "cannot be used with '--listen <[ADDR:]PORT>'"),
+        ("h --listen 7 --plain", "cannot be used with '--plain'"),
+        ("h --listen localhost:7", "localhost is a name; it takes an address, as in 127.0.0.1:7"),
+        ("h --listen ::1:7", "PORT or ADDR:PORT"),
+        ("h --listen 65536", "PORT or ADDR:PORT"),
+        ("h --listen nowhere", "PORT or ADDR:PORT"),
+        ("h --max-connections 7", "not provided: --listen <[ADDR:]PORT>"),
     ];
     for (line, wanted) in of_client {
         match client(line) {
@@ -170,6 +217,9 @@ fn what_is_wrong_is_said_on_one_line() {
         ("--client-ca c", "--cert <FILE>"),
         ("--cert c --key k --client-names n", "not provided: --client-ca <FILE>"),
         ("--cert c --key k --client-ca c --open", "cannot be used with '--open'"),
+        ("--to localhost", "the service needs a port, as in 127.0.0.1:22"),
+        ("--to localhost:0", "a port is a number from 1 to 65535"),
+        ("--to 127.0.0.1:22 --chat", "cannot be used with '--chat'"),
         ("extra", "'extra'"),
     ];
     for (line, wanted) in of_server {

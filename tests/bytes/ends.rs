@@ -1,0 +1,200 @@
+//! What breaks at one end is reset at the other, and nothing goes on in another session.
+
+use std::thread;
+
+use super::*;
+
+#[test]
+fn a_reset_of_the_service_is_one_for_the_program() {
+    let tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    passes("before", [&service, &program]);
+    reset(service);
+    is_reset(&program);
+    tunnel.client.says("client-1: closed: reset by the other side");
+    tunnel.server.process.says("client-1: closed: Connection reset");
+}
+
+#[test]
+fn a_reset_of_the_program_is_one_for_the_service() {
+    let tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    passes("before", [&program, &service]);
+    reset(program);
+    is_reset(&service);
+    tunnel.server.process.says("client-1: closed: reset by the other side");
+}
+
+/// A service may answer, and reset because of what it has not read.
+#[test]
+fn what_came_before_a_reset_arrives_before_it() {
+    let tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    passes("request", [&program, &service]);
+    let answer = pattern(100_000);
+    (&service).write_all(&answer).unwrap();
+    reset(service);
+    let (got, end) = rest(&program);
+    assert!(answer.starts_with(&got), "not what was sent");
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// One way has ended before, so that nothing is read there any more.
+#[test]
+fn a_reset_behind_an_end_is_seen() {
+    let tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    finish(&program);
+    assert_eq!(rest(&service).0, b"");
+    reset(service);
+    is_reset(&program);
+    let [program, service] = tunnel.open();
+    finish(&program);
+    assert_eq!(rest(&service).0, b"");
+    reset(program);
+    // Who has read the end hears no more by reading.
+    wait::until("the service hears it", || (&service).write(b"x").is_err());
+}
+
+/// Both threads that carry bytes are stuck: one cannot send, and the other cannot write.
+#[test]
+fn a_reset_is_seen_where_nothing_moves() {
+    let tunnel = Tunnel::with(&["--window", "64KiB"], &[]);
+    let [program, service] = tunnel.open();
+    let fill = |mut to: &TcpStream| {
+        to.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        while to.write(&[0; 65536]).is_ok() {}
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| fill(&program));
+        fill(&service);
+    });
+    reset(program);
+    tunnel.client.says("client-1: closed: ");
+    let (_, end) = rest(&service);
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_service_that_is_not_there_refuses_the_program() {
+    let tunnel = Tunnel::new();
+    let Tunnel { service, server, client, entry, proxy: _proxy, .. } = tunnel;
+    drop(service);
+    is_reset(&connect(entry));
+    client.says("client-1: closed: refused: the service cannot be reached: Connection refused");
+    server.process.says("client-1: closed: cannot connect to 127.0.0.1:");
+}
+
+#[test]
+fn a_service_that_accepts_and_closes_ends_the_connection() {
+    let tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    drop(service);
+    let (got, end) = rest(&program);
+    assert_eq!((&got[..], end.is_ok()), (&b""[..], true));
+    drop(program);
+    tunnel.server.process.says("client-1: closed: both sides have ended");
+}
+
+/// Its memory is gone, and with it where the session was.
+#[test]
+fn a_server_that_is_killed_ends_its_connections_by_a_reset() {
+    let mut tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    passes("before", [&program, &service]);
+    tunnel.server.process.kill();
+    is_reset(&service);
+    (&program).write_all(b"not for another").unwrap();
+    let address = tunnel.service.local_addr().unwrap();
+    tunnel.server = start_server(&tunnel.reserved, address, &[]);
+    is_reset(&program);
+    tunnel.client.says("client-1: closed: the session is lost");
+    let [program, service] = tunnel.open();
+    passes("a new one begins at its beginning", [&program, &service]);
+}
+
+#[test]
+fn a_client_that_is_killed_resets_its_programs() {
+    let mut tunnel = Tunnel::with(&["--resume-within", "200ms"], &[]);
+    let [program, service] = tunnel.open();
+    passes("before", [&program, &service]);
+    tunnel.client.kill();
+    is_reset(&program);
+    // It might come back.
+    is_reset(&service);
+    tunnel.server.process.says("client-1: reclaimed");
+}
+
+#[test]
+fn programs_that_are_told_to_end_reset_both_sides_and_say_what_they_carried() {
+    let mut tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    passes("before", [&program, &service]);
+    tunnel.server.process.signal("INT");
+    assert_eq!(tunnel.server.process.ends(), 0);
+    tunnel.server.process.says("served 1 client in ");
+    tunnel
+        .server
+        .process
+        .says(": 0 bytes sent, 6 bytes received; 0 links resumed, 0 sessions lost");
+    is_reset(&service);
+    is_reset(&program);
+
+    let mut tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    passes("before", [&program, &service]);
+    tunnel.client.signal("INT");
+    assert_eq!(tunnel.client.ends(), 130);
+    tunnel.client.says(": 6 bytes sent, 0 bytes received; 0 links resumed, 0 sessions lost");
+    is_reset(&program);
+    is_reset(&service);
+}
+
+#[test]
+fn a_port_in_use_is_said() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut client = Process::start(CLIENT, &["--listen", &port, "127.0.0.1"], Stdout::Read);
+    assert_eq!(client.ends(), 1);
+    client.says("another program does so; port 0 takes a free one");
+}
+
+/// Nothing is left of what is over.
+#[test]
+fn a_hundred_connections_leave_nothing_behind() {
+    let tunnel = Tunnel::new();
+    let counts = || {
+        [tunnel.client.id(), tunnel.server.process.id()].map(|id| {
+            ["task", "fd"].map(|of| std::fs::read_dir(format!("/proc/{id}/{of}")).unwrap().count())
+        })
+    };
+    let rounds = |count| {
+        for round in 0..count {
+            let [program, service] = tunnel.open();
+            passes("hello", [&program, &service]);
+            match round % 3 {
+                0 => drop((program, service)),
+                1 => reset(program),
+                _ => reset(service),
+            }
+        }
+        let closed = || tunnel.server.process.err.count("closed: ");
+        closed()
+    };
+    rounds(3);
+    wait::until("the first are gone", || tunnel.server.process.err.count("closed: ") == 3);
+    // The thread for the next client is there, and those of the last have gone.
+    let mut quiet = counts();
+    wait::until("threads have ended", || {
+        let before = std::mem::replace(&mut quiet, counts());
+        thread::park_timeout(Duration::from_millis(100));
+        before == quiet
+    });
+    rounds(99);
+    wait::until("nothing is left", || counts() <= quiet);
+    let [of_client, of_server] = counts();
+    assert!(
+        of_client <= quiet[0] && of_server <= quiet[1],
+        "{of_client:?} {of_server:?}: {quiet:?}"
+    );
+}
