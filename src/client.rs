@@ -126,6 +126,8 @@ impl Client {
             let back = at + notice.draw(random());
             self.route.goes_away(back);
             self.budget.goes_away(back);
+        } else if let Some(kept) = lost.kept {
+            self.budget.kept(lost.at, kept);
         }
         Ok(match self.budget.fruitless() {
             0 | 1 => lost.cause,

@@ -469,9 +469,9 @@ impl Builder {
             connect_timeout: self.connect_timeout,
             resume_within,
             lasts: self.security.as_ref().map(|_| self.draw_term(resume_within.is_some())),
-            endless: match resume_within {
+            patient: match resume_within {
                 Some(within) => sync::after(within).is_none(),
-                None => self.retry.is_unlimited(),
+                None => self.retry.is_patient(),
             },
             on_event: self.on_event.clone(),
         }

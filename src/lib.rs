@@ -181,7 +181,8 @@
 //!
 //! Give a client that may be away for longer (a tunnel, a flight) a
 //! [`RetryPolicy`] that goes on for as long, and its listener a
-//! [`resume_within`](Builder::resume_within) to match.
+//! [`resume_within`](Builder::resume_within) to match. One that goes on
+//! [while the session is kept](RetryPolicy::while_kept) needs no other number.
 //!
 //! ## What happens when ...
 //!

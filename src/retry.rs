@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// when the last thing that every host has said is final, see
 /// [`Rejection::is_retryable`](crate::Rejection::is_retryable), or when its session is lost and
 /// there is to be [no other](crate::SessionLoss::GiveUp). The same policy holds for the first
-/// connect.
+/// connect, unless it goes on [while the session is kept](RetryPolicy::while_kept).
 ///
 /// A link works, and makes all attempts available again, if a message got through
 /// on it in either direction, or if there was none to send and it stayed up for a
@@ -58,6 +58,7 @@ pub struct RetryPolicy {
     first: Duration,
     max: Duration,
     attempts: Option<u32>,
+    while_kept: bool,
     jitter: f64,
 }
 
@@ -79,7 +80,7 @@ impl RetryPolicy {
     /// let policy = RetryPolicy::fixed(Duration::from_secs(3), 5);
     /// ```
     pub fn fixed(delay: Duration, attempts: u32) -> RetryPolicy {
-        RetryPolicy { first: delay, max: delay, attempts: Some(attempts), jitter: 0.2 }
+        RetryPolicy::exponential(delay, delay).attempts(attempts)
     }
 
     /// Delays that double from `first` up to `max`; 5 attempts unless
@@ -95,7 +96,8 @@ impl RetryPolicy {
     /// let policy = RetryPolicy::exponential(Duration::from_millis(200), Duration::from_secs(30));
     /// ```
     pub fn exponential(first: Duration, max: Duration) -> RetryPolicy {
-        RetryPolicy { first, max: max.max(first), attempts: Some(5), jitter: 0.2 }
+        let max = max.max(first);
+        RetryPolicy { first, max, attempts: Some(5), while_kept: false, jitter: 0.2 }
     }
 
     /// One attempt to connect at first, and none after a loss; but one for a secured link that
@@ -107,7 +109,7 @@ impl RetryPolicy {
     /// let builder = longlink::Connection::builder().retry(longlink::RetryPolicy::never());
     /// ```
     pub fn never() -> RetryPolicy {
-        RetryPolicy { first: Duration::ZERO, max: Duration::ZERO, attempts: Some(0), jitter: 0.0 }
+        RetryPolicy::fixed(Duration::ZERO, 0).jitter(0.0)
     }
 
     /// How many attempts are made before giving up. 0 is [`never`](RetryPolicy::never).
@@ -136,8 +138,44 @@ impl RetryPolicy {
         RetryPolicy { attempts: None, ..self }
     }
 
-    pub(crate) fn is_unlimited(self) -> bool {
-        self.attempts.is_none()
+    /// Goes on after a loss for as long as the server keeps the session, however many attempts
+    /// that takes: they count for the first connect alone.
+    ///
+    /// Each server says how long it [keeps](crate::Builder::resume_within) a session, unless it
+    /// needs the room. The client gives up when that time has passed since the loss, and so much
+    /// more as the server may have noticed it later. For that it allows twice what a server
+    /// would take that has as many [misses](crate::Heartbeat::misses) as the client, since
+    /// the server does not say how many it has. A session that is kept for ever is
+    /// asked for for ever. With several hosts, the others are asked for as long.
+    ///
+    /// The time counts from the last loss. From a link on which something waits and nothing
+    /// moves it counts only if the one before was none of that kind.
+    ///
+    /// A server that [restarts](crate::Listener::restart) keeps no session: attempts count
+    /// from its return on. So they do over [plain text](crate::Protocol::Plain), which has no
+    /// sessions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use longlink::RetryPolicy;
+    ///
+    /// // Ten attempts to connect. Then 0, 1 s, 2 s, 4 s ... 30 s, 30 s ... for as long as the
+    /// // server has the session.
+    /// let policy = RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(30))
+    ///     .attempts(10)
+    ///     .while_kept();
+    /// # drop(policy);
+    /// ```
+    #[must_use]
+    pub fn while_kept(self) -> RetryPolicy {
+        RetryPolicy { while_kept: true, ..self }
+    }
+
+    /// Whether a connection may be without a link for long, or for ever.
+    pub(crate) fn is_patient(self) -> bool {
+        self.attempts.is_none() || self.while_kept
     }
 
     /// How far a delay may deviate, as a fraction of it, from 0 to 1 (default
@@ -167,6 +205,10 @@ const REGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Budget {
     policy: RetryPolicy,
     made: u32,
+    /// How many there are. None are counted while a server keeps the session...
+    attempts: Option<u32>,
+    /// ...and then it has surely forgotten it.
+    forgotten: Option<Instant>,
     /// When all attempts that were made at once have come back.
     regained: Instant,
     /// Links in a row on which something waited and nothing moved.
@@ -200,6 +242,8 @@ impl Budget {
         Budget {
             policy,
             made: 0,
+            attempts: policy.attempts,
+            forgotten: None,
             regained: now,
             fruitless: 0,
             doubt: None,
@@ -217,7 +261,10 @@ impl Budget {
     /// The next attempt, or `None` when there are no more. `random` is uniform
     /// in 0..=`u32::MAX`. For so long every host is `closed`.
     pub(crate) fn next(&mut self, now: Instant, random: u32, closed: Duration) -> Option<Attempt> {
-        let of = self.policy.attempts;
+        if self.forgotten.is_some_and(|at| now >= at) {
+            return None;
+        }
+        let of = self.attempts;
         if std::mem::take(&mut self.extra) {
             let of = of.map(|of| of.max(1));
             let after = self.pause(1, now, random).max(closed);
@@ -240,17 +287,31 @@ impl Budget {
         Some(Attempt { number: self.made, of, after })
     }
 
-    /// The pause before the attempt of that number.
+    /// The pause before the attempt of that number. The last one is made in time.
     fn pause(&mut self, number: u32, now: Instant, random: u32) -> Duration {
-        match self.delay(number, random) {
+        let pause = match self.delay(number, random) {
             Duration::ZERO if !self.take_immediate(now) => self.delay(2, random).max(REGAIN),
             delay => delay,
+        };
+        self.forgotten.map_or(pause, |at| pause.min(at.saturating_duration_since(now)))
+    }
+
+    /// The server keeps the session for so long from that moment on, at which a link was lost.
+    /// Links on which something waits and nothing moves hold nobody for ever: the second in a
+    /// row changes nothing.
+    pub(crate) fn kept(&mut self, lost: Instant, kept: Duration) {
+        if self.policy.while_kept && self.fruitless < 2 {
+            (self.attempts, self.forgotten) = (None, lost.checked_add(kept));
         }
     }
 
-    /// The server that was lost has said that it is back then.
+    /// The server that was lost has said that it is back then. It keeps nothing.
     pub(crate) fn goes_away(&mut self, back: Instant) {
         (self.back, self.others) = (Some(back), 0);
+        if self.attempts != self.policy.attempts {
+            self.made = 0;
+        }
+        (self.attempts, self.forgotten) = (self.policy.attempts, None);
     }
 
     /// For how long it is away.

@@ -136,6 +136,7 @@ fn signatures() {
     let _: fn() -> RetryPolicy = RetryPolicy::never;
     let _: fn(RetryPolicy, u32) -> RetryPolicy = RetryPolicy::attempts;
     let _: fn(RetryPolicy) -> RetryPolicy = RetryPolicy::unlimited;
+    let _: fn(RetryPolicy) -> RetryPolicy = RetryPolicy::while_kept;
     let _: fn(RetryPolicy, f64) -> RetryPolicy = RetryPolicy::jitter;
 
     let _: fn() -> Plain = Plain::new;

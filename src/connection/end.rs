@@ -21,7 +21,8 @@ impl Connection {
     /// nothing, it waits for the [`close_timeout`](crate::Builder::close_timeout) (and up to
     /// an eighth of it more), on as many links as it takes. So long it also waits for a
     /// link if every message is acknowledged, and it would wait for ever, as with
-    /// [unlimited](crate::RetryPolicy::unlimited) attempts, or for a server that
+    /// [unlimited](crate::RetryPolicy::unlimited) attempts, for as long as the session is
+    /// [kept](crate::RetryPolicy::while_kept), or for a server that
     /// [restarts](crate::Listener::restart). The parting that follows takes at most as long
     /// again.
     /// [`close_within`](Connection::close_within) bounds the call whatever happens.

@@ -78,12 +78,12 @@ impl State {
     }
 
     /// When a close without a link ends, although there are attempts left: only if nothing
-    /// but the end is unacknowledged, and either they are unlimited, or the server has gone
+    /// but the end is unacknowledged, and either they may take long, or the server has gone
     /// away, and no other would know what has ended.
     pub(super) fn closes_alone_at(&self) -> Option<Instant> {
         let unacknowledged = self.protocol.status().unacknowledged;
         let lost = self.lost.as_ref();
-        let long = self.terms.endless || lost.is_some_and(|lost| lost.away.is_some());
+        let long = self.terms.patient || lost.is_some_and(|lost| lost.away.is_some());
         let alone = long && self.link.is_none() && unacknowledged == 0;
         let closing = self.life.closing().filter(|_| alone)?;
         closing.alone_until(lost.map(|lost| lost.at))

@@ -111,7 +111,7 @@ impl State {
         // Of what a thread has in hand nothing is known: it counts as written.
         let unwritten = link.unwritten();
         let now = sync::now();
-        let Loss { progress, away, unanswered } = self.protocol.link_lost(unwritten);
+        let Loss { progress, away, kept, unanswered } = self.protocol.link_lost(unwritten);
         // An end that comes later is another, and a violation is no end of the server's.
         let away = away.filter(|(at, notice)| now <= *at + notice.last());
         let (cause, away) = match cause {
@@ -131,7 +131,8 @@ impl State {
         self.announce(unanswered);
         self.spent
             .extend(link.write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
-        self.lost = Some(Lost { at: now, cause, has_received: status.has_received, proof, away });
+        let has_received = status.has_received;
+        self.lost = Some(Lost { at: now, cause, has_received, proof, kept, away });
         self.driver_due = true;
     }
 

@@ -112,6 +112,8 @@ pub(crate) struct Lost {
     /// Whether the peer ever said something that counts.
     pub(crate) has_received: bool,
     pub(crate) proof: Proof,
+    /// For so long the server still has the session, as far as a client can tell.
+    pub(crate) kept: Option<Duration>,
     /// When the server said that it goes away, and how.
     pub(crate) away: Option<(Instant, GoingAway)>,
 }
@@ -200,8 +202,8 @@ pub(crate) struct Terms {
     pub(crate) resume_within: Option<Duration>,
     /// So long a link may last, if links are secured.
     pub(crate) lasts: Option<Duration>,
-    /// Nothing bounds the time without a link.
-    pub(crate) endless: bool,
+    /// The time without a link may be long, or has no bound.
+    pub(crate) patient: bool,
     pub(crate) on_event: Option<OnEvent>,
 }
 

@@ -167,7 +167,7 @@ pub(crate) struct Welcome {
     pub(crate) limits: Limits,
     /// After how much silence the server pings; `None` if it does not.
     pub(crate) interval: Option<Duration>,
-    /// The server keeps the session for so long without a link.
+    /// The server keeps the session for so long without a link. What does not fit is for ever.
     pub(crate) resume_within: Duration,
 }
 
@@ -194,7 +194,10 @@ impl Welcome {
         if epoch == 0 {
             return Err(Violation("a welcome without an epoch"));
         }
-        let resume_within = Duration::from_millis(body.get_u32().into());
+        let resume_within = match body.get_u32() {
+            u32::MAX => Duration::MAX,
+            millis => Duration::from_millis(millis.into()),
+        };
         if body.get_u32() & !FEATURES != 0 {
             return Err(Violation("a feature that was not offered"));
         }
@@ -332,7 +335,7 @@ mod tests {
         assert_eq!(decoded.interval, Some(longest));
         let mut bytes = Vec::new();
         Welcome { resume_within: Duration::MAX, ..welcome() }.encode(&mut bytes);
-        assert_eq!(Welcome::decode(&bytes).unwrap().resume_within, longest);
+        assert_eq!(Welcome::decode(&bytes).unwrap().resume_within, Duration::MAX);
     }
 
     /// A list of options, and whether it is whole.

@@ -182,7 +182,8 @@ impl PlainSession {
         let moved = self.link.moved;
         let received = moved || unanswered.count() > 0;
         let waits = !received && !self.outgoing.is_written();
-        Loss { progress: Progress { moved, heard: true, waits }, away: None, unanswered }
+        let progress = Progress { moved, heard: true, waits };
+        Loss { progress, away: None, kept: None, unanswered }
     }
 
     fn give_up_unanswered(&mut self, unwritten: usize) -> Unanswered {

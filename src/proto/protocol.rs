@@ -165,7 +165,8 @@ impl Protocol {
                 session.link_lost();
                 // Every message of a session is acknowledged or sent again.
                 let (progress, away) = (session.progress(), session.away());
-                Loss { progress, away, unanswered: Unanswered::default() }
+                let kept = Some(session.kept());
+                Loss { progress, away, kept, unanswered: Unanswered::default() }
             }
             Protocol::Plain(session) => session.link_lost(unwritten),
         }

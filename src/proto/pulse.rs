@@ -369,6 +369,18 @@ impl Pulse {
         silent.into_iter().chain(self.check.map(|check| check.due)).min()
     }
 
+    /// How long a server may take, at most, to notice the loss of a link that its client with
+    /// this heartbeat has noticed. The server's misses are not known: twice the time is allowed
+    /// that the client's would take.
+    pub(crate) fn noticed_within(&self, own: Heartbeat) -> Duration {
+        let silence = match self.peer_interval {
+            // See [`Rhythm::server`].
+            Some(ping_after) => Rhythm::server(ping_after * 4 / 5, own.misses).dead_after,
+            None => Watch::framed(Heartbeat { interval: None, ..own }, own.interval).gives_up,
+        };
+        silence * 2
+    }
+
     /// Whether a check is under way.
     pub(crate) fn is_checking(&self) -> bool {
         self.check.is_some()

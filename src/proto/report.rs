@@ -133,6 +133,9 @@ pub(crate) struct Loss {
     pub(crate) progress: Progress,
     /// When the server said that it goes away, and how.
     pub(crate) away: Option<(Instant, GoingAway)>,
+    /// For so long the server still has the session, as far as a client can tell. Without a
+    /// session there is none.
+    pub(crate) kept: Option<Duration>,
     /// Messages of unknown fate: neither sent again nor acknowledged.
     pub(crate) unanswered: Unanswered,
 }

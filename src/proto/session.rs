@@ -79,7 +79,7 @@ pub(crate) struct Session {
     peer_window: u32,
     /// A server takes the client's interval instead, if there is one.
     heartbeat: Heartbeat,
-    /// So long a server keeps this session without a link.
+    /// So long the server keeps this session without a link.
     resume_within: Duration,
     /// What a client does when its session is lost.
     on_loss: SessionLoss,
@@ -198,6 +198,12 @@ impl Session {
     /// The link is gone.
     pub(crate) fn link_lost(&mut self) {
         self.stage = Stage::Down;
+    }
+
+    /// For how long from the loss of a link on the server has the session, as a client sees it:
+    /// the server may notice the loss later.
+    pub(crate) fn kept(&self) -> Duration {
+        self.resume_within.saturating_add(self.pulse.noticed_within(self.heartbeat))
     }
 
     pub(crate) fn progress(&self) -> Progress {

@@ -384,3 +384,108 @@ fn a_policy_without_attempts_does_not_come_back_and_an_old_announcement_is_over(
     budget.lost(proof(MOVED, SECOND), INTERVAL);
     assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), attempt(1, Duration::ZERO));
 }
+
+const KEPT: Duration = Duration::from_secs(60);
+
+/// A budget under such a policy whose link was lost, and when.
+fn kept(policy: RetryPolicy) -> (Budget, Instant) {
+    let now = Instant::now();
+    let mut budget = Budget::new(policy.jitter(0.0).while_kept(), now);
+    budget.first();
+    budget.welcomed(false);
+    budget.lost(proof(MOVED, SECOND), INTERVAL);
+    budget.kept(now, KEPT);
+    (budget, now)
+}
+
+/// Makes all attempts that there are, each of which fails at once. Returns when they were made.
+fn made(budget: &mut Budget, from: Instant) -> Vec<u64> {
+    let mut now = from;
+    let attempts = std::iter::from_fn(|| {
+        let attempt = budget.next(now, MIDDLE, Duration::ZERO)?;
+        assert_eq!(attempt.of, None);
+        now += attempt.after;
+        Some((now - from).as_secs())
+    });
+    attempts.take(1000).collect()
+}
+
+#[test]
+fn attempts_count_for_the_first_connect_and_then_the_time_that_the_session_is_kept() {
+    let policy = RetryPolicy::exponential(SECOND, SECOND * 25).attempts(3);
+    let now = Instant::now();
+    let mut budget = Budget::new(policy.while_kept(), now);
+    budget.first();
+    let numbers = std::iter::from_fn(|| budget.next(now, MIDDLE, Duration::ZERO));
+    assert_eq!(numbers.map(|a| (a.number, a.of)).collect::<Vec<_>>(), [(2, Some(3)), (3, Some(3))]);
+    // The last one is made in time, although the delay is longer.
+    let (mut budget, now) = kept(policy);
+    assert_eq!(made(&mut budget, now), [0, 1, 3, 7, 15, 31, 56, 60]);
+    assert_eq!(budget.made(), 8);
+    // No time before, and no matter which attempt it is.
+    let (mut budget, now) = kept(policy.attempts(0));
+    let last = Duration::from_nanos(1);
+    let attempt = |after| Some(Attempt { number: 1, of: None, after });
+    budget.made = u32::MAX - 1;
+    let late = budget.next(now + KEPT - last, MIDDLE, Duration::ZERO);
+    assert_eq!(late, Some(Attempt { number: u32::MAX, of: None, after: last }));
+    assert_eq!(budget.next(now + KEPT, MIDDLE, Duration::ZERO), None);
+    // A link that has served gives no attempt beyond that time, and one before.
+    budget.has_served();
+    budget.kept(now + KEPT, KEPT);
+    assert_eq!(budget.next(now + KEPT, MIDDLE, Duration::ZERO), attempt(Duration::ZERO));
+}
+
+#[test]
+fn a_session_that_is_kept_for_ever_is_asked_for_for_ever() {
+    let (mut budget, now) = kept(RetryPolicy::never());
+    budget.kept(now, Duration::MAX);
+    assert_eq!(made(&mut budget, now).len(), 1000);
+    assert!(budget.next(now + SECOND * 100_000_000, MIDDLE, Duration::ZERO).is_some());
+}
+
+#[test]
+fn the_time_counts_from_the_last_loss() {
+    let (mut budget, mut now) = kept(RetryPolicy::fixed(SECOND * 20, 2));
+    for link in [MOVED, IDLE, STUCK, IDLE, STUCK] {
+        assert_eq!(made(&mut budget, now).last(), Some(&60));
+        now += SECOND * 50;
+        budget.welcomed(false);
+        budget.lost(proof(link, Duration::ZERO), INTERVAL);
+        budget.kept(now, KEPT);
+    }
+    // But that of a link on which nothing moves, once more, changes nothing.
+    now += SECOND * 30;
+    budget.lost(proof(STUCK, Duration::ZERO), INTERVAL);
+    budget.kept(now, KEPT);
+    assert_eq!(made(&mut budget, now), [20, 30]);
+    budget.lost(proof(MOVED, Duration::ZERO), INTERVAL);
+    budget.kept(now, KEPT);
+    assert_eq!(made(&mut budget, now), [0, 20, 40, 60]);
+}
+
+#[test]
+fn a_server_that_goes_away_keeps_nothing_and_attempts_count_from_its_return_on() {
+    let (mut budget, mut now) = kept(RetryPolicy::fixed(SECOND, 3));
+    assert_eq!(made(&mut budget, now).len(), 61);
+    budget.welcomed(false);
+    budget.lost(proof(IDLE, Duration::ZERO), INTERVAL);
+    budget.goes_away(now + BACK);
+    for (number, after) in [(1, BACK), (2, SECOND), (3, SECOND)] {
+        let attempt = Attempt { number, of: Some(3), after };
+        assert_eq!(budget.next(now, MIDDLE, budget.away(now)), Some(attempt));
+        now += after;
+    }
+    assert_eq!(budget.next(now, MIDDLE, Duration::ZERO), None);
+}
+
+#[test]
+fn under_another_policy_attempts_count_however_long_the_session_is_kept() {
+    let now = Instant::now();
+    let mut budget = Budget::new(RetryPolicy::default(), now);
+    budget.first();
+    budget.lost(proof(MOVED, SECOND), INTERVAL);
+    budget.kept(now, Duration::MAX);
+    let attempts = std::iter::from_fn(|| budget.next(now, MIDDLE, Duration::ZERO));
+    assert_eq!(attempts.count(), 5);
+}

@@ -5,7 +5,9 @@ use std::thread::{self, JoinHandle};
 use longlink::{Cause, Error, Event, RetryPolicy};
 
 use crate::proxy::How;
-use crate::rig::{Log, Rig, SOON, Side, builder, calm, connect, join, ms, now, quick, until};
+use crate::rig::{
+    Log, Rig, SLACK, SOON, Side, builder, calm, connect, join, ms, now, quick, until,
+};
 use crate::wire::{
     CLOSE, DATA, FULL, Hello, PONG, PROTOCOL, REJECT, RawServer, STALE, VERSION, Welcome, frame,
     longer, ping, reject,
@@ -291,4 +293,38 @@ fn never_means_one_attempt_at_first_and_none_later() {
     rig.proxy.refuse(true);
     let error = builder().retry(RetryPolicy::never()).connect(rig.proxy.addr()).unwrap_err();
     assert!(matches!(error, Error::GaveUp { cause: Cause::Io(_) | Cause::Eof, .. }), "{error:?}");
+}
+
+#[test]
+fn a_session_is_asked_for_as_long_as_its_server_keeps_it_and_no_longer() {
+    // Silence for 0.9 s ends a link of the server, and the client allows for twice as much.
+    let known = ms(1000 + 2 * 900);
+    let patient = quick().resume_within(ms(1000)).retry(RetryPolicy::fixed(ms(20), 2).while_kept());
+    let (rig, log) = (Rig::new(patient.clone()), Log::new("never connected"));
+    rig.proxy.refuse(true);
+    let error = patient.clone().on_event(log.callback()).connect(rig.proxy.addr()).unwrap_err();
+    assert!(matches!(error, Error::GaveUp { .. }), "{error:?}");
+    log.says("gave up after 2 attempts", 1);
+    rig.proxy.refuse(false);
+    let (client, server) = rig.warm_pair();
+    rig.proxy.refuse(true);
+    rig.proxy.cut(How::Rst);
+    client.says("attempt 5", 1);
+    rig.proxy.refuse(false);
+    client.says("resumed", 1);
+    server.send(b"still here").unwrap();
+    client.takes(b"still here");
+    client.send(b"given back").unwrap();
+    server.takes(b"given back");
+    rig.proxy.refuse(true);
+    rig.proxy.cut(How::Rst);
+    let (lost, _) = client.says("lost", 2);
+    let (given_up, _) = client.says("gave up", 1);
+    assert!(given_up - lost >= known, "{:?}", given_up - lost);
+    assert!(given_up - lost <= known + SLACK, "{:?}", given_up - lost);
+    let (forgotten, _) = server.says("gave up", 1);
+    assert!(forgotten <= given_up, "{:?}", forgotten - given_up);
+    let error = client.recv_timeout(SOON).unwrap_err();
+    assert!(matches!(error, Error::GaveUp { unacknowledged: 1, .. }), "{error:?}");
+    assert_eq!(client.take_unacknowledged(), ["given back"]);
 }

@@ -450,3 +450,33 @@ fn a_check_without_heartbeats_ends_although_each_look_is_a_little_late() {
     });
     assert!(is_dead);
 }
+
+#[test]
+fn a_server_notices_a_loss_within_what_its_client_allows_it() {
+    for (misses, servers) in (1..6).flat_map(|misses| (1..=2 * misses).map(move |s| (misses, s))) {
+        for busy in [false, true] {
+            let start = Instant::now();
+            let server = Pulse::new(Some(Rhythm::server(INTERVAL, servers)), start);
+            let (mut client, _) = client(misses);
+            client.restart(server.interval(), start);
+            let died = run(server, start, INTERVAL * 20, |pulse, at, _| {
+                if busy {
+                    pulse.sent(start + at);
+                }
+            });
+            let died = died.expect("a silent peer is dead");
+            let allowed = client.noticed_within(Heartbeat::every(INTERVAL).misses(misses));
+            assert!(died <= allowed, "{misses} {servers} {busy}: {died:?}, {allowed:?}");
+        }
+    }
+}
+
+#[test]
+fn of_a_server_without_heartbeats_its_kernel_is_waited_for() {
+    let (mut pulse, start) = client(3);
+    pulse.restart(None, start);
+    let allowed = |own| pulse.noticed_within(own);
+    assert_eq!(allowed(Heartbeat::off()), Duration::from_secs(60));
+    assert_eq!(allowed(Heartbeat::every(INTERVAL / 10)), Duration::from_secs(60));
+    assert_eq!(allowed(Heartbeat::every(INTERVAL)), INTERVAL * 8);
+}

@@ -129,6 +129,7 @@ impl Session {
         if welcome.epoch == self.epoch {
             let replayed = self.outbox.resume(welcome.received)?;
             self.totals.replayed += replayed;
+            self.resume_within = welcome.resume_within;
             self.start_link(welcome.received, welcome.interval, now);
             return Ok(Opened::Resumed { replayed });
         }
@@ -144,7 +145,7 @@ impl Session {
             return Err(Unwelcome::TooLarge { size, limit });
         }
         let first = self.epoch == 0;
-        self.epoch = welcome.epoch;
+        (self.epoch, self.resume_within) = (welcome.epoch, welcome.resume_within);
         (self.peer, self.peer_window) = (welcome.limits, welcome.limits.window);
         self.peer_received = 0;
         self.outbox.restart(!self.is_complete());

@@ -432,6 +432,25 @@ fn a_client_that_wants_no_other_session_takes_none_and_gives_back_what_it_sent()
 }
 
 #[test]
+fn a_client_knows_for_how_long_its_session_is_kept_and_asks_no_less() {
+    let (seconds, noticed) = (Duration::from_secs, Duration::from_secs(60));
+    let (mut client, now) = client(WINDOW);
+    let hello = client.next_hello();
+    let mut server = found(&hello, 7, WINDOW, now).kept_for(seconds(10));
+    assert_eq!(client.welcomed(&welcome(&mut server).0, now), Ok(Opened::First));
+    client.link_lost();
+    assert_eq!(client.kept(), seconds(10) + noticed);
+    for (kept, known) in [(seconds(5), seconds(5) + noticed), (seconds(5_000_000), Duration::MAX)] {
+        let hello = client.next_hello();
+        server.resume(&hello, now).unwrap();
+        server = server.kept_for(kept);
+        client.welcomed(&welcome(&mut server).0, now).unwrap();
+        client.link_lost();
+        assert_eq!(client.kept(), known);
+    }
+}
+
+#[test]
 fn a_batch_is_full_of_bytes_or_of_pieces_and_lets_go_of_what_is_written() {
     let mut batch = Batch::default();
     batch.push(vec![0; BATCH_BYTES - 1].into());
