@@ -11,6 +11,8 @@
 
 mod adversary;
 mod journal;
+#[path = "../../tests/support/keys.rs"]
+#[allow(dead_code)]
 mod keys;
 mod ledger;
 mod plan;

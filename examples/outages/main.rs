@@ -3,10 +3,15 @@
 //! 200 a second, while the path between them fails. Prints a table; the exit
 //! code is 1 if something in it is not as it is promised.
 //!
-//!     cargo run --release --example outages
+//!     cargo run --release --example outages [-- --tls]
 //!
-//! It takes root, and the tools `ip`, `nft` and `conntrack`.
+//! With `--tls` the server has keys, and the client an invite. It takes root, and the tools `ip`,
+//! `nft` and `conntrack`.
 
+#[cfg(target_os = "linux")]
+#[path = "../../tests/support/keys.rs"]
+#[allow(dead_code)]
+mod keys;
 #[cfg(target_os = "linux")]
 #[path = "../../tests/support/network.rs"]
 mod network;
@@ -22,7 +27,16 @@ use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
 fn main() -> ExitCode {
-    match outage::run() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let secured = match &args[..] {
+        [] => false,
+        [flag] if flag == "--tls" => true,
+        _ => {
+            eprintln!("outages [--tls]");
+            return ExitCode::from(2);
+        }
+    };
+    match outage::run(secured) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

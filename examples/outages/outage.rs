@@ -1,12 +1,12 @@
 //! The outages, and what is promised in them.
 
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use crate::keys::Keys;
 use crate::network::{self, CLIENT, CLIENT_MOVED, Path as Way, Unknown};
 use crate::programs::{self, Result};
-use crate::scene::{Account, LINES, Scene, now, rest};
+use crate::scene::{Account, Cast, LINES, Scene, now, rest};
 
 /// Of both programs.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -115,17 +115,19 @@ fn cut(scene: &mut Scene, way: Way, time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// All of them at once, each on a network of its own. Returns whether all is
-/// as promised.
-pub(crate) fn run() -> Result<bool> {
+/// All of them at once, each on a network of its own, with keys or in clear
+/// text. Returns whether all is as promised.
+pub(crate) fn run(secured: bool) -> Result<bool> {
     if let Some(why) = network::obstacle() {
         return Err(why.into());
     }
     let programs = programs::build()?;
+    let keys = secured.then(|| Keys::make_by(programs.join("server"))).transpose()?;
+    let cast = Cast { programs, keys };
     let begun = now();
     let accounts: Vec<Result<Account>> = thread::scope(|scope| {
         let threads: Vec<_> =
-            OUTAGES.iter().map(|outage| scope.spawn(|| endure(outage, &programs))).collect();
+            OUTAGES.iter().map(|outage| scope.spawn(|| endure(outage, &cast))).collect();
         let join = |thread: thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
@@ -134,7 +136,8 @@ pub(crate) fn run() -> Result<bool> {
 
     println!(
         "--heartbeat {HEARTBEAT:?} --misses {MISSES} (server: --misses {MISSES}), \
-         --retry-delay {RETRY_DELAY:?}; {LINES} lines, 200/s, through an echo; {:.0?} in all\n",
+         --retry-delay {RETRY_DELAY:?}; {LINES} lines, 200/s, through an echo{}; {:.0?} in all\n",
+        if secured { ", over TLS" } else { "" },
         begun.elapsed()
     );
     println!(
@@ -155,8 +158,8 @@ pub(crate) fn run() -> Result<bool> {
     Ok(complaints.is_empty())
 }
 
-fn endure(outage: &Outage, programs: &Path) -> Result<Account> {
-    let mut scene = Scene::open(programs)?;
+fn endure(outage: &Outage, cast: &Cast) -> Result<Account> {
+    let mut scene = Scene::open(cast)?;
     scene.wait_for_replies(LINES / 4)?;
     if outage.idle {
         scene.pause(true);

@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::keys::Keys;
 use crate::network::{self, Network};
 use crate::outage::{HEARTBEAT, MISSES, RETRY_DELAY};
 use crate::programs::{Result, Running};
@@ -80,8 +81,42 @@ struct Fault {
     open: Option<Instant>,
 }
 
-pub(crate) struct Scene {
-    programs: PathBuf,
+/// The programs, and their keys, if the links are to be secured.
+pub(crate) struct Cast {
+    pub(crate) programs: PathBuf,
+    pub(crate) keys: Option<Keys>,
+}
+
+impl Cast {
+    fn start_client(&self, network: &Network) -> Result<Running> {
+        let program = self.programs.join("client");
+        let mut command = network.client.command(&[&program.to_string_lossy(), network::SERVER]);
+        command.args(self.keys.iter().flat_map(Keys::client_args));
+        command.args(["--heartbeat", &format!("{HEARTBEAT:?}"), "--misses", &MISSES.to_string()]);
+        command.args(["--retry-delay", &format!("{RETRY_DELAY:?}"), "--retries", "forever"]);
+        Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
+    }
+
+    fn start_server(&self, network: &Network, says: &Lines) -> Result<Running> {
+        let program = self.programs.join("server");
+        let already = says.get().len();
+        let mut command = network.server.command(&[&program.to_string_lossy()]);
+        match &self.keys {
+            Some(keys) => command.args(keys.server_args()),
+            None => command.arg("--open"),
+        };
+        command.args(["--bind", network::SERVER, "--misses", &MISSES.to_string()]);
+        let mut server = Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
+        says.listen(server.0.stderr.take().ok_or("no pipe")?);
+        says.wait_for("the server", |lines| {
+            lines[already..].iter().any(|(_, line)| line.contains("listening on "))
+        })?;
+        Ok(server)
+    }
+}
+
+pub(crate) struct Scene<'a> {
+    cast: &'a Cast,
     pub(crate) network: Network,
     client: Running,
     server: Running,
@@ -93,19 +128,19 @@ pub(crate) struct Scene {
     faults: Vec<Fault>,
 }
 
-impl Scene {
-    pub(crate) fn open(programs: &Path) -> Result<Scene> {
+impl Scene<'_> {
+    pub(crate) fn open(cast: &Cast) -> Result<Scene<'_>> {
         let network = Network::new();
         let server_says = Lines::default();
-        let server = start_server(programs, &network, &server_says)?;
-        let mut client = start_client(programs, &network)?;
+        let server = cast.start_server(&network, &server_says)?;
+        let mut client = cast.start_client(&network)?;
         let (replies, client_says) = (Lines::default(), Lines::default());
         let listener = replies.listen(client.0.stdout.take().ok_or("no pipe")?);
         client_says.listen(client.0.stderr.take().ok_or("no pipe")?);
         let paused = Arc::new(AtomicBool::new(false));
         feed(client.0.stdin.take().ok_or("no pipe")?, paused.clone());
         Ok(Scene {
-            programs: programs.into(),
+            cast,
             network,
             client,
             server,
@@ -143,7 +178,7 @@ impl Scene {
     }
 
     pub(crate) fn start_server(&mut self) -> Result<()> {
-        self.server = start_server(&self.programs, &self.network, &self.server_says)?;
+        self.server = self.cast.start_server(&self.network, &self.server_says)?;
         Ok(())
     }
 
@@ -211,27 +246,6 @@ fn feed(mut input: ChildStdin, paused: Arc<AtomicBool>) {
             }
         }
     });
-}
-
-fn start_client(programs: &Path, network: &Network) -> Result<Running> {
-    let program = programs.join("client");
-    let mut command = network.client.command(&[&program.to_string_lossy(), network::SERVER]);
-    command.args(["--heartbeat", &format!("{HEARTBEAT:?}"), "--misses", &MISSES.to_string()]);
-    command.args(["--retry-delay", &format!("{RETRY_DELAY:?}"), "--retries", "forever"]);
-    Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
-}
-
-fn start_server(programs: &Path, network: &Network, says: &Lines) -> Result<Running> {
-    let program = programs.join("server");
-    let already = says.get().len();
-    let mut command = network.server.command(&[&program.to_string_lossy()]);
-    command.args(["--open", "--bind", network::SERVER, "--misses", &MISSES.to_string()]);
-    let mut server = Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
-    says.listen(server.0.stderr.take().ok_or("no pipe")?);
-    says.wait_for("the server", |lines| {
-        lines[already..].iter().any(|(_, line)| line.contains("listening on "))
-    })?;
-    Ok(server)
 }
 
 /// How many messages were sent again, as one side says.
