@@ -1,8 +1,8 @@
 //! Both kinds of addresses.
 
-use crate::network::{self, Network, SERVER_V6};
+use crate::network::{self, SERVER_V6};
 use crate::process::{CLIENT, Process, SERVER};
-use crate::stage::{self, SLACK, ms, now};
+use crate::stage::{self, SLACK, Site, ms, now};
 
 /// A name of the server's, in the file that the client's host keeps.
 const NAME: &str = "server.test";
@@ -10,17 +10,20 @@ const NAME: &str = "server.test";
 /// More patience with one address than the test has.
 const PATIENT: [&str; 2] = ["--connect-timeout", "25s"];
 
-fn serve(network: &Network, bind: &str) -> Process {
-    let server = stage::start(&network.server, SERVER, &["--open", "--bind", bind]);
-    server.says("listening without security: whoever reaches it is let in");
+/// Who can use it and who can read it, both programs say.
+fn serve(network: &Site, bind: &str) -> Process {
+    let server = network.serve(&["--bind", bind]);
     let line = server.says("listening on ");
-    assert!(line.ends_with(" (everybody who can reach it, in clear text)"), "{line}");
+    let open = line.ends_with(" (everybody who can reach it, in clear text)");
+    let warned = server.err.count("listening without security: whoever reaches it is let in");
+    assert_eq!((open, warned), if network.is_secured() { (false, 0) } else { (true, 1) }, "{line}");
     server
 }
 
-fn connect(network: &Network, host: &str, peer: &str) -> Process {
-    let mut client = stage::start(&network.client, CLIENT, &[&[host], &PATIENT[..]].concat());
-    client.says(&format!("connected to {peer}"));
+fn connect(network: &Site, host: &str, peer: &str) -> Process {
+    let mut client = network.call(&[&[host], &PATIENT[..]].concat());
+    let how = if network.is_secured() { "TLS" } else { "in clear text" };
+    client.says(&format!("connected to {peer} ({how})"));
     client.send("hello\n");
     client.prints("hello");
     client
@@ -46,9 +49,9 @@ fn one_listener_serves_both_kinds() {
 #[ignore = "makes networks"]
 fn a_host_is_an_address_in_brackets() {
     let Some(network) = stage::network() else { return };
-    let server = stage::start(&network.server, SERVER, &["--bind", "::1", "--port", "6667"]);
+    let server = network.start(&network.server, SERVER, &["--bind", "::1", "--port", "6667"]);
     server.says("listening on [::1]:6667");
-    let mut client = stage::start(&network.server, CLIENT, &["[::1]:6667"]);
+    let mut client = network.start(&network.server, CLIENT, &["[::1]:6667"]);
     client.says("connected to [::1]:6667");
     client.send("hello\n");
     client.prints("hello");

@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::network::{self, Network, TO_CLIENT};
-use crate::process::{CLIENT, Process, SERVER, Stdout};
-use crate::stage::{self, SLACK, ms, now, pass};
+use crate::network::{self, TO_CLIENT};
+use crate::process::{Process, Stdout};
+use crate::stage::{self, SLACK, Site, ms, now, pass};
 
 /// On the router, in front of two servers.
 struct Balanced {
     client: Process,
     servers: [Process; 2],
     balancer: Process,
-    _network: Network,
+    _network: Site,
     config: PathBuf,
 }
 
@@ -29,9 +29,8 @@ impl Balanced {
         fs::write(&path, config).unwrap();
 
         let servers = ["6666", "6667"].map(|port| {
-            let own = ["--open", "--bind", network::SERVER, "--port", port];
-            let args = [&own[..], &["--heartbeat", heartbeat]].concat();
-            let server = stage::start(&network.server, SERVER, &args);
+            let own = ["--bind", network::SERVER, "--port", port];
+            let server = network.serve(&[&own[..], &["--heartbeat", heartbeat]].concat());
             server.says("listening on ");
             server
         });
@@ -40,7 +39,7 @@ impl Balanced {
         let balancer = Process::start_by(command, "haproxy", &args, Stdout::Read);
         let args = [TO_CLIENT, "--heartbeat", heartbeat, "--misses", "2"];
         let patient = ["--retry-delay", "500ms", "--retries", "forever"];
-        let client = stage::start(&network.client, CLIENT, &[&args, &patient[..]].concat());
+        let client = network.call(&[&args, &patient[..]].concat());
         client.says("connected to ");
         Some(Balanced { client, servers, balancer, _network: network, config: path })
     }

@@ -5,11 +5,15 @@
 //!     cargo test --test networks -- --ignored
 //!
 //! Without them they are skipped, and say why; with `LONGLINK_NETWORKS` set,
-//! they fail.
+//! they fail. With `LONGLINK_TLS=1` the server has keys, and the client an
+//! invite; otherwise they talk in clear text.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
 mod addresses;
 mod balancer;
+#[path = "../support/keys.rs"]
+#[allow(dead_code)]
+mod keys;
 #[path = "../support/network.rs"]
 mod network;
 mod outages;

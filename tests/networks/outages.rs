@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use longlink::{Connection, Error, Heartbeat, RetryPolicy};
+use longlink::{Error, Heartbeat, RetryPolicy};
 
 use crate::network::{self, CLIENT, CLIENT_MOVED, Path, Unknown};
 use crate::process;
@@ -234,7 +234,7 @@ fn a_connect_into_a_blackhole_ends() {
     let begun = now();
     let args = ["--connect-timeout", "700ms", "--retries", "2", "--retry-delay", "100ms"];
     let args = [&[network::SERVER], &args[..]].concat();
-    let mut client = stage::start(&network.client, process::CLIENT, &args);
+    let mut client = network.call(&args);
     assert_eq!(client.ends(), 1);
     let ended = begun.elapsed();
     assert!((ms(1400)..ms(1520) + SLACK).contains(&ended), "ended after {ended:?}");
@@ -246,9 +246,9 @@ fn a_connect_into_a_blackhole_ends() {
 #[ignore = "makes networks"]
 fn a_bounded_close_is_prompt_while_it_connects_into_a_blackhole() {
     let Some(network) = stage::network() else { return };
-    let listener =
-        network.server.inside(|| longlink::Listener::bind((network::SERVER, 0)).unwrap());
-    let builder = Connection::builder()
+    let [of_server, of_client] = network.builders();
+    let listener = network.server.inside(|| of_server.bind((network::SERVER, 0)).unwrap());
+    let builder = of_client
         .heartbeat(Heartbeat::every(INTERVAL).misses(2))
         .retry(RetryPolicy::default().unlimited())
         .connect_timeout(Duration::from_secs(60));

@@ -1,12 +1,16 @@
 //! A server and a client, each on its own side of a router, and a count of
 //! everything that the client sends.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use longlink::{Builder, Connection};
+
+use crate::keys::{self, Keys};
 use crate::network::{self, Host, Network};
 use crate::process::{CLIENT, Process, SERVER, Stdout};
 
@@ -47,22 +51,72 @@ pub(crate) fn pass(time: Duration) {
     }
 }
 
+/// A network, and the keys of who is on it, if links are to be secured.
+pub(crate) struct Site {
+    network: Network,
+    keys: Option<Keys>,
+}
+
+impl Site {
+    fn new() -> Site {
+        let secured = std::env::var_os("LONGLINK_TLS").is_some_and(|value| value == "1");
+        let keys = secured.then(|| Keys::make_by(SERVER).unwrap());
+        Site { network: Network::new(), keys }
+    }
+
+    pub(crate) fn is_secured(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// A server that others can reach, on its host.
+    pub(crate) fn serve(&self, args: &[&str]) -> Process {
+        let open = if self.is_secured() { &[][..] } else { &["--open"] };
+        self.start(&self.server, SERVER, &[open, args].concat())
+    }
+
+    /// A client on its host.
+    pub(crate) fn call(&self, args: &[&str]) -> Process {
+        self.start(&self.client, CLIENT, args)
+    }
+
+    /// Starts one of the programs, with its keys.
+    pub(crate) fn start(&self, host: &Host, program: &'static str, args: &[&str]) -> Process {
+        let of = if program == SERVER { Keys::server_args } else { Keys::client_args };
+        let own = self.keys.as_ref().map(of);
+        let own: Vec<&str> = own.iter().flatten().map(String::as_str).collect();
+        let args = [&own, args].concat();
+        Process::start_by(host.command(&[program]), program, &args, Stdout::Read)
+    }
+
+    /// What a listener and a connection of the library are made with.
+    pub(crate) fn builders(&self) -> [Builder; 2] {
+        [keys::of_server, keys::of_client].map(|security| match &self.keys {
+            Some(keys) => Connection::builder().security(security(keys.folder()).unwrap()),
+            None => Connection::builder(),
+        })
+    }
+}
+
+impl Deref for Site {
+    type Target = Network;
+
+    fn deref(&self) -> &Network {
+        &self.network
+    }
+}
+
 /// A network, or `None` after the reason was printed.
-pub(crate) fn network() -> Option<Network> {
-    let Some(why) = network::obstacle() else { return Some(Network::new()) };
+pub(crate) fn network() -> Option<Site> {
+    let Some(why) = network::obstacle() else { return Some(Site::new()) };
     assert!(std::env::var_os("LONGLINK_NETWORKS").is_none(), "{why}");
     eprintln!("skipped: {why}");
     None
 }
 
-pub(crate) fn start(host: &Host, program: &'static str, args: &[&str]) -> Process {
-    Process::start_by(host.command(&[program]), program, args, Stdout::Read)
-}
-
 pub(crate) struct Stage {
     pub(crate) client: Process,
     pub(crate) server: Process,
-    pub(crate) network: Network,
+    pub(crate) network: Site,
     sent: Arc<AtomicU32>,
     /// Somebody sends all the time, until told to stop.
     chatter: Option<mpsc::Sender<()>>,
@@ -76,12 +130,10 @@ impl Stage {
     /// A connected pair, with these settings on top.
     pub(crate) fn with(client_args: &[&str], server_args: &[&str]) -> Option<Stage> {
         let network = network()?;
-        let own = ["--open", "--bind", network::SERVER, "--port", PORT];
-        let args = merged(&own, &["--misses", "2"], server_args);
-        let server = start(&network.server, SERVER, &args);
+        let own = ["--bind", network::SERVER, "--port", PORT];
+        let server = network.serve(&merged(&own, &["--misses", "2"], server_args));
         server.says("listening on ");
-        let args = merged(&[network::SERVER], &FAST, client_args);
-        let client = start(&network.client, CLIENT, &args);
+        let client = network.call(&merged(&[network::SERVER], &FAST, client_args));
         client.says("connected to ");
         let mut stage = Stage { client, server, network, sent: Arc::default(), chatter: None };
         stage.talk();
