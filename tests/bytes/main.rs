@@ -13,6 +13,7 @@ mod proxy;
 #[path = "../support/wait.rs"]
 mod wait;
 
+mod cuts;
 mod ends;
 mod flow;
 mod pipe;

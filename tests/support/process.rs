@@ -85,9 +85,9 @@ impl Output {
         self.written.lock().unwrap().closed
     }
 
-    fn wait_closed(&self) -> bool {
+    fn wait_closed(&self, within: Duration) -> bool {
         let written = self.written.lock().unwrap();
-        let waited = self.changed.wait_timeout_while(written, DEADLINE, |written| !written.closed);
+        let waited = self.changed.wait_timeout_while(written, within, |written| !written.closed);
         waited.unwrap().0.closed
     }
 
@@ -240,7 +240,12 @@ impl Process {
 
     /// Waits until it has ended by itself, and returns its exit code.
     pub(crate) fn ends(&mut self) -> i32 {
-        assert!(self.err.wait_closed() && self.out.wait_closed(), "{} does not end", self.name);
+        self.ends_within(DEADLINE)
+    }
+
+    /// Waits longer, or less long, for the same.
+    pub(crate) fn ends_within(&mut self, within: Duration) -> i32 {
+        self.wait_closed(within);
         let status = self.child.wait().unwrap();
         status.code().unwrap_or_else(|| panic!("{} was killed: {status}", self.name))
     }
@@ -248,8 +253,13 @@ impl Process {
     /// Waits until it has ended, and returns by which signal.
     #[allow(dead_code, reason = "of use to some tests")]
     pub(crate) fn ends_by(&mut self) -> Option<i32> {
-        assert!(self.err.wait_closed() && self.out.wait_closed(), "{} does not end", self.name);
+        self.wait_closed(DEADLINE);
         self.child.wait().unwrap().signal()
+    }
+
+    fn wait_closed(&self, within: Duration) {
+        let closed = self.err.wait_closed(within) && self.out.wait_closed(within);
+        assert!(closed, "{} does not end", self.name);
     }
 
     /// kill -9, and gone when this returns.
