@@ -11,6 +11,7 @@
 #[path = "../support/attacks.rs"]
 mod attacks;
 mod descriptors;
+mod floods;
 mod handshakes;
 #[path = "../support/port.rs"]
 #[allow(dead_code)]
@@ -29,9 +30,9 @@ mod wire;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use attacks::{ATTACKS, Attack, CLIENTS, MAX_MESSAGE, SERVER, WINDOW, allow_crowd};
+use attacks::{ATTACKS, Attack, CLIENTS, MAX_MESSAGE, SERVER, Step, WINDOW, allow_crowd};
 use process::{Process, Stdout};
-use target::{SOON, Target, until};
+use target::{Bystander, SOON, Target, until};
 use wire::{ACK, CLOSE, DATA, Hello, PONG, Raw, frame, ping};
 
 /// Peers before their hello, as the listener allows.
@@ -60,9 +61,32 @@ fn a_bystander_is_served_under_every_attack() {
 }
 
 fn endure(attack: &Attack) {
-    eprintln!("{}", attack.name);
     let target = Target::start(&SERVER);
-    let bystander = target.bystander();
+    // One without sessions: guests with a buffer of 8 KiB each, lines of the
+    // log that wait, some slack.
+    let limit = |quiet| match attack.in_session {
+        true => stated(CLIENTS, WINDOW, MAX_MESSAGE),
+        false => quiet + 4 * MIB,
+    };
+    let names = [attack.name, attack.step];
+    besiege(&target, &target.bystander(), names, [STEPS, TRIPS], limit, || {
+        (attack.begin)(target.addr)
+    });
+    // When it is over, there is room again.
+    until("a newcomer is served", || Raw::greet(target.addr, &Hello::new(1)).is_ok());
+}
+
+/// An attack of at least so many steps, and round trips of the bystander. `limit` is how much
+/// memory the server may take, which took so much before. `begin` makes what does a step.
+fn besiege(
+    target: &Target,
+    bystander: &Bystander,
+    [name, step]: [&str; 2],
+    [least_steps, least_trips]: [usize; 2],
+    limit: impl FnOnce(usize) -> usize,
+    begin: impl FnOnce() -> Step + Send,
+) {
+    eprintln!("{name}");
     bystander.trip();
     let quiet = target.memory();
     let mut descriptors = 0;
@@ -70,7 +94,7 @@ fn endure(attack: &Attack) {
     let (steps, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         let attacker = scope.spawn(|| {
-            let mut step = (attack.begin)(target.addr);
+            let mut step = begin();
             while !done.load(Ordering::Relaxed) {
                 step();
                 steps.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +105,7 @@ fn endure(attack: &Attack) {
             bystander.trip();
             trips += 1;
             descriptors = descriptors.max(target.descriptors());
-            let enough = trips >= TRIPS && steps.load(Ordering::Relaxed) >= STEPS;
+            let enough = trips >= least_trips && steps.load(Ordering::Relaxed) >= least_steps;
             enough || attacker.is_finished()
         });
         assert!(!attacker.is_finished(), "the attacker met something else");
@@ -89,18 +113,12 @@ fn endure(attack: &Attack) {
     });
 
     let (memory, threads) = (target.peak_memory(), target.threads());
-    eprintln!("  {} times {}", steps.into_inner(), attack.step);
+    eprintln!("  {} times {step}", steps.into_inner());
     eprintln!("  {memory} bytes, {quiet} before; {descriptors} descriptors, {threads} threads");
-    // One without sessions: guests with a buffer of 8 KiB each, lines of the
-    // log that wait, some slack.
-    let limit =
-        if attack.in_session { stated(CLIENTS, WINDOW, MAX_MESSAGE) } else { quiet + 4 * MIB };
-    assert!(memory < limit, "{memory} bytes of memory");
+    assert!(memory < limit(quiet), "{memory} bytes of memory");
     assert!(descriptors <= CLIENTS + GUESTS + OWN, "{descriptors} descriptors");
     assert!(threads <= CLIENTS + THREADS + LEAVING, "{threads} threads");
     assert_eq!(bystander.losses(), 0);
-    // When it is over, there is room again.
-    until("a newcomer is served", || Raw::greet(target.addr, &Hello::new(1)).is_ok());
     // The log is text, whatever came.
     let log = target.process.err.bytes();
     let strange = log.iter().position(|byte| !matches!(byte, b'\n' | b' '..=b'~'));

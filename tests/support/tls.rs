@@ -13,6 +13,9 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use longlink::{Identity, Security, Trust};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::crypto::cipher::{
+    InboundOpaqueMessage, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage,
+};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -21,8 +24,9 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
-    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, DistinguishedName, Error,
-    ServerConfig, ServerConnection, SignatureScheme,
+    ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets, ContentType,
+    DigitallySignedStruct, DistinguishedName, Error, ProtocolVersion, ServerConfig,
+    ServerConnection, SignatureScheme,
 };
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
@@ -135,6 +139,7 @@ fn client(key: Arc<CertifiedKey>) -> ClientConfig {
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(key)));
     config.alpn_protocols = vec![ALPN.into()];
     config.resumption = Resumption::disabled();
+    config.enable_secret_extraction = true;
     config
 }
 
@@ -146,6 +151,7 @@ fn server(key: Arc<CertifiedKey>) -> ServerConfig {
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));
     config.alpn_protocols = vec![ALPN.into()];
     config.send_tls13_tickets = 0;
+    config.enable_secret_extraction = true;
     config
 }
 
@@ -215,6 +221,17 @@ impl Tls {
         socket.write_all(&sealed)
     }
 
+    /// Changes the keys of this side so many times, and asks the other side to do so.
+    pub(crate) fn change_keys(&self, mut socket: &TcpStream, times: usize) -> io::Result<()> {
+        let mut inner = self.lock();
+        for _ in 0..times {
+            inner.connection.refresh_traffic_keys().map_err(io::Error::other)?;
+        }
+        let sealed = inner.sealed();
+        drop(inner);
+        socket.write_all(&sealed)
+    }
+
     /// Takes in what comes next, and answers if that is to be answered.
     fn hear(&self, mut socket: &TcpStream) -> io::Result<()> {
         if self.lock().unopened.is_empty() {
@@ -270,6 +287,114 @@ impl Inner {
             self.connection.write_tls(&mut sealed).expect("a vector takes all");
         }
         sealed
+    }
+}
+
+/// One end of TLS behind its handshake, whose records are made by hand. The keys of both sides
+/// stay as they are.
+pub(crate) struct ByHand {
+    socket: TcpStream,
+    encrypter: Box<dyn MessageEncrypter>,
+    sealed: u64,
+    decrypter: Box<dyn MessageDecrypter>,
+    opened: u64,
+    /// Read, and not opened.
+    unread: Vec<u8>,
+    /// Opened, and no whole frame.
+    plain: Vec<u8>,
+}
+
+impl ByHand {
+    /// Everything that came was read, and nothing was sent behind the handshake: the provider
+    /// counts records from the first that is sealed with a key.
+    pub(crate) fn new(socket: TcpStream, tls: Tls) -> ByHand {
+        tls.shake_hands(&socket).expect("a handshake");
+        let inner = tls.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let suite = inner.connection.negotiated_cipher_suite().expect("a suite");
+        let aead = suite.tls13().expect("TLS 1.3").aead_alg;
+        let secrets = inner.connection.dangerous_extract_secrets().expect("they may be had");
+        let ((sealed, out), (opened, back)) = (secrets.tx, secrets.rx);
+        assert_eq!(sealed, 0, "records sealed so far");
+        let [(out, out_iv), (back, back_iv)] = [out, back].map(|secrets| match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+            | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+            | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
+            _ => panic!("a suite that is not known"),
+        });
+        ByHand {
+            socket,
+            encrypter: aead.encrypter(out, out_iv),
+            sealed: 0,
+            decrypter: aead.decrypter(back, back_iv),
+            opened,
+            unread: Vec::new(),
+            plain: Vec::new(),
+        }
+    }
+
+    /// A record with this in it. It is the next one that is to be sent.
+    pub(crate) fn seal(&mut self, typ: ContentType, plain: &[u8]) -> Vec<u8> {
+        let version = ProtocolVersion::TLSv1_2;
+        let message = OutboundPlainMessage { typ, version, payload: OutboundChunks::Single(plain) };
+        let record = self.encrypter.encrypt(message, self.sealed).expect("it is sealed");
+        self.sealed += 1;
+        record.encode()
+    }
+
+    /// Writes records, if the peer still listens.
+    pub(crate) fn send(&mut self, records: &[u8]) {
+        let _ = self.socket.write_all(records);
+    }
+
+    /// The next frame that may not be skipped; `None` when the link has ended, also by an alert.
+    #[track_caller]
+    pub(crate) fn read(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            if let Some((header, behind)) = self.plain.split_first_chunk::<5>() {
+                let [kind, len @ ..] = *header;
+                if let Some(body) = behind.get(..u32::from_be_bytes(len) as usize) {
+                    let body = body.to_vec();
+                    self.plain.drain(..5 + body.len());
+                    match kind {
+                        0x80..=0xBF => continue,
+                        _ => return Some((kind, body)),
+                    }
+                }
+            }
+            self.open_record()?;
+        }
+    }
+
+    fn open_record(&mut self) -> Option<()> {
+        let mut record = self.read_exact(5)?;
+        let len = usize::from(record[3]) << 8 | usize::from(record[4]);
+        record.extend(self.read_exact(len)?);
+        let (typ, version) = (ContentType::from(record[0]), ProtocolVersion::TLSv1_2);
+        let message = InboundOpaqueMessage::new(typ, version, &mut record[5..]);
+        let opened = self.decrypter.decrypt(message, self.opened).expect("a record");
+        self.opened += 1;
+        match opened.typ {
+            ContentType::ApplicationData => self.plain.extend_from_slice(opened.payload),
+            ContentType::Alert => return None,
+            other => panic!("a record of {other:?}"),
+        }
+        Some(())
+    }
+
+    fn read_exact(&mut self, n: usize) -> Option<Vec<u8>> {
+        while self.unread.len() < n {
+            let mut bytes = [0; 4096];
+            match self.socket.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(n) => self.unread.extend_from_slice(&bytes[..n]),
+                Err(e) => {
+                    let waits = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                    assert!(!waits, "nothing comes");
+                    return None;
+                }
+            }
+        }
+        Some(self.unread.drain(..n).collect())
     }
 }
 

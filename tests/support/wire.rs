@@ -256,6 +256,23 @@ impl Raw {
         Raw { tls: Some(Arc::new(tls::Tls::connect(party))), ..Raw::new(socket) }
     }
 
+    /// Changes the keys of TLS so many times, if the peer still listens.
+    #[cfg(feature = "tls")]
+    #[allow(dead_code, reason = "of use to some tests")]
+    pub(crate) fn change_keys(&mut self, times: usize) {
+        if let Some(tls) = &self.tls {
+            let _ = tls.change_keys(&self.socket, times);
+        }
+    }
+
+    /// Its records are made by hand from now on. All that came was read, and nothing was sent.
+    #[cfg(feature = "tls")]
+    #[allow(dead_code, reason = "of use to some tests")]
+    pub(crate) fn by_hand(self) -> tls::ByHand {
+        let tls = self.tls.and_then(Arc::into_inner).expect("an end of TLS");
+        tls::ByHand::new(self.socket, tls)
+    }
+
     pub(crate) fn connect(addr: SocketAddr) -> Raw {
         Raw::over(TcpStream::connect(addr).unwrap())
     }
