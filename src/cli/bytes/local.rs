@@ -45,6 +45,8 @@ impl Socket {
         let socket = SockRef::from(&stream);
         socket.set_linger(Some(Duration::ZERO))?;
         socket.set_tcp_nodelay(true)?;
+        // Urgent bytes are bytes like the others.
+        socket.set_out_of_band_inline(true)?;
         // A peer that is gone without a word is noticed, be it after hours.
         socket.set_keepalive(true)?;
         socket.set_write_timeout(Some(LOOK))?;

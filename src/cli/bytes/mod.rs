@@ -86,7 +86,7 @@ fn carry(connection: &Connection, socket: &Socket) -> String {
         match (up.join().unwrap_or_else(|panic| panic::resume_unwind(panic)), down) {
             // The other thread has only seen that the session is over.
             (Err(why @ Broken::Local(_)), _) | (_, Err(why)) | (Err(why), _) => Err(why),
-            (Ok(()), Ok(())) => Ok(connection.close()?),
+            (Ok(()), Ok(())) => close(connection),
         }
     });
     match &ended {
@@ -102,6 +102,13 @@ fn carried(stats: &Stats) -> String {
     let [sent, received] = [stats.bytes_sent, stats.bytes_received].map(text::size);
     let links = text::count(stats.reconnects, "link");
     format!("{sent} sent, {received} received, {links} resumed")
+}
+
+/// Ends a session both ways of which have ended, when the other side has taken everything. It has
+/// all the time that its program takes, which a close alone has not.
+fn close(connection: &Connection) -> Result<(), Broken> {
+    connection.sync(Duration::MAX)?;
+    Ok(connection.close()?)
 }
 
 /// Ends a session that makes no sense any more.
@@ -166,3 +173,6 @@ fn check(connection: &Connection) -> Result<(), Broken> {
 fn is_end(event: &Event) -> bool {
     matches!(event, Event::GaveUp { .. } | Event::Closed { .. })
 }
+
+#[cfg(test)]
+mod tests;

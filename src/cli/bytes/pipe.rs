@@ -63,7 +63,7 @@ pub fn run(args: &ClientArgs) -> anyhow::Result<Infallible> {
         pipe.received.store(true, Ordering::SeqCst);
         // If it has come to anything but the end, it ends the process.
         let _ = up.join();
-        Ok(connection.close()?)
+        super::close(&connection)
     }))
 }
 
