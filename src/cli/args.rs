@@ -254,6 +254,7 @@ impl ClientArgs {
         let retry = match self.retries {
             Some(Some(attempts)) => retry.attempts(attempts),
             Some(None) => retry.unlimited(),
+            None if bytes => retry.attempts(DEFAULT_ATTEMPTS).while_kept(),
             None => retry.attempts(DEFAULT_ATTEMPTS),
         };
         let loss = if bytes { SessionLoss::GiveUp } else { SessionLoss::SendAgain };

@@ -83,8 +83,9 @@ fn a_servers_options_reach_the_library() {
 fn bytes_have_defaults_of_their_own() {
     let once = || Connection::builder().on_session_lost(SessionLoss::GiveUp);
     let builder = |line: &str| client(line).unwrap().builder();
+    let kept = once().retry(RetryPolicy::default().while_kept());
     for line in ["h --stdio", "h --listen 0"] {
-        assert_eq!(format!("{:?}", builder(line)), format!("{:?}", once()));
+        assert_eq!(format!("{:?}", builder(line)), format!("{kept:?}"));
     }
     let forever = once().retry(RetryPolicy::default().unlimited());
     assert_eq!(format!("{:?}", builder("h --stdio --retries forever")), format!("{forever:?}"));
