@@ -159,7 +159,10 @@ impl Client {
 
     fn give_up(&mut self, cause: Cause) -> Over {
         let mut state = self.shared.lock();
-        state.give_up(self.budget.made(), cause);
+        match self.route.ended() {
+            Some(word) => state.lose_session(self.budget.made(), word.clone()),
+            None => state.give_up(self.budget.made(), cause),
+        }
         state.settle();
         while self.wait(None, &[]).is_ok() {}
         Over

@@ -205,11 +205,10 @@ impl Builder {
         self
     }
 
-    /// What a client does when the server no longer knows its session (default:
-    /// [`SendAgain`](SessionLoss::SendAgain)). A listener has no use for it, and
-    /// [plain text](Builder::plain) has no sessions.
+    /// What is done when the server no longer knows a client's session (default:
+    /// [`SendAgain`](SessionLoss::SendAgain)). [Plain text](Builder::plain) has no sessions.
     ///
-    /// With [`GiveUp`](SessionLoss::GiveUp), no second session comes into being, and no
+    /// At a client, with [`GiveUp`](SessionLoss::GiveUp), no second session comes into being, and no
     /// message is processed twice. From its first link on, the client asks for that session
     /// only, and only the server that has it: all addresses of that host, and of its
     /// [aliases](crate::Host::alias_of). No other host is asked any more, so several are of
@@ -227,6 +226,15 @@ impl Builder {
     /// accept and their answers are lost. No message is sent before an answer has come, so
     /// none of those but the last ever receives one; each is given up after its
     /// listener's [`resume_within`](Builder::resume_within).
+    ///
+    /// At a listener, with [`GiveUp`](SessionLoss::GiveUp), a client that comes from a session
+    /// which this listener does not have begins none here: neither one that was lost, nor one
+    /// of another server. So what is received here was never sent in another session, whatever
+    /// its clients are set to. One that is set to `GiveUp`, too, ends as said above. One that
+    /// is not may go on with another of its hosts, and when none takes it, it ends with
+    /// [`Error::SessionLost`] if the server of its session is among those that said so. A
+    /// client that connects is let in, and so is one that comes back since the first
+    /// answer was lost.
     ///
     /// # Examples
     ///

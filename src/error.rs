@@ -88,8 +88,8 @@ pub enum Error {
         /// Why the last attempt failed, or why the link was lost.
         cause: Cause,
     },
-    /// The server no longer knows the session, and this client was told
-    /// [not to begin another](crate::SessionLoss::GiveUp).
+    /// The server no longer knows the session, and this client, or the server, is
+    /// [to begin no other](crate::SessionLoss::GiveUp).
     #[non_exhaustive]
     SessionLost {
         /// How many messages were not acknowledged;

@@ -60,7 +60,7 @@ impl Client {
         let mut round = self.route.attempt(sync::now());
         let mut failed = None;
         loop {
-            if let Some(word) = self.route.ended().cloned() {
+            if let Some(word) = self.route.ended().filter(|_| self.resumes_only()).cloned() {
                 return Err(self.give_up(word).into());
             }
             let now = sync::now();
@@ -85,6 +85,11 @@ impl Client {
             Some(word) => Err(self.give_up(word).into()),
             None => Err(cause.into()),
         }
+    }
+
+    /// Whether there is to be no other session. If there may be, another server may begin it.
+    fn resumes_only(&self) -> bool {
+        self.shared.lock().protocol.framed().is_some_and(|session| session.resumes_only())
     }
 
     /// Asks the addresses of a host until one takes us.
@@ -177,8 +182,8 @@ impl Client {
                 foreign::log!(debug, "{addr} (versions {low} to {high}) rejects us: {text:?}");
                 self.route.come_back(host, come_back_after, sync::now());
                 match Rejection::from_wire(code, class) {
-                    Rejection::Ended if !resume_only => {
-                        Cause::Protocol("the end of a session that was to go on")
+                    Rejection::Ended if epoch == 0 => {
+                        Cause::Protocol("the end of a session that never began")
                     }
                     rejection => Cause::Rejected(rejection),
                 }

@@ -114,8 +114,8 @@ impl Route {
         self.words.last().filter(|_| all).map(|(_, word)| word)
     }
 
-    /// Why there is no session to be asked for any more: the host that has it says that
-    /// it has ended. The others never knew it.
+    /// Why the session is not asked for any more: the host that has it says that it has
+    /// ended. The others never knew it.
     pub(super) fn ended(&self) -> Option<&Cause> {
         let is_end = |word: &Cause| matches!(word, Cause::Rejected(Rejection::Ended));
         let mut words = self.words.iter();

@@ -174,7 +174,7 @@ pub enum Rejection {
     /// A newer attempt of the same client came first. Trying again may help.
     Stale,
     /// The server does not know the session that was asked for, be it to end it or because
-    /// the client [wants no other](crate::SessionLoss::GiveUp).
+    /// the client, or the server, [wants no other](crate::SessionLoss::GiveUp).
     Ended,
     /// What the client said in its hello cannot be. Trying again may help, after a
     /// new session.

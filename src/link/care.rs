@@ -10,7 +10,7 @@ use super::locked::Locked;
 use super::roles::{Cover, Link, Tick, Writer};
 use super::term::Term;
 use super::{Ending, Lost, OnEvent, PendingLink, Shared, State};
-use crate::error::{Cause, Rejection};
+use crate::error::Cause;
 use crate::event::Event;
 use crate::net::{Interest, Socket};
 use crate::proto::away::GoingAway;
@@ -390,21 +390,27 @@ impl State {
 
     /// No link can be had any more.
     pub(crate) fn give_up(&mut self, attempts: u32, cause: Cause) {
-        self.driver_due = true;
         self.fail(attempts, cause);
+        self.life.tell(Telling::Done);
+    }
+
+    /// The same, since the server no longer has the session, and there is to be no other.
+    pub(crate) fn lose_session(&mut self, attempts: u32, word: Cause) {
+        self.fail_as(attempts, word, Ending::SessionLost);
         self.life.tell(Telling::Done);
     }
 
     /// The connection ends for the application, which has not ended it.
     fn fail(&mut self, attempts: u32, cause: Cause) {
+        self.fail_as(attempts, cause.clone(), Ending::GaveUp(cause));
+    }
+
+    fn fail_as(&mut self, attempts: u32, cause: Cause, ending: Ending) {
+        self.driver_due = true;
         if !self.life.has_ended() {
             let unacknowledged = self.protocol.status().unacknowledged;
-            self.event(Event::GaveUp { attempts, unacknowledged, cause: cause.clone() });
-            let bound = self.wants_no_other_session();
-            self.end(match cause {
-                Cause::Rejected(Rejection::Ended) if bound => Ending::SessionLost,
-                cause => Ending::GaveUp(cause),
-            });
+            self.event(Event::GaveUp { attempts, unacknowledged, cause });
+            self.end(ending);
         }
     }
 

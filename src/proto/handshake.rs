@@ -6,7 +6,10 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::Violation;
+use super::loss::SessionLoss;
 use super::numbers::Numbers;
+#[cfg(test)]
+use super::testing::sim::{Fault, planted};
 
 /// The version of the protocol that this crate speaks.
 pub(crate) const VERSION: u16 = 1;
@@ -95,6 +98,16 @@ impl Hello {
         let numbers = self.numbers.map(|_| Numbers::LEN);
         let options = greeting.into_iter().chain(numbers).map(|len| OPTION + len);
         Hello::LEN + options.sum::<usize>()
+    }
+
+    /// Whether a server that does `on_loss` may begin a session with this client. One that has
+    /// had a session, here or elsewhere, may send in the next what it has sent before.
+    pub(crate) fn may_begin(&self, on_loss: SessionLoss) -> bool {
+        #[cfg(test)]
+        if planted(Fault::BeginsAnother) {
+            return !self.resume_only;
+        }
+        !self.resume_only && (self.epoch == 0 || on_loss == SessionLoss::SendAgain)
     }
 
     pub(crate) fn encode(&self, out: &mut impl BufMut) {

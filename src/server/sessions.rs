@@ -290,7 +290,7 @@ impl Sessions {
         replaced: &[Arc<Shared>],
         now: Instant,
     ) -> Result<u64, Rejection> {
-        if hello.resume_only {
+        if !hello.may_begin(self.builder.on_session_lost) {
             return Err(Rejection::Ended);
         }
         self.admits(replaced)?;

@@ -1,10 +1,11 @@
-//! Clients that give up with their session: no second one comes into being anywhere.
+//! Clients or servers that give up with a session: no second one comes into being.
 
 use std::sync::Arc;
 use std::thread;
 
 use longlink::{
-    Builder, Bytes, Cause, Error, Event, Host, Listener, Rejection, SessionLoss, ToHosts,
+    Builder, Bytes, Cause, Error, Event, Host, Listener, Rejection, RetryPolicy, SessionLoss,
+    ToHosts,
 };
 
 use crate::proxy::{How, Proxy};
@@ -17,7 +18,11 @@ fn faithful() -> Builder {
 
 /// A server that knows nothing takes the place of the old one.
 fn restart(rig: &Rig) -> Listener {
-    let other = calm().bind("127.0.0.1:0").unwrap();
+    restart_as(rig, calm())
+}
+
+fn restart_as(rig: &Rig, builder: Builder) -> Listener {
+    let other = builder.bind("127.0.0.1:0").unwrap();
     rig.proxy.retarget(other.local_addr());
     rig.proxy.cut(How::Fin);
     other
@@ -220,4 +225,75 @@ fn a_last_word_of_its_server_is_the_last_although_there_are_others() {
         panic!("{error:?}");
     };
     assert!(!other.is_waited_for());
+}
+
+#[test]
+fn a_server_that_wants_no_second_session_begins_none_whatever_its_clients_want() {
+    at_once([SessionLoss::SendAgain, SessionLoss::GiveUp], |loss| {
+        let rig = Rig::new(calm());
+        let (client, server) = rig.warm_pair_with(calm().on_session_lost(loss));
+        client.send(b"given back").unwrap();
+        server.takes(b"given back");
+        client.send(b"as well").unwrap();
+        let other = restart_as(&rig, faithful());
+        assert_lost(client.recv_timeout(SOON), 2);
+        assert_ended(&client, 2);
+        assert_eq!(client.take_unacknowledged(), ["given back", "as well"]);
+        // The next client of the new server is its first.
+        let next = connect(calm(), other.local_addr());
+        next.send(b"the first").unwrap();
+        Side::new(other.accept().unwrap(), Log::new("server")).takes(b"the first");
+    });
+}
+
+#[test]
+fn a_server_that_has_given_a_session_up_says_so_to_a_client_that_wants_another() {
+    let rig = Rig::new(faithful().resume_within(ms(50)));
+    let (client, server) = rig.warm_pair_with(calm());
+    rig.proxy.refuse(true);
+    rig.proxy.cut(How::Rst);
+    client.send(b"too late").unwrap();
+    server.says("gave up", 1);
+    rig.proxy.refuse(false);
+    assert_lost(client.recv_timeout(SOON), 1);
+    assert_ended(&client, 1);
+    assert_eq!(client.take_unacknowledged(), ["too late"]);
+}
+
+#[test]
+fn a_server_that_wants_no_second_session_lets_a_client_go_on_with_its_own_or_elsewhere() {
+    for theirs_goes_on in [true, false] {
+        let rig = Rig::new(calm());
+        let other = if theirs_goes_on { faithful() } else { calm() };
+        let other = other.bind("127.0.0.1:0").unwrap();
+        let client = connect(calm(), [rig.proxy.addr(), other.local_addr()]);
+        let server = rig.accept();
+        client.send(b"taken").unwrap();
+        server.takes(b"taken");
+        if theirs_goes_on {
+            rig.proxy.refuse(true);
+            rig.proxy.cut(How::Fin);
+            client.says("the session has ended", 1);
+            rig.proxy.refuse(false);
+            client.says("resumed", 1);
+            client.send(b"more").unwrap();
+            server.takes(b"more");
+            assert_eq!(client.stats().sessions_lost, 0);
+        } else {
+            let _restarted = restart_as(&rig, faithful());
+            client.says("new session", 1);
+            Side::new(other.accept().unwrap(), Log::new("other")).takes(b"taken");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_had_no_session_does_not_believe_that_it_has_ended() {
+    let server = RawServer::new();
+    let addr = server.addr();
+    let never = calm().retry(RetryPolicy::never());
+    let connecting = thread::spawn(move || never.connect(addr).unwrap_err());
+    server.accept().0.send(reject(ENDED));
+    let error = join(connecting);
+    assert!(matches!(error, Error::GaveUp { cause: Cause::Protocol(_), .. }), "{error:?}");
 }

@@ -90,8 +90,7 @@ impl Session {
             received: self.inbox.received().frames,
             limits: Limits { window: self.announced, ..self.own },
             interval: self.pulse.interval(),
-            // One that is closing has nothing left to say to a server that does not know it.
-            resume_only: self.wants_no_other() || self.epoch != 0 && self.is_closing(),
+            resume_only: self.resumes_only(),
             greeting: self.greeting.clone(),
             numbers: self.numbers(),
         }
@@ -118,6 +117,12 @@ impl Session {
             return false;
         }
         self.epoch != 0 && self.on_loss == SessionLoss::GiveUp
+    }
+
+    /// Whether a client asks for its session alone. One that is closing has nothing left to say
+    /// to a server that does not know it.
+    pub(crate) fn resumes_only(&self) -> bool {
+        self.wants_no_other() || self.epoch != 0 && self.is_closing()
     }
 
     /// A client's hello was answered: a new link is up.

@@ -80,6 +80,8 @@ struct Plan {
     /// How eagerly, of 10, the applications and the links act.
     eager: [u32; 6],
     on_loss: SessionLoss,
+    /// What the servers do with a client that comes from another session.
+    servers_on_loss: SessionLoss,
     /// Before the first message, so many were sent; `None`: the client gives no numbers.
     sent_before: Option<u64>,
     /// The chance of a step that the client's process is killed.
@@ -154,6 +156,7 @@ impl Plan {
             works,
             eager,
             on_loss: SessionLoss::SendAgain,
+            servers_on_loss: SessionLoss::SendAgain,
             sent_before: None,
             client_killed: 0.0,
             sealed: false,
@@ -189,6 +192,9 @@ impl Plan {
             }
         }
         plan.sealed = rng.u32(..4) == 1;
+        if rng.u32(..8) == 1 {
+            plan.servers_on_loss = SessionLoss::GiveUp;
+        }
         plan
     }
 

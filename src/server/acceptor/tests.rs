@@ -16,6 +16,7 @@ use crate::proto::buffer::SMALL_BUFFER;
 use crate::proto::close::{Close, CloseCode};
 use crate::proto::frame::{Decoder, HEADER};
 use crate::proto::handshake::{Hello, Limits, Token, VERSION};
+use crate::proto::loss::SessionLoss;
 use crate::proto::numbers::{ClientId, Numbers};
 use crate::sync::Arc;
 
@@ -310,6 +311,50 @@ fn an_ended_session_hands_out_nothing_more_once_its_client_has_another() {
         stage.join(&named(3, 7));
         assert!(session.lock().receive().unwrap().unwrap_err().is_final());
     }
+}
+
+#[test]
+fn a_server_that_wants_no_second_session_begins_none_with_a_client_that_had_one() {
+    let builder = Builder::default().on_session_lost(SessionLoss::GiveUp);
+    let mut stage = Stage::with(builder.max_clients(10));
+    let (_peer, session, next) = stage.join(&named(1, 7));
+    let others = [
+        // It was elsewhere meanwhile; it comes from elsewhere; it calls itself like that one.
+        Hello { epoch: next.epoch ^ 1, ..next.clone() },
+        Hello { epoch: next.epoch, ..hello(2) },
+        Hello { epoch: next.epoch, ..named(3, 7) },
+    ];
+    for other in &others {
+        assert_eq!(stage.greet(other), Answer::Reject(Rejection::Ended));
+        assert_undisturbed(&session);
+    }
+    // Its own is resumed, be it that the welcome was lost.
+    for attempt in [2, 3] {
+        let epoch = if attempt == 2 { 0 } else { next.epoch };
+        let again = Hello { epoch, attempt, ..next.clone() };
+        assert_eq!(stage.greet(&again), Answer::Welcome { epoch: next.epoch });
+    }
+    // One that has ended is remembered, and one that was given up is not.
+    let (_peer, closed, of_closed) = stage.join(&hello(4));
+    closed.lock().abort();
+    stage.lose(&closed);
+    assert_eq!(stage.greet(&of_closed), Answer::Close);
+    let other = Hello { epoch: of_closed.epoch ^ 1, attempt: 3, ..of_closed };
+    assert_eq!(stage.greet(&other), Answer::Reject(Rejection::Ended));
+    let mut state = session.lock();
+    state.lose(Cause::Eof);
+    state.give_up(0, Cause::Eof);
+    state.settle();
+    stage.sessions.tend(session.id());
+    let back = Hello { attempt: 4, ..next };
+    assert_eq!(stage.greet(&back), Answer::Reject(Rejection::Ended));
+    // A client that has sent nothing is let in under any name.
+    for hello in [Hello { epoch: 0, ..back.clone() }, named(5, 7), hello(6)] {
+        stage.join(&hello);
+    }
+    stage.sessions.queue.close();
+    assert_eq!(stage.greet(&others[1]), Answer::Reject(Rejection::Ended));
+    assert_eq!(stage.greet(&hello(7)), Answer::Reject(Rejection::ShuttingDown));
 }
 
 #[test]

@@ -39,7 +39,9 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     pub(super) host: usize,
     welcomed: bool,
-    /// Its session was lost, and it wants no other.
+    /// The host that welcomed it last.
+    home: usize,
+    /// Its session was lost, and there is to be no other.
     pub(super) lost: bool,
     /// The application has left, and what it said is to be acknowledged.
     pub(super) closing: Option<Closing>,
@@ -105,6 +107,7 @@ impl Client {
             phase: Phase::Idle(now),
             host: 0,
             welcomed: false,
+            home: 0,
             lost: false,
             closing: None,
             took: None,
@@ -210,7 +213,11 @@ impl World {
             return self.client_ends("gave up");
         }
         let stays = self.client.welcomed && self.plan.on_loss == SessionLoss::GiveUp;
-        if self.hosts.len() > 1 && !stays && (self.calm || self.chance(self.plan.failover)) {
+        let alone = self.client.welcomed && self.plan.servers_on_loss == SessionLoss::GiveUp;
+        if self.calm && alone {
+            // No other takes it, and it asks all of them.
+            self.client.host = self.client.home;
+        } else if self.hosts.len() > 1 && !stays && (self.calm || self.chance(self.plan.failover)) {
             self.client.host = self.rng.usize(..self.hosts.len());
         }
         self.last_link += 1;
@@ -337,7 +344,7 @@ impl World {
                     }
                     Err(unwelcome) => panic!("{unwelcome:?}"),
                 };
-                self.client.welcomed = true;
+                (self.client.welcomed, self.client.home) = (true, self.client.host);
                 let generation = self.client.session.status().generation;
                 let max = self.client.session.status().own_max_message;
                 let link = self.link(id);
@@ -362,7 +369,11 @@ impl World {
                 self.client_ends("an close_reply");
             }
             Frame::Reject(Reject { code: ENDED, .. }) => {
-                if self.plan.on_loss == SessionLoss::GiveUp {
+                let resumes_only = self.client.session.resumes_only();
+                if !resumes_only && self.client.host != self.client.home {
+                    return self.client_loses("no session here");
+                }
+                if self.plan.on_loss == SessionLoss::GiveUp || !resumes_only {
                     // What is not acknowledged is given back, also if the application has left.
                     (self.client.lost, self.model.impatient) = (true, true);
                     self.note("session lost", self.client.session.status().unacknowledged, 0);
@@ -504,7 +515,8 @@ impl World {
         }
         if self.hosts[host].dies.is_some() {
             // Its sessions have ended.
-            return self.refuse(id, if hello.resume_only { ENDED } else { SHUTTING_DOWN });
+            let may_begin = hello.may_begin(self.plan.servers_on_loss);
+            return self.refuse(id, if may_begin { SHUTTING_DOWN } else { ENDED });
         }
         match admission {
             Some(Admission::Stale) => {
@@ -515,7 +527,9 @@ impl World {
             Some(Admission::Impossible) => panic!("an honest hello is impossible"),
             Some(Admission::Ended) => self.remove(host),
             Some(Admission::Resume) => {}
-            Some(Admission::Other) | None if hello.resume_only => return self.refuse(id, ENDED),
+            Some(Admission::Other) | None if !hello.may_begin(self.plan.servers_on_loss) => {
+                return self.refuse(id, ENDED);
+            }
             Some(Admission::Other) | None => {
                 // Also one of another token: it is of this client.
                 self.replace(host);
@@ -571,8 +585,10 @@ impl World {
     }
 
     fn found(&mut self, host: usize, hello: &Hello) {
-        let second = hello.epoch != 0 && self.plan.on_loss == SessionLoss::GiveUp;
-        assert!(!second, "a second session, which the client did not want");
+        let wants_none = |on_loss| hello.epoch != 0 && on_loss == SessionLoss::GiveUp;
+        assert!(!wants_none(self.plan.on_loss), "a second session, which the client did not want");
+        let unwanted = wants_none(self.plan.servers_on_loss);
+        assert!(!unwanted, "a second session, which the server did not want");
         self.last_epoch += 1;
         let limits = self.hosts[host].limits;
         let (interval, misses) = (self.plan.server_interval, self.plan.misses);

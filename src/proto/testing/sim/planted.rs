@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     StaleHeard,
     /// Begins another session, although it is to give up with the first.
     AnotherSession,
+    /// Begins another session with a client that has had one, although it is to begin none.
+    BeginsAnother,
     /// Tells a client that comes back of an end, and not that it was refused.
     ForgetsRefusal,
     /// Acknowledges what is held, as soon as it is handed out.

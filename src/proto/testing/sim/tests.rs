@@ -35,7 +35,7 @@ fn chosen() -> Option<Range<u64>> {
     Some(from..if to.is_empty() { from + 1 } else { number(to) })
 }
 
-const RARE: [(&str, u64); 28] = [
+const RARE: [(&str, u64); 29] = [
     ("RESTART", 1000),
     ("GOES AWAY", 1000),
     ("  it is away", 500),
@@ -60,6 +60,7 @@ const RARE: [(&str, u64); 28] = [
     ("client is refused", 100),
     ("server expires", 100),
     ("session lost", 100),
+    ("no session here", 100),
     ("client is done with", 10_000),
     ("server is done with", 10_000),
     ("  cut in a record", 500),
@@ -126,9 +127,11 @@ fn a_stale_generation_that_is_heard_is_caught() {
 
 #[test]
 #[cfg_attr(miri, ignore = "it takes too many seeds")]
-fn a_second_session_of_a_client_that_wants_one_is_caught() {
+fn a_second_session_where_one_is_wanted_is_caught() {
     let report = caught(Fault::AnotherSession);
-    assert!(report.contains("a second session"), "{report}");
+    assert!(report.contains("which the client did not want"), "{report}");
+    let report = caught(Fault::BeginsAnother);
+    assert!(report.contains("which the server did not want"), "{report}");
 }
 
 #[test]
