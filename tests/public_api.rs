@@ -90,6 +90,7 @@ fn signatures() {
     let _: fn(Stream<'static>) -> (StreamReader<'static>, StreamWriter<'static>) = Stream::split;
     let _: fn(&Connection) -> Result<()> = Connection::close;
     let _: fn(&Connection) = Connection::abort;
+    let _: fn(&Connection, Duration) = Connection::abort_within;
     let _: fn(&Connection) -> Vec<Bytes> = Connection::take_unacknowledged;
     let _: fn(&Connection) -> SocketAddr = Connection::peer_addr;
     let _: fn(&Connection) -> Option<PeerIdentity> = Connection::peer_identity;

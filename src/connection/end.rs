@@ -163,7 +163,12 @@ impl Connection {
     }
 
     /// Ends the connection at once, whatever is unacknowledged. The peer is
-    /// told if it can be without waiting. Does not block.
+    /// told if it can be within a second, in the background. Does not block.
+    ///
+    /// The peer's calls then fail with [`Error::PeerClosed`], behind what had arrived: no
+    /// abort looks like an end in order. If it cannot be told, a server waits for as long as it
+    /// [keeps the session](crate::Builder::resume_within), and fails with
+    /// [`Error::GaveUp`]; see [`abort_within`](Connection::abort_within).
     ///
     /// # Examples
     ///
@@ -179,6 +184,30 @@ impl Connection {
     /// ```
     pub fn abort(&self) {
         self.end_at_once(State::abort);
+    }
+
+    /// [`abort`](Connection::abort) of which the peer is told within that time, if it can be.
+    /// Does not block.
+    ///
+    /// For a client whose link may be out for longer than a second: it goes on to look for one
+    /// in the background, as its [retry policy](crate::RetryPolicy) says, so that the server
+    /// does not keep the session for nothing. The process has to last for that. A server
+    /// tells a client that comes back in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// # let server = listener.accept()?;
+    /// client.abort_within(Duration::from_secs(3600));
+    /// assert!(matches!(server.recv(), Err(longlink::Error::PeerClosed { .. })));
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn abort_within(&self, time: Duration) {
+        self.end_at_once(|state| state.abort_within(time));
     }
 
     fn end_at_once(&self, end: impl FnOnce(&mut State)) {

@@ -91,22 +91,27 @@ impl State {
 
     /// The end, at once; the peer is told if that is possible without waiting.
     pub(crate) fn abort(&mut self) {
-        self.end_at_once(CloseCode::Aborted);
+        self.abort_within(LINGER);
+    }
+
+    /// The same, and the peer is told if that is possible within this time.
+    pub(crate) fn abort_within(&mut self, time: Duration) {
+        self.end_at_once(CloseCode::Aborted, time);
     }
 
     /// The same, and the client is told why. A client cannot say so, nor can plain text.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         let may_say_so = self.is_server() && self.protocol.status().framed;
         let code = if may_say_so { CloseCode::Refused(refusal) } else { CloseCode::Aborted };
-        self.end_at_once(code);
+        self.end_at_once(code, LINGER);
     }
 
-    fn end_at_once(&mut self, code: CloseCode) {
+    fn end_at_once(&mut self, code: CloseCode, told: Duration) {
         if !self.life.has_ended() {
             self.protocol.close(code);
         }
         self.end(Ending::Closed);
-        self.life.tell(Telling::Until(sync::later(LINGER)));
+        self.life.tell(Telling::Until(sync::later(told)));
         self.free_read_half();
     }
 

@@ -442,6 +442,31 @@ fn abort_ends_both_sides_at_once() {
 }
 
 #[test]
+fn an_abort_is_told_when_there_is_a_link_again_if_it_may_take_that_long() {
+    at_once([false, true], |patient| {
+        let rig = Rig::new(calm());
+        let (client, server) = rig.warm_pair();
+        rig.proxy.refuse(true);
+        rig.proxy.cut(How::Fin);
+        server.says("lost: ", 1);
+        match patient {
+            true => client.abort_within(SOON),
+            false => client.abort(),
+        }
+        drop(client.bare());
+        // An abort is told for a second.
+        let early = server.recv_timeout(ms(2000));
+        assert!(matches!(early, Err(Error::TimedOut)), "{early:?}");
+        rig.proxy.refuse(false);
+        let told = server.recv_timeout(if patient { SOON } else { ms(500) });
+        match patient {
+            true => assert!(matches!(told, Err(Error::PeerClosed { .. })), "{told:?}"),
+            false => assert!(matches!(told, Err(Error::TimedOut)), "{told:?}"),
+        }
+    });
+}
+
+#[test]
 fn a_full_window_gives_way_when_the_peer_closes() {
     let rig = Rig::new(brief().window(10_000));
     let (client, server) = rig.pair();
