@@ -11,6 +11,10 @@ mod proxy;
 mod queue;
 #[path = "support/wait.rs"]
 mod wait;
+#[cfg(feature = "cli")]
+#[path = "support/wire.rs"]
+#[allow(dead_code, reason = "of use to other tests")]
+mod wire;
 
 use std::alloc::System;
 use std::net::SocketAddr;
@@ -284,6 +288,56 @@ fn panic_with(client: Connection) {
         resume_unwind(Box::new("on purpose"));
     });
     panicked.join().unwrap_err();
+}
+
+/// Of what the server of the programs holds for a client in clear text that says nothing: the
+/// session, its buffers, its places in tables, and what its thread was handed it by. The clients
+/// are bare sockets, which hold nothing here. It is the least that an idle link takes of the heap;
+/// how much of that is resident is measured by `cargo bench --bench crowd`.
+#[cfg(feature = "cli")]
+#[test]
+fn an_idle_client_takes_little_memory() {
+    use std::io::Write;
+    use std::net::TcpStream;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use longlink::cli::threads::{self, Job};
+
+    const CLIENTS: u8 = 100;
+    const MOST: usize = 3 * 1024;
+    alone("an_idle_client_takes_little_memory", || {
+        let listener = builder().max_clients(200).bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr();
+        let served = Arc::new(AtomicUsize::new(0));
+        let counted = served.clone();
+        let serve = move |_, connection: Connection| -> Job {
+            let counted = counted.clone();
+            Box::new(move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+                echo(&connection);
+            })
+        };
+        thread::spawn(move || threads::accept(&listener, || (), threads::start, serve));
+        let mut clients = Vec::with_capacity(1 + usize::from(CLIENTS));
+        let mut join = |token| {
+            let mut client = TcpStream::connect(addr).unwrap();
+            client.write_all(&wire::Hello::new(token).bytes()).unwrap();
+            clients.push(client);
+            until("it is served", || served.load(Ordering::SeqCst) == clients.len());
+        };
+        // What comes once is not counted.
+        join(0);
+        let before = Held::now();
+        (1..=CLIENTS).for_each(&mut join);
+        let each = || (Held::now().bytes - before.bytes) / usize::from(CLIENTS);
+        // What is on its way takes more for a moment.
+        let deadline = now() + SOON;
+        while each() > MOST && now() < deadline {
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        println!("{before:?}, and then {} bytes for each client", each());
+        assert!(each() <= MOST, "an idle client takes {} bytes", each());
+    });
 }
 
 /// Takes in clients that are new, or back, until each has one message answered.

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -21,19 +21,55 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What a thread does with its client.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// Hands a thread its client. The thread waits for that, and ends if the sender is dropped.
-pub type Worker = Sender<Job>;
+/// Hands a thread its client. The thread waits for that, and ends if this is dropped.
+pub struct Worker(Arc<Slot>);
+
+/// Where a thread finds its job. A channel takes 1.5 KiB for that, for as long as the client
+/// stays, and parking_lot has a table that grows with the threads that have waited.
+#[derive(Default)]
+struct Slot {
+    /// Once it is filled without a job, none comes.
+    job: Mutex<Option<Option<Job>>>,
+    filled: Condvar,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Option<Option<Job>>> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the job.
+    fn take(self: Arc<Slot>) -> Option<Job> {
+        let filled = self.filled.wait_while(self.lock(), |job| job.is_none());
+        filled.unwrap_or_else(PoisonError::into_inner).take().flatten()
+    }
+}
+
+impl Worker {
+    fn send(self, job: Job) {
+        *self.0.lock() = Some(Some(job));
+    }
+}
+
+/// Tells the thread, whether it was sent a job or not.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.lock().get_or_insert(None);
+        self.0.filled.notify_one();
+    }
+}
 
 /// Starts the thread of client number `number`.
 pub fn start(number: u64) -> io::Result<Worker> {
-    let (sender, job) = mpsc::channel::<Job>();
+    let slot = Arc::new(Slot::default());
+    let worker = Worker(slot.clone());
     let thread = thread::Builder::new().name(format!("client-{number}")).stack_size(STACK);
     thread.spawn(move || {
-        if let Ok(job) = job.recv() {
+        if let Some(job) = slot.take() {
             job();
         }
     })?;
-    Ok(sender)
+    Ok(worker)
 }
 
 /// Accepts clients, each for a thread that `start` has made, until the listener is
@@ -72,8 +108,7 @@ pub fn accept(
         // First of all: whatever this client is told, those after it find the
         // listener as it has to be.
         next = start(number + 1);
-        // The thread cannot have ended without it.
-        let _ = worker.send(serve(number, connection));
+        worker.send(serve(number, connection));
     }
 }
 
@@ -108,7 +143,6 @@ pub fn attend<W: Display>(number: u64, connection: &Connection, serve: impl FnOn
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::{Cause, Error, Rejection, RetryPolicy};
