@@ -75,6 +75,23 @@ fn a_reset_is_seen_where_nothing_moves() {
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
+/// Without a link, the other side is told when there is one.
+#[test]
+fn a_reset_in_an_outage_is_passed_on_after_it() {
+    let tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    passes("before", [&program, &service]);
+    tunnel.proxy.refuse(true);
+    tunnel.proxy.cut(How::Rst);
+    tunnel.server.process.says("client-1: lost");
+    reset(program);
+    tunnel.client.says("client-1: closed: Connection reset");
+    let before = tunnel.proxy.stats().accepted;
+    assert!(tunnel.proxy.wait_for(|stats| stats.accepted > before + 30, SOON), "no attempts");
+    tunnel.proxy.refuse(false);
+    is_reset(&service);
+}
+
 #[test]
 fn a_service_that_is_not_there_refuses_the_program() {
     let tunnel = Tunnel::new();
@@ -111,6 +128,25 @@ fn a_server_that_is_killed_ends_its_connections_by_a_reset() {
     tunnel.client.says("client-1: closed: the session is lost");
     let [program, service] = tunnel.open();
     passes("a new one begins at its beginning", [&program, &service]);
+}
+
+/// Lines may be sent again to a service that has had them.
+#[test]
+fn a_client_of_lines_goes_on_in_no_other_session() {
+    let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = service.local_addr().unwrap();
+    let reserved = Arc::new(Reserved::new());
+    let mut server = start_server(&reserved, address, &[]);
+    let mut client = server.client(&[&QUICK[..], &["--retries", "100"]].concat());
+    client.send("one\n");
+    let first = patient(service.accept().unwrap().0);
+    let mut got = [0; 4];
+    (&first).read_exact(&mut got).unwrap();
+    server.process.kill();
+    client.send("two\n");
+    let _again = start_server(&reserved, address, &[]);
+    assert_eq!(client.ends(), 1);
+    client.says("the session is lost, 2 messages not acknowledged");
 }
 
 #[test]

@@ -111,12 +111,13 @@ fn close(connection: &Connection) -> Result<(), Broken> {
     Ok(connection.close()?)
 }
 
-/// Ends a session that makes no sense any more.
+/// Ends a session that makes no sense any more. If there is no link, the other side hears of it
+/// when there is one.
 fn part(connection: &Connection, why: &Broken) {
     if let Broken::Local(_) = why {
         let _ = connection.sync(LAST_BYTES);
     }
-    connection.abort();
+    connection.abort_within(Duration::MAX);
 }
 
 /// Sends what is read here to its end, and then watches until the other way has ended, too.

@@ -55,6 +55,8 @@ pub fn run(args: &ClientArgs) -> anyhow::Result<Infallible> {
         Ok(connection) => connection,
         Err(error) => pipe.end(Err(error.into())),
     };
+    // The event may be still to come.
+    pipe.connection.get_or_init(|| connection.clone());
     let (sending, reading, up) = (pipe.clone(), streams.clone(), connection.clone());
     let send = move || super::send_all(&up, &*reading).unwrap_or_else(|why| sending.end(Err(why)));
     let up = thread::Builder::new().name("input".into()).spawn(send);
