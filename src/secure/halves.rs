@@ -214,7 +214,8 @@ fn await_record(input: &mut Buffer) -> Result<(), Failure> {
     if record > HEADER + LARGEST_BODY {
         return Err(Failure::Protocol("a record that is too long"));
     }
-    input.want(record);
+    // A whole one is a part of a message, the rest of which is behind it.
+    input.want(record.max(input.unread().len() + 1));
     Ok(())
 }
 

@@ -55,6 +55,25 @@ fn a_flight_of_the_handshake_is_one_read() {
     }
 }
 
+/// No space would read as the end of the stream.
+#[test]
+fn there_is_space_for_as_many_pieces_of_a_message_as_a_handshake_may_have() {
+    let [_, server] = securities();
+    let mut opener = server.accept().unwrap().opener;
+    let message = [&[1, 0, 0xFF, 0][..], &[0; 3000]].concat();
+    let records: Vec<u8> = message.iter().flat_map(|byte| [22, 3, 3, 0, 1, *byte]).collect();
+    let (mut none, mut heard, mut end) = (Decoder::default(), 0, None);
+    while end.is_none() {
+        let n = opener.space(&mut none).put(&records[heard..]);
+        assert!(n > 0, "behind {heard} bytes");
+        opener.filled(n);
+        heard += n;
+        end = opener.open(&mut none).end;
+    }
+    let too_much = Failure::Protocol("too much before the hello");
+    assert_eq!((end, heard), (Some(End::Broken(too_much)), 16 * 1024));
+}
+
 /// By the key that was shown, and the name that it had then.
 #[test]
 fn a_peer_is_trusted_as_long_as_its_key_has_its_name() {
