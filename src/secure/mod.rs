@@ -68,6 +68,8 @@ mod config;
 mod files;
 #[cfg(feature = "tls")]
 mod from_files;
+#[cfg(all(any(test, fuzzing), feature = "tls", not(shuttle), not(miri)))]
+pub(crate) mod fuzzing;
 mod halves;
 #[cfg(feature = "tls")]
 mod keys;

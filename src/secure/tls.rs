@@ -7,6 +7,8 @@
 //! message in pieces after the handshake, which none has a reason to, fails at once, and from
 //! then on rustls is asked for nothing.
 
+#[cfg(all(any(test, fuzzing), not(shuttle), not(miri)))]
+pub(super) mod fuzzing;
 #[cfg(all(test, not(shuttle), not(miri)))]
 pub(super) mod tests;
 

@@ -10,7 +10,7 @@ use crate::proto::handshake::Token;
 /// changes one decision. Behind the last there are only zeros, for which
 /// nothing unlikely happens.
 #[derive(Debug)]
-pub(super) enum Choices {
+pub(crate) enum Choices {
     #[cfg(test)]
     Seed(fastrand::Rng),
     Bytes(Bytes),
@@ -18,7 +18,7 @@ pub(super) enum Choices {
 
 macro_rules! numbers {
     ($($number:ident)*) => {$(
-        pub(super) fn $number(&mut self, range: impl RangeBounds<$number>) -> $number {
+        pub(crate) fn $number(&mut self, range: impl RangeBounds<$number>) -> $number {
             match self {
                 #[cfg(test)]
                 Choices::Seed(rng) => rng.$number(range),
@@ -41,13 +41,13 @@ macro_rules! numbers {
 }
 
 impl Choices {
-    pub(super) fn of(bytes: &[u8]) -> Choices {
+    pub(crate) fn of(bytes: &[u8]) -> Choices {
         Choices::Bytes(Bytes::copy_from_slice(bytes))
     }
 
     numbers! { u8 u32 u64 usize }
 
-    pub(super) fn bool(&mut self) -> bool {
+    pub(crate) fn bool(&mut self) -> bool {
         match self {
             #[cfg(test)]
             Choices::Seed(rng) => rng.bool(),
@@ -56,7 +56,7 @@ impl Choices {
     }
 
     /// Of 0 to 1.
-    pub(super) fn fraction(&mut self) -> f64 {
+    pub(crate) fn fraction(&mut self) -> f64 {
         match self {
             #[cfg(test)]
             Choices::Seed(rng) => rng.f64(),
@@ -64,7 +64,7 @@ impl Choices {
         }
     }
 
-    pub(super) fn chance(&mut self, chance: f64) -> bool {
+    pub(crate) fn chance(&mut self, chance: f64) -> bool {
         match self {
             _ if chance <= 0.0 => false,
             #[cfg(test)]
@@ -74,7 +74,7 @@ impl Choices {
         }
     }
 
-    pub(super) fn token(&mut self) -> Token {
+    pub(crate) fn token(&mut self) -> Token {
         match self {
             #[cfg(test)]
             Choices::Seed(rng) => Token(rng.u128(..).to_be_bytes()),
@@ -83,7 +83,7 @@ impl Choices {
     }
 
     /// Literally the next bytes, as far as there are so many.
-    pub(super) fn take(&mut self, most: usize) -> Bytes {
+    pub(crate) fn take(&mut self, most: usize) -> Bytes {
         match self {
             #[cfg(test)]
             Choices::Seed(rng) => std::iter::repeat_with(|| rng.u8(..)).take(most).collect(),
@@ -92,7 +92,7 @@ impl Choices {
     }
 
     /// Whether the bytes are used up; a seed never is.
-    pub(super) fn are_over(&self) -> bool {
+    pub(crate) fn are_over(&self) -> bool {
         match self {
             #[cfg(test)]
             Choices::Seed(_) => false,

@@ -36,6 +36,18 @@ pub fn opener(bytes: &[u8]) {
     opener::run(bytes);
 }
 
+/// One end of a link of TLS, whose peer is real, and seals and says anything.
+#[cfg(all(feature = "tls", not(shuttle), not(miri)))]
+pub fn tls(bytes: &[u8]) {
+    crate::secure::fuzzing::tls(bytes);
+}
+
+/// A file that may be any of those that security is made from.
+#[cfg(all(feature = "tls", not(shuttle), not(miri)))]
+pub fn files(bytes: &[u8]) {
+    crate::secure::fuzzing::files(bytes);
+}
+
 /// One session whose peer says anything, in any pieces.
 pub fn peer(bytes: &[u8]) {
     peer::run(bytes, origin());

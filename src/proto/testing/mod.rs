@@ -9,6 +9,8 @@ pub(crate) mod sim;
 #[cfg(test)]
 mod worked_example;
 
+#[cfg(all(feature = "tls", not(shuttle), not(miri)))]
+pub(crate) use choices::Choices;
 #[cfg(test)]
 pub(crate) use choices::rounds;
 

@@ -8,52 +8,18 @@ mod forger;
 mod handshake;
 mod records;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ServerConfig};
 
+use super::fuzzing::{ALICE, SERVER, key, keys, keys_of, of_client, of_server, print};
 use super::*;
 use crate::identity::{Fingerprint, PeerIdentity};
 use crate::secure::verify::PROVIDER;
 
 pub(crate) use channel::securities;
 
-/// An Ed25519 key that is the same in each run.
-fn key(seed: u8) -> Arc<CertifiedKey> {
-    let mut der = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
-    der.extend([seed; 32]);
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der));
-    let key = PROVIDER.key_provider.load_private_key(key).unwrap();
-    let public = CertificateDer::from(key.public_key().unwrap().to_vec());
-    Arc::new(CertifiedKey::new(vec![public], key))
-}
-
-const ALICE: u8 = 1;
-const SERVER: u8 = 2;
 const MALLORY: u8 = 3;
-
-fn print(seed: u8) -> Fingerprint {
-    fingerprint(&key(seed).cert[0])
-}
-
-/// For the owner of one key, which trusts the owner of another.
-fn keys(own: u8, other: u8) -> Setup {
-    keys_of(key(own), other)
-}
-
-fn keys_of(own: Arc<CertifiedKey>, other: u8) -> Setup {
-    let peer = PeerIdentity::Named(format!("peer {other}"));
-    let peer = Peer::by_key(peer, print(other));
-    Setup::keys(own, Arc::new([(print(other), Arc::new(peer))].into()))
-}
-
-fn of_client(setup: &mut Setup) -> &mut ClientConfig {
-    Arc::get_mut(setup.client.as_mut().unwrap()).unwrap()
-}
-
-fn of_server(setup: &mut Setup) -> &mut ServerConfig {
-    Arc::get_mut(setup.server.as_mut().unwrap()).unwrap()
-}
 
 /// As `setup`, with these protocols instead of longlink's.
 fn speaking(mut setup: Setup, protocols: &[&str]) -> Setup {

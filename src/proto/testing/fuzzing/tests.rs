@@ -9,13 +9,17 @@ use crate::proto::testing::rounds;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 6] = [
+const TARGETS: &[Target] = &[
+    #[cfg(all(feature = "tls", not(shuttle), not(miri)))]
+    ("files", files),
     ("frame", frame),
     ("handshake", handshake),
     ("opener", opener),
     ("peer", peer),
     ("plain", plain),
     ("session", session),
+    #[cfg(all(feature = "tls", not(shuttle), not(miri)))]
+    ("tls", tls),
 ];
 
 #[test]

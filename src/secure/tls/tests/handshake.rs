@@ -139,7 +139,7 @@ fn both_must_say_what_they_speak() {
     client.hear(&server.take_control());
     let mut last = client.take_control();
     // What it says at once is not heard.
-    last.extend(Forger::take_over(client).forge(ContentType::ApplicationData, b"data"));
+    last.extend(Forger::take_over(client.tls).forge(ContentType::ApplicationData, b"data"));
     server.hear(&last);
     assert_eq!((server.heard(), server.tls.is_open()), (Vec::new(), false));
     assert_eq!(server.failure, none);
