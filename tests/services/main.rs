@@ -9,6 +9,7 @@
 //! with `LONGLINK_SERVICES_MB=200` in the environment, of 200 MB.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
+mod crowd;
 mod folder;
 mod http;
 #[path = "../support/port.rs"]

@@ -41,10 +41,13 @@ impl Sshd {
             let text = format!(
                 "ListenAddress {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
                  StrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-                 PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n",
+                 PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n\
+                 SetEnv HOME={}\n",
                 reserved.addr(),
                 folder.file("host"),
                 folder.file("key.pub"),
+                // What a shell reads in the home of a user may print something.
+                folder.make("home"),
             );
             let config = folder.write("sshd_config", text);
             let service = Service::start("sshd", &["-D", "-e", "-f", &config], reserved, "TERM");
@@ -73,10 +76,12 @@ impl Sshd {
     }
 }
 
-/// Prints a counter until a word is typed, then that and the count. It stays until it is told
-/// to go: of what is printed by a command that ends, a terminal may lose the last.
-const COUNTER: &str = "stty -echo; exec bash -c 'while ! read -t 0.02 word; do n=$((n+1)); \
-                       echo \"<$n>\"; done; echo \"$word after $n\"; read word'";
+/// Prints a counter until there is a file, then the lines that were typed. It stays until it is
+/// told to go: of what a command prints last, a terminal may lose a part.
+const COUNTER: &str = "stty -echo; while [ ! -e ~/stop ]; do n=$((n+1)); echo \"<$n>\"; \
+                       sleep 0.02; done; echo \"stop after $n\"; \
+                       for cut in $(seq 20); do read word; echo \"$word\"; done; read word";
+const CUTS: usize = 20;
 
 fn count(sshd: &Sshd, way: &Way) -> Process {
     let args = ["-F", &sshd.config(way), "-tt", "service", COUNTER];
@@ -91,25 +96,27 @@ fn printed(session: &Process) -> usize {
 }
 
 fn runs_through_twenty_cuts(sshd: &Sshd, way: &Way) {
-    const CUTS: usize = 20;
     let mut session = count(sshd, way);
     for cut in 1..=CUTS {
         let how = if cut % 2 == 0 { How::Fin } else { How::Rst };
         assert_eq!(way.proxy().cut(how), 1);
+        session.send(format!("word {cut}\n"));
         let back = |stats: &Stats| stats.accepted > cut && stats.live == 1;
         assert!(way.proxy().wait_for(back, SOON));
         // What the old link had brought is there, or nearly.
         session.prints(&format!("<{}>", printed(&session) + 5));
     }
-    session.send("stop\n");
+    sshd.folder.write("home/stop", "");
     let last = session.prints("stop after ");
+    session.prints(&format!("word {CUTS}"));
     session.send("go\n");
     assert_eq!(session.ends(), 0);
     let count = last.trim_end().rsplit(' ').next().and_then(|n| n.parse().ok());
     let count: usize = count.unwrap_or_else(|| panic!("{last:?}"));
-    let lines: String = (1..=count).map(|n| format!("<{n}>\r\n")).collect();
-    let all = format!("{lines}stop after {count}\r\n");
-    assert!(session.out.text() == all, "not each line once, and in order");
+    let counted = (1..=count).map(|n| format!("<{n}>\r\n"));
+    let typed = (1..=CUTS).map(|n| format!("word {n}\r\n"));
+    let all = counted.chain([format!("stop after {count}\r\n")]).chain(typed);
+    assert!(session.out.text() == all.collect::<String>(), "not each line once, and in order");
     assert_eq!(way.proxy().stats().accepted, CUTS + 1);
 }
 

@@ -34,10 +34,10 @@ pub(crate) struct Way {
     addr: Option<SocketAddr>,
     /// The program between them that it may start instead.
     command: Option<String>,
-    _client: Option<Process>,
+    client: Option<Process>,
     cutter: Option<Cutter>,
     proxy: Option<Arc<Proxy>>,
-    _server: Option<Server>,
+    server: Option<Server>,
 }
 
 impl Way {
@@ -67,20 +67,25 @@ impl Way {
 
     /// With a server at the far end of the proxy, and `client --listen` at the near one.
     pub(crate) fn listen(service: SocketAddr) -> Way {
-        let way = Way::served(service, &[]);
+        Way::listen_with(service, &[])
+    }
+
+    /// The same with these settings of the server.
+    pub(crate) fn listen_with(service: SocketAddr, args: &[&str]) -> Way {
+        let way = Way::served(service, args);
         let args = ["--listen", "127.0.0.1:0", &way.addr().to_string()];
         let client = Process::start(CLIENT, &args, Stdout::Read);
         let said = client.says("listening on ");
         let addr = said.split("listening on ").nth(1).and_then(|rest| rest.split(' ').next());
         let addr = addr.and_then(|addr| addr.parse().ok()).unwrap_or_else(|| panic!("{said}"));
-        Way { addr: Some(addr), _client: Some(client), ..way }
+        Way { addr: Some(addr), client: Some(client), ..way }
     }
 
     fn served(service: SocketAddr, args: &[&str]) -> Way {
         let (reserved, service) = (Arc::new(Reserved::new()), service.to_string());
         let args = [&["--to", &service], args].concat();
         let server = Server::start_on(&reserved, &args, Stdout::Read);
-        Way { _server: Some(server), ..Way::bare(reserved.addr()) }
+        Way { server: Some(server), ..Way::bare(reserved.addr()) }
     }
 
     fn with_command(self, args: &str) -> Way {
@@ -118,6 +123,12 @@ impl Way {
 
     pub(crate) fn proxy(&self) -> &Arc<Proxy> {
         self.proxy.as_ref().expect("it leads over a proxy")
+    }
+
+    /// The client that listens, and the server.
+    pub(crate) fn programs(&self) -> [&Process; 2] {
+        let (client, server) = (self.client.as_ref(), self.server.as_ref());
+        [client.expect("there is one"), &server.expect("there is one").process]
     }
 
     /// How often there was something to cut.
