@@ -3,9 +3,11 @@
 use std::fs;
 
 use crate::SOON;
-use crate::folder::{Folder, bulk, noise};
+use crate::folder::Folder;
 use crate::port::Reserved;
-use crate::service::{Service, has, is_root, start};
+use crate::service::Service;
+use crate::tools::{has, is_root, start};
+use crate::transfer::{bulk, noise};
 use crate::way::{Way, bulk_pace, judge};
 
 const TOOLS: [&str; 3] = ["setpriv", "nginx", "curl"];

@@ -10,8 +10,11 @@
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
 mod crowd;
+#[path = "../support/folder.rs"]
 mod folder;
 mod http;
+#[path = "../support/openssh.rs"]
+mod openssh;
 #[path = "../support/port.rs"]
 mod port;
 mod postgres;
@@ -25,6 +28,9 @@ mod redis;
 mod rsync;
 mod service;
 mod ssh;
+#[path = "../support/tools.rs"]
+mod tools;
+mod transfer;
 #[path = "../support/wait.rs"]
 mod wait;
 mod way;

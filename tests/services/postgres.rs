@@ -5,7 +5,8 @@ use std::process::Command;
 
 use crate::folder::Folder;
 use crate::port::Reserved;
-use crate::service::{Service, command, has, is_root, run, start};
+use crate::service::Service;
+use crate::tools::{command, has, is_root, run, start};
 use crate::wait::until;
 use crate::way::{Way, judge};
 use crate::{SOON, ms};

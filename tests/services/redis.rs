@@ -3,10 +3,12 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
-use crate::folder::{Folder, noise};
+use crate::folder::Folder;
 use crate::port::Reserved;
 use crate::process::{Output, Process};
-use crate::service::{Service, has, reads, run, start, start_on};
+use crate::service::Service;
+use crate::tools::{has, reads, run, start, start_on};
+use crate::transfer::noise;
 use crate::way::{Way, judge};
 use crate::{SOON, ms};
 

@@ -6,10 +6,12 @@ use std::path::Path;
 use fastrand::Rng;
 
 use crate::SOON;
-use crate::folder::{Folder, bulk, noise, tree};
+use crate::folder::Folder;
 use crate::port::Reserved;
-use crate::service::{Service, has, start};
+use crate::service::Service;
 use crate::ssh::Sshd;
+use crate::tools::{has, is_root, start};
+use crate::transfer::{bulk, noise, tree};
 use crate::way::{Way, bulk_pace, judge};
 
 /// A folder with files of all sizes, of so many bytes as a transfer has.
@@ -49,7 +51,7 @@ fn a_daemon_is_sent_a_tree_and_sends_it_back() {
         reserved.addr().ip(),
         reserved.port(),
         folder.make("files"),
-        if crate::service::is_root() { "uid = root\ngid = root\n" } else { "" },
+        if is_root() { "uid = root\ngid = root\n" } else { "" },
     );
     let config = format!("--config={}", folder.write("rsyncd.conf", text));
     let args = ["--daemon", "--no-detach", "--log-file=/dev/stderr", &config];
@@ -66,7 +68,7 @@ fn a_daemon_is_sent_a_tree_and_sends_it_back() {
 #[ignore = "needs rsync and sshd; the gate runs it"]
 fn a_tree_is_copied_over_ssh() {
     let Some(sshd) = has(&["rsync"]).then(|| Sshd::start("rsync-ssh")).flatten() else { return };
-    let [from, far, near] = ["from", "far", "near"].map(|name| sshd.folder.file(name));
+    let [from, far, near] = ["from", "far", "near"].map(|name| sshd.files.folder.file(name));
     fill(&from);
     let there = format!("service:{far}");
     judge(sshd.addr(), Way::stdio, bulk_pace(), |way| {

@@ -5,118 +5,55 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use crate::SOON;
-use crate::folder::{Folder, bulk, noise};
+use crate::openssh::{Counter, OpenSsh};
 use crate::port::Reserved;
 use crate::process::Process;
 use crate::proxy::{How, Stats};
-use crate::service::{Service, has, is_root, reads, run, start, start_on, writes};
+use crate::service::Service;
+use crate::tools::{command, reads, start, start_on, writes};
+use crate::transfer::{bulk, noise};
 use crate::way::{Way, bulk_pace, judge};
-
-const TOOLS: [&str; 5] = ["setpriv", "sshd", "ssh", "scp", "ssh-keygen"];
-
-/// sshd wants this one as root, on systems that have not started it so far.
-const PRIVILEGE_SEPARATION: &str = "/run/sshd";
-
-/// Where ssh has no program between, `ProxyCommand` has this meaning.
-const NONE: &str = "none";
 
 pub(crate) struct Sshd {
     service: Service,
-    pub(crate) folder: Folder,
+    pub(crate) files: OpenSsh,
 }
 
 impl Sshd {
     /// `None` after what is missing was printed.
     pub(crate) fn start(name: &str) -> Option<Sshd> {
-        has(&TOOLS).then(|| {
-            let folder = Folder::new(name);
-            for key in ["host", "key"] {
-                let file = folder.file(key);
-                run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &file]);
-            }
-            if is_root() {
-                fs::create_dir_all(PRIVILEGE_SEPARATION).unwrap();
-            }
-            let reserved = Reserved::new();
-            let text = format!(
-                "ListenAddress {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
-                 StrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-                 PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n\
-                 SetEnv HOME={}\n",
-                reserved.addr(),
-                folder.file("host"),
-                folder.file("key.pub"),
-                // What a shell reads in the home of a user may print something.
-                folder.make("home"),
-            );
-            let config = folder.write("sshd_config", text);
-            let service = Service::start("sshd", &["-D", "-e", "-f", &config], reserved, "TERM");
-            Sshd { service, folder }
-        })
+        let (files, reserved) = (OpenSsh::new(name)?, Reserved::new());
+        let config = files.sshd_config(reserved.addr());
+        let service = Service::start("sshd", &["-D", "-e", "-f", &config], reserved, "TERM");
+        Some(Sshd { service, files })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.service.addr()
     }
 
-    /// A configuration of ssh in which `service` is this one, by this way.
     pub(crate) fn config(&self, way: &Way) -> String {
-        let text = format!(
-            "Host service\nHostName {}\nPort {}\nProxyCommand {}\nUser {}\nIdentityFile {}\n\
-             IdentitiesOnly yes\nBatchMode yes\nUserKnownHostsFile {}\nHostKeyAlias service\n\
-             StrictHostKeyChecking accept-new\nServerAliveInterval 0\n",
-            way.host(),
-            way.port(),
-            way.command().unwrap_or(NONE),
-            run("id", &["-un"]).trim_end(),
-            self.folder.file("key"),
-            self.folder.file("known"),
-        );
-        self.folder.write(&format!("config-{}", way.port()), text)
+        self.files.config(way.addr(), way.command())
     }
 }
 
-/// Prints a counter until there is a file, then the lines that were typed. It stays until it is
-/// told to go: of what a command prints last, a terminal may lose a part.
-const COUNTER: &str = "stty -echo; while [ ! -e ~/stop ]; do n=$((n+1)); echo \"<$n>\"; \
-                       sleep 0.02; done; echo \"stop after $n\"; \
-                       for cut in $(seq 20); do read word; echo \"$word\"; done; read word";
-const CUTS: usize = 20;
-
-fn count(sshd: &Sshd, way: &Way) -> Process {
-    let args = ["-F", &sshd.config(way), "-tt", "service", COUNTER];
-    let session = start_on("ssh", &args, [Stdio::piped(), Stdio::piped()]);
-    session.prints("<1>");
-    session
-}
-
-/// The last number that was printed.
-fn printed(session: &Process) -> usize {
-    session.out.count("<")
+fn count(sshd: &Sshd, way: &Way) -> Counter {
+    Counter::start_by(command("ssh"), &sshd.config(way))
 }
 
 fn runs_through_twenty_cuts(sshd: &Sshd, way: &Way) {
+    const CUTS: usize = 20;
     let mut session = count(sshd, way);
     for cut in 1..=CUTS {
         let how = if cut % 2 == 0 { How::Fin } else { How::Rst };
         assert_eq!(way.proxy().cut(how), 1);
-        session.send(format!("word {cut}\n"));
+        session.types();
         let back = |stats: &Stats| stats.accepted > cut && stats.live == 1;
         assert!(way.proxy().wait_for(back, SOON));
         // What the old link had brought is there, or nearly.
-        session.prints(&format!("<{}>", printed(&session) + 5));
+        session.goes_on(5);
     }
-    sshd.folder.write("home/stop", "");
-    let last = session.prints("stop after ");
-    session.prints(&format!("word {CUTS}"));
-    session.send("go\n");
-    assert_eq!(session.ends(), 0);
-    let count = last.trim_end().rsplit(' ').next().and_then(|n| n.parse().ok());
-    let count: usize = count.unwrap_or_else(|| panic!("{last:?}"));
-    let counted = (1..=count).map(|n| format!("<{n}>\r\n"));
-    let typed = (1..=CUTS).map(|n| format!("word {n}\r\n"));
-    let all = counted.chain([format!("stop after {count}\r\n")]).chain(typed);
-    assert!(session.out.text() == all.collect::<String>(), "not each line once, and in order");
+    session.ends_well(&sshd.files);
     assert_eq!(way.proxy().stats().accepted, CUTS + 1);
 }
 
@@ -131,7 +68,7 @@ fn a_command_runs_through_twenty_cuts() {
 #[ignore = "needs sshd; the gate runs it"]
 fn a_command_runs_through_twenty_cuts_over_tls() {
     let Some(sshd) = Sshd::start("ssh-tls") else { return };
-    runs_through_twenty_cuts(&sshd, &Way::secured_stdio(sshd.addr(), &sshd.folder));
+    runs_through_twenty_cuts(&sshd, &Way::secured_stdio(sshd.addr(), &sshd.files.folder));
 }
 
 #[test]
@@ -141,7 +78,7 @@ fn a_command_ends_at_the_first_cut_without_us() {
     let way = Way::bare(sshd.addr());
     let mut session = count(&sshd, &way);
     assert_eq!(way.proxy().cut(How::Rst), 1);
-    assert_eq!(session.ends(), 255);
+    assert_eq!(session.ssh.ends(), 255);
 }
 
 /// What a command wrote, what it said on its other output, and its exit code.
@@ -172,7 +109,7 @@ fn copies(mut process: Process, copy: &str, original: &[u8]) -> Option<bool> {
 fn a_pipe_carries_bytes_up() {
     let Some(sshd) = Sshd::start("ssh-up") else { return };
     let bytes = noise(1, bulk());
-    let (from, to) = (sshd.folder.write("from", &bytes), sshd.folder.file("to"));
+    let (from, to) = (sshd.files.folder.write("from", &bytes), sshd.files.folder.file("to"));
     judge(sshd.addr(), Way::stdio, bulk_pace(), |way| {
         let (config, command) = (sshd.config(way), format!("cat > {to}"));
         let args = ["-F", &config, "service", &command];
@@ -186,10 +123,10 @@ fn a_pipe_carries_bytes_up() {
 fn a_pipe_carries_bytes_down_over_tls() {
     let Some(sshd) = Sshd::start("ssh-down") else { return };
     let bytes = noise(2, bulk());
-    let (from, to) = (sshd.folder.write("from", &bytes), sshd.folder.file("to"));
+    let (from, to) = (sshd.files.folder.write("from", &bytes), sshd.files.folder.file("to"));
     judge(
         sshd.addr(),
-        |service| Way::secured_stdio(service, &sshd.folder),
+        |service| Way::secured_stdio(service, &sshd.files.folder),
         bulk_pace(),
         |way| {
             let (config, command) = (sshd.config(way), format!("cat {from}"));
@@ -205,8 +142,8 @@ fn a_pipe_carries_bytes_down_over_tls() {
 fn scp_copies_both_ways() {
     let Some(sshd) = Sshd::start("scp") else { return };
     let bytes = noise(3, bulk());
-    let (from, to) = (sshd.folder.write("from", &bytes), sshd.folder.file("to"));
-    let back = sshd.folder.file("back");
+    let (from, to) = (sshd.files.folder.write("from", &bytes), sshd.files.folder.file("to"));
+    let back = sshd.files.folder.file("back");
     judge(sshd.addr(), Way::stdio, bulk_pace(), |way| {
         let (config, far) = (sshd.config(way), format!("service:{to}"));
         let scp = |from: &str, to: &str| start("scp", &["-q", "-F", &config, from, to]);

@@ -9,10 +9,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::folder::{Folder, bulk};
+use crate::folder::Folder;
 use crate::port::Reserved;
 use crate::process::{CLIENT, Process, SERVER, Server, Stdout};
 use crate::proxy::{How, Proxy};
+use crate::transfer::bulk;
 
 /// Between two cuts.
 const EVERY: Duration = Duration::from_secs(1);
