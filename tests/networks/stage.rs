@@ -29,8 +29,9 @@ pub(crate) const REGAINED: Duration = ms(1000);
 /// router and the test share its cores with all the other tests.
 pub(crate) const SLACK: Duration = ms(1500);
 
-const FAST: [&str; 8] =
-    ["--heartbeat", "500ms", "--misses", "2", "--retry-delay", "500ms", "--retries", "forever"];
+/// What a client is told to notice and to come back that soon.
+pub(crate) const FAST: [&str; 6] =
+    ["--heartbeat", "500ms", "--misses", "2", "--retry-delay", "500ms"];
 
 const PORT: &str = "6666";
 
@@ -81,11 +82,21 @@ impl Site {
 
     /// Starts one of the programs, with its keys.
     pub(crate) fn start(&self, host: &Host, program: &'static str, args: &[&str]) -> Process {
+        let args = self.with_keys(program, args);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        Process::start_by(host.command(&[program]), program, &args, Stdout::Read)
+    }
+
+    /// A client with its keys, as a shell is told to start it.
+    pub(crate) fn call_in_shell(&self, args: &[&str]) -> String {
+        let args = self.with_keys(CLIENT, args);
+        [CLIENT.into()].iter().chain(&args).map(|arg| format!("'{arg}' ")).collect()
+    }
+
+    fn with_keys(&self, program: &str, args: &[&str]) -> Vec<String> {
         let of = if program == SERVER { Keys::server_args } else { Keys::client_args };
         let own = self.keys.as_ref().map(of);
-        let own: Vec<&str> = own.iter().flatten().map(String::as_str).collect();
-        let args = [&own, args].concat();
-        Process::start_by(host.command(&[program]), program, &args, Stdout::Read)
+        own.into_iter().flatten().chain(args.iter().map(|arg| arg.to_string())).collect()
     }
 
     /// What a listener and a connection of the library are made with.
@@ -133,7 +144,8 @@ impl Stage {
         let own = ["--bind", network::SERVER, "--port", PORT];
         let server = network.serve(&merged(&own, &["--misses", "2"], server_args));
         server.says("listening on ");
-        let client = network.call(&merged(&[network::SERVER], &FAST, client_args));
+        let defaults = [&FAST[..], &["--retries", "forever"]].concat();
+        let client = network.call(&merged(&[network::SERVER], &defaults, client_args));
         client.says("connected to ");
         let mut stage = Stage { client, server, network, sent: Arc::default(), chatter: None };
         stage.talk();
