@@ -1,7 +1,6 @@
 //! `server`: an echo server for long connections; with `--chat`, an operator
 //! answers.
 
-use std::borrow::Cow;
 use std::net::ToSocketAddrs;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -11,7 +10,7 @@ use anyhow::{Context, anyhow};
 use log::{Level, LevelFilter};
 
 use longlink::cli::args::ServerArgs;
-use longlink::cli::bytes::target::Target;
+use longlink::cli::bytes::{FAREWELL, target::Target};
 use longlink::cli::clients::Clients;
 use longlink::cli::end::{self, Ending, HangUps};
 use longlink::cli::printer::Printer;
@@ -54,13 +53,24 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
         log::info!("{}", if carries { account.carried() } else { account.account() });
         ending.exit(code::OK)
     };
-    end::when_told(leave).context("cannot wait for Ctrl-C")?;
+    // What is carried is to be reset on both sides, however the server ends.
+    let reloads = args.security.has_files() && HangUps::can_be();
+    let told = match args.to() {
+        Some(_) if !reloads => end::when_told_or_hung_up(leave),
+        _ => end::when_told(leave),
+    };
+    told.context("cannot wait for Ctrl-C")?;
 
     let hang_ups = args.security.has_files().then(HangUps::catch).transpose();
     let hang_ups = hang_ups.context("cannot wait for SIGHUP")?;
     let listener = listen(args)?;
     let most = args.max_clients();
     let too_few = descriptors::allow(most, if args.to().is_some() { 2 } else { 1 });
+    // Each of those that are too many would be refused for want of a way to the service.
+    let most = match too_few {
+        Some((fewer, _)) if args.to().is_some() => fewer.max(1) as u32,
+        _ => most,
+    };
     let (level, limits) = args.limits();
     log::log!(if too_few.is_some() { Level::Info } else { level }, "{limits}");
     if let Some((clients, limit)) = too_few {
@@ -148,7 +158,7 @@ impl Server {
     fn leave(&self) -> bool {
         let carries = matches!(self.work, Work::Carry(_));
         match carries {
-            true => self.clients.abort(),
+            true => self.clients.abort(FAREWELL),
             false => self.listener.restart(BACK),
         }
         carries
@@ -181,14 +191,19 @@ impl Server {
         Box::new(move || {
             let (clients, printer) = (&server.clients, &server.printer);
             threads::attend(number, &connection, || match &server.work {
-                Work::Echo => echo(number, &connection, printer).map(Cow::from),
-                Work::Chat => chat::serve(clients, printer, number, &connection).map(Cow::from),
-                Work::Carry(target) => Ok(target.serve(number, &connection).into()),
+                Work::Echo => echo(number, &connection, printer).map(well),
+                Work::Chat => chat::serve(clients, printer, number, &connection).map(well),
+                Work::Carry(target) => Ok(target.serve(number, &connection)),
             });
             drop(connection);
             clients.remove(number);
         })
     }
+}
+
+/// An end in order.
+fn well(why: &str) -> (Level, String) {
+    (Level::Info, why.to_string())
 }
 
 /// Returns why it ended.

@@ -116,14 +116,15 @@ pub struct ClientArgs {
     ///
     /// For `ssh -o ProxyCommand='client --stdio %h'` and the like. Standard error
     /// has nothing but what went wrong; -v says more.
-    #[arg(long, conflicts_with_all = ["no_exit", "plain", "listen"], help_heading = "Bytes")]
+    #[arg(long, conflicts_with_all = ["no_exit", "plain", "lock_step", "reply_timeout", "listen"],
+        help_heading = "Bytes")]
     stdio: bool,
     /// Carry each TCP connection made here, to a server with --to
     ///
     /// Each has a session of its own. Without ADDR only programs on this machine can
     /// connect. A PORT of 0 takes a free one.
-    #[arg(long, value_name = "[ADDR:]PORT", conflicts_with_all = ["no_exit", "plain"],
-        value_parser = values::listening_address, help_heading = "Bytes")]
+    #[arg(long, value_name = "[ADDR:]PORT", conflicts_with_all = ["no_exit", "plain", "lock_step",
+        "reply_timeout"], value_parser = values::listening_address, help_heading = "Bytes")]
     listen: Option<SocketAddr>,
     /// How many of them at once; the next is reset [default: 1024]
     #[arg(long, value_name = "N", requires = "listen", help_heading = "Bytes",
@@ -213,7 +214,7 @@ impl ClientArgs {
         }
     }
 
-    /// What is logged. With bytes on standard output, whoever called wants to hear of nothing.
+    /// What is logged. Where standard input and output are bytes, only what went wrong.
     pub(super) fn level(&self) -> LevelFilter {
         match self.work() {
             ClientWork::Pipe if !self.shared.verbose => LevelFilter::Error,

@@ -135,11 +135,15 @@ impl Clients {
         all
     }
 
-    /// Ends all sessions at once.
-    pub fn abort(&self) {
+    /// Ends all sessions at once, and waits for this time at most until all clients know.
+    pub fn abort(&self, patience: Duration) {
         // What an event of theirs changes here takes the lock.
         let all = self.records.lock().connections();
         all.iter().for_each(Connection::abort);
+        let until = now() + patience;
+        for connection in &all {
+            let _ = connection.close_within(until.saturating_duration_since(now()));
+        }
     }
 
     /// Whether each message to a client was acknowledged.

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use std::{process, thread};
+use std::{fs, process, thread};
 
 use parking_lot::{Mutex, MutexGuard};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -26,17 +26,30 @@ static ENDING: Mutex<()> = Mutex::new(());
 /// signal's number. Told again half a second later or more, the process ends at once
 /// with that code, whatever `leave` is stuck in.
 ///
-/// SIGHUP, unless it is [caught](HangUps), and SIGQUIT do what they always do: with its terminal a program ends, and under
-/// `nohup` it does not. Where lines are edited, the terminal gets its mode back before. It is
-/// this thread that does so, since that of the keyboard may be stuck in a write.
+/// SIGHUP, unless it is [caught](HangUps), and SIGQUIT do what they always do: with its terminal a
+/// program ends, and under `nohup` it does not. Where lines are edited, the terminal gets its mode
+/// back before. It is this thread that does so, since that of the keyboard may be stuck in a write.
 pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
     let others = if terminal::can_edit() { &[SIGHUP, SIGQUIT][..] } else { &[] };
     when(&[SIGINT, SIGTERM], others, leave)
 }
 
-/// [`when_told`] that counts SIGHUP, of which nothing is left to the system.
-pub(super) fn when_told_or_hung_up(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
-    when(&[SIGINT, SIGTERM, SIGHUP], &[], leave)
+/// [`when_told`] that counts SIGHUP as well, unless whoever started the program has it ignored,
+/// as `nohup` does. For programs that edit no lines.
+pub fn when_told_or_hung_up(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
+    match is_ignored(SIGHUP) {
+        true => when(&[SIGINT, SIGTERM], &[], leave),
+        false => when(&[SIGINT, SIGTERM, SIGHUP], &[], leave),
+    }
+}
+
+/// Whether a signal is ignored, where that can be told
+/// ([proc(5)](https://man7.org/linux/man-pages/man5/proc_pid_status.5.html)).
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 fn when(
@@ -72,10 +85,14 @@ fn when(
 pub struct HangUps(Option<Signals>);
 
 impl HangUps {
+    /// Whether there are any: not where a terminal tells of its end by them.
+    pub fn can_be() -> bool {
+        !io::stdin().is_terminal()
+    }
+
     /// From now on none is missed.
     pub fn catch() -> io::Result<HangUps> {
-        let is_told = !io::stdin().is_terminal();
-        is_told.then(|| Signals::new([SIGHUP])).transpose().map(HangUps)
+        HangUps::can_be().then(|| Signals::new([SIGHUP])).transpose().map(HangUps)
     }
 
     /// Calls `work` after each, on a thread of its own.

@@ -160,21 +160,23 @@ impl ReadEnd {
     /// Waits until nothing reads there any more; `false` if that cannot be told, or another
     /// stream is ready.
     pub(super) fn has_gone_before(self, others: &[PollFd<'_>]) -> bool {
-        self.has_gone_within(None, others)
+        self.poll(None, others) == (true, false)
     }
 
-    /// The same, for this time at most.
-    pub(super) fn has_gone_within(self, time: Option<Duration>, others: &[PollFd<'_>]) -> bool {
+    /// Waits until nothing reads there any more or another stream is ready, for this time at
+    /// most. Returns whether the one is so, and the other.
+    pub(super) fn poll(self, time: Option<Duration>, others: &[PollFd<'_>]) -> (bool, bool) {
         let time = time.and_then(|time| Timespec::try_from(time).ok());
         loop {
             let output = PollFd::from_borrowed_fd(stdout(), self.asked);
             let mut fds = [&[output], others].concat();
             match poll(&mut fds, time.as_ref()) {
                 Err(Errno::INTR) => {}
-                Err(_) => return false,
+                // As for others, so that nobody takes it for a lost reader.
+                Err(_) => return (false, true),
                 Ok(_) => {
                     let gone = fds[0].revents().intersects(self.gone);
-                    return gone && fds[1..].iter().all(|fd| fd.revents().is_empty());
+                    return (gone, fds[1..].iter().any(|fd| !fd.revents().is_empty()));
                 }
             }
         }

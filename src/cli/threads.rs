@@ -1,7 +1,6 @@
 //! Threads for a server's clients. Each waits for its client, so that the server takes in
 //! no client for which there is no thread.
 
-use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -114,7 +113,11 @@ pub fn accept(
 
 /// Serves a client on its thread, and says why that ended, as `serve` tells, or what went
 /// wrong.
-pub fn attend<W: Display>(number: u64, connection: &Connection, serve: impl FnOnce() -> Result<W>) {
+pub fn attend(
+    number: u64,
+    connection: &Connection,
+    serve: impl FnOnce() -> Result<(Level, String)>,
+) {
     let Ok(served) = catch_unwind(AssertUnwindSafe(serve)) else {
         log::error!("client-{number}: its handler panicked, and it is let go");
         return connection.abort();
@@ -124,7 +127,7 @@ pub fn attend<W: Display>(number: u64, connection: &Connection, serve: impl FnOn
         _ => format!(", {} not acknowledged", text::messages(unacknowledged)),
     };
     let (level, line) = match served {
-        Ok(why) => (Level::Info, format!("closed: {why}")),
+        Ok((level, why)) => (level, format!("closed: {why}")),
         Err(Error::PeerClosed { unacknowledged }) => {
             (Level::Info, format!("closed: it left{}", lost(unacknowledged)))
         }

@@ -12,7 +12,7 @@ fn a_reset_of_the_service_is_one_for_the_program() {
     reset(service);
     is_reset(&program);
     tunnel.client.says("client-1: closed: reset by the other side");
-    tunnel.server.process.says("client-1: closed: Connection reset");
+    tunnel.server.process.says("client-1: closed: the service: Connection reset");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_reset_in_an_outage_is_passed_on_after_it() {
     tunnel.proxy.cut(How::Rst);
     tunnel.server.process.says("client-1: lost");
     reset(program);
-    tunnel.client.says("client-1: closed: Connection reset");
+    tunnel.client.says("client-1: closed: the program: Connection reset");
     let before = tunnel.proxy.stats().accepted;
     assert!(tunnel.proxy.wait_for(|stats| stats.accepted > before + 30, SOON), "no attempts");
     tunnel.proxy.refuse(false);
@@ -184,6 +184,30 @@ fn programs_that_are_told_to_end_reset_both_sides_and_say_what_they_carried() {
     tunnel.client.says(": 6 bytes sent, 0 bytes received; 0 links resumed, 0 sessions lost");
     is_reset(&program);
     is_reset(&service);
+}
+
+/// The window of its terminal was closed.
+#[test]
+fn a_client_that_is_hung_up_resets_both_sides() {
+    let mut tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    passes("before", [&program, &service]);
+    tunnel.client.signal("HUP");
+    assert_eq!(tunnel.client.ends(), 129);
+    is_reset(&program);
+    is_reset(&service);
+}
+
+#[test]
+fn a_program_that_leaves_before_there_is_a_link_is_not_waited_for() {
+    let port = Reserved::new().port();
+    let args = ["--listen", "0", "127.0.0.1", "--port", &port, "--retries", "forever"];
+    let client = Process::start(CLIENT, &[&args[..], &QUICK].concat(), Stdout::Read);
+    let said = client.says("listening on ");
+    let program = connect(said.split_whitespace().last().unwrap().parse().unwrap());
+    client.says("client-1: attempt 2 ");
+    reset(program);
+    client.says("client-1: closed: the program has left meanwhile");
 }
 
 #[test]

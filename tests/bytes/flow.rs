@@ -105,7 +105,7 @@ fn no_more_than_allowed_are_carried_at_once() {
     let tunnel = Tunnel::with(&[], &["--max-connections", "2"]);
     let [first, second] = [tunnel.open(), tunnel.open()];
     is_reset(&connect(tunnel.entry));
-    tunnel.client.says("is refused: 2 clients are here");
+    tunnel.client.says("is refused, as are all beyond 2 at once");
     let [program, service] = &first;
     passes("still here", [program, service]);
     drop(second);

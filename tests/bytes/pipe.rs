@@ -20,7 +20,7 @@ impl Pipe {
 
     /// Starts a client, and returns the service's connection as well.
     fn open(&self, args: &[&str]) -> (Process, TcpStream) {
-        let client = self.server.client_unseen(&[&["--stdio"], args, &QUICK].concat());
+        let client = self.server.client_unseen(&[&["--stdio"], args].concat());
         (client, patient(self.service.accept().unwrap().0))
     }
 }
@@ -87,13 +87,68 @@ fn a_socket_is_both_input_and_output() {
     assert_eq!(client.ends(), 0);
 }
 
+/// Its kernel ends both streams for it, and that is no end in order.
+#[test]
+fn a_program_that_dies_is_a_reset() {
+    let pipe = Pipe::new();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let streams = [
+        Stdio::from(OwnedFd::from(theirs.try_clone().unwrap())),
+        Stdio::from(OwnedFd::from(theirs)),
+        Stdio::piped(),
+    ];
+    let args = ["--stdio", "127.0.0.1", "--port", &pipe.server.port];
+    let mut client = Process::start_on(Command::new(CLIENT), CLIENT, &args, streams);
+    let service = patient(pipe.service.accept().unwrap().0);
+    (&ours).write_all(b"half of a ").unwrap();
+    let mut got = [0; 10];
+    (&service).read_exact(&mut got).unwrap();
+    drop(ours);
+    is_reset(&service);
+    assert_eq!(client.ends(), 1);
+}
+
+/// Its input may go on for ever.
+#[test]
+fn an_output_that_nothing_reads_ends_a_session_that_sends() {
+    let pipe = Pipe::new();
+    let args = ["--stdio", "127.0.0.1", "--port", &pipe.server.port];
+    let mut client = Process::start(CLIENT, &args, Stdout::Closed);
+    client.send_all(std::iter::repeat(vec![0; 65536]));
+    assert_eq!(client.ends(), 1);
+    assert_eq!(client.err.text(), "");
+}
+
+/// Of a file it cannot be told that nothing reads it.
+#[test]
+fn a_client_that_waits_for_the_service_does_no_work() {
+    let pipe = Pipe::new();
+    let args = ["--stdio", "127.0.0.1", "--port", &pipe.server.port];
+    let streams = [Stdio::null(), Stdio::null(), Stdio::piped()];
+    let mut client = Process::start_on(Command::new(CLIENT), CLIENT, &args, streams);
+    let service = patient(pipe.service.accept().unwrap().0);
+    assert_eq!(rest(&service).0, b"");
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", client.id())).unwrap();
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        let rest: Vec<&str> = rest.split(' ').collect();
+        rest[11].parse::<u64>().unwrap() + rest[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    let watched = wait::now() + Duration::from_millis(500);
+    wait::until("half a second is over", || wait::now() > watched);
+    // A tick is a hundredth of a second.
+    let worked = ticks() - before;
+    assert!(worked < 10, "{worked} ticks of work");
+    drop(service);
+    assert_eq!(client.ends(), 0);
+}
+
 #[test]
 fn an_output_that_nothing_reads_ends_the_session() {
     let pipe = Pipe::new();
     let args = ["--stdio", "127.0.0.1", "--port", &pipe.server.port];
     let mut client = Process::start(CLIENT, &args, Stdout::Closed);
-    let service = patient(pipe.service.accept().unwrap().0);
-    is_reset(&service);
     assert_eq!(client.ends(), 1);
     assert_eq!(client.err.text(), "");
 }

@@ -180,6 +180,8 @@ fn what_is_wrong_is_said_on_one_line() {
         ("host --tls --invite i", "cannot be used with"),
         (&with_server("--key k --tls"), "cannot be used with '--tls'"),
         ("h --stdio --plain", "cannot be used with '--plain'"),
+        ("h --stdio --lock-step", "cannot be used with '--lock-step'"),
+        ("h --listen 7 --reply-timeout 1s", "cannot be used with '--reply-timeout <DURATION>'"),
         ("h --stdio --no-exit", "cannot be used with '--no-exit'"),
         ("h --stdio --listen 7", "cannot be used with '--listen <[ADDR:]PORT>'"),
         ("h --listen 7 --plain", "cannot be used with '--plain'"),

@@ -5,15 +5,19 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags};
 use socket2::SockRef;
 
-use super::LOOK;
-use crate::Event;
+use super::{LAST_BYTES, LOOK};
+use crate::cli::now;
 use crate::cli::stdio::{self, ReadEnd};
+use crate::{Connection, Event};
+
+/// How long the death of a program takes.
+const DEATH: Duration = Duration::from_millis(20);
 
 /// What bytes come from and go to. One thread reads, and one writes.
 pub(super) trait Local: Sync {
@@ -25,9 +29,6 @@ pub(super) trait Local: Sync {
 
     /// Nothing more is written.
     fn finish(&self) -> io::Result<()>;
-
-    /// Whether that was said.
-    fn has_finished(&self) -> bool;
 
     /// Waits for a failure. None within this time is `Ok`.
     fn fail_within(&self, time: Duration) -> io::Result<()>;
@@ -59,14 +60,23 @@ impl Socket {
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 
-    /// For the events of the session that this belongs to: none of its threads may be receiving.
-    pub(super) fn waker(&self) -> impl Fn(&Event) + Send + Sync + 'static {
-        let stream = Arc::downgrade(&self.stream);
-        move |event| {
-            if super::is_end(event)
-                && let Some(stream) = stream.upgrade()
-            {
-                let _ = stream.shutdown(Shutdown::Read);
+    /// For the events of the session that this belongs to. When it is over, it may be that no
+    /// thread receives; and while the client tries to connect, none looks after the socket.
+    pub(super) fn watcher(&self) -> impl Fn(&Connection, &Event) + Send + Sync + 'static {
+        let (stream, connected) = (Arc::downgrade(&self.stream), AtomicBool::new(false));
+        move |connection, event| {
+            let Some(stream) = stream.upgrade() else { return };
+            match event {
+                Event::Connected { .. } => connected.store(true, Ordering::SeqCst),
+                Event::Retrying { .. } if !connected.load(Ordering::SeqCst) => {
+                    let state =
+                        stdio::poll_once(stream.as_fd(), PollFlags::empty(), Duration::ZERO);
+                    if state.contains(PollFlags::ERR) {
+                        connection.abort();
+                    }
+                }
+                _ if super::is_end(event) => drop(stream.shutdown(Shutdown::Read)),
+                _ => {}
             }
         }
     }
@@ -102,15 +112,11 @@ impl Local for Socket {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    fn has_finished(&self) -> bool {
-        self.finished.load(Ordering::SeqCst)
-    }
-
     fn fail_within(&self, time: Duration) -> io::Result<()> {
         let found = stdio::poll_once(self.stream.as_fd(), PollFlags::empty(), time);
         match self.stream.take_error()? {
             Some(error) => Err(error),
-            None if found.contains(PollFlags::HUP) && !self.has_finished() => {
+            None if found.contains(PollFlags::HUP) && !self.finished.load(Ordering::SeqCst) => {
                 Err(ErrorKind::ConnectionReset.into())
             }
             None => Ok(()),
@@ -121,6 +127,8 @@ impl Local for Socket {
 /// Standard input and output.
 pub(super) struct Streams {
     output: Option<ReadEnd>,
+    /// Since when nothing reads the output any more.
+    unread: Mutex<Option<Instant>>,
     /// Ends when nothing more is written: until then, who waits for input holds the output open.
     finished: (PipeReader, Mutex<Option<PipeWriter>>),
 }
@@ -128,7 +136,8 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new() -> io::Result<Streams> {
         let (end, begin) = io::pipe()?;
-        Ok(Streams { output: ReadEnd::of_output(), finished: (end, Mutex::new(Some(begin))) })
+        let (output, unread) = (ReadEnd::of_output(), Mutex::default());
+        Ok(Streams { output, unread, finished: (end, Mutex::new(Some(begin))) })
     }
 
     fn finished(&self) -> PollFd<'_> {
@@ -137,13 +146,21 @@ impl Streams {
 }
 
 impl Local for Streams {
+    /// What a program has said before it left is still read, but not for ever.
     fn read(&self, to: &mut [u8]) -> io::Result<usize> {
-        if let Some(output) = self.output
-            && output.has_gone_before(&[stdio::input(), self.finished()])
-        {
-            return Err(ErrorKind::BrokenPipe.into());
+        let Some(output) = self.output else { return stdio::read(to) };
+        let (is_unread, is_other) = output.poll(None, &[stdio::input(), self.finished()]);
+        if is_unread {
+            let since = *self.unread.lock().get_or_insert_with(now);
+            if !is_other || since.elapsed() > LAST_BYTES {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
         }
-        stdio::read(to)
+        match stdio::read(to)? {
+            // A program that dies loses its streams one after the other: that is no end in order.
+            0 => self.fail_within(DEATH).map(|()| 0),
+            read => Ok(read),
+        }
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -155,16 +172,14 @@ impl Local for Streams {
         stdio::finish_output()
     }
 
-    fn has_finished(&self) -> bool {
-        self.finished.1.lock().is_none()
-    }
-
     fn fail_within(&self, time: Duration) -> io::Result<()> {
-        match self.output {
-            Some(output) if output.has_gone_within(Some(time), &[self.finished()]) => {
-                Err(ErrorKind::BrokenPipe.into())
+        let is_unread = match self.output {
+            Some(output) => output.poll(Some(time), &[self.finished()]) == (true, false),
+            None => {
+                stdio::poll_once(self.finished.0.as_fd(), PollFlags::IN, time);
+                false
             }
-            _ => Ok(()),
-        }
+        };
+        if is_unread { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 }

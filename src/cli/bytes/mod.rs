@@ -10,12 +10,13 @@ mod local;
 pub mod pipe;
 pub mod target;
 
-use std::fmt;
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{panic, thread};
 
 use local::{Local, Socket};
+use log::Level;
 
 use super::{text, threads};
 use crate::{Connection, Error, Event, Stats};
@@ -25,10 +26,12 @@ const CHUNK: usize = 64 * 1024;
 /// The most memory that a session comes to need for it, in bytes: a buffer, and the stacks of two
 /// threads.
 pub(super) const MEMORY: u64 = (CHUNK + STACK + threads::STACK) as u64;
-/// How often a thread that is held up looks whether that still makes sense.
+/// How often a thread that is held up looks whether what it waits for can still come.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long what came before a reset may take to arrive.
 const LAST_BYTES: Duration = Duration::from_millis(500);
+/// How long the end of the process waits until the other side has heard of it.
+pub const FAREWELL: Duration = Duration::from_secs(1);
 /// The stack of a thread that carries bytes: there is little on it.
 const STACK: usize = 128 * 1024;
 
@@ -53,32 +56,38 @@ impl From<Error> for Broken {
     }
 }
 
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Broken {
+    /// Says why, of the program at this end by this name.
+    fn told(&self, program: &str) -> String {
         match self {
-            Broken::Local(error) => f.write_str(&text::system(error)),
-            Broken::Session(Error::Refused { text, .. }) => write!(f, "refused: {text}"),
+            Broken::Local(error) => format!("{program}: {}", text::system(error)),
+            Broken::Session(Error::Refused { text, .. }) => format!("refused: {text}"),
             Broken::Session(Error::GaveUp { cause, .. }) => {
-                write!(f, "the session is lost: {}", text::system(cause))
+                format!("the session is lost: {}", text::system(cause))
             }
-            Broken::Session(Error::SessionLost { .. }) => f.write_str("the session is lost"),
-            Broken::Session(Error::PeerClosed { .. }) => f.write_str("reset by the other side"),
-            Broken::Session(Error::Closed { .. }) => f.write_str("reset by this side"),
-            Broken::Session(error) => f.write_str(&text::error(error)),
+            Broken::Session(Error::SessionLost { .. }) => "the session is lost".to_string(),
+            Broken::Session(Error::PeerClosed { .. }) => "reset by the other side".to_string(),
+            Broken::Session(Error::Closed { .. }) => "reset by this side".to_string(),
+            Broken::Session(error) => text::error(error),
         }
     }
 }
 
 /// Carries bytes both ways until both have ended. If something breaks, both ends are reset.
-/// Returns what came of it.
-fn carry(connection: &Connection, socket: &Socket) -> String {
-    let up = || send_all(connection, socket).inspect_err(|why| part(connection, why));
+/// Returns what came of it, of the program at this end by this name.
+fn carry(connection: &Connection, socket: &Socket, program: &str) -> (Level, String) {
+    // Nothing more is received.
+    let received = AtomicBool::new(false);
+    let up = || send_all(connection, socket, &received).inspect_err(|why| part(connection, why));
     let down = || {
-        receive_all(connection, socket).inspect_err(|why| {
+        let ended = receive_all(connection, socket);
+        if let Err(why) = &ended {
             part(connection, why);
-            // The other thread may read; what it takes for an end comes behind that of the session.
+            // The other thread may read. What it takes for an end comes behind that of the session.
             socket.wake();
-        })
+        }
+        received.store(true, Ordering::SeqCst);
+        ended
     };
     let ended = thread::scope(|scope| {
         let up = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, up)?;
@@ -89,12 +98,17 @@ fn carry(connection: &Connection, socket: &Socket) -> String {
             (Ok(()), Ok(())) => close(connection),
         }
     });
-    match &ended {
-        Ok(()) => socket.keep(),
-        Err(why) => part(connection, why),
-    }
-    let why = ended.map_or_else(|why| why.to_string(), |()| "both sides have ended".to_string());
-    format!("{why}; {}", carried(&connection.stats()))
+    let (level, why) = match ended {
+        Ok(()) => {
+            socket.keep();
+            (Level::Info, "both sides have ended".to_string())
+        }
+        Err(why) => {
+            part(connection, &why);
+            (Level::Warn, why.told(program))
+        }
+    };
+    (level, format!("{why}; {}", carried(&connection.stats())))
 }
 
 /// What has gone over a link.
@@ -108,11 +122,12 @@ fn carried(stats: &Stats) -> String {
 /// all the time that its program takes, which a close alone has not.
 fn close(connection: &Connection) -> Result<(), Broken> {
     connection.sync(Duration::MAX)?;
-    Ok(connection.close()?)
+    // Nothing is lost any more, be the parting heard or not.
+    let _ = connection.close();
+    Ok(())
 }
 
-/// Ends a session that makes no sense any more. If there is no link, the other side hears of it
-/// when there is one.
+/// Ends a broken session. If there is no link, the other side hears of it when there is one.
 fn part(connection: &Connection, why: &Broken) {
     if let Broken::Local(_) = why {
         let _ = connection.sync(LAST_BYTES);
@@ -120,8 +135,13 @@ fn part(connection: &Connection, why: &Broken) {
     connection.abort_within(Duration::MAX);
 }
 
-/// Sends what is read here to its end, and then watches until the other way has ended, too.
-fn send_all(connection: &Connection, local: &impl Local) -> Result<(), Broken> {
+/// Sends what is read here to its end, and then watches this end until everything is received:
+/// only the other thread can tell how the session has ended.
+fn send_all(
+    connection: &Connection,
+    local: &impl Local,
+    received: &AtomicBool,
+) -> Result<(), Broken> {
     let mut buffer = vec![0; CHUNK.min(connection.max_message())];
     loop {
         match local.read(&mut buffer)? {
@@ -130,8 +150,7 @@ fn send_all(connection: &Connection, local: &impl Local) -> Result<(), Broken> {
         }
     }
     connection.finish()?;
-    while !local.has_finished() {
-        check(connection)?;
+    while !received.load(Ordering::SeqCst) {
         local.fail_within(LOOK)?;
     }
     Ok(())

@@ -8,18 +8,19 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use log::Level;
 
-use super::local::Streams;
-use super::{Broken, LAST_BYTES, LOOK};
-use crate::Connection;
+use super::local::{Local, Streams};
+use super::{Broken, FAREWELL, LAST_BYTES, LOOK};
 use crate::cli::args::ClientArgs;
 use crate::cli::end::{self, Ending};
 use crate::cli::events::Watch;
 use crate::cli::stdio::{has_lost_reader, stdout};
 use crate::cli::{code, log as journal};
+use crate::{Connection, Event};
 
 struct Pipe {
     connection: OnceLock<Connection>,
@@ -43,12 +44,20 @@ pub fn run(args: &ClientArgs) -> anyhow::Result<Infallible> {
     let streams = Arc::new(Streams::new().context("cannot make a pipe")?);
     let (builder, secured) = args.secured_builder()?;
     pipe.watch.set_secured(secured);
-    let watching = pipe.clone();
+    let (watching, output) = (pipe.clone(), streams.clone());
     let builder = builder.on_event(move |connection, event| {
-        watching.connection.get_or_init(|| connection.clone());
+        let connected = watching.connection.get().is_some();
         watching.watch.on_event(&event);
-        if super::is_end(&event) {
-            watching.clone().end_soon();
+        match event {
+            Event::Connected { .. } => drop(watching.connection.set(connection.clone())),
+            // Nobody else looks after the output yet.
+            Event::Retrying { .. } if !connected => {
+                if let Err(gone) = output.fail_within(Duration::ZERO) {
+                    watching.end(Err(gone.into()));
+                }
+            }
+            _ if super::is_end(&event) => watching.clone().end_soon(),
+            _ => {}
         }
     });
     let connection = match builder.connect(args.hosts()) {
@@ -56,9 +65,12 @@ pub fn run(args: &ClientArgs) -> anyhow::Result<Infallible> {
         Err(error) => pipe.end(Err(error.into())),
     };
     // The event may be still to come.
-    pipe.connection.get_or_init(|| connection.clone());
+    let _ = pipe.connection.set(connection.clone());
     let (sending, reading, up) = (pipe.clone(), streams.clone(), connection.clone());
-    let send = move || super::send_all(&up, &*reading).unwrap_or_else(|why| sending.end(Err(why)));
+    let send = move || {
+        let sent = super::send_all(&up, &*reading, &sending.received);
+        sent.unwrap_or_else(|why| sending.end(Err(why)));
+    };
     let up = thread::Builder::new().name("input".into()).spawn(send);
     let up = up.context("cannot start a thread")?;
     pipe.end(super::receive_all(&connection, &*streams).and_then(|()| {
@@ -76,6 +88,7 @@ impl Pipe {
         let connection = self.connection.get();
         if let (Some(connection), Err(why)) = (connection, &ended) {
             super::part(connection, why);
+            let _ = connection.close_within(FAREWELL);
         }
         let carried = connection.map(|connection| super::carried(&connection.stats()));
         if let Some(carried) = carried {
@@ -84,14 +97,16 @@ impl Pipe {
         let Err(why) = ended else { ending.exit(code::OK) };
         match &why {
             // Who would read that? `ssh` leaves in this way.
-            Broken::Local(error) if has_lost_reader(stdout(), error) => log::info!("{why}"),
+            Broken::Local(error) if has_lost_reader(stdout(), error) => {
+                log::info!("nothing reads the output any more");
+            }
             Broken::Session(error) if self.watch.has_told(error) => {}
-            _ => log::error!("{why}"),
+            _ => log::error!("{}", why.told("standard input or output")),
         }
         ending.exit(code::FAILED)
     }
 
-    /// The session is over, as everybody sees but who is stuck in a write.
+    /// The session is over. A thread that is stuck in a write does not see that.
     fn end_soon(self: Arc<Self>) {
         let end = move || {
             thread::park_timeout(LOOK);
@@ -111,6 +126,7 @@ impl Pipe {
         let ending = Ending::begin();
         if let Some(connection) = self.connection.get() {
             connection.abort();
+            let _ = connection.close_within(FAREWELL);
             let carried = super::carried(&connection.stats());
             let level = if code == end::HUNG_UP { Level::Info } else { Level::Error };
             log::log!(level, "interrupted: {carried}");

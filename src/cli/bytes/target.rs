@@ -7,6 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use super::carry;
 use super::local::Socket;
 use crate::Connection;
@@ -36,33 +38,41 @@ impl Target {
 
     /// Connects to the service, and carries a client's bytes until both have ended. Returns what
     /// came of it.
-    pub fn serve(&self, number: u64, connection: &Connection) -> String {
-        let socket = match self.connect() {
+    pub fn serve(&self, number: u64, connection: &Connection) -> (Level, String) {
+        let socket = match self.connect(connection) {
             Ok(socket) => socket,
             Err(error) => {
                 let why = text::system(error);
                 connection.refuse(UNREACHABLE, &format!("the service cannot be reached: {why}"));
-                return format!("cannot connect to {self}: {why}");
+                return (Level::Warn, format!("cannot connect to {self}: {why}"));
             }
         };
-        let wake = socket.waker();
-        connection.on_event(move |_, event| {
+        let watch = socket.watcher();
+        connection.on_event(move |connection, event| {
             let (level, line) = events::of_server(number, &event);
             log::log!(level, "{line}");
-            wake(&event);
+            watch(connection, &event);
         });
-        carry(connection, &socket)
+        carry(connection, &socket, "the service")
     }
 
     /// Connects, to each address of the name until one answers.
-    fn connect(&self) -> io::Result<Socket> {
+    fn connect(&self, connection: &Connection) -> io::Result<Socket> {
         let until = now() + PATIENCE;
         let addresses = self.addresses(until)?;
         let mut failed = io::Error::other("its name has no address");
         for (tried, address) in addresses.iter().enumerate() {
+            if connection.flush().is_err() {
+                return Err(io::Error::other("the client has left meanwhile"));
+            }
             // The last one may take all the time that is left.
             let left = until.saturating_duration_since(now()) / (addresses.len() - tried) as u32;
             match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
+                // A port that nobody listens on may be given to us, too, and then we would be
+                // both ends (RFC 9293, 3.5).
+                Ok(stream) if stream.local_addr()? == *address => {
+                    failed = ErrorKind::ConnectionRefused.into();
+                }
                 Ok(stream) => return Socket::new(stream),
                 Err(error) => failed = error,
             }

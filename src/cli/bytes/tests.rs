@@ -26,8 +26,8 @@ fn carried(builder: &Builder, talk: impl FnOnce(TcpStream, TcpStream)) -> [Strin
     let connection = builder.clone().connect(listener.local_addr()).unwrap();
     let ((program, here), (service, there)) = (program(), program());
     thread::scope(|scope| {
-        let near = scope.spawn(|| carry(&connection, &here));
-        let far = scope.spawn(|| carry(&listener.accept().unwrap(), &there));
+        let near = scope.spawn(|| carry(&connection, &here, "here").1);
+        let far = scope.spawn(|| carry(&listener.accept().unwrap(), &there, "there").1);
         talk(program, service);
         [near, far].map(|side| side.join().unwrap())
     })
@@ -71,5 +71,51 @@ fn urgent_bytes_stay_in_their_place() {
         let mut got = String::new();
         service.read_to_string(&mut got).unwrap();
         assert_eq!(got, "one ! two");
+    });
+}
+
+/// Nothing is ever said by it, nor to it.
+struct Silent;
+
+impl Local for Silent {
+    fn read(&self, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn fail_within(&self, time: Duration) -> io::Result<()> {
+        thread::park_timeout(time);
+        Ok(())
+    }
+}
+
+/// The other side may have closed before this one has told the program of its end.
+#[test]
+fn an_end_in_order_is_none_that_breaks_anything() {
+    let listener = Connection::builder().bind("127.0.0.1:0").unwrap();
+    let connection = Connection::connect(listener.local_addr()).unwrap();
+    let other = listener.accept().unwrap();
+    let received = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let up = scope.spawn(|| send_all(&connection, &Silent, &received));
+        let closing = scope.spawn(|| other.close());
+        while connection.recv().unwrap().is_some() {}
+        assert_eq!(other.recv().unwrap(), None);
+        closing.join().unwrap().unwrap();
+        // The thread that sends is still looking.
+        while connection.flush().is_ok() {
+            thread::yield_now();
+        }
+        let (_silent, never) = mpsc::channel::<()>();
+        let _ = never.recv_timeout(2 * LOOK);
+        received.store(true, Ordering::SeqCst);
+        assert!(up.join().unwrap().is_ok(), "it took the end for a failure");
     });
 }
