@@ -109,7 +109,7 @@ fn close_behind_a_blocked_write_is_bounded_and_says_what_is_open() {
 
 #[test]
 fn close_while_the_peer_takes_nothing_is_bounded_and_says_what_is_open() {
-    let rig = Rig::new(brief().heartbeat(Heartbeat::every(ms(100)).misses(50)));
+    let rig = Rig::new(brief().heartbeat(Heartbeat::every(ms(20)).misses(250)));
     let (client, _server) = rig.warm_pair();
     client.send(b"one").unwrap();
     closes_late(&client, 1);
