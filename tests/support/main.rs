@@ -240,24 +240,30 @@ fn a_fin_cut_frees_a_pump_that_writes() {
 #[test]
 fn cut_after_every_offset_is_exact() {
     let data = pattern(40);
-    for how in [Fin, Rst] {
-        for d in Direction::BOTH {
-            let rig = Rig::new();
-            for n in 0..=data.len() {
-                let pair = rig.pair();
-                rig.proxy.slice(n % 2 == 1);
-                rig.proxy.cut_after(d, n as u64, how);
-                let (mut from, to) = ends(d, &pair);
-                let _ = from.write_all(&data); // The cut may overtake it.
-                if n == data.len() {
-                    let _ = from.write_all(b"x");
-                }
-                assert_eq!(drain(to), (data[..n].to_vec(), end_of(how)), "{d:?} {n} {how:?}");
-                assert_eq!(drain(from).0, b"", "{d:?} {n} {how:?}");
-                rig.wait(|s| s.live == 0 && s.cut == n + 1);
+    let exact = |how, d, slice| {
+        let rig = Rig::new();
+        rig.proxy.slice(slice);
+        for (nth, n) in (usize::from(slice)..=data.len()).step_by(2).enumerate() {
+            let pair = rig.pair();
+            rig.proxy.cut_after(d, n as u64, how);
+            let (mut from, to) = ends(d, &pair);
+            let _ = from.write_all(&data); // The cut may overtake it.
+            if n == data.len() {
+                let _ = from.write_all(b"x");
+            }
+            assert_eq!(drain(to), (data[..n].to_vec(), end_of(how)), "{d:?} {n} {how:?}");
+            assert_eq!(drain(from).0, b"", "{d:?} {n} {how:?}");
+            rig.wait(|s| s.live == 0 && s.cut == nth + 1);
+        }
+    };
+    thread::scope(|scope| {
+        for (how, d) in [Fin, Rst].into_iter().flat_map(|how| Direction::BOTH.map(|d| (how, d))) {
+            for slice in [false, true] {
+                let exact = &exact;
+                scope.spawn(move || exact(how, d, slice));
             }
         }
-    }
+    });
 }
 
 #[test]

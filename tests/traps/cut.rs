@@ -7,7 +7,7 @@ use std::thread;
 use longlink::Connection;
 
 use crate::proxy::{Direction, How};
-use crate::rig::{Rig, SOON, Side, calm, echo, join, quick};
+use crate::rig::{Rig, SOON, Side, at_once, calm, echo, join, quick};
 
 /// So many links are regained at once; after that it takes a second for each.
 const AT_ONCE: usize = 28;
@@ -18,22 +18,26 @@ enum During {
     Handshake,
 }
 
-/// Cuts at each offset of what goes one way, while two messages and their
-/// echoes are under way.
-fn cut_everywhere(during: During, direction: Direction, how: How, step: usize) {
+/// Ends the link in order at each offset of what goes one way, while two messages and their echoes
+/// are under way, and resets it at each third.
+fn cut_everywhere(during: During, direction: Direction) {
     // Two messages and an acknowledgement; the larger handshake is the hello, and what may
     // be skipped.
     let most = 2 * MESSAGE + 17 + if during == During::Handshake { 80 } else { 0 };
-    let offsets: Vec<u64> = (0..=most).step_by(step).collect();
     // A handshake is cut on the way back from another cut.
     let rounds = if during == During::Handshake { AT_ONCE / 2 } else { AT_ONCE };
-    for offsets in offsets.chunks(rounds) {
+    let of_each = |(how, step)| {
+        let offsets: Vec<u64> = (0..=most).step_by(step).collect();
+        let chunks = offsets.chunks(rounds).map(|offsets| (how, offsets.to_vec()));
+        chunks.collect::<Vec<_>>()
+    };
+    at_once([(How::Fin, 1), (How::Rst, 3)].into_iter().flat_map(of_each), |(how, offsets)| {
         let rig = Rig::new(calm());
         let (client, server) = rig.warm_pair();
         let server = Arc::new(server);
         let echoed = echo(&server);
         let mut sent = Vec::new();
-        for &offset in offsets {
+        for &offset in &offsets {
             if during == During::Frames {
                 rig.proxy.cut_after(direction, offset, how);
             }
@@ -60,7 +64,7 @@ fn cut_everywhere(during: During, direction: Direction, how: How, step: usize) {
         let (ours, theirs) = (client.stats(), server.stats());
         assert_eq!(ours.messages_received, theirs.messages_sent, "{ours:?} {theirs:?}");
         assert_eq!((ours.sessions_lost, ours.messages_sent), (0, theirs.messages_received));
-    }
+    });
 }
 
 const MESSAGE: u64 = 25;
@@ -68,29 +72,25 @@ const MESSAGE: u64 = 25;
 // Trap 1.
 #[test]
 fn a_cut_at_any_byte_up_loses_doubles_and_tears_nothing() {
-    cut_everywhere(During::Frames, Direction::Up, How::Fin, 1);
-    cut_everywhere(During::Frames, Direction::Up, How::Rst, 3);
+    cut_everywhere(During::Frames, Direction::Up);
 }
 
 // Trap 1.
 #[test]
 fn a_cut_at_any_byte_down_loses_doubles_and_tears_nothing() {
-    cut_everywhere(During::Frames, Direction::Down, How::Fin, 1);
-    cut_everywhere(During::Frames, Direction::Down, How::Rst, 3);
+    cut_everywhere(During::Frames, Direction::Down);
 }
 
 // Traps 1 and 12.
 #[test]
 fn a_cut_at_any_byte_of_a_resumption_up_loses_nothing() {
-    cut_everywhere(During::Handshake, Direction::Up, How::Fin, 1);
-    cut_everywhere(During::Handshake, Direction::Up, How::Rst, 3);
+    cut_everywhere(During::Handshake, Direction::Up);
 }
 
 // Traps 1 and 12.
 #[test]
 fn a_cut_at_any_byte_of_a_resumption_down_loses_nothing() {
-    cut_everywhere(During::Handshake, Direction::Down, How::Fin, 1);
-    cut_everywhere(During::Handshake, Direction::Down, How::Rst, 3);
+    cut_everywhere(During::Handshake, Direction::Down);
 }
 
 // Trap 12.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use longlink::{Builder, Cause, Connection, Error, Event, Listener, Plain, RetryPolicy};
 
-use crate::rig::{Log, SLACK, SOON, Side, calm, connect, has_no_text, join, ms, now, timed, until};
+use crate::rig::{
+    Log, SLACK, SOON, Side, at_once, calm, connect, has_no_text, join, ms, now, timed, until,
+};
 use crate::wire::{
     DATA, FIN, GOING_AWAY, Hello, PING, Raw, RawServer, Welcome, ack, frame, going_away, ping,
 };
@@ -414,7 +416,8 @@ fn every_end_is_prompt_while_a_client_waits() {
     ];
     let unlimited = RetryPolicy::fixed(ms(5), 5).unlimited();
     let policies = [RetryPolicy::fixed(ms(5), 5), unlimited];
-    for (end, policy) in policies.iter().flat_map(|policy| ends.map(|end| (end, policy))) {
+    let cases = policies.into_iter().flat_map(|policy| ends.map(|end| (end, policy)));
+    at_once(cases, |(end, policy)| {
         let alive = Arc::new(());
         let held = alive.clone();
         let raw = RawServer::new();
@@ -422,7 +425,7 @@ fn every_end_is_prompt_while_a_client_waits() {
         let server = thread::spawn(move || leave(&raw, 7, &going_away(u32::MAX, 0)));
         let log = Log::new("client");
         let callback = log.callback();
-        let builder = calm().retry(*policy);
+        let builder = calm().retry(policy);
         let builder = builder.close_timeout(ms(100)).on_event(move |connection, event| {
             let _ = &held;
             callback(connection, event);
@@ -433,7 +436,7 @@ fn every_end_is_prompt_while_a_client_waits() {
         let ((), took) = timed(|| end(client));
         assert!(took < SLACK, "{took:?}");
         until("the client is gone", || Arc::strong_count(&alive) == 1);
-    }
+    });
 }
 
 #[test]
