@@ -54,6 +54,7 @@ fn report(outcome: &Outcome, unit: f64) {
         Job::Stream(How::Batches) => "feed, flush every 64",
         Job::Stream(How::Four) => "send by four threads",
         Job::Trips => "round trips",
+        Job::Upload => "the other way",
     };
     let rates = Spread::of(outcome.times.iter().map(|time| unit / time));
     let ratios = Spread::of(outcome.speeds.iter().copied());

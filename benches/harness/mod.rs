@@ -28,6 +28,7 @@ pub(crate) mod ends;
 #[path = "../../tests/support/pin.rs"]
 pub(crate) mod pin;
 pub(crate) mod sockets;
+pub(crate) mod targets;
 mod usage;
 
 use ends::{End, How, Kind};
@@ -82,6 +83,10 @@ pub(crate) fn serve(kinds: &[Kind]) -> Result<bool> {
         match job {
             Job::Trips => end.echo(size, count)?,
             Job::Stream(how) => end.stream(how, &message(size), count)?,
+            Job::Upload => {
+                end.drain(size, count)?;
+                end.stream(How::Each, &message(1), 1)?;
+            }
         }
     }
     Ok(true)
@@ -94,15 +99,18 @@ pub(crate) enum Job {
     Trips,
     /// From the server to here.
     Stream(How),
+    /// From here to the server, which says when it has everything.
+    Upload,
 }
 
 impl Job {
-    const ALL: [Job; 5] = [
+    const ALL: [Job; 6] = [
         Job::Trips,
         Job::Stream(How::Each),
         Job::Stream(How::Owned),
         Job::Stream(How::Batches),
         Job::Stream(How::Four),
+        Job::Upload,
     ];
 
     fn parse(order: &str) -> Option<(Job, usize, u64)> {
@@ -250,6 +258,10 @@ pub(crate) fn compare(
         match job {
             Job::Trips => end.trips(&message, count)?,
             Job::Stream(_) => end.drain(size, count)?,
+            Job::Upload => {
+                end.stream(How::Each, &message, count)?;
+                end.drain(1, 1)?;
+            }
         }
         let time = start.elapsed();
         Ok((time.as_secs_f64(), cpu().saturating_sub(used).as_secs_f64()))

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use longlink::{Builder, Connection};
 
 use harness::ends::{self, How, Kind, LONGLINK, SHORT_LONGLINK, ShortClient};
+use harness::targets::{Target, judge, ratio};
 use harness::{Effort, Job, Outcome, Place, Result, Spread, compare, congestion, introduce};
 use plain_rustls::{RUSTLS, SHORT_RUSTLS};
 use tls::Party;
@@ -180,7 +181,7 @@ fn report(outcome: &Outcome, unit: f64) {
         Job::Stream(How::Each) => "send",
         Job::Stream(How::Owned) => "send_bytes",
         Job::Stream(How::Batches) => "64 at once",
-        Job::Stream(How::Four) | Job::Trips => unreachable!("not compared"),
+        Job::Stream(How::Four) | Job::Trips | Job::Upload => unreachable!("not compared"),
     };
     let rates = Spread::of(outcome.times.iter().map(|time| unit / time));
     println!("{:36} {rates}", format!("{}, {call}", outcome.name));
@@ -190,29 +191,7 @@ fn scaled(values: &[f64], unit: f64) -> Spread {
     Spread::of(values.iter().map(|value| value * unit))
 }
 
-fn ratio(times: &[f64], others: &[f64]) -> Spread {
-    Spread::of(times.iter().zip(others).map(|(time, other)| time / other))
-}
-
 /// How many times as fast one is as another.
 fn faster(outcomes: &[Outcome], one: usize, other: usize) -> Spread {
     ratio(&outcomes[other].times, &outcomes[one].times)
-}
-
-/// What is claimed of a ratio.
-enum Target {
-    Most(f64),
-    Least(f64),
-}
-
-/// Says it. Returns how many targets are missed: none, or this one.
-fn judge(of: &str, ratio: Spread, target: Option<Target>) -> u32 {
-    let (claim, missed) = match target {
-        Some(Target::Most(limit)) => (format!(", target: at most {limit}"), ratio.median > limit),
-        Some(Target::Least(limit)) => (format!(", target: at least {limit}"), ratio.median < limit),
-        None => (String::new(), false),
-    };
-    let text = ratio.to_string();
-    println!("  {} times {of}{claim}{}", text.trim(), if missed { ": missed" } else { "" });
-    u32::from(missed)
 }
