@@ -119,3 +119,18 @@ fn an_end_in_order_is_none_that_breaks_anything() {
         assert!(up.join().unwrap().is_ok(), "it took the end for a failure");
     });
 }
+
+#[test]
+fn a_buffer_grows_with_reads_that_fill_it_and_is_small_again_after_a_small_one() {
+    let after = |reads: &[usize], most| {
+        let first = SMALL_CHUNK.min(most);
+        reads.iter().fold(first, |size, &read| chunk_after(read.min(size), size, most))
+    };
+    assert_eq!(after(&[CHUNK; 3], CHUNK), CHUNK / 2);
+    assert_eq!(after(&[CHUNK; 9], CHUNK), CHUNK);
+    assert_eq!(after(&[CHUNK, CHUNK, SMALL_CHUNK], CHUNK), 4 * SMALL_CHUNK);
+    assert_eq!(after(&[CHUNK, CHUNK, 64], CHUNK), SMALL_CHUNK);
+    // A peer may take less.
+    assert_eq!(after(&[CHUNK; 9], 40_000), 40_000);
+    assert_eq!(after(&[CHUNK, 64], 1000), 1000);
+}
