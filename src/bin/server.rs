@@ -63,15 +63,14 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
 
     let hang_ups = args.security.has_files().then(HangUps::catch).transpose();
     let hang_ups = hang_ups.context("cannot wait for SIGHUP")?;
-    let listener = listen(args)?;
-    let most = args.max_clients();
-    let too_few = descriptors::allow(most, if args.to().is_some() { 2 } else { 1 });
-    // Each of those that are too many would be refused for want of a way to the service.
+    let too_few = descriptors::allow(args.max_clients(), args.descriptors());
+    // Each of those that are too many would find no way to the service.
     let most = match too_few {
         Some((fewer, _)) if args.to().is_some() => fewer.max(1) as u32,
-        _ => most,
+        _ => args.max_clients(),
     };
-    let (level, limits) = args.limits();
+    let listener = listen(args, most)?;
+    let (level, limits) = args.limits(most);
     log::log!(if too_few.is_some() { Level::Info } else { level }, "{limits}");
     if let Some((clients, limit)) = too_few {
         log::warn!("at most {clients} of them at once: ulimit -n is {limit}");
@@ -104,8 +103,8 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     Ok(if sent && delivered { code::OK } else { code::FAILED })
 }
 
-/// Reads the files that say who is let in, if there are any, and listens.
-fn listen(args: &ServerArgs) -> anyhow::Result<Listener> {
+/// Reads the files that say who is let in, if there are any, and listens for so many clients.
+fn listen(args: &ServerArgs, most: u32) -> anyhow::Result<Listener> {
     let security = args.security.read().map_err(|error| anyhow!(text::error(&error)))?;
     let (address, port) = args.address();
     let deaf = |error| {
@@ -115,9 +114,10 @@ fn listen(args: &ServerArgs) -> anyhow::Result<Listener> {
     let addresses: Vec<_> =
         (address, port).to_socket_addrs().map_err(|error| deaf(error.into()))?.collect();
     args.security.check(&addresses).unwrap_or_else(|stop| stop.exit("server"));
+    let builder = args.builder().max_clients(most as usize);
     let builder = match security {
-        Some(security) => args.builder().security(security),
-        None => args.builder(),
+        Some(security) => builder.security(security),
+        None => builder,
     };
     let listener = builder.bind(&addresses[..]).map_err(deaf)?;
     let local = listener.local_addr();

@@ -264,6 +264,10 @@ impl ClientArgs {
             .heartbeat(self.shared.heartbeat.misses(self.shared.misses))
             .retry(retry)
             .connect_timeout(self.connect_timeout);
+        if bytes {
+            // An end in order is worth as much as what came before it.
+            return builder.close_timeout(Duration::MAX);
+        }
         if !self.plain {
             return builder;
         }
@@ -391,24 +395,29 @@ impl ServerArgs {
         self.max_clients.unwrap_or(DEFAULT_MAX_CLIENTS)
     }
 
-    /// How many clients there can be, and the memory that all this can come to; and the level
+    /// How many descriptors a client takes.
+    pub fn descriptors(&self) -> u64 {
+        if self.to.is_some() { 2 } else { 1 }
+    }
+
+    /// So many clients there can be, and the memory that all this can come to; and the level
     /// at which that is logged: it is shown if a limit was set.
-    pub fn limits(&self) -> (Level, String) {
+    pub fn limits(&self, clients: u32) -> (Level, String) {
         let set = self.max_clients.is_some() || self.window.or(self.max_message).is_some();
         let set = set || self.to.is_some();
         let level = if set { Level::Info } else { Level::Debug };
-        let clients = text::count(self.max_clients().into(), "client");
-        let memory = text::size(self.memory());
+        let memory = text::size(self.memory(clients));
+        let clients = text::count(clients.into(), "client");
         (level, format!("at most {clients}, which can take {memory} of memory in all"))
     }
 
-    /// The most memory that this server can come to need, in bytes: what
+    /// The most memory that this server can come to need for so many clients, in bytes: what
     /// [`Builder::max_clients`] says, and a few buffers.
-    fn memory(&self) -> u64 {
+    fn memory(&self, clients: u32) -> u64 {
         let (window, max_message) = (self.window() as u64, self.max_message() as u64);
         let carried = if self.to.is_some() { bytes::MEMORY } else { 0 };
         let each = 4 * (window + max_message) + (256 << 10) + carried;
-        u64::from(self.max_clients()) * each + (24 << 20)
+        u64::from(clients) * each + (24 << 20)
     }
 
     /// The service that sessions lead to, if there is one.

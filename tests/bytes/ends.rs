@@ -75,6 +75,30 @@ fn a_reset_is_seen_where_nothing_moves() {
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
+/// However long it takes: an end in order is worth as much as what came before it. A close alone
+/// gives up after five seconds.
+#[test]
+#[ignore = "takes 6 s"]
+fn an_end_in_a_long_outage_is_passed_on_after_it() {
+    let mut tunnel = Tunnel::new();
+    let [program, service] = tunnel.open();
+    finish(&service);
+    assert_eq!(rest(&program).0, b"");
+    tunnel.proxy.refuse(true);
+    tunnel.proxy.cut(How::Rst);
+    tunnel.client.says("client-1: lost");
+    finish(&program);
+    let over = wait::now() + Duration::from_secs(6);
+    wait::until("the outage is over", || wait::now() > over);
+    assert_eq!(tunnel.client.err.count("client-1: closed"), 0, "it was told of no end");
+    tunnel.proxy.refuse(false);
+    let (got, end) = rest(&service);
+    assert_eq!((&got[..], end.is_ok()), (&b""[..], true));
+    tunnel.client.says("client-1: closed: both sides have ended");
+    tunnel.client.signal("TERM");
+    assert_eq!(tunnel.client.ends(), 143);
+}
+
 /// Without a link, the other side is told when there is one.
 #[test]
 fn a_reset_in_an_outage_is_passed_on_after_it() {

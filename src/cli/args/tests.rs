@@ -82,18 +82,19 @@ fn a_servers_options_reach_the_library() {
 #[test]
 fn bytes_have_defaults_of_their_own() {
     let once = || Connection::builder().on_session_lost(SessionLoss::GiveUp);
+    let client_once = || once().close_timeout(Duration::MAX);
     let builder = |line: &str| client(line).unwrap().builder();
-    let kept = once().retry(RetryPolicy::default().while_kept());
+    let kept = client_once().retry(RetryPolicy::default().while_kept());
     for line in ["h --stdio", "h --listen 0"] {
         assert_eq!(format!("{:?}", builder(line)), format!("{kept:?}"));
     }
-    let forever = once().retry(RetryPolicy::default().unlimited());
+    let forever = client_once().retry(RetryPolicy::default().unlimited());
     assert_eq!(format!("{:?}", builder("h --stdio --retries forever")), format!("{forever:?}"));
     let day = once().resume_within(Duration::from_secs(86_400)).accept_plain(false);
     let ours = server("--to localhost:22").unwrap();
     assert_eq!(format!("{:?}", ours.builder()), format!("{day:?}"));
     assert_eq!(ours.to().unwrap().to_string(), "localhost:22");
-    assert_eq!(ours.limits().0, Level::Info);
+    assert_eq!(ours.limits(1).0, Level::Info);
     let shorter = server("--to [::1]:22 --resume-within 1m").unwrap();
     let wanted = once().accept_plain(false);
     assert_eq!(format!("{:?}", shorter.builder()), format!("{wanted:?}"));
@@ -119,17 +120,17 @@ fn what_a_client_does_decides_what_it_says() {
 
 #[test]
 fn the_memory_is_the_product_of_the_limits() {
-    let limits = server("").unwrap().limits().1;
+    let limits = server("").unwrap().limits(1024).1;
     assert_eq!(limits, "at most 1024 clients, which can take 5.3 GiB of memory in all");
-    let one = server("--max-clients 1").unwrap().limits().1;
+    let one = server("").unwrap().limits(1).1;
     assert!(one.starts_with("at most 1 client, which"), "{one}");
     let tiny = server("--max-clients 4 --window 1KiB --max-message 1KiB").unwrap();
-    assert_eq!(tiny.memory(), 4 * (8 * 1024 + 256 * 1024) + 24 * 1024 * 1024);
+    assert_eq!(tiny.memory(4), 4 * (8 * 1024 + 256 * 1024) + 24 * 1024 * 1024);
 }
 
 #[test]
 fn limits_are_told_to_those_who_set_them() {
-    let level = |line| server(line).unwrap().limits().0;
+    let level = |line| server(line).unwrap().limits(1).0;
     assert_eq!(level("--port 0"), Level::Debug);
     for line in ["--max-clients 5", "--window 64KiB", "--max-message 64KiB"] {
         assert_eq!(level(line), Level::Info, "{line}");

@@ -39,6 +39,8 @@ pub(super) trait Local: Sync {
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
     finished: AtomicBool,
+    /// A write has failed. Who reads may then see an end, since an error is told once.
+    failed: AtomicBool,
 }
 
 impl Socket {
@@ -51,7 +53,8 @@ impl Socket {
         // A peer that is gone without a word is noticed, be it after hours.
         socket.set_keepalive(true)?;
         socket.set_write_timeout(Some(LOOK))?;
-        Ok(Socket { stream: Arc::new(stream), finished: AtomicBool::new(false) })
+        let (finished, failed) = Default::default();
+        Ok(Socket { stream: Arc::new(stream), finished, failed })
     }
 
     /// Lets a thread that reads go on, as at the end of what there is to read. Nothing is told
@@ -68,12 +71,11 @@ impl Socket {
             let Some(stream) = stream.upgrade() else { return };
             match event {
                 Event::Connected { .. } => connected.store(true, Ordering::SeqCst),
-                Event::Retrying { .. } if !connected.load(Ordering::SeqCst) => {
-                    let state =
-                        stdio::poll_once(stream.as_fd(), PollFlags::empty(), Duration::ZERO);
-                    if state.contains(PollFlags::ERR) {
-                        connection.abort();
-                    }
+                Event::Retrying { .. }
+                    if !connected.load(Ordering::SeqCst)
+                        && !matches!(stream.take_error(), Ok(None)) =>
+                {
+                    connection.abort();
                 }
                 _ if super::is_end(event) => drop(stream.shutdown(Shutdown::Read)),
                 _ => {}
@@ -102,6 +104,10 @@ impl Local for Socket {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match (&*self.stream).write(bytes) {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                self.failed.store(true, Ordering::SeqCst);
+                Err(error)
+            }
             result => result,
         }
     }
@@ -114,9 +120,10 @@ impl Local for Socket {
 
     fn fail_within(&self, time: Duration) -> io::Result<()> {
         let found = stdio::poll_once(self.stream.as_fd(), PollFlags::empty(), time);
+        let has_hung_up = found.contains(PollFlags::HUP) && !self.finished.load(Ordering::SeqCst);
         match self.stream.take_error()? {
             Some(error) => Err(error),
-            None if found.contains(PollFlags::HUP) && !self.finished.load(Ordering::SeqCst) => {
+            None if has_hung_up || self.failed.load(Ordering::SeqCst) => {
                 Err(ErrorKind::ConnectionReset.into())
             }
             None => Ok(()),

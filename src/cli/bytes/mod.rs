@@ -62,6 +62,18 @@ impl From<Error> for Broken {
 }
 
 impl Broken {
+    /// A reset is what programs end by, too: `ssh` leaves like one that dies.
+    fn level(&self) -> Level {
+        use ErrorKind::{BrokenPipe, ConnectionReset};
+        match self {
+            Broken::Local(error) if matches!(error.kind(), ConnectionReset | BrokenPipe) => {
+                Level::Info
+            }
+            Broken::Session(Error::PeerClosed { .. } | Error::Closed { .. }) => Level::Info,
+            _ => Level::Warn,
+        }
+    }
+
     /// Says why, of the program at this end by this name.
     fn told(&self, program: &str) -> String {
         match self {
@@ -110,7 +122,7 @@ fn carry(connection: &Connection, socket: &Socket, program: &str) -> (Level, Str
         }
         Err(why) => {
             part(connection, &why);
-            (Level::Warn, why.told(program))
+            (why.level(), why.told(program))
         }
     };
     (level, format!("{why}; {}", carried(&connection.stats())))

@@ -68,14 +68,16 @@ pub fn run(args: &ClientArgs) -> anyhow::Result<Infallible> {
     let _ = pipe.connection.set(connection.clone());
     let (sending, reading, up) = (pipe.clone(), streams.clone(), connection.clone());
     let send = move || {
-        let sent = super::send_all(&up, &*reading, &sending.received);
-        sent.unwrap_or_else(|why| sending.end(Err(why)));
+        // Of the session, the thread that receives knows by itself, and may have more to write.
+        match super::send_all(&up, &*reading, &sending.received) {
+            Err(why @ Broken::Local(_)) => sending.end(Err(why)),
+            Ok(()) | Err(Broken::Session(_)) => {}
+        }
     };
     let up = thread::Builder::new().name("input".into()).spawn(send);
-    let up = up.context("cannot start a thread")?;
+    let up = up.unwrap_or_else(|error| pipe.end(Err(error.into())));
     pipe.end(super::receive_all(&connection, &*streams).and_then(|()| {
         pipe.received.store(true, Ordering::SeqCst);
-        // If it has come to anything but the end, it ends the process.
         let _ = up.join();
         super::close(&connection)
     }))
