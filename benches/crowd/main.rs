@@ -14,7 +14,7 @@
 //! the server included; limits of descriptors are raised as far as is allowed.
 //!
 //! Without numbers it holds 1000 links for 10 s, so that all benchmarks together take some
-//! four minutes.
+//! six minutes.
 //!
 //! With `--tls` the same is done once more with a server and clients that have keys, and compared.
 //!

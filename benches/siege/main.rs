@@ -4,7 +4,7 @@
 //!     cargo bench --bench siege [-- [ROUNDS] [NAME OF AN ATTACK]... [--tls]]
 //!
 //! Without a number it makes few rounds, at the steady rate only, so that all
-//! benchmarks together take some four minutes. A figure to be trusted
+//! benchmarks together take some six minutes. A figure to be trusted
 //! takes 21.
 //!
 //! The server is the real program. Windows with and without attack alternate,

@@ -114,16 +114,12 @@ fn no_more_than_allowed_are_carried_at_once() {
     let third = loop {
         let program = connect(tunnel.entry);
         (&program).write_all(b"room").unwrap();
-        let _ = finish_if_open(&program);
+        let _ = program.shutdown(Shutdown::Write);
         if let Some(service) = accept_soon(&tunnel.service) {
             break service;
         }
     };
     assert_eq!(rest(&third).0, b"room");
-}
-
-fn finish_if_open(stream: &TcpStream) -> io::Result<()> {
-    stream.shutdown(Shutdown::Write)
 }
 
 fn accept_soon(service: &TcpListener) -> Option<TcpStream> {
