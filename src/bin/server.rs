@@ -48,9 +48,10 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let leaving = server.clone();
     let leave = move |_| {
         let ending = Ending::begin();
+        let carried = account.carried();
         let carries = leaving.get().is_some_and(|server| server.leave());
         printing.finish(LAST_WORDS);
-        log::info!("{}", if carries { account.carried() } else { account.account() });
+        log::info!("{}", if carries { carried } else { account.account() });
         ending.exit(code::OK)
     };
     // What is carried is to be reset on both sides, however the server ends.

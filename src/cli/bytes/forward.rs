@@ -35,8 +35,9 @@ pub fn run(args: &ClientArgs, at: SocketAddr) -> anyhow::Result<Infallible> {
     let leaving = clients.clone();
     let leave = move |code| {
         let ending = Ending::begin();
+        let carried = leaving.carried();
         leaving.abort(FAREWELL);
-        log::info!("{}", leaving.carried());
+        log::info!("{carried}");
         ending.exit(code)
     };
     end::when_told_or_hung_up(leave).context("cannot wait for Ctrl-C")?;

@@ -87,13 +87,12 @@ impl Pipe {
     /// Ends the process. The first who does so knows why.
     fn end(&self, ended: Result<(), Broken>) -> ! {
         let ending = Ending::begin();
-        let connection = self.connection.get();
-        if let (Some(connection), Err(why)) = (connection, &ended) {
-            super::part(connection, why);
-            let _ = connection.close_within(FAREWELL);
-        }
-        let carried = connection.map(|connection| super::carried(&connection.stats()));
-        if let Some(carried) = carried {
+        if let Some(connection) = self.connection.get() {
+            let carried = super::carried(&connection.stats());
+            if let Err(why) = &ended {
+                super::part(connection, why);
+                let _ = connection.close_within(FAREWELL);
+            }
             log::info!("{carried}");
         }
         let Err(why) = ended else { ending.exit(code::OK) };
@@ -127,9 +126,10 @@ impl Pipe {
         }
         let ending = Ending::begin();
         if let Some(connection) = self.connection.get() {
+            // A link that only tells of the end is none that counts.
+            let carried = super::carried(&connection.stats());
             connection.abort();
             let _ = connection.close_within(FAREWELL);
-            let carried = super::carried(&connection.stats());
             let level = if code == end::HUNG_UP { Level::Info } else { Level::Error };
             log::log!(level, "interrupted: {carried}");
         }
