@@ -181,6 +181,7 @@ impl<'a> Stream<'a> {
     /// client.send("there and back")?;
     /// client.finish()?;
     /// assert_eq!(client.recv()?.as_deref(), Some(&b"there and back"[..]));
+    /// assert_eq!(client.recv()?, None); // else the close would come before the other's end
     /// client.close()?;
     /// # inner.join().unwrap()?;
     /// # bridge.join().unwrap()?;
