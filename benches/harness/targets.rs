@@ -1,6 +1,8 @@
 //! What is claimed of the figures.
 
-use super::Spread;
+use std::process::ExitCode;
+
+use super::{Result, Spread};
 
 /// What is claimed of a ratio.
 #[derive(Debug, Clone, Copy)]
@@ -23,4 +25,14 @@ pub(crate) fn judge(of: &str, ratio: Spread, target: Option<Target>) -> u32 {
     let text = ratio.to_string();
     println!("  {} times {of}{claim}{}", text.trim(), if missed { ": missed" } else { "" });
     u32::from(missed)
+}
+
+/// The end of a benchmark, which has missed so many targets.
+pub(crate) fn conclude(missed: Result<u32>) -> ExitCode {
+    match missed {
+        Ok(0) => return ExitCode::SUCCESS,
+        Ok(missed) => println!("\n{missed} targets are missed"),
+        Err(error) => eprintln!("{error}"),
+    }
+    ExitCode::FAILURE
 }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use longlink::{Builder, Connection};
 
 use harness::ends::{self, How, Kind, LONGLINK, SHORT_LONGLINK, ShortClient};
-use harness::targets::{Target, judge, ratio};
+use harness::targets::{Target, conclude, judge, ratio};
 use harness::{Effort, Job, Outcome, Place, Result, Spread, compare, congestion, introduce};
 use plain_rustls::{RUSTLS, SHORT_RUSTLS};
 use tls::Party;
@@ -54,17 +54,7 @@ const LONG: [Kind; 3] = [RUSTLS, LONGLINK, SECURED];
 const SHORT: [Kind; 3] = [SHORT_RUSTLS, SHORT_LONGLINK, SHORT_SECURED];
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(missed) => {
-            println!("\n{missed} targets are missed");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    conclude(measure())
 }
 
 /// Returns how many targets are missed.

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use between::Folder;
 use harness::ends::{How, Kind, RAW};
-use harness::targets::{Target, judge, ratio};
+use harness::targets::{Target, conclude, judge, ratio};
 use harness::{Effort, Job, Outcome, Place, Result, Spread, compare, congestion, introduce};
 use others::{SOCAT, SSH};
 use relay::RELAYS;
@@ -37,17 +37,7 @@ const KEYSTROKE: usize = 64;
 const PIECE: usize = 64 * 1024;
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(missed) => {
-            println!("\n{missed} targets are missed");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    conclude(measure())
 }
 
 /// Returns how many targets are missed.
