@@ -23,6 +23,21 @@ impl Pipe {
         let client = self.server.client_unseen(&[&["--stdio"], args].concat());
         (client, patient(self.service.accept().unwrap().0))
     }
+
+    /// Starts a client whose input and output are one socket. Returns the other end of that, and
+    /// the service's connection.
+    fn open_on_a_socket(&self) -> (Process, UnixStream, TcpStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(SOON)).unwrap();
+        let streams = [
+            Stdio::from(OwnedFd::from(theirs.try_clone().unwrap())),
+            Stdio::from(OwnedFd::from(theirs)),
+            Stdio::piped(),
+        ];
+        let args = ["--stdio", "127.0.0.1", "--port", &self.server.port];
+        let client = Process::start_on(Command::new(CLIENT), CLIENT, &args, streams);
+        (client, ours, patient(self.service.accept().unwrap().0))
+    }
 }
 
 #[test]
@@ -65,16 +80,7 @@ fn the_end_of_the_service_is_the_end_of_the_output() {
 #[test]
 fn a_socket_is_both_input_and_output() {
     let pipe = Pipe::new();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_read_timeout(Some(SOON)).unwrap();
-    let streams = [
-        Stdio::from(OwnedFd::from(theirs.try_clone().unwrap())),
-        Stdio::from(OwnedFd::from(theirs)),
-        Stdio::piped(),
-    ];
-    let args = ["--stdio", "127.0.0.1", "--port", &pipe.server.port];
-    let mut client = Process::start_on(Command::new(CLIENT), CLIENT, &args, streams);
-    let service = patient(pipe.service.accept().unwrap().0);
+    let (mut client, ours, service) = pipe.open_on_a_socket();
     (&ours).write_all(b"there").unwrap();
     let mut got = [0; 5];
     (&service).read_exact(&mut got).unwrap();
@@ -91,15 +97,7 @@ fn a_socket_is_both_input_and_output() {
 #[test]
 fn a_program_that_dies_is_a_reset() {
     let pipe = Pipe::new();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let streams = [
-        Stdio::from(OwnedFd::from(theirs.try_clone().unwrap())),
-        Stdio::from(OwnedFd::from(theirs)),
-        Stdio::piped(),
-    ];
-    let args = ["--stdio", "127.0.0.1", "--port", &pipe.server.port];
-    let mut client = Process::start_on(Command::new(CLIENT), CLIENT, &args, streams);
-    let service = patient(pipe.service.accept().unwrap().0);
+    let (mut client, ours, service) = pipe.open_on_a_socket();
     (&ours).write_all(b"half of a ").unwrap();
     let mut got = [0; 10];
     (&service).read_exact(&mut got).unwrap();

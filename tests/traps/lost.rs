@@ -111,10 +111,11 @@ fn every_call_that_waits_returns_that_the_session_is_lost() {
     });
 }
 
-#[test]
-fn a_session_that_has_expired_ends_it() {
-    let rig = Rig::new(calm().resume_within(ms(50)));
-    let (client, server) = rig.warm_pair_with(faithful());
+/// A client comes back when its session has expired, and there is no other for it.
+#[track_caller]
+fn assert_expiry_ends_it(servers: Builder, clients: Builder) {
+    let rig = Rig::new(servers.resume_within(ms(50)));
+    let (client, server) = rig.warm_pair_with(clients);
     rig.proxy.refuse(true);
     rig.proxy.cut(How::Rst);
     client.send(b"too late").unwrap();
@@ -123,6 +124,11 @@ fn a_session_that_has_expired_ends_it() {
     assert_lost(client.recv_timeout(SOON), 1);
     assert_ended(&client, 1);
     assert_eq!(client.take_unacknowledged(), ["too late"]);
+}
+
+#[test]
+fn a_session_that_has_expired_ends_it() {
+    assert_expiry_ends_it(calm(), faithful());
 }
 
 #[test]
@@ -248,16 +254,7 @@ fn a_server_that_wants_no_second_session_begins_none_whatever_its_clients_want()
 
 #[test]
 fn a_server_that_has_given_a_session_up_says_so_to_a_client_that_wants_another() {
-    let rig = Rig::new(faithful().resume_within(ms(50)));
-    let (client, server) = rig.warm_pair_with(calm());
-    rig.proxy.refuse(true);
-    rig.proxy.cut(How::Rst);
-    client.send(b"too late").unwrap();
-    server.says("gave up", 1);
-    rig.proxy.refuse(false);
-    assert_lost(client.recv_timeout(SOON), 1);
-    assert_ended(&client, 1);
-    assert_eq!(client.take_unacknowledged(), ["too late"]);
+    assert_expiry_ends_it(faithful(), calm());
 }
 
 #[test]

@@ -82,6 +82,16 @@ impl Choices {
         }
     }
 
+    /// What arrives next of a stream: all of it, a byte, or some.
+    pub(crate) fn piece<'a>(&mut self, stream: &'a [u8]) -> &'a [u8] {
+        let most = match self.u8(..4) {
+            0 => usize::MAX,
+            1 => 1,
+            _ => self.usize(1..200),
+        };
+        &stream[..stream.len().min(most)]
+    }
+
     /// Literally the next bytes, as far as there are so many.
     pub(crate) fn take(&mut self, most: usize) -> Bytes {
         match self {

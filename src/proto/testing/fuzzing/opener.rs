@@ -107,13 +107,8 @@ impl Reader {
     /// In pieces.
     fn hear(&mut self, mut stream: &[u8], choices: &mut Choices) {
         while !stream.is_empty() && self.end.is_none() {
-            let most = match choices.u8(..4) {
-                0 => usize::MAX,
-                1 => 1,
-                _ => choices.usize(1..200),
-            };
-            let mut space = self.channel.opener.space(&mut self.decoder);
-            let n = space.put(&stream[..stream.len().min(most)]);
+            let piece = choices.piece(stream);
+            let n = self.channel.opener.space(&mut self.decoder).put(piece);
             assert!(n > 0, "no space reads as the end of a stream");
             self.channel.opener.filled(n);
             stream = &stream[n..];
