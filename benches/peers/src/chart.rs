@@ -30,13 +30,12 @@ pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
     }
     let machine = machine.split(", load").next().unwrap_or(machine);
     let notes = [
-        "Longer is faster; × is the time of a round trip, or the rate of a stream, over raw's."
-            .into(),
-        "Loopback, two processes, medians of alternating rounds.".into(),
-        machine.into(),
+        "Longer is faster; × is the time of a round trip, or the rate of a stream, over raw's.",
+        "Loopback, two processes, medians of alternating rounds.",
+        machine,
     ];
     for note in notes {
-        text(&mut body, 0.0, bottom + 12.0, "", &note);
+        text(&mut body, 0.0, bottom + 12.0, "", note);
         bottom += LINE;
     }
     let (width, height) = (2.0 * COLUMN, bottom + 6.0);
