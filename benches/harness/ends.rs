@@ -1,18 +1,23 @@
 //! The two ends of a connection, by what carries it.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use bytes::Bytes;
-use longlink::{Builder, Connection, Listener};
+use longlink::{Builder, Connection};
 
 use super::Result;
+use super::ages::{Ages, Messages};
 
 /// Messages in a batch.
 pub(crate) const BATCH: u64 = 64;
 /// Threads that send at once.
 pub(crate) const THREADS: u64 = 4;
+/// Messages that are received by one call, at most.
+const AT_ONCE: usize = 1000;
+/// Why messages that say when they were sent are not sent some way.
+pub(crate) const NO_AGES: &str = "ages are not measured";
 
 /// How a stream is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +28,9 @@ pub(crate) enum How {
     Owned,
     /// Messages are gathered, and written when there are 64.
     Batches,
+    /// Slices of 64 messages, each by one call; received as many as there are by
+    /// one call, too.
+    Many,
     /// Plain sends by four threads at once.
     Four,
 }
@@ -40,12 +48,12 @@ pub(crate) trait End {
         Err("does not echo".into())
     }
 
-    fn stream(&mut self, how: How, _message: &Bytes, _count: u64) -> Result<()> {
+    fn stream(&mut self, how: How, _messages: &mut Messages, _count: u64) -> Result<()> {
         Err(format!("does not stream: {how:?}").into())
     }
 
-    /// Receives a stream.
-    fn drain(&mut self, _size: usize, _count: u64) -> Result<()> {
+    /// Receives a stream that is sent so.
+    fn drain(&mut self, _how: How, _size: usize, _count: u64, _ages: &mut Ages) -> Result<()> {
         Err("receives no stream".into())
     }
 }
@@ -78,13 +86,6 @@ pub(crate) const LONGLINK: Kind = Kind {
     connect: |address| connect(Connection::builder(), address),
 };
 
-/// A connection for each round trip.
-pub(crate) const SHORT_LONGLINK: Kind = Kind {
-    name: "longlink, a connection each",
-    listen: || listen_short(Connection::builder()),
-    connect: |address| Ok(Box::new(ShortClient(Connection::builder(), address))),
-};
-
 pub(crate) fn listen(builder: Builder) -> Result<Listening> {
     let listener = builder.bind("127.0.0.1:0")?;
     let address = listener.local_addr();
@@ -95,19 +96,13 @@ pub(crate) fn connect(builder: Builder, address: SocketAddr) -> Result<Box<dyn E
     Ok(Box::new(Longlink(builder.connect(address)?)))
 }
 
-pub(crate) fn listen_short(builder: Builder) -> Result<Listening> {
-    let listener = builder.bind("127.0.0.1:0")?;
-    let address = listener.local_addr();
-    Ok((address, Box::new(|| Ok(Box::new(ShortServer(listener))))))
-}
-
-struct Raw {
+pub(crate) struct Raw {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Raw {
-    fn new(stream: TcpStream) -> Result<Raw> {
+    pub(crate) fn new(stream: TcpStream) -> Result<Raw> {
         stream.set_nodelay(true)?;
         Ok(Raw { stream, buffer: vec![0; 64 * 1024] })
     }
@@ -130,11 +125,11 @@ impl End for Raw {
         Ok(())
     }
 
-    fn stream(&mut self, how: How, message: &Bytes, count: u64) -> Result<()> {
+    fn stream(&mut self, how: How, messages: &mut Messages, count: u64) -> Result<()> {
         match how {
             How::Each | How::Owned => {
                 for _ in 0..count {
-                    self.stream.write_all(message)?;
+                    self.stream.write_all(messages.next())?;
                 }
             }
             How::Batches => {
@@ -142,17 +137,27 @@ impl End for Raw {
                 for _ in 0..count / BATCH {
                     batch.clear();
                     for _ in 0..BATCH {
-                        batch.extend_from_slice(message);
+                        batch.extend_from_slice(messages.next());
                     }
                     self.stream.write_all(&batch)?;
                 }
             }
-            How::Four => return Err("would tear messages".into()),
+            // One is a batch, the other would tear messages.
+            How::Many | How::Four => return Err("not measured".into()),
         }
         Ok(())
     }
 
-    fn drain(&mut self, size: usize, count: u64) -> Result<()> {
+    fn drain(&mut self, _: How, size: usize, count: u64, ages: &mut Ages) -> Result<()> {
+        if ages.are_wanted() {
+            let mut reader = BufReader::with_capacity(self.buffer.len(), &self.stream);
+            let mut message = vec![0; size];
+            for _ in 0..count {
+                reader.read_exact(&mut message)?;
+                ages.note(&message);
+            }
+            return Ok(());
+        }
         let mut left = size as u64 * count;
         while left > 0 {
             match self.stream.read(&mut self.buffer)? as u64 {
@@ -164,7 +169,7 @@ impl End for Raw {
     }
 }
 
-struct Longlink(Connection);
+pub(crate) struct Longlink(pub(crate) Connection);
 
 impl Longlink {
     fn receive(&self, size: usize) -> Result<Bytes> {
@@ -190,71 +195,58 @@ impl End for Longlink {
         Ok(())
     }
 
-    fn stream(&mut self, how: How, message: &Bytes, count: u64) -> Result<()> {
+    fn stream(&mut self, how: How, messages: &mut Messages, count: u64) -> Result<()> {
         let Longlink(connection) = self;
         match how {
             How::Each => {
                 for _ in 0..count {
-                    connection.send(message)?;
+                    connection.send(messages.next())?;
                 }
             }
             How::Owned => {
                 for _ in 0..count {
-                    connection.send_bytes(message.clone())?;
+                    connection.send_bytes(messages.next().clone())?;
                 }
             }
             How::Batches => {
                 for _ in 0..count / BATCH {
                     for _ in 0..BATCH {
-                        connection.feed(message)?;
+                        connection.feed(messages.next())?;
                     }
                     connection.flush()?;
                 }
             }
-            How::Four => thread::scope(|scope| {
+            How::Many => {
+                let batch = vec![messages.same().ok_or(NO_AGES)?.clone(); BATCH as usize];
+                for _ in 0..count / BATCH {
+                    connection.feed_many(&batch)?;
+                    connection.flush()?;
+                }
+            }
+            How::Four => {
+                let message = messages.same().ok_or(NO_AGES)?;
                 let send = || (0..count / THREADS).try_for_each(|_| connection.send(message));
-                let threads = [(); THREADS as usize].map(|()| scope.spawn(send));
-                threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
-            })?,
-        }
-        Ok(())
-    }
-
-    fn drain(&mut self, size: usize, count: u64) -> Result<()> {
-        for _ in 0..count {
-            self.receive(size)?;
-        }
-        Ok(())
-    }
-}
-
-struct ShortServer(Listener);
-
-impl End for ShortServer {
-    fn echo(&mut self, _: usize, count: u64) -> Result<()> {
-        for connection in self.0.incoming().take(count as usize) {
-            let connection = connection?;
-            while let Some(message) = connection.recv()? {
-                connection.send(&message)?;
+                thread::scope(|scope| {
+                    let threads = [(); THREADS as usize].map(|()| scope.spawn(send));
+                    threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+                })?;
             }
-            connection.close()?;
         }
         Ok(())
     }
-}
 
-pub(crate) struct ShortClient(pub(crate) Builder, pub(crate) SocketAddr);
-
-impl End for ShortClient {
-    fn trips(&mut self, message: &Bytes, count: u64) -> Result<()> {
-        let ShortClient(builder, address) = self;
-        for _ in 0..count {
-            let connection = builder.clone().connect(*address)?;
-            connection.send(message)?;
-            if connection.recv()?.map(|reply| reply.len()) != Some(message.len()) {
-                return Err("no echo".into());
+    fn drain(&mut self, how: How, size: usize, count: u64, ages: &mut Ages) -> Result<()> {
+        if how != How::Many {
+            return (0..count)
+                .try_for_each(|_| self.receive(size).map(|message| ages.note(&message)));
+        }
+        let (mut messages, mut left) = (Vec::new(), count as usize);
+        while left > 0 {
+            left -= self.0.recv_many(&mut messages, left.min(AT_ONCE))?;
+            if messages.is_empty() || messages.iter().any(|message| message.len() != size) {
+                return Err("the stream ended, or has another size".into());
             }
-            connection.close()?;
+            messages.clear();
         }
         Ok(())
     }

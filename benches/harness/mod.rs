@@ -24,13 +24,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub(crate) mod ages;
 pub(crate) mod ends;
 #[path = "../../tests/support/pin.rs"]
 pub(crate) mod pin;
+pub(crate) mod several;
+pub(crate) mod short;
 pub(crate) mod sockets;
 pub(crate) mod targets;
 mod usage;
 
+use ages::{Ages, Load, Messages};
 use ends::{End, How, Kind};
 use pin::{cores, pin};
 
@@ -82,10 +86,13 @@ pub(crate) fn serve(kinds: &[Kind]) -> Result<bool> {
         let (job, size, count) = Job::parse(&order).ok_or_else(|| format!("order {order:?}"))?;
         match job {
             Job::Trips => end.echo(size, count)?,
-            Job::Stream(how) => end.stream(how, &message(size), count)?,
+            Job::Stream(how) => end.stream(how, &mut Messages::Same(message(size)), count)?,
+            Job::Ages(load) => {
+                end.stream(load.how(), &mut Messages::stamped(load, message(size)), count)?;
+            }
             Job::Upload => {
-                end.drain(size, count)?;
-                end.stream(How::Each, &message(1), 1)?;
+                end.drain(How::Each, size, count, &mut Ages::unwanted())?;
+                end.stream(How::Each, &mut Messages::Same(message(1)), 1)?;
             }
         }
     }
@@ -99,17 +106,24 @@ pub(crate) enum Job {
     Trips,
     /// From the server to here.
     Stream(How),
+    /// The same, and how old each message is when it is received.
+    Ages(Load),
     /// From here to the server, which says when it has everything.
     Upload,
 }
 
 impl Job {
-    const ALL: [Job; 6] = [
+    const ALL: [Job; 11] = [
         Job::Trips,
         Job::Stream(How::Each),
         Job::Stream(How::Owned),
         Job::Stream(How::Batches),
+        Job::Stream(How::Many),
         Job::Stream(How::Four),
+        Job::Ages(Load::SENDS),
+        Job::Ages(Load::BATCHES),
+        Job::Ages(Load::STEADY),
+        Job::Ages(Load::BURSTS),
         Job::Upload,
     ];
 
@@ -172,20 +186,43 @@ pub(crate) struct Pair {
 }
 
 /// Which cores the two sides run on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) here: Option<usize>,
     pub(crate) there: Option<usize>,
 }
 
 impl Place {
-    /// Both on one core, and each on its own, where there are two. Before
-    /// anything is pinned.
+    /// Where the scheduler puts them.
+    pub(crate) const ANY: Place = Place { here: None, there: None };
+
+    /// Both on one core, and each on its own, where there are two.
     pub(crate) fn choose() -> (Place, Option<Place>) {
         let cores = cores();
         let (first, second) = (cores.first().copied(), cores.get(1).copied());
         let two = second.map(|_| Place { here: first, there: second });
         (Place { here: first, there: first }, two)
+    }
+
+    /// Where round trips are measured. On one core it is the work that takes the time,
+    /// and else also how two cores hand over to each other.
+    pub(crate) fn of_trips() -> Vec<Place> {
+        let (one, two) = Place::choose();
+        if two.is_none() {
+            println!("\ntwo cores: skipped, there is one or they cannot be chosen here");
+        }
+        [Some(one), two, Some(Place::ANY)].into_iter().flatten().collect()
+    }
+
+    /// Where streams are measured: both ends work at once.
+    pub(crate) fn of_streams() -> [Place; 2] {
+        let (one, two) = Place::choose();
+        [two.unwrap_or(one), Place::ANY]
+    }
+
+    /// Where connections are made and ended.
+    pub(crate) fn of_connections() -> [Place; 2] {
+        [Place::choose().0, Place::ANY]
     }
 
     pub(crate) fn pairs(self, kinds: &[Kind]) -> Result<Vec<Pair>> {
@@ -207,12 +244,12 @@ impl fmt::Display for Place {
         match (self.here, self.there) {
             (Some(here), Some(there)) if here == there => write!(f, "both on core {here}"),
             (Some(here), Some(there)) => write!(f, "client on core {here}, server on core {there}"),
-            _ => write!(f, "cores not chosen"),
+            _ => write!(f, "not pinned"),
         }
     }
 }
 
-/// What is measured on, and how. Before anything is pinned.
+/// What is measured on, and how.
 pub(crate) fn introduce(effort: Effort) {
     println!("{}", machine());
     let Effort { rounds, turn } = effort;
@@ -233,10 +270,18 @@ pub(crate) struct Outcome {
     pub(crate) job: Job,
     /// Seconds per message, in each round.
     pub(crate) times: Vec<f64>,
+    /// The median and the 99th percentile of the ages, in seconds, where they are wanted.
+    pub(crate) ages: Vec<[f64; 2]>,
     /// Of the server's processor, likewise; 0 where that is not told.
     pub(crate) cpu: Vec<f64>,
     /// The time of the first that was compared, over its own, in each round.
     pub(crate) speeds: Vec<f64>,
+}
+
+struct Turn {
+    time: f64,
+    cpu: f64,
+    ages: Option<[f64; 2]>,
 }
 
 /// Measures all of these, in turns, against the first.
@@ -247,36 +292,43 @@ pub(crate) fn compare(
     effort: Effort,
 ) -> Result<Vec<Outcome>> {
     let message = message(size);
-    let turn = |pairs: &mut [Pair], name: &str, job: Job, count: u64| -> Result<(f64, f64)> {
+    let turn = |pairs: &mut [Pair], name: &str, job: Job, count: u64| -> Result<Turn> {
         let Pair { end, server, .. } =
             pairs.iter_mut().find(|pair| pair.name == name).ok_or("an unknown name")?;
         let process = server.child.id();
         let cpu = || usage::cpu(process).unwrap_or_default();
+        let mut ages = Ages::unwanted();
         let used = cpu();
         let start = now();
         server.order(&job.order(size, count))?;
         match job {
             Job::Trips => end.trips(&message, count)?,
-            Job::Stream(_) => end.drain(size, count)?,
+            Job::Stream(how) => end.drain(how, size, count, &mut ages)?,
+            Job::Ages(load) => {
+                ages = Ages::wanted();
+                end.drain(load.how(), size, count, &mut ages)?;
+            }
             Job::Upload => {
-                end.stream(How::Each, &message, count)?;
-                end.drain(1, 1)?;
+                end.stream(How::Each, &mut Messages::Same(message.clone()), count)?;
+                end.drain(How::Each, 1, 1, &mut ages)?;
             }
         }
-        let time = start.elapsed();
-        Ok((time.as_secs_f64(), cpu().saturating_sub(used).as_secs_f64()))
+        let time = start.elapsed().as_secs_f64();
+        let cpu = cpu().saturating_sub(used).as_secs_f64();
+        Ok(Turn { time, cpu, ages: ages.percentiles() })
     };
     let mut counts = Vec::new();
     for &(name, job) in contest {
         let mut count = 256;
-        while turn(pairs, name, job, count)?.0 < effort.turn.as_secs_f64() {
+        while turn(pairs, name, job, count)?.time < effort.turn.as_secs_f64() {
             count *= 2;
         }
         counts.push(count);
     }
     let outcome = |&(name, job): &(&str, Job)| {
         let name = pairs.iter().find(|pair| pair.name == name).expect("found before").name;
-        Outcome { name, job, times: Vec::new(), cpu: Vec::new(), speeds: Vec::new() }
+        let [times, cpu, speeds] = Default::default();
+        Outcome { name, job, times, ages: Vec::new(), cpu, speeds }
     };
     let mut outcomes: Vec<Outcome> = contest.iter().map(outcome).collect();
     for round in 0..effort.rounds {
@@ -284,9 +336,11 @@ pub(crate) fn compare(
             let which = if round % 2 == 0 { step } else { contest.len() - 1 - step };
             let ((name, job), count) = (contest[which], counts[which]);
             turn(pairs, name, job, (count / 4).next_multiple_of(256))?;
-            let (time, cpu) = turn(pairs, name, job, count)?;
-            outcomes[which].times.push(time / count as f64);
-            outcomes[which].cpu.push(cpu / count as f64);
+            let Turn { time, cpu, ages } = turn(pairs, name, job, count)?;
+            let outcome = &mut outcomes[which];
+            outcome.times.push(time / count as f64);
+            outcome.cpu.push(cpu / count as f64);
+            outcome.ages.extend(ages);
         }
     }
     let first = outcomes[0].times.clone();
@@ -315,7 +369,8 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Spread { median, min, max } = self;
-        write!(f, "{:>24}", format!("{median:.2} ({min:.2} .. {max:.2})"))
+        let digits = if *median < 100.0 { 2 } else { 0 };
+        write!(f, "{:>24}", format!("{median:.digits$} ({min:.digits$} .. {max:.digits$})"))
     }
 }
 
@@ -332,5 +387,21 @@ pub(crate) fn machine() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
     let model = model.map_or("a processor", |(_, model)| model);
-    format!("{model}, {cores} cores, kernel {}, load {load}", kernel.trim())
+    format!("{model}, {cores} cores, kernel {}, {}, load {load}", kernel.trim(), scheduler())
+}
+
+/// Which scheduler this process, and what it starts, runs under.
+fn scheduler() -> &'static str {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // What follows the name, which may have blanks: the policy is the 41st of all.
+    let policy = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(41 - 3));
+    match policy {
+        Some("0") => "SCHED_OTHER",
+        Some("1") => "SCHED_FIFO (real time)",
+        Some("2") => "SCHED_RR (real time)",
+        Some("3") => "SCHED_BATCH",
+        Some("5") => "SCHED_IDLE",
+        Some("6") => "SCHED_DEADLINE (real time)",
+        _ => "a scheduler that is not known",
+    }
 }

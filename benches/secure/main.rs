@@ -17,7 +17,8 @@ use std::process::ExitCode;
 
 use longlink::{Builder, Connection};
 
-use harness::ends::{self, How, Kind, LONGLINK, SHORT_LONGLINK, ShortClient};
+use harness::ends::{self, How, Kind, LONGLINK};
+use harness::short::{self, SHORT_LONGLINK};
 use harness::targets::{Target, conclude, judge, ratio};
 use harness::{Effort, Job, Outcome, Place, Result, Spread, compare, congestion, introduce};
 use plain_rustls::{RUSTLS, SHORT_RUSTLS};
@@ -31,8 +32,8 @@ const SECURED: Kind = Kind {
 
 const SHORT_SECURED: Kind = Kind {
     name: "longlink, keys, a connection each",
-    listen: || ends::listen_short(server()),
-    connect: |address| Ok(Box::new(ShortClient(client(), address))),
+    listen: || short::listen(server()),
+    connect: |address| Ok(short::connect(client(), address)),
 };
 
 /// A client and a server, which trust each other.
@@ -65,7 +66,6 @@ fn measure() -> Result<u32> {
     let effort = Effort::from_args();
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let wanted = |part: &str| args.is_empty() || args.iter().any(|arg| arg == part);
-    let (one, two) = Place::choose();
     introduce(effort);
     println!(
         "{} on both sides; a ratio is that of two turns in a round",
@@ -73,21 +73,21 @@ fn measure() -> Result<u32> {
     );
     let mut missed = 0;
     if wanted("trips") {
-        for place in [Some(one), two] {
-            let Some(place) = place else {
-                println!("\ntwo cores: skipped, there is one or they cannot be chosen here");
-                continue;
-            };
+        for place in Place::of_trips() {
             missed += trips(place, effort)?;
         }
     }
     if wanted("stream") {
-        missed += streams(two.unwrap_or(one), effort)?;
+        for place in Place::of_streams() {
+            missed += streams(place, effort)?;
+        }
     }
     if wanted("connect") {
         // The ports of ended connections are in use for a minute.
         let effort = Effort { rounds: effort.rounds.min(11), ..effort };
-        connects(two.unwrap_or(one), effort)?;
+        for place in Place::of_connections() {
+            connects(place, effort)?;
+        }
     }
     Ok(if effort.rounds > 1 { missed } else { 0 })
 }
@@ -102,8 +102,8 @@ fn trips(place: Place, effort: Effort) -> Result<u32> {
     let [rustls, clear, secured] = &outcomes[..] else { unreachable!("three were compared") };
     let over_rustls = ratio(&secured.times, &rustls.times);
     let over_clear = ratio(&secured.times, &clear.times);
-    // Between two cores it is the scheduler that takes the time.
-    let on_one = place.here == place.there;
+    // Else it is the scheduler that takes the time.
+    let on_one = place == Place::choose().0;
     let most = |limit| on_one.then_some(Target::Most(limit));
     Ok(judge("the time of rustls", over_rustls, most(1.15))
         + judge("the time in clear text", over_clear, most(1.3)))
@@ -171,7 +171,9 @@ fn report(outcome: &Outcome, unit: f64) {
         Job::Stream(How::Each) => "send",
         Job::Stream(How::Owned) => "send_bytes",
         Job::Stream(How::Batches) => "64 at once",
-        Job::Stream(How::Four) | Job::Trips | Job::Upload => unreachable!("not compared"),
+        Job::Stream(How::Many | How::Four) | Job::Trips | Job::Ages(_) | Job::Upload => {
+            unreachable!("not compared")
+        }
     };
     let rates = Spread::of(outcome.times.iter().map(|time| unit / time));
     println!("{:36} {rates}", format!("{}, {call}", outcome.name));

@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::harness::Result;
+use crate::harness::ages::{Ages, Messages};
 use crate::harness::ends::{BATCH, End, How, Kind};
 use crate::parties;
 
@@ -130,20 +131,20 @@ impl<S: Read + Write> End for Rustls<S> {
         Ok(())
     }
 
-    fn stream(&mut self, how: How, message: &Bytes, count: u64) -> Result<()> {
+    fn stream(&mut self, how: How, messages: &mut Messages, count: u64) -> Result<()> {
         let batch = match how {
             How::Each => 1,
             How::Batches => BATCH,
-            How::Owned | How::Four => return Err("not measured".into()),
+            How::Owned | How::Many | How::Four => return Err("not measured".into()),
         };
         for _ in 0..count / batch {
-            (0..batch).for_each(|_| self.feed(message));
+            (0..batch).for_each(|_| self.feed(messages.next()));
             self.flush()?;
         }
         Ok(())
     }
 
-    fn drain(&mut self, size: usize, count: u64) -> Result<()> {
+    fn drain(&mut self, _: How, size: usize, count: u64, _: &mut Ages) -> Result<()> {
         (0..count).try_for_each(|_| self.receive(size))
     }
 }

@@ -14,6 +14,7 @@ use std::{env, fs, process};
 use bytes::Bytes;
 
 use crate::harness::Result;
+use crate::harness::ages::{Ages, Messages};
 use crate::harness::ends::{End, How, Listening, RAW};
 
 /// The argument of a process that is a guard.
@@ -110,12 +111,12 @@ impl End for Through {
         self.end.echo(size, count)
     }
 
-    fn stream(&mut self, how: How, message: &Bytes, count: u64) -> Result<()> {
-        self.end.stream(how, message, count)
+    fn stream(&mut self, how: How, messages: &mut Messages, count: u64) -> Result<()> {
+        self.end.stream(how, messages, count)
     }
 
-    fn drain(&mut self, size: usize, count: u64) -> Result<()> {
-        self.end.drain(size, count)
+    fn drain(&mut self, how: How, size: usize, count: u64, ages: &mut Ages) -> Result<()> {
+        self.end.drain(how, size, count, ages)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Deref;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -10,6 +11,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tungstenite::{Message, WebSocket};
 
 use crate::harness::Result;
+use crate::harness::ages::{Ages, Messages};
 use crate::harness::ends::{BATCH, End, How, Kind, Listening};
 
 /// A message and its length by hand.
@@ -77,7 +79,7 @@ pub(crate) const NNG: Kind = Kind {
     },
 };
 
-fn connect(address: SocketAddr) -> Result<TcpStream> {
+pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -94,11 +96,11 @@ fn accept(end: fn(TcpStream) -> Result<Box<dyn End>>) -> Result<Listening> {
     Ok((address, Box::new(accept)))
 }
 
-fn failed(error: impl std::error::Error) -> String {
+pub(crate) fn failed(error: impl std::error::Error) -> String {
     error.to_string()
 }
 
-fn check(len: usize, size: usize) -> Result<()> {
+pub(crate) fn check(len: usize, size: usize) -> Result<()> {
     if len == size { Ok(()) } else { Err(format!("{len} bytes instead of {size}").into()) }
 }
 
@@ -106,7 +108,7 @@ fn check(len: usize, size: usize) -> Result<()> {
 trait Blocking {
     fn send(&mut self, message: &Bytes) -> Result<()>;
 
-    fn receive(&mut self, size: usize) -> Result<()>;
+    fn receive(&mut self, size: usize) -> Result<impl Deref<Target = [u8]>>;
 
     /// Sends back what it received.
     fn answer(&mut self, size: usize) -> Result<()>;
@@ -137,19 +139,22 @@ impl<T: Blocking> End for Loops<T> {
         (0..count).try_for_each(|_| self.0.answer(size))
     }
 
-    fn stream(&mut self, how: How, message: &Bytes, count: u64) -> Result<()> {
+    fn stream(&mut self, how: How, messages: &mut Messages, count: u64) -> Result<()> {
         match how {
-            How::Each => (0..count).try_for_each(|_| self.0.send(message)),
+            How::Each => (0..count).try_for_each(|_| self.0.send(messages.next())),
             How::Batches => (0..count / BATCH).try_for_each(|_| {
-                (0..BATCH).try_for_each(|_| self.0.feed(message))?;
+                (0..BATCH).try_for_each(|_| self.0.feed(messages.next()))?;
                 self.0.flush()
             }),
-            How::Owned | How::Four => Err("not measured".into()),
+            How::Owned | How::Many | How::Four => Err("not measured".into()),
         }
     }
 
-    fn drain(&mut self, size: usize, count: u64) -> Result<()> {
-        (0..count).try_for_each(|_| self.0.receive(size))
+    fn drain(&mut self, _: How, size: usize, count: u64, ages: &mut Ages) -> Result<()> {
+        (0..count).try_for_each(|_| {
+            ages.note(&self.0.receive(size)?);
+            Ok(())
+        })
     }
 }
 
@@ -177,13 +182,14 @@ impl Blocking for Prefix {
         self.flush()
     }
 
-    fn receive(&mut self, size: usize) -> Result<()> {
+    fn receive(&mut self, size: usize) -> Result<impl Deref<Target = [u8]>> {
         let mut len = [0; 4];
         self.reader.read_exact(&mut len)?;
         let len = u32::from_be_bytes(len) as usize;
         check(len, size)?;
         self.body.resize(len, 0);
-        Ok(self.reader.read_exact(&mut self.body)?)
+        self.reader.read_exact(&mut self.body)?;
+        Ok(&self.body[..])
     }
 
     fn answer(&mut self, size: usize) -> Result<()> {
@@ -205,26 +211,17 @@ impl Blocking for Prefix {
 
 struct Tungstenite(WebSocket<TcpStream>);
 
-impl Tungstenite {
-    fn message(&mut self, size: usize) -> Result<Bytes> {
-        match self.0.read()? {
-            Message::Binary(message) => check(message.len(), size).map(|()| message),
-            other => Err(format!("unexpected: {other}").into()),
-        }
-    }
-}
-
 impl Blocking for Tungstenite {
     fn send(&mut self, message: &Bytes) -> Result<()> {
         Ok(self.0.send(Message::Binary(message.clone()))?)
     }
 
-    fn receive(&mut self, size: usize) -> Result<()> {
-        self.message(size).map(drop)
+    fn receive(&mut self, size: usize) -> Result<impl Deref<Target = [u8]>> {
+        receive(&mut self.0, size)
     }
 
     fn answer(&mut self, size: usize) -> Result<()> {
-        let message = self.message(size)?;
+        let message = receive(&mut self.0, size)?;
         Ok(self.0.send(Message::Binary(message))?)
     }
 
@@ -234,6 +231,13 @@ impl Blocking for Tungstenite {
 
     fn flush(&mut self) -> Result<()> {
         Ok(self.0.flush()?)
+    }
+}
+
+pub(crate) fn receive(socket: &mut WebSocket<TcpStream>, size: usize) -> Result<Bytes> {
+    match socket.read()? {
+        Message::Binary(message) => check(message.len(), size).map(|()| message),
+        other => Err(format!("unexpected: {other}").into()),
     }
 }
 
@@ -255,9 +259,10 @@ impl Blocking for Libzmq {
         Ok(self.socket.send(&message[..], 0)?)
     }
 
-    fn receive(&mut self, size: usize) -> Result<()> {
+    fn receive(&mut self, size: usize) -> Result<impl Deref<Target = [u8]>> {
         self.socket.recv(&mut self.message, 0)?;
-        check(self.message.len(), size)
+        check(self.message.len(), size)?;
+        Ok(&self.message[..])
     }
 
     fn answer(&mut self, size: usize) -> Result<()> {
@@ -273,8 +278,10 @@ impl Blocking for Nng {
         self.0.send(&message[..]).map_err(|(_, error)| error.into())
     }
 
-    fn receive(&mut self, size: usize) -> Result<()> {
-        check(self.0.recv()?.len(), size)
+    fn receive(&mut self, size: usize) -> Result<impl Deref<Target = [u8]>> {
+        let message = self.0.recv()?;
+        check(message.len(), size)?;
+        Ok(message)
     }
 
     fn answer(&mut self, size: usize) -> Result<()> {
@@ -289,18 +296,22 @@ struct Tokio {
     framed: Frames,
 }
 
-type Frames = Framed<tokio::net::TcpStream, LengthDelimitedCodec>;
+pub(crate) type Frames = Framed<tokio::net::TcpStream, LengthDelimitedCodec>;
 
 impl Tokio {
     fn new(stream: TcpStream) -> Result<Tokio> {
-        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let runtime = runtime()?;
         stream.set_nonblocking(true)?;
         let stream = runtime.block_on(async { tokio::net::TcpStream::from_std(stream) })?;
         Ok(Tokio { runtime, framed: Framed::new(stream, LengthDelimitedCodec::new()) })
     }
 }
 
-async fn next(framed: &mut Frames, size: usize) -> Result<Bytes> {
+pub(crate) fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_current_thread().enable_io().build()?)
+}
+
+pub(crate) async fn next(framed: &mut Frames, size: usize) -> Result<Bytes> {
     let message = framed.next().await.ok_or("the stream ended")??;
     check(message.len(), size).map(|()| message.freeze())
 }
@@ -328,34 +339,34 @@ impl End for Tokio {
         })
     }
 
-    fn stream(&mut self, how: How, message: &Bytes, count: u64) -> Result<()> {
+    fn stream(&mut self, how: How, messages: &mut Messages, count: u64) -> Result<()> {
         let Tokio { runtime, framed } = self;
         runtime.block_on(async {
             match how {
                 How::Each => {
                     for _ in 0..count {
-                        framed.send(message.clone()).await?;
+                        framed.send(messages.next().clone()).await?;
                     }
                 }
                 How::Batches => {
                     for _ in 0..count / BATCH {
                         for _ in 0..BATCH {
-                            framed.feed(message.clone()).await?;
+                            framed.feed(messages.next().clone()).await?;
                         }
                         SinkExt::<Bytes>::flush(framed).await?;
                     }
                 }
-                How::Owned | How::Four => return Err("not measured".into()),
+                How::Owned | How::Many | How::Four => return Err("not measured".into()),
             }
             Ok(())
         })
     }
 
-    fn drain(&mut self, size: usize, count: u64) -> Result<()> {
+    fn drain(&mut self, _: How, size: usize, count: u64, ages: &mut Ages) -> Result<()> {
         let Tokio { runtime, framed } = self;
         runtime.block_on(async {
             for _ in 0..count {
-                next(framed, size).await?;
+                ages.note(&next(framed, size).await?);
             }
             Ok(())
         })

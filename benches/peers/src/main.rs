@@ -1,9 +1,13 @@
 //! longlink beside what people would take instead, in the same run.
 //!
-//!     cargo run --release --manifest-path benches/peers/Cargo.toml
+//!     cargo run --release --manifest-path benches/peers/Cargo.toml -- [--svg FILE] [PART]...
 //!
-//! Needs Debian's libzmq3-dev, cmake and a C compiler. `-- --svg FILE` draws the
-//! chart as well, and `-- --test` only tries whether everything runs.
+//! Needs Debian's libzmq3-dev, cmake and a C compiler. The parts are `trips`, `connections`,
+//! `small`, `large`, `several` and `ages`, and without any it is all of them. `--svg FILE` draws
+//! the chart as well, of the first four without pinning. `--test` only tries whether everything
+//! runs.
+//!
+//! The age of a message is the time from before it is sent until it is received.
 
 use std::process::ExitCode;
 
@@ -11,77 +15,67 @@ mod chart;
 #[path = "../../harness/mod.rs"]
 mod harness;
 mod kinds;
+mod short;
+#[allow(dead_code)]
 #[path = "../../../examples/support/svg.rs"]
 mod svg;
 
+use harness::ages::Load;
 use harness::ends::{How, Kind, LONGLINK, RAW};
+use harness::several::{EIGHT_LONGLINK, EIGHT_RAW};
+use harness::short::{SHORT_LONGLINK, SHORT_RAW};
 use harness::{Effort, Job, Outcome, Place, Result, Spread, compare, congestion, introduce};
 use kinds::{LIBZMQ, NNG, PREFIX, TOKIO, TUNGSTENITE};
+use short::{SHORT_LIBZMQ, SHORT_TOKIO, SHORT_TUNGSTENITE};
 
 const KINDS: [Kind; 7] = [RAW, PREFIX, LONGLINK, TOKIO, TUNGSTENITE, LIBZMQ, NNG];
+/// Those that gather messages until they are told to write them.
+const BATCHING: [Kind; 5] = [RAW, PREFIX, LONGLINK, TOKIO, TUNGSTENITE];
+const SHORT: [Kind; 5] = [SHORT_RAW, SHORT_LONGLINK, SHORT_TOKIO, SHORT_TUNGSTENITE, SHORT_LIBZMQ];
+const EIGHT: [Kind; 4] = [RAW, EIGHT_RAW, LONGLINK, EIGHT_LONGLINK];
+/// Whose messages' ages are taken.
+const AGED: [Kind; 5] = [RAW, PREFIX, LONGLINK, TOKIO, LIBZMQ];
+const PARTS: [&str; 6] = ["trips", "connections", "small", "large", "several", "ages"];
+const DRAWN: &[&str] = PARTS.split_at(4).0;
+
+/// What is compared, in each of these places.
+struct Contest {
+    part: &'static str,
+    title: &'static str,
+    places: Vec<Place>,
+    size: usize,
+    unit: Unit,
+    /// Against the first.
+    entries: Vec<(Kind, Job)>,
+}
 
 /// A line of the table.
 pub(crate) struct Row {
+    part: &'static str,
     pub(crate) title: &'static str,
+    place: Place,
     pub(crate) unit: Unit,
     pub(crate) cells: Vec<Cell>,
 }
 
 pub(crate) struct Cell {
-    pub(crate) name: String,
-    /// In the row's unit.
+    pub(crate) kind: &'static str,
+    /// What of it, where there is more than one.
+    way: Option<&'static str>,
+    /// In the row's unit, and what the unit says stands beside it.
     pub(crate) figure: Spread,
-    /// To raw, in the same round: more is slower for a time, and faster for a rate.
-    pub(crate) ratio: Spread,
+    beside: Vec<Spread>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Micros,
+    Connections,
     Millions,
     Gigabytes,
+    /// In µs.
+    Age,
 }
-
-struct Contest {
-    title: &'static str,
-    size: usize,
-    job: Job,
-    unit: Unit,
-    /// What longlink does besides.
-    also: Option<How>,
-}
-
-const fn trips(title: &'static str, size: usize) -> Contest {
-    Contest { title, size, job: Job::Trips, unit: Unit::Micros, also: None }
-}
-
-const ONE_CORE: [Contest; 2] =
-    [trips("64 B round trip, one core", 64), trips("4 KiB round trip, one core", 4096)];
-
-const TWO_CORES: [Contest; 4] = [
-    trips("64 B round trip, two cores", 64),
-    Contest {
-        title: "64 B stream, a plain send each",
-        size: 64,
-        job: Job::Stream(How::Each),
-        unit: Unit::Millions,
-        also: Some(How::Four),
-    },
-    Contest {
-        title: "64 B stream, batches of 64",
-        size: 64,
-        job: Job::Stream(How::Batches),
-        unit: Unit::Millions,
-        also: None,
-    },
-    Contest {
-        title: "64 KiB stream",
-        size: 64 * 1024,
-        job: Job::Stream(How::Each),
-        unit: Unit::Gigabytes,
-        also: Some(How::Owned),
-    },
-];
 
 fn main() -> ExitCode {
     match run() {
@@ -94,111 +88,270 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    if harness::serve(&KINDS)? {
+    if harness::serve(&[&KINDS[..], &SHORT, &EIGHT].concat())? {
         return Ok(());
     }
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let (effort, svg) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => (Effort::FULL, None),
-        ["--test"] => (Effort::TEST, None),
-        ["--svg", file] => (Effort::FULL, Some(file)),
-        ["--test", "--svg", file] => (Effort::TEST, Some(file)),
-        _ => return Err("usage: peers [--test] [--svg FILE]".into()),
-    };
+    let (mut effort, mut svg, mut parts) = (Effort::FULL, None, Vec::new());
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match &arg[..] {
+            "--test" => effort = Effort::TEST,
+            "--svg" => svg = Some(args.next().ok_or("a file for --svg")?),
+            part if PARTS.contains(&part) => parts.push(arg),
+            _ => return Err("usage: peers [--test] [--svg FILE] [PART]...".into()),
+        }
+    }
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     introduce(effort);
     let machine = harness::machine();
     let (one, two) = Place::choose();
     let two = two.ok_or("this needs two cores to choose from")?;
+    let contests: Vec<Contest> =
+        contests().into_iter().filter(|contest| wanted(contest.part)).collect();
     let mut rows = Vec::new();
-    for (place, contests) in [(one, &ONE_CORE[..]), (two, &TWO_CORES[..])] {
-        let mut pairs = place.pairs(&KINDS)?;
+    for place in [one, two, Place::ANY] {
+        let here: Vec<&Contest> =
+            contests.iter().filter(|contest| contest.places.contains(&place)).collect();
+        let mut kinds: Vec<Kind> = Vec::new();
+        for (kind, _) in here.iter().flat_map(|contest| &contest.entries) {
+            if !kinds.iter().any(|known| known.name == kind.name) {
+                kinds.push(*kind);
+            }
+        }
+        if kinds.is_empty() {
+            continue;
+        }
+        let mut pairs = place.pairs(&kinds)?;
         println!("\n{place}; {}", congestion(&pairs));
-        for contest in contests {
-            let mut entries = Vec::new();
-            for kind in &KINDS {
-                let no_batches = kind.name == LIBZMQ.name || kind.name == NNG.name;
-                if !(contest.job == Job::Stream(How::Batches) && no_batches) {
-                    entries.push((kind.name, contest.job));
-                }
-                if let Some(how) = contest.also.filter(|_| kind.name == LONGLINK.name) {
-                    entries.push((kind.name, Job::Stream(how)));
-                }
-            }
+        for contest in here {
+            let entries: Vec<_> =
+                contest.entries.iter().map(|(kind, job)| (kind.name, *job)).collect();
+            let effort = contest.effort(effort);
             let outcomes = compare(&mut pairs, &entries, contest.size, effort)?;
-            let cells = outcomes.iter().map(|outcome| Cell::of(outcome, contest)).collect();
-            let row = Row { title: contest.title, unit: contest.unit, cells };
-            println!("\n{}: {}, and ratio to raw", row.title, row.unit.name());
-            for Cell { name, figure, ratio } in &row.cells {
-                println!("{name:24} {figure} {ratio}");
-            }
+            let row = contest.row(place, &outcomes);
+            row.print();
             rows.push(row);
         }
     }
     table(&rows);
     if let Some(file) = svg {
+        rows.retain(|row| row.place == Place::ANY && DRAWN.contains(&row.part));
         std::fs::write(file, chart::draw(&rows, &machine))?;
     }
     Ok(())
 }
 
+fn contests() -> Vec<Contest> {
+    let all = |kinds: &[Kind], job| kinds.iter().map(|kind| (*kind, job)).collect::<Vec<_>>();
+    // And other ways of ours.
+    let streams = |kinds: &[Kind], how, more: &[How]| -> Vec<(Kind, Job)> {
+        let hows = |kind: &Kind| if kind.name == LONGLINK.name { more } else { &[] };
+        let entries = |kind: &Kind| {
+            let hows = [&[how], hows(kind)].concat();
+            hows.into_iter().map(|how| (*kind, Job::Stream(how))).collect::<Vec<_>>()
+        };
+        kinds.iter().flat_map(entries).collect()
+    };
+    let ages = |title, kinds: &[Kind], load| Contest {
+        part: "ages",
+        title,
+        places: Place::of_streams().into(),
+        size: 64,
+        unit: Unit::Age,
+        entries: all(kinds, Job::Ages(load)),
+    };
+    vec![
+        Contest {
+            part: "trips",
+            title: "64 B round trip",
+            places: Place::of_trips(),
+            size: 64,
+            unit: Unit::Micros,
+            entries: all(&KINDS, Job::Trips),
+        },
+        Contest {
+            part: "trips",
+            title: "4 KiB round trip",
+            places: Place::of_connections().into(),
+            size: 4096,
+            unit: Unit::Micros,
+            entries: all(&KINDS, Job::Trips),
+        },
+        Contest {
+            part: "connections",
+            title: "connect, one request, close",
+            places: Place::of_connections().into(),
+            size: 64,
+            unit: Unit::Connections,
+            entries: all(&SHORT, Job::Trips),
+        },
+        Contest {
+            part: "small",
+            title: "64 B stream, plain sends",
+            places: Place::of_streams().into(),
+            size: 64,
+            unit: Unit::Millions,
+            entries: streams(&KINDS, How::Each, &[How::Owned, How::Four]),
+        },
+        Contest {
+            part: "small",
+            title: "64 B stream, batches of 64",
+            places: Place::of_streams().into(),
+            size: 64,
+            unit: Unit::Millions,
+            entries: streams(&BATCHING, How::Batches, &[How::Many]),
+        },
+        Contest {
+            part: "several",
+            title: "64 B stream, 8 connections",
+            places: Place::of_streams().into(),
+            size: 64,
+            unit: Unit::Millions,
+            entries: all(&EIGHT, Job::Stream(How::Each)),
+        },
+        Contest {
+            part: "large",
+            title: "64 KiB stream",
+            places: Place::of_streams().into(),
+            size: 64 * 1024,
+            unit: Unit::Gigabytes,
+            entries: streams(&KINDS, How::Each, &[How::Owned]),
+        },
+        ages("age in a stream of plain sends, 64 B", &AGED, Load::SENDS),
+        ages("age in a stream of batches of 64, 64 B", &AGED[..4], Load::BATCHES),
+        ages("age at 20,000 sends a second, 64 B", &AGED, Load::STEADY),
+        ages("age in bursts of 10 every ms, 64 B", &AGED, Load::BURSTS),
+    ]
+}
+
+impl Contest {
+    fn effort(&self, effort: Effort) -> Effort {
+        let Effort { rounds, turn } = effort;
+        match self.unit {
+            // The ports of ended connections are in use for a minute.
+            Unit::Connections => Effort { rounds: rounds.min(11), turn },
+            // It takes a while until all that may be under way is.
+            Unit::Age => Effort { rounds: rounds.min(11), turn: turn * 4 },
+            Unit::Micros | Unit::Millions | Unit::Gigabytes => effort,
+        }
+    }
+
+    fn row(&self, place: Place, outcomes: &[Outcome]) -> Row {
+        let Contest { part, title, unit, .. } = *self;
+        let framed = outcomes.iter().find(|outcome| outcome.name == PREFIX.name);
+        let cell = |outcome: &Outcome| {
+            let (kind, way) = match (outcome.name.split_once(", "), outcome.job) {
+                (Some((kind, _)), Job::Trips) => (kind, None),
+                (Some((kind, way)), _) => (kind, Some(way)),
+                (None, Job::Stream(How::Owned)) => (outcome.name, Some("send_bytes")),
+                (None, Job::Stream(How::Many)) => (outcome.name, Some("feed_many")),
+                (None, Job::Stream(How::Four)) => (outcome.name, Some("4 threads")),
+                (None, _) => (outcome.name, None),
+            };
+            let times = |unit: f64| Spread::of(outcome.times.iter().map(|time| time * unit));
+            let rates = |unit: f64| Spread::of(outcome.times.iter().map(|time| unit / time));
+            let age = |which: usize| Spread::of(outcome.ages.iter().map(|age| age[which] * 1e6));
+            let ratio = |other: &Outcome| {
+                let times = outcome.times.iter().zip(&other.times);
+                Spread::of(times.map(|(time, other)| match unit {
+                    Unit::Micros => time / other,
+                    _ => other / time,
+                }))
+            };
+            let figure = match unit {
+                Unit::Micros => times(1e6),
+                Unit::Connections => rates(1.0),
+                Unit::Millions => rates(1e-6),
+                Unit::Gigabytes => rates(self.size as f64 * 1e-9),
+                Unit::Age => age(0),
+            };
+            let beside = match unit {
+                Unit::Age => vec![age(1), rates(1e-6)],
+                _ => [outcomes.first(), framed].into_iter().flatten().map(ratio).collect(),
+            };
+            Cell { kind, way, figure, beside }
+        };
+        Row { part, title, place, unit, cells: outcomes.iter().map(cell).collect() }
+    }
+}
+
+impl Row {
+    /// Its title, and which cores it is of.
+    fn name(&self) -> String {
+        let place = match self.place {
+            Place::ANY => "not pinned",
+            Place { here, there } if here == there => "one core",
+            Place { .. } => "two cores",
+        };
+        format!("{}, {place}", self.title)
+    }
+
+    fn print(&self) {
+        println!("\n{}: {}", self.name(), self.unit.columns());
+        for cell in &self.cells {
+            print!("{:24} {}", cell.name(), cell.figure);
+            cell.beside.iter().for_each(|spread| print!(" {spread}"));
+            println!();
+        }
+    }
+}
+
 impl Cell {
-    fn of(outcome: &Outcome, contest: &Contest) -> Cell {
-        let name = match outcome.job {
-            Job::Stream(How::Four) => format!("{}, 4 threads", outcome.name),
-            Job::Stream(How::Owned) => format!("{}, send_bytes", outcome.name),
-            _ => outcome.name.into(),
-        };
-        let unit = |time: &f64| match contest.unit {
-            Unit::Micros => time * 1e6,
-            Unit::Millions => 1e-6 / time,
-            Unit::Gigabytes => contest.size as f64 * 1e-9 / time,
-        };
-        let ratio = |speed: &f64| match contest.unit {
-            Unit::Micros => 1.0 / speed,
-            Unit::Millions | Unit::Gigabytes => *speed,
-        };
-        let figure = Spread::of(outcome.times.iter().map(unit));
-        Cell { name, figure, ratio: Spread::of(outcome.speeds.iter().map(ratio)) }
+    pub(crate) fn name(&self) -> String {
+        self.way.map_or(self.kind.into(), |way| format!("{}, {way}", self.kind))
     }
 }
 
 impl Unit {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Unit::Micros => "µs",
+            Unit::Micros | Unit::Age => "µs",
+            Unit::Connections => "/s",
             Unit::Millions => "million/s",
             Unit::Gigabytes => "GB/s",
         }
     }
 
+    fn columns(self) -> String {
+        match self {
+            Unit::Age => "the median in µs, the 99th percentile, and million/s".into(),
+            Unit::Connections => "connections in a second, and ratio to raw".into(),
+            _ => format!("{}, ratio to raw, and to raw + length", self.name()),
+        }
+    }
+
     pub(crate) fn of(self, figure: f64) -> String {
-        format!("{figure:.*} {}", if figure < 1.0 { 2 } else { 1 }, self.name())
+        match self {
+            Unit::Connections => format!("{figure:.0}{}", self.name()),
+            _ => format!("{figure:.*} {}", if figure < 10.0 { 2 } else { 1 }, self.name()),
+        }
     }
 }
 
-/// For the README: ratios to raw, and raw's own figure.
+/// For the README: ratios to raw, and raw's own figure; of ages, the median and the 99th
+/// percentile.
 fn table(rows: &[Row]) {
     let names = KINDS.map(|kind| kind.name);
     println!("\n| | {} |", names.join(" | "));
     println!("| --- |{}", " ---: |".repeat(names.len()));
     for row in rows {
-        print!("| {} |", row.title);
-        for name in names {
-            let mine = |cell: &&Cell| cell.name.split(',').next() == Some(name);
-            let mut cells = row.cells.iter().filter(mine);
-            let Some(Cell { figure, ratio, .. }) = cells.next() else {
-                print!(" no API |");
-                continue;
-            };
-            print!(" {:.2}", ratio.median);
-            if name == RAW.name {
-                print!(" ({})", row.unit.of(figure.median));
-            }
-            for Cell { name, ratio, .. } in cells {
-                print!(" ({}: {:.2})", name.rsplit(", ").next().unwrap_or(name), ratio.median);
-            }
-            print!(" |");
+        let cells = names.map(|name| {
+            let mine = row.cells.iter().filter(|cell| cell.kind == name);
+            let texts: Vec<String> = mine.map(|cell| row.text(cell)).collect();
+            if texts.is_empty() { "-".into() } else { texts.join(", ") }
+        });
+        println!("| {} | {} |", row.name(), cells.join(" | "));
+    }
+}
+
+impl Row {
+    fn text(&self, cell: &Cell) -> String {
+        let way = cell.way.map_or(String::new(), |way| format!("{way}: "));
+        let (figure, beside) = (cell.figure.median, cell.beside[0].median);
+        match self.unit {
+            Unit::Age => format!("{way}{figure:.0} / {beside:.0} µs"),
+            unit if cell.kind == RAW.name => format!("{way}{beside:.2} ({})", unit.of(figure)),
+            _ => format!("{way}{beside:.2}"),
         }
-        println!();
     }
 }
