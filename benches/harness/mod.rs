@@ -1,9 +1,10 @@
 //! What the benchmarks share: servers in processes of their own, rounds that
 //! alternate, and what they come to.
 //!
-//! A server is the benchmark's program, started again and pinned to a core. It
-//! takes its orders on standard input: what the connection carries is what is
-//! measured, and nothing else.
+//! A server is the benchmark's program, started again. Both sides are pinned to
+//! cores or not, which is printed with the figures. A server takes its orders on
+//! standard input: what the connection carries is what is measured, and nothing
+//! else.
 //!
 //! All that are compared take their turns in each round, for the same time, so
 //! that a machine that is busy with other things is so for all of them. What the
