@@ -2,9 +2,12 @@
 //! nothing toggles a socket's mode once it carries frames (another thread may
 //! be in a call on it).
 
+mod listen;
+mod pipe;
 mod poll;
 
-pub(crate) use poll::{Alarm, Interest, Pipe, breathe, poll, poll_fd, readiness};
+pub(crate) use pipe::Pipe;
+pub(crate) use poll::{Alarm, Interest, breathe, poll, poll_fd, readiness};
 
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
@@ -26,10 +29,6 @@ use crate::proto::pulse::Watch;
 use crate::sync::{after, now};
 #[cfg(test)]
 use crate::testing::counters;
-
-/// A listener's queue of connections that wait to be accepted. The standard
-/// library's 128 overflows when a thousand clients come back at once.
-const BACKLOG: i32 = 4096;
 
 /// The kernel takes no more than 15 bits of seconds for its questions, nor 7 for
 /// how many they are, nor 31 of milliseconds for its patience.
@@ -81,8 +80,12 @@ impl AsFd for Socket {
     }
 }
 
+/// A socket that does not block.
 fn tcp(addr: SocketAddr) -> io::Result<socket2::Socket> {
-    socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))
+    let (domain, protocol) = (Domain::for_address(addr), Some(Protocol::TCP));
+    let socket = socket2::Socket::new(domain, Type::STREAM, protocol)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
 }
 
 impl Socket {
@@ -90,7 +93,6 @@ impl Socket {
     /// socket is writable.
     pub(crate) fn connect(addr: SocketAddr) -> io::Result<Socket> {
         let socket = tcp(addr)?;
-        socket.set_nonblocking(true)?;
         match socket.connect(&SockAddr::from(addr)) {
             // One that is interrupted goes on in the background as well.
             Err(e)
@@ -114,34 +116,7 @@ impl Socket {
                 "connected to itself: nobody listens there",
             ));
         }
-        self.inner.set_nonblocking(NONBLOCKING)
-    }
-
-    /// Listens, without blocking in [`Socket::accept`].
-    pub(crate) fn listen(addr: SocketAddr) -> io::Result<Socket> {
-        let socket = tcp(addr)?;
-        // A server that was killed can start again at once, although its old
-        // connections linger in TIME-WAIT. macOS and the BSDs also let one that listens
-        // on all addresses and others on single ones share the port.
-        socket.set_reuse_address(true)?;
-        if addr.is_ipv6() && addr.ip().is_unspecified() {
-            socket.set_only_v6(false)?;
-        }
-        socket.bind(&SockAddr::from(addr))?;
-        // The kernel takes no more than its own limit: net.core.somaxconn on Linux,
-        // kern.ipc.somaxconn on macOS, where it is 128.
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(Socket::from(socket))
-    }
-
-    pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
-        let (socket, addr) = self.inner.accept()?;
-        // macOS gives no address of a peer that has gone again.
-        let addr = addr.as_socket().ok_or(Errno::CONNABORTED)?;
-        // Of the listener's flags, Linux hands on none; macOS and the BSDs O_NONBLOCK.
-        socket.set_nonblocking(NONBLOCKING)?;
-        Ok((Socket::from(socket), addr))
+        Ok(rustix::io::ioctl_fionbio(self, NONBLOCKING)?)
     }
 
     /// A descriptor that can be given up later to make room for another.
@@ -184,7 +159,7 @@ impl Socket {
 
     /// The kernel asks a silent peer whether it lives. It is patient with one that
     /// takes nothing.
-    pub(crate) fn keep_alive(&self) -> io::Result<()> {
+    fn keep_alive(&self) -> io::Result<()> {
         self.ask(KEEPALIVE, KEEPALIVE * 3)
     }
 

@@ -1,56 +1,17 @@
 //! What a thread waits for in poll(2): sockets, calls of other threads, and the end of
 //! the machine's sleep.
 
-use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::sync::now;
-#[cfg(test)]
-use crate::testing::counters;
 
 /// What the system has refused for want of memory is tried again after 20 ms.
 const BREATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-
-/// Carries a signal to a thread that sits in [`poll`]. Both ends are closed together,
-/// so that writing cannot raise SIGPIPE: sockets of the standard library's pairs have
-/// no SO_NOSIGPIPE on macOS.
-#[derive(Debug)]
-pub(crate) struct Pipe {
-    ours: UnixStream,
-    theirs: UnixStream,
-}
-
-impl Pipe {
-    pub(crate) fn new() -> io::Result<Pipe> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        theirs.set_nonblocking(true)?;
-        Ok(Pipe { ours, theirs })
-    }
-
-    /// Does not block: a full pipe refuses it.
-    pub(crate) fn signal(&self) -> io::Result<()> {
-        #[cfg(test)]
-        counters::count(|counters| counters.other_calls += 1);
-        (&self.theirs).write(&[0]).map(drop)
-    }
-
-    pub(crate) fn drain(&self) {
-        while matches!((&self.ours).read(&mut [0; 64]), Ok(64)) {}
-    }
-}
-
-impl AsFd for Pipe {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ours.as_fd()
-    }
-}
 
 /// Becomes readable when the machine has slept, or its clock was set: a timer that
 /// never expires and is cancelled by that (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2);

@@ -102,9 +102,6 @@ impl Acceptor {
         for _ in 0..ACCEPTS {
             match self.socket.accept() {
                 Ok((socket, addr)) => {
-                    // A peer that vanishes before its hello is noticed by the kernel,
-                    // and so is one that speaks plain text.
-                    let _ = socket.keep_alive();
                     let index = self.places.insert(PendingLink::new(socket, addr, None));
                     // Most have sent their hello by now.
                     self.hear(index, now, sessions);

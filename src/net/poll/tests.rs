@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::Pipe;
 
 fn pipes<const N: usize>() -> [Pipe; N] {
     std::array::from_fn(|_| Pipe::new().unwrap())
