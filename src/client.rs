@@ -3,6 +3,7 @@
 //! Whatever it does, it waits in one place, [`Client::wait`], and looks after the
 //! connection there. So `close` is prompt in all of it.
 
+mod attempts;
 mod dial;
 mod resolver;
 mod route;
@@ -22,7 +23,7 @@ use crate::link::{Checkup, Shared};
 use crate::net::{Interest, Socket};
 use crate::proto::handshake::{Name, Token};
 use crate::proto::heartbeat::Heartbeat;
-use crate::retry::{Attempt, Budget};
+use crate::retry::Budget;
 use crate::secure::Security;
 use crate::sync::{self, Arc};
 
@@ -94,19 +95,47 @@ impl Client {
         })
     }
 
-    /// Runs until the connection is over.
-    pub(crate) fn run(mut self) {
+    /// Makes the first link, and starts the thread that does the rest. That makes the link,
+    /// too, if a callback is to hear how the attempts go. Else the caller does so instead of
+    /// waiting for it, which spares two switches of threads, and a secured client's thread
+    /// the deep stack of a handshake.
+    pub(crate) fn start(mut self, callback: bool) -> io::Result<()> {
+        if callback {
+            return spawn(move || {
+                if self.begin() {
+                    self.run()
+                }
+            });
+        }
+        if self.begin() { spawn(move || self.run()) } else { Ok(()) }
+    }
+
+    /// Makes the first link. Returns whether there is more to be done.
+    fn begin(&mut self) -> bool {
         self.budget.first();
+        self.find().is_ok()
+    }
+
+    /// Runs until the connection is over.
+    fn run(mut self) {
         while self.turn().is_ok() {}
     }
 
     fn turn(&mut self) -> Result<(), Over> {
-        let cause = match self.dial() {
-            Ok(()) => self.tend()?,
-            Err(NoLink::Because(cause)) => cause,
-            Err(NoLink::Over) => return Err(Over),
-        };
-        self.pause(cause)
+        let cause = self.tend()?;
+        self.pause(cause)?;
+        self.find()
+    }
+
+    /// Makes attempts until one brings a link, or the server's word that there will be none.
+    fn find(&mut self) -> Result<(), Over> {
+        loop {
+            match self.dial() {
+                Ok(()) => return Ok(()),
+                Err(NoLink::Because(cause)) => self.pause(cause)?,
+                Err(NoLink::Over) => return Err(Over),
+            }
+        }
     }
 
     /// Tends the link until it is lost, and returns why.
@@ -133,39 +162,6 @@ impl Client {
             0 | 1 => lost.cause,
             links => Cause::NoProgress { links, last: Arc::new(lost.cause) },
         })
-    }
-
-    /// Waits for the time of the next attempt, or gives up if there is none.
-    fn pause(&mut self, cause: Cause) -> Result<(), Over> {
-        let now = sync::now();
-        let (closed, away) = (self.route.closed(now), self.budget.away(now));
-        let Some(Attempt { number, of, after }) = self.budget.next(now, random(), closed) else {
-            return Err(self.give_up(cause));
-        };
-        self.report(Event::Retrying { attempt: number, of, after });
-        // A server that goes away is only expected then; one that rejects wants it so.
-        let opens = if away.is_zero() { sync::add(now, closed) } else { now };
-        let until = sync::later(after);
-        while sync::now() < until {
-            // What made the last attempt fail may have passed.
-            let hurry = std::mem::take(&mut self.checkup.hurry) && sync::now() >= opens;
-            if hurry && self.budget.hurry(sync::now()) {
-                break;
-            }
-            self.wait(Some(until), &[])?;
-        }
-        Ok(())
-    }
-
-    fn give_up(&mut self, cause: Cause) -> Over {
-        let mut state = self.shared.lock();
-        match self.route.ended() {
-            Some(word) => state.lose_session(self.budget.made(), word.clone()),
-            None => state.give_up(self.budget.made(), cause),
-        }
-        state.settle();
-        while self.wait(None, &[]).is_ok() {}
-        Over
     }
 
     fn report(&self, event: Event) {
@@ -200,6 +196,10 @@ impl Client {
         self.checkup = self.shared.check_up(self.checkup.deadline);
         if self.checkup.over { Err(Over) } else { Ok(first) }
     }
+}
+
+fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    sync::spawn("longlink-client", body)
 }
 
 /// Without randomness, the middle.

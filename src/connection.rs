@@ -30,7 +30,7 @@ use crate::proto::plain::PlainSession;
 use crate::proto::protocol;
 use crate::proto::session::Session;
 use crate::protocol::Protocol;
-use crate::secure::Security;
+use crate::secure::{self, Security};
 use crate::stats::Stats;
 use crate::sync::{self, Arc};
 
@@ -161,7 +161,7 @@ impl Builder {
         if hosts.is_empty() {
             return Err(Error::Config("there is no host to connect to".into()));
         }
-        if foreign::is_running() {
+        if foreign::is_running() || secure::is_inside() {
             return Err(Error::WouldBlock);
         }
         self.security.as_ref().map(Security::check_client).transpose()?;
@@ -187,7 +187,7 @@ impl Builder {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let shared = Arc::new(Shared::new(self.terms(None), protocol, nowhere, 0, driver.clone()));
         let client = Client::new(shared.clone(), driver, hosts, &self)?;
-        sync::spawn("longlink-client", move || client.run())?;
+        client.start(self.on_event.is_some())?;
         let connection = Connection::new(shared);
         connection.shared.lock().wait(Waiter::Other, Patience::Forever, |state| {
             match state.has_connected() {

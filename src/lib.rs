@@ -40,12 +40,12 @@
 //! [`recv`](Connection::recv), receive the next message only when the last is processed,
 //! as explained at [`Connection`].
 //!
-//! The library starts one thread per client `Connection` and one per
-//! [`Listener`], however many clients that has: they send heartbeats, come
-//! back, write what is sent in a row, and call the
-//! [event callback](Builder::on_event). While a client looks up names, each has a
-//! thread, too.
-//! While your thread waits in `recv`, it reads the socket itself.
+//! The library starts one thread per client `Connection`, when the first link is up (before,
+//! if there is an [event callback](Builder::on_event)), and one per [`Listener`], however many
+//! clients that has: they send heartbeats, come back, write what is sent in a row, and call
+//! the callback. While a client looks up names, each has a thread, too.
+//! While your thread waits in `recv`, it reads the socket itself, and in `connect` it makes
+//! the first link.
 //!
 //! ## Blocking
 //!

@@ -3,6 +3,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::connection::Connection;
+use crate::error::Error;
 use crate::host::ToHosts;
 use crate::net;
 use crate::proto::handshake::Limits;
@@ -75,7 +76,7 @@ fn a_client_that_waits_tries_at_once_when_the_machine_wakes() {
     };
     let (client, driver) = client(&hosts, &idle().on_event(sleep));
     let connection = Connection::new(client.shared.clone());
-    sync::spawn("client", move || client.run()).unwrap();
+    client.start(true).unwrap();
     let patience = Duration::from_secs(20);
     for _ in 0..3 {
         net::poll(&mut [net::poll_fd(&server, Interest::READ)], sync::after(patience));
@@ -84,4 +85,15 @@ fn a_client_that_waits_tries_at_once_when_the_machine_wakes() {
         driver.wake();
     }
     connection.abort();
+}
+
+#[test]
+fn a_first_link_takes_no_other_thread_and_one_that_cannot_be_had_then_is_told_to_the_server() {
+    let listener = crate::Listener::bind("127.0.0.1:0").unwrap();
+    let (mut client, _) = client(&listener.local_addr().to_hosts().unwrap(), &idle());
+    let shared = client.shared.clone();
+    assert!(client.begin() && shared.lock().is_up());
+    drop(client);
+    assert!(matches!(Connection::new(shared).recv(), Err(Error::GaveUp { .. })));
+    assert!(matches!(listener.accept().unwrap().recv(), Err(Error::PeerClosed { .. })));
 }

@@ -1,7 +1,6 @@
 //! What a driver does for a connection: times, coverage, new links, the end.
 
 use std::collections::VecDeque;
-use std::io;
 use std::time::{Duration, Instant};
 
 use super::halves::{Heard, ReadHalf, WriteHalf};
@@ -126,15 +125,6 @@ impl Shared {
         let mut state = self.lock();
         state.reporting = false;
         state.news = true;
-        state.settle();
-    }
-
-    /// Its driver has died.
-    pub(crate) fn lose_driver(&self) {
-        let mut state = self.lock();
-        let cause = Cause::Io(Arc::new(io::Error::other("the heartbeat thread panicked")));
-        state.lose(cause.clone());
-        state.give_up(0, cause);
         state.settle();
     }
 

@@ -164,14 +164,6 @@ impl State {
         self.retired.extend(retired);
     }
 
-    /// From now on the driver looks once a tick.
-    pub(super) fn start_ticking(&mut self) {
-        if let Some(link) = self.link.as_mut().filter(|link| link.tick == Tick::Off) {
-            link.tick = Tick::Due;
-            self.driver_due = true;
-        }
-    }
-
     /// Reports to the application; how the end is told to the peer is none of
     /// its business any more.
     pub(crate) fn event(&mut self, event: Event) {

@@ -62,6 +62,7 @@ mod app;
 mod care;
 #[cfg(all(test, not(shuttle)))]
 mod counts;
+mod driver;
 mod effects;
 mod halves;
 mod life;

@@ -57,7 +57,7 @@ fn connect(
     let names = names.clone();
     client.resolver = Resolver::with(driver, Arc::new(move |host| names.ask(host)));
     let shared = client.shared.clone();
-    sync::spawn("client", move || client.run()).unwrap();
+    client.start(true).unwrap();
     Connection::new(shared)
 }
 

@@ -270,7 +270,7 @@ fn ends(peer: &mut TcpStream) -> bool {
         match peer.read(&mut [0; 100]) {
             Ok(0) => return true,
             Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return false,
             Err(e) => panic!("{e}"),
         }
     }

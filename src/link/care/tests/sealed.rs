@@ -69,7 +69,7 @@ impl Peer {
         let Peer { stream, channel, decoder, arrived, .. } = self;
         let Space::Buffer(space) = channel.opener.space(decoder) else { panic!("no buffer") };
         let n = match stream.read(space) {
-            Err(e) if e.kind() != io::ErrorKind::ConnectionReset => panic!("{e}"),
+            Err(e) if e.kind() != std::io::ErrorKind::ConnectionReset => panic!("{e}"),
             Ok(0) | Err(_) => return Some(channel.opener.at_end()),
             Ok(n) => n,
         };

@@ -1,0 +1,33 @@
+//! When a connection's driver looks after it, and what becomes of it without one.
+
+use std::io;
+
+use super::roles::Tick;
+use super::{Shared, State};
+use crate::error::Cause;
+use crate::proto::close::CloseCode;
+use crate::sync::Arc;
+
+impl State {
+    /// From now on the driver looks once a tick.
+    pub(super) fn start_ticking(&mut self) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.tick == Tick::Off) {
+            link.tick = Tick::Due;
+            self.driver_due = true;
+        }
+    }
+}
+
+impl Shared {
+    /// The driver has died, or could not be started. The peer is told, if its link takes that
+    /// at once: else a server would wait for a client that does not come back.
+    pub(crate) fn lose_driver(&self) {
+        let mut state = self.lock();
+        let cause = Cause::Io(Arc::new(io::Error::other("the heartbeat thread panicked")));
+        state.give_up(0, cause.clone());
+        state.protocol.close(CloseCode::Aborted);
+        state.settle_within();
+        state.lose(cause);
+        state.settle();
+    }
+}
