@@ -65,7 +65,7 @@ impl State {
             let now = sync::now();
             self.protocol.detach(done, now);
             self.life.close(Closing::new(self.terms.close_timeout, now));
-            self.driver_due = true;
+            self.look_soon();
         }
     }
 

@@ -256,9 +256,9 @@ impl Locked<'_> {
             read_half: None,
             writer: Writer::Idle,
             write_half: Some(Box::new(write_half)),
-            cover: Cover::Driver,
             // A thread that waits for the first message takes the read half without a
-            // notice. At the next tick the driver sees that, and stops polling.
+            // notice. At the first tick the driver sees whether one has.
+            cover: Cover::Application,
             tick: Tick::Due,
             read_lately: false,
             read_timeout: None,

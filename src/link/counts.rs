@@ -17,6 +17,8 @@ use crate::secure::{self, Channel};
 use crate::sync::{self, Arc};
 use crate::testing::counters::{self, Counters};
 
+mod ends;
+
 const LIMITS: Limits = Limits { window: 100_000, max_message: 10_000 };
 const TRIPS: u64 = 100;
 

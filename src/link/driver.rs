@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::care::TICK;
 use super::roles::Tick;
 use super::{Shared, State};
 use crate::error::Cause;
@@ -15,6 +16,13 @@ impl State {
             link.tick = Tick::Due;
             self.driver_due = true;
         }
+    }
+
+    /// The driver is to look at a close. It is not woken if it comes for a tick anyway, and
+    /// that is early enough: so what is answered in less wakes it once, when it is over.
+    pub(super) fn look_soon(&mut self) {
+        let ticks = self.link.as_ref().is_some_and(|link| link.tick != Tick::Off);
+        self.driver_due |= !ticks || self.terms.close_timeout < 8 * TICK;
     }
 }
 

@@ -71,7 +71,7 @@ impl State {
         }
         self.life.end(ending);
         self.news = true;
-        self.driver_due = true;
+        self.look_soon();
         if !self.protocol.status().framed {
             self.free_read_half();
         }

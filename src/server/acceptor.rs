@@ -99,7 +99,11 @@ impl Acceptor {
     }
 
     fn accept(&mut self, now: Instant, sessions: &mut Sessions) {
-        for _ in 0..ACCEPTS {
+        for turn in 0..ACCEPTS {
+            // To ask costs 0.6 µs, and to accept in vain 4.4.
+            if turn > 0 && !self.socket.is_readable() {
+                break;
+            }
             match self.socket.accept() {
                 Ok((socket, addr)) => {
                     let index = self.places.insert(PendingLink::new(socket, addr, None));

@@ -48,6 +48,10 @@ fn carry(protocol: Protocol, channel: Option<Channel>) -> (Arc<Shared>, TcpStrea
     let shared = Shared::new(Builder::default().terms(None), protocol, link.addr, 1, driver);
     let shared = Arc::new(shared);
     shared.lock().install(link, Opened::First);
+    // As after a tick in which no thread has read.
+    if let Some(link) = &mut shared.lock().link {
+        link.cover = Cover::Driver;
+    }
     (shared, peer)
 }
 

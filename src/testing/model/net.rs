@@ -267,10 +267,6 @@ impl Socket {
         Ok(())
     }
 
-    pub(crate) fn keep_alive(&self) -> io::Result<()> {
-        Ok(())
-    }
-
     pub(crate) fn read(&self, space: Space<'_>, _: Option<Duration>) -> io::Result<usize> {
         let timeout = network(|network| network.end(self.0).read_timeout);
         let deadline = timeout.map(|timeout| now() + timeout);
