@@ -46,7 +46,7 @@ fn streams(pairs: &mut [Pair], effort: Effort) -> Result<()> {
         (long, four),
         (long, owned),
     ];
-    for outcome in compare(pairs, &contest, 64, effort)? {
+    for outcome in compare(pairs, &contest, 64, effort.of_streams())? {
         report(&outcome, 1e-6);
     }
     println!("\n64 KiB: GB in a second, and ratio");

@@ -230,9 +230,8 @@ impl Contest {
         match self.unit {
             // The ports of ended connections are in use for a minute.
             Unit::Connections => Effort { rounds: rounds.min(11), turn },
-            // It takes a while until all that may be under way is.
-            Unit::Age => Effort { rounds: rounds.min(11), turn: turn * 4 },
-            Unit::Micros | Unit::Millions | Unit::Gigabytes => effort,
+            Unit::Age | Unit::Millions => effort.of_streams(),
+            Unit::Micros | Unit::Gigabytes => effort,
         }
     }
 
