@@ -162,8 +162,8 @@ impl Connection {
         self.end_at_once(|state| state.refuse(Refusal::new(code, text)));
     }
 
-    /// Ends the connection at once, whatever is unacknowledged. The peer is
-    /// told if it can be within a second, in the background. Does not block.
+    /// Ends the connection at once, whatever is unacknowledged. Does not block. The peer is told if it
+    /// can be within a second, in the background: it answers, or at least its kernel acknowledges that.
     ///
     /// The peer's calls then fail with [`Error::PeerClosed`], behind what had arrived: no
     /// abort looks like an end in order. If it cannot be told, a server waits for as long as it

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::life::Telling;
-use super::roles::{Retired, ShutdownKind};
 use super::{Ending, LINGER, OnEvent, State};
 use crate::error::{Error, Result};
 use crate::identity::Who;
@@ -111,16 +110,7 @@ impl State {
             self.protocol.close(code);
         }
         self.end(Ending::Closed);
-        self.life.tell(Telling::Until(sync::later(told)));
-        self.free_read_half();
-    }
-
-    /// A thread that reads does not wait for the peer's answer.
-    pub(super) fn free_read_half(&mut self) {
-        if let Some(link) = self.link.as_ref().filter(|link| link.read_half.is_none()) {
-            let retired = Retired::silently(link.socket.clone(), ShutdownKind::StopReading);
-            self.retired.push(retired);
-        }
+        self.tell_at_once(told);
     }
 
     /// The last handle was dropped, and no message will be asked for. A server

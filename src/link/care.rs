@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::net::{Interest, Socket};
 use crate::proto::away::GoingAway;
 use crate::proto::batch::Batch;
-use crate::proto::closing::{Closing, Headway};
+use crate::proto::closing::Closing;
 use crate::proto::protocol::Protocol;
 use crate::proto::pulse::Verdict;
 use crate::proto::report::Excuse;
@@ -83,6 +83,7 @@ impl Shared {
             let reach = state.measure();
             state.look_at_closing(reach, now);
         }
+        state.look_at_parting(now);
         state.look_at_term(now);
         state.time_to_end(now);
         state.settle_within();
@@ -181,7 +182,7 @@ impl Locked<'_> {
 
     /// Asks the system about the present link. The lock is released meanwhile, and there is
     /// no answer if the link is lost by then.
-    fn ask<T>(&mut self, question: impl FnOnce(&Socket) -> T) -> Option<T> {
+    pub(super) fn ask<T>(&mut self, question: impl FnOnce(&Socket) -> T) -> Option<T> {
         let link = self.link.as_ref()?;
         let (socket, generation) = (link.socket.clone(), link.generation);
         let answer = self.unlocked(|| question(&socket));
@@ -336,23 +337,6 @@ impl State {
                 Tick::Off
             }
         };
-    }
-
-    fn is_closing_due(&self, now: Instant) -> bool {
-        let closing = self.life.closing().filter(|_| self.link.is_some());
-        closing.is_some_and(|closing| closing.is_due(now))
-    }
-
-    /// A close goes on as long as there is headway.
-    fn look_at_closing(&mut self, reach: Option<Reach>, now: Instant) {
-        let reached = reach.map(|reach| reach.acknowledged.min(reach.carried));
-        let headway =
-            Headway { acknowledged: self.protocol.status().acknowledged_messages(), reached };
-        let up = self.link.is_some();
-        let closing = self.life.closing_mut().filter(|_| up);
-        if closing.is_some_and(|closing| closing.look(headway, now)) {
-            self.stop_closing();
-        }
     }
 
     fn time_to_end(&mut self, now: Instant) {

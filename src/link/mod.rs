@@ -51,8 +51,7 @@
 //!   whether its generation is still there; if not, what it brings is thrown away.
 //! * **A socket is closed when its last user lets go of it.** Until then it is only shut
 //!   down, by the thread that releases the lock: in one direction or both, or with a reset
-//!   if the peer was silent. A thread that reads returns by that; no thread blocks in a
-//!   write.
+//!   if the peer was silent. A thread that reads returns by that; no thread blocks in a write.
 //! * **Effects in one place**: a change is followed by [`Locked::settle`], which
 //!   writes what is due, ends what is over, wakes the threads that have to go on, and
 //!   wakes the driver. `post` does so for a message that was fed, and `settle_within` for
@@ -67,6 +66,7 @@ mod effects;
 mod halves;
 mod life;
 mod locked;
+mod parting;
 mod pending;
 mod roles;
 mod term;

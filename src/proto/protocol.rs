@@ -192,7 +192,7 @@ impl Protocol {
     /// and nothing answers these messages any more.
     pub(crate) fn end_of_stream(&mut self, now: Instant) -> Result<Option<Unanswered>, Violation> {
         match self {
-            Protocol::Framed(_) => Ok(None),
+            Protocol::Framed(session) => Ok(session.end_of_stream()),
             Protocol::Plain(session) => session.end(now),
         }
     }

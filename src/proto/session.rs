@@ -10,13 +10,15 @@ use bytes::Bytes;
 
 mod app;
 mod handshake;
+mod parting;
 
 pub(crate) use handshake::{Admission, Opened, Unwelcome};
+pub(crate) use parting::Arrival;
 
 use super::Violation;
 use super::away::GoingAway;
 use super::batch::{BATCH_BYTES, Batch};
-use super::close::{Close, CloseCode};
+use super::close::CloseCode;
 use super::frame::{Ack, Decoder, Frame};
 use super::handshake::{Hello, Limits, Token};
 use super::heartbeat::Heartbeat;
@@ -28,6 +30,7 @@ use super::pulse::{Pulse, Rhythm, Verdict};
 use super::report::{Excuse, Output, Progress, Seen, Totals};
 #[cfg(test)]
 use super::testing::sim::{Fault, planted};
+use parting::Look;
 
 /// Where a session stands on its links: each goes from `Down` to `Up`, and to `Parting`
 /// once our CLOSE is written, or that this server goes away. What is final is `closing`
@@ -57,6 +60,12 @@ struct Up {
     heard: bool,
     /// The server said then that it goes away.
     away: Option<(Instant, GoingAway)>,
+    /// The application has ended at once: when to look whether that is told.
+    look: Option<Look>,
+    /// Then it may not be read any more.
+    deaf: bool,
+    /// What was written has arrived, our CLOSE included.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -326,18 +335,6 @@ impl Session {
         Ok(Seen::Acknowledged)
     }
 
-    /// The session has ended. A client that comes back learns it from the answer to its
-    /// hello.
-    pub(crate) fn on_close(&mut self, close: Close) -> Result<(), Violation> {
-        // It may count less than an acknowledgement that came before, if what
-        // it was to follow was never written.
-        let consumed = close.consumed.max(self.outbox.acknowledged());
-        self.up.moved |= self.outbox.acknowledge(consumed)?;
-        self.peer_closed = Some(close.code);
-        self.close(CloseCode::Done);
-        Ok(())
-    }
-
     /// Moves what is to be written next into `batch`.
     pub(crate) fn fill(&mut self, batch: &mut Batch) {
         if self.stage != Stage::Up {
@@ -383,15 +380,6 @@ impl Session {
             }
             self.stage = Stage::Parting;
         }
-    }
-
-    /// Writes our last word.
-    #[cold]
-    fn part(&mut self, batch: &mut Batch) {
-        let Some(code) = self.closing.clone() else { return };
-        let consumed = self.acks.covered(self.outbox.written());
-        batch.push_frame(&Frame::Close(Close { code, consumed }));
-        self.stage = Stage::Parting;
     }
 
     /// What may be outstanding. Both sides keep it: one to send it again, the other until
@@ -492,7 +480,7 @@ impl Session {
         if self.stage == Stage::Down {
             return None;
         }
-        self.pulse.deadline().into_iter().chain(self.acks.deadline()).min()
+        [self.pulse.deadline(), self.acks.deadline(), self.looks_at()].into_iter().flatten().min()
     }
 
     /// See [`Pulse::excuse`].

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use longlink::{Builder, Error, Heartbeat, RetryPolicy};
+use longlink::{Builder, Connection, Error, Heartbeat, RetryPolicy};
 
 use crate::proxy::{Direction, How};
 use crate::rig::{
@@ -440,6 +440,81 @@ fn abort_ends_both_sides_at_once() {
     assert!(matches!(server.recv(), Err(Error::PeerClosed { unacknowledged: 0, .. })));
     assert!(matches!(client.send(b"more"), Err(Error::Closed { .. })));
     client.abort();
+}
+
+/// Ends a connection in whose `recv` a thread waits. Returns how long it takes until the peer
+/// counts as told.
+fn end_a_receiver(by_client: bool, end: fn(&Side)) -> Duration {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.warm_pair();
+    let (ending, other) = if by_client { (&client, &server) } else { (&server, &client) };
+    let told = thread::scope(|scope| {
+        let receiving = scope.spawn(|| ending.recv());
+        other.hears_all();
+        let (_, told) = timed(|| {
+            end(ending);
+            ending.close_within(SOON).unwrap();
+        });
+        let received = receiving.join().unwrap();
+        assert!(matches!(received, Err(Error::Closed { .. })), "{received:?}");
+        told
+    });
+    let error = other.recv_timeout(SOON).unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { .. } | Error::Refused { .. }), "{error:?}");
+    assert_eq!(rig.proxy.stats().accepted, 1);
+    for side in [&client, &server] {
+        assert_eq!((side.stats().reconnects, side.log.count("lost")), (0, 0));
+    }
+    told
+}
+
+/// Trap 15: else it costs another link to tell what the peer knows, and a program that is interrupted
+/// takes its time to leave.
+#[test]
+fn an_end_that_frees_a_receiver_is_told_at_once_and_on_the_same_link() {
+    let panics = |side: &Side| {
+        let handle = Connection::clone(side);
+        let choked = || {
+            let _handle = handle;
+            std::panic::resume_unwind(Box::new("it choked"));
+        };
+        assert!(thread::scope(|scope| scope.spawn(choked).join()).is_err());
+    };
+    type Way = (&'static str, bool, fn(&Side));
+    let ways: [Way; 6] = [
+        ("a client's abort", true, |side| side.abort()),
+        ("a client's abort, of which it may be told late", true, |side| side.abort_within(SOON)),
+        ("a client's panic", true, panics),
+        ("a server's abort", false, |side| side.abort()),
+        ("a server's panic", false, panics),
+        ("a refusal", false, |side| side.refuse(7, "no")),
+    ];
+    at_once(ways, |(way, by_client, end)| {
+        // A machine may be busy for a while.
+        let times: Vec<_> = (0..5).map(|_| end_a_receiver(by_client, end)).collect();
+        assert!(times.iter().any(|told| *told < ms(200)), "{way}: {times:?}");
+    });
+}
+
+/// Trap 15: its path may be dead, and nothing else would tell.
+#[test]
+fn an_abort_that_does_not_arrive_is_told_over_another_link() {
+    let rig = Rig::new(calm());
+    let (client, server) = rig.warm_pair();
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| client.recv());
+        server.hears_all();
+        rig.proxy.stall(Direction::Up, true);
+        // More than the kernels between take. A batch is written by the thread that fills it.
+        while client.try_send([0; 64 * 1024]).is_ok() {}
+        client.abort_within(SOON);
+        assert!(receiving.join().unwrap().is_err());
+    });
+    assert!(rig.proxy.wait_for(|stats| stats.accepted == 2, SOON));
+    rig.proxy.stall(Direction::Up, false);
+    until("the server knows", || {
+        matches!(server.recv_timeout(SOON), Err(Error::PeerClosed { .. }))
+    });
 }
 
 #[test]

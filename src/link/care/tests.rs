@@ -19,6 +19,7 @@ use crate::proto::report::Output;
 use crate::proto::session::Session;
 use crate::secure::Channel;
 
+mod parting;
 mod sealed;
 
 const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
@@ -192,7 +193,6 @@ fn the_third_in_a_row_is_left_to_the_driver() {
     }
 }
 
-/// What a driver does until there is nothing to poll for.
 fn keep(shared: &Arc<Shared>) {
     let mut checkup = shared.check_up(None);
     for _ in 0..1000 {

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::{Session, Stage};
 use crate::proto::away::GoingAway;
-use crate::proto::close::CloseCode;
 use crate::proto::cost::Position;
 use crate::proto::handshake::Token;
 use crate::proto::inbox::{Received, Slot};
@@ -61,7 +60,7 @@ impl Session {
             round_trip: self.pulse.round_trip(),
             has_received: self.inbox.received().frames > 0,
             has_next: !self.inbox.is_empty(),
-            may_read: true,
+            may_read: !self.up.deaf,
             deaf: false,
             owes_ack: self.acks.is_waiting(),
             counts_bytes: self.counts_bytes(),
@@ -70,8 +69,8 @@ impl Session {
             complete: self.is_complete(),
             closing: self.is_closing(),
             closed_by_peer: self.peer_closed.is_some(),
-            end_told: self.peer_closed.is_some(),
-            parted: self.stage == Stage::Parting && self.peer_closed.is_some(),
+            end_told: self.is_end_told(),
+            parted: self.stage == Stage::Parting && self.is_end_told(),
             has_spent: !self.outbox.spent.is_empty(),
         }
     }
@@ -170,11 +169,6 @@ impl Session {
         }
     }
 
-    /// The session is to end, whatever is unacknowledged; the first code stays.
-    pub(crate) fn close(&mut self, code: CloseCode) {
-        self.closing.get_or_insert(code);
-    }
-
     /// This server goes away, and resumes the session on no other link. What is done with
     /// is acknowledged before it says so.
     pub(crate) fn go_away(&mut self, notice: GoingAway) {
@@ -187,32 +181,10 @@ impl Session {
         self.up.away
     }
 
-    /// Both directions have ended, and everything was taken: nothing is left
-    /// to say but that.
-    pub(super) fn complete(&mut self) {
-        if self.is_complete() && self.leaving.is_none() {
-            self.close(CloseCode::Done);
-        }
-    }
-
-    pub(super) fn is_complete(&self) -> bool {
-        self.outbox.is_finished() && self.outbox.is_empty() && self.inbox.is_done()
-    }
-
     /// The messages that are not acknowledged, once. The session is ending; what
     /// it still has to tell the peer does not depend on them.
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Bytes> {
         self.totals.give_back(|| self.outbox.give_back())
-    }
-
-    /// Whether closing was begun by either side.
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing.is_some() || self.peer_closed.is_some()
-    }
-
-    /// How the peer has ended it.
-    pub(crate) fn peer_closed(&self) -> Option<&CloseCode> {
-        self.peer_closed.as_ref()
     }
 
     /// Frees the messages and the greeting, which will not be asked for any more.

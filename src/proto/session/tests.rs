@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 
 use super::*;
 use crate::proto::batch::BATCH_SLICES;
-use crate::proto::close::Refusal;
+use crate::proto::close::{Close, Refusal};
 use crate::proto::cost::OVERHEAD;
 use crate::proto::handshake::Welcome;
 use crate::proto::inbox::{ACK_DELAY, Received};
@@ -15,6 +15,7 @@ use crate::proto::testing::rounds;
 mod away;
 mod held;
 mod left;
+mod parting;
 
 const WINDOW: u32 = 10_000;
 
@@ -39,7 +40,6 @@ fn found(hello: &Hello, epoch: u64, window: u32, now: Instant) -> Session {
     Session::server(hello, epoch, limits(window), Heartbeat::off(), now)
 }
 
-/// All that a session has to write.
 fn written(session: &mut Session) -> Vec<Frame> {
     let mut decoder = Decoder::default();
     decoder.allow_data(u32::MAX);

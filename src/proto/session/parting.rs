@@ -1,0 +1,137 @@
+//! The end of a session: CLOSE, and how this side knows that it is told.
+//!
+//! The peer answers CLOSE with its own. But an application that ends at once wants its threads
+//! back, and a thread that reads returns only when reading is shut down: then no answer can be
+//! heard on that link. So after such an end the driver asks the system, soon and then ever less
+//! often, whether the peer's kernel has acknowledged all that was written. That counts as told,
+//! since such an end promises nothing more: a peer that dies before it reads CLOSE takes its
+//! sessions along, and one for which something else has acknowledged waits as after an outage. A
+//! link on which nothing is acknowledged is given up, and a client tells the end over the next one.
+
+use std::time::{Duration, Instant};
+
+use super::{Session, Stage};
+use crate::proto::Violation;
+use crate::proto::batch::Batch;
+use crate::proto::close::{Close, CloseCode};
+use crate::proto::frame::Frame;
+use crate::proto::report::Unanswered;
+
+/// The first look comes after this, and each other one twice as long after the one before it.
+pub(super) const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// The last look comes after 255 ms: an abort is told for a second, and a client may have to dial.
+const LOOKS: u32 = 8;
+
+/// When to look whether what was written has arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    at: Instant,
+    /// From 1 on.
+    number: u32,
+}
+
+/// What a look has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// All that was written has arrived.
+    All,
+    /// Not all was acknowledged, or written.
+    Part,
+    /// The system does not tell.
+    Unknown,
+}
+
+impl Session {
+    /// The session is to end, whatever is unacknowledged; the first code stays.
+    pub(crate) fn close(&mut self, code: CloseCode) {
+        self.closing.get_or_insert(code);
+    }
+
+    /// Writes our last word.
+    #[cold]
+    pub(super) fn part(&mut self, batch: &mut Batch) {
+        let Some(code) = self.closing.clone() else { return };
+        let consumed = self.acks.covered(self.outbox.written());
+        batch.push_frame(&Frame::Close(Close { code, consumed }));
+        self.stage = Stage::Parting;
+    }
+
+    /// The session has ended. A client that comes back learns it from the answer to its
+    /// hello.
+    pub(crate) fn on_close(&mut self, close: Close) -> Result<(), Violation> {
+        // It may count less than an acknowledgement that came before, if what
+        // it was to follow was never written.
+        let consumed = close.consumed.max(self.outbox.acknowledged());
+        self.up.moved |= self.outbox.acknowledge(consumed)?;
+        self.peer_closed = Some(close.code);
+        self.close(CloseCode::Done);
+        Ok(())
+    }
+
+    /// Both directions have ended, and everything was taken: nothing is left
+    /// to say but that.
+    pub(super) fn complete(&mut self) {
+        if self.is_complete() && self.leaving.is_none() {
+            self.close(CloseCode::Done);
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.outbox.is_finished() && self.outbox.is_empty() && self.inbox.is_done()
+    }
+
+    /// Whether closing was begun by either side.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some() || self.peer_closed.is_some()
+    }
+
+    /// How the peer has ended it.
+    pub(crate) fn peer_closed(&self) -> Option<&CloseCode> {
+        self.peer_closed.as_ref()
+    }
+
+    /// Whether the peer knows that it has ended.
+    pub(super) fn is_end_told(&self) -> bool {
+        self.peer_closed.is_some() || self.up.told
+    }
+}
+
+/// An end at once.
+impl Session {
+    /// The application waits for no answer. Unless the present link `reads` on, none is heard.
+    pub(crate) fn end_at_once(&mut self, reads: bool, now: Instant) {
+        if self.is_up() && self.closing.is_some() {
+            self.up.look.get_or_insert(Look { at: now + FIRST_LOOK, number: 1 });
+            self.up.deaf |= !reads;
+        }
+    }
+
+    /// The stream has ended: `None` if the link is lost by that. If reading was shut down, that
+    /// is not the peer's word.
+    pub(crate) fn end_of_stream(&self) -> Option<Unanswered> {
+        self.up.deaf.then(Unanswered::default)
+    }
+
+    pub(crate) fn looks_at(&self) -> Option<Instant> {
+        self.up.look.map(|look| look.at)
+    }
+
+    /// So much has arrived. Returns whether the link is still of use.
+    pub(crate) fn look(&mut self, arrival: Arrival, now: Instant) -> bool {
+        let next = self.up.look.take().map(|Look { number, .. }| Look {
+            at: now + FIRST_LOOK * (1 << number),
+            number: number + 1,
+        });
+        match arrival {
+            Arrival::All if self.stage == Stage::Parting => {
+                self.up.told = true;
+                true
+            }
+            Arrival::All | Arrival::Part => {
+                self.up.look = next.filter(|look| look.number <= LOOKS);
+                self.up.look.is_some()
+            }
+            Arrival::Unknown => !self.up.deaf,
+        }
+    }
+}
