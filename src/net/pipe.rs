@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 #[cfg(test)]
 use crate::testing::counters;
 
-/// Carries a signal to a thread that sits in [`poll`](super::poll).
+/// Carries a signal to a thread that sits in [`poll`](super::poll()).
 #[derive(Debug)]
 pub(crate) struct Pipe(Signal);
 
