@@ -165,6 +165,7 @@ impl State {
     }
 
     /// The next message, or the end.
+    #[inline]
     pub(crate) fn receive(&mut self) -> Option<Result<Option<Bytes>>> {
         if self.left {
             let ending = self.life.ending().unwrap_or(&Ending::Closed);

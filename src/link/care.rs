@@ -7,6 +7,7 @@ use super::halves::{Heard, ReadHalf, WriteHalf};
 use super::life::Telling;
 use super::locked::Locked;
 use super::roles::{Cover, Link, Tick, Writer};
+use super::row::Row;
 use super::term::Term;
 use super::{Ending, Lost, OnEvent, PendingLink, Shared, State};
 use crate::error::Cause;
@@ -59,6 +60,7 @@ impl Shared {
         // A thread that changes something from here on wakes it anew: the lock is
         // released in between.
         (state.driver_due, state.driver_told) = (false, false);
+        state.read_by_the_way();
         let now = sync::now();
         if let Some(due) = due {
             let late = now.saturating_duration_since(due);
@@ -87,7 +89,7 @@ impl Shared {
         state.look_at_term(now);
         state.time_to_end(now);
         state.settle_within();
-        state.has_gathered();
+        state.look_at_row(now);
         let over = state.is_over();
         if over && state.life.finish() {
             state.news = true;
@@ -140,11 +142,8 @@ impl Shared {
             if let Some(Some(error)) = state.ask(Socket::failure) {
                 state.lose(Cause::Io(Arc::new(error)));
             }
-        } else if ready.read
-            && let Some(mut read_half) = state.take_covered_read_half()
-        {
-            let result = state.unlocked(|| read_half.read(None));
-            state.after_read(read_half, result);
+        } else if ready.read {
+            state.read_covered();
         }
         state.settle();
     }
@@ -264,6 +263,7 @@ impl Locked<'_> {
             read_lately: false,
             read_timeout: None,
             control_due: false,
+            row: Row::default(),
         });
         // Bytes may have come along with the handshake, and their end: no other byte that can
         // be polled for need follow.
@@ -417,18 +417,19 @@ impl State {
         });
         let term = self.link.as_ref().filter(|_| !self.life.has_ended());
         let term = term.and_then(|link| link.term.deadline());
+        let row = self.link.as_ref().and_then(|link| link.row.deadline());
         let resume =
             self.lost.as_ref().zip(self.terms.resume_within).filter(|_| !self.life.has_ended());
         let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
         let closing = self.life.closing().and_then(Closing::deadline);
         let ends = [closing, self.closes_alone_at(), self.life.told_until()];
-        [session, tick, term, resume].into_iter().chain(ends).flatten().min()
+        [session, tick, row, term, resume].into_iter().chain(ends).flatten().min()
     }
 
     fn polled(&self) -> Option<(Arc<Socket>, Interest)> {
         let link = self.link.as_ref()?;
         let status = self.protocol.status();
-        let read = link.cover == Cover::Driver && status.may_read;
+        let read = link.cover == Cover::Driver && status.may_read && !link.row.has_net();
         let interest = Interest { read, write: link.writer == Writer::Blocked };
         // One that is not read any more still tells that the peer has gone.
         let polled = interest.read || interest.write || status.deaf;
@@ -438,4 +439,4 @@ impl State {
 
 // With real sockets.
 #[cfg(all(test, not(shuttle)))]
-mod tests;
+pub(super) mod tests;

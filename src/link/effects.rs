@@ -4,7 +4,8 @@
 use std::io;
 
 use super::roles::{Link, Retired, ShutdownKind, Tick, Writer};
-use super::wait::{Notices, Waiter, Waiters};
+use super::wait::Notices;
+use super::waiters::{Waiter, Waiters};
 use super::{Ending, Lost, State};
 use crate::error::Cause;
 use crate::event::Event;

@@ -32,10 +32,9 @@
 //!   and takes along what other threads append meanwhile. What the socket does not take
 //!   at once is left to the driver, which waits for room with `poll`. So no thread is
 //!   stuck in a write. On a full socket a ping waits like everything else.
-//! * **A stream is gathered.** A message goes out at once on its sender's thread. But a
-//!   thread that sends, or flushes, again and again leaves that to the driver, which
-//!   writes together what piles up meanwhile, as long as that is more than a few
-//!   messages at a time. See [`State::gathers`].
+//! * **A stream is gathered.** A message goes out at once on its sender's thread. But what
+//!   is sent, or flushed, again and again is written together, by the thread that fills a
+//!   batch, or by the driver a moment later. See `link/row.rs`.
 //! * **The driver covers.** While no application thread has read for a tick, the driver
 //!   polls the link. It is not told of every message: every [`care::TICK`] it looks at
 //!   an application that reads, and only the first message after a quiet time costs a
@@ -69,8 +68,10 @@ mod locked;
 mod parting;
 mod pending;
 mod roles;
+mod row;
 mod term;
 mod wait;
+mod waiters;
 
 pub(crate) use care::Checkup;
 pub(crate) use life::Ending;
@@ -79,8 +80,9 @@ use locked::Locked;
 pub(crate) use pending::PendingLink;
 use roles::{Link, Retired};
 pub(crate) use term::{DAY, lasts};
-use wait::Waiters;
-pub(crate) use wait::{Patience, Waiter};
+pub(crate) use wait::Patience;
+pub(crate) use waiters::Waiter;
+use waiters::Waiters;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -152,10 +154,6 @@ pub(crate) struct State {
     driver_due: bool,
     /// It was told so.
     driver_told: bool,
-    /// Messages, or flushes of several, that their senders wrote since the last pause.
-    singles: u32,
-    /// Those that were left to the driver since it last looked.
-    gathered: u32,
     /// The deadline of the protocol that the driver was last told.
     expected: Option<Instant>,
     /// Sockets to part with once the lock is released.
@@ -235,8 +233,6 @@ impl Shared {
             check_due: false,
             driver_due: false,
             driver_told: false,
-            singles: 0,
-            gathered: 0,
             expected: None,
             retired: Vec::new(),
             spent: Spent::default(),

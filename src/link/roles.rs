@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::halves::{Heard, ReadHalf, WriteHalf, Written};
+use super::row::Row;
 use super::term::Term;
 use super::{State, Waiter};
 use crate::error::Cause;
@@ -11,14 +12,10 @@ use crate::event::Event;
 use crate::net::Socket;
 use crate::proto::Violation;
 use crate::proto::frame::Decoder;
+use crate::proto::protocol::Protocol;
 use crate::proto::report::{Output, Seen};
 use crate::secure::{End, Sealer};
 use crate::sync::{self, Arc};
-
-/// So many messages in a row are written by their senders.
-const SINGLES: u32 = 2;
-/// It does not pay for the driver to be woken for less.
-const FEW: u32 = 8;
 
 /// One TCP connection, and the roles on it. They end with it.
 pub(super) struct Link {
@@ -40,6 +37,7 @@ pub(super) struct Link {
     /// What was read has brought forth something to be written. It waits in the sealed
     /// link's layer, and no write has begun since.
     pub(super) control_due: bool,
+    pub(super) row: Row,
 }
 
 /// Which thread sees to it that input is read.
@@ -88,8 +86,6 @@ impl Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writer {
     Idle,
-    /// What was fed is left to the driver, which was woken.
-    Left,
     /// A thread has the write half in hand.
     Busy,
     /// The driver goes on when `poll` says that the socket has room.
@@ -221,10 +217,9 @@ impl State {
 
     pub(super) fn take_write_half(&mut self) -> Option<Box<WriteHalf>> {
         let link = self.link.as_mut()?;
-        if !matches!(link.writer, Writer::Idle | Writer::Left) {
+        if link.writer != Writer::Idle {
             return None;
         }
-        link.writer = Writer::Idle;
         let write_half = link.write_half.as_mut().filter(|write_half| write_half.is_free())?;
         let control = std::mem::take(&mut link.control_due);
         if write_half.is_written() {
@@ -275,53 +270,24 @@ impl State {
         }
     }
 
-    /// What was fed is to be written: whether another thread is bound to do so.
-    ///
-    /// A system call for each message, or for each flush of a few, costs more
-    /// than all the rest, and wakes the peer each time. So the third in a row is
-    /// left to the driver, and so are those that follow while it wakes up and
-    /// writes. If it finds few, they come too slowly to be worth a wake-up. A row
-    /// ends when the application waits for the peer. No message waits for a clock
-    /// or for another message.
-    pub(super) fn gathers(&mut self) -> bool {
-        let output = self.protocol.output();
-        let Some(link) = &mut self.link else { return false };
-        match link.writer {
-            Writer::Dead => return false,
-            // It is in the callback for now.
-            _ if self.reporting => return false,
-            Writer::Busy | Writer::Blocked => {}
-            // With nothing to write, no thread would reset `Left`.
-            _ if output == Output::Nothing => return false,
-            // A whole batch is worth a system call wherever it is made.
-            _ if output == Output::Batch => return false,
-            Writer::Left => {}
-            Writer::Idle if self.singles < SINGLES => {
-                self.singles += 1;
-                return false;
-            }
-            Writer::Idle => {
-                link.writer = Writer::Left;
-                self.driver_due = true;
-            }
-        }
-        self.gathered = self.gathered.saturating_add(1);
-        true
-    }
-
-    /// The driver has written what there was.
-    pub(super) fn has_gathered(&mut self) {
-        let few = std::mem::take(&mut self.gathered) < FEW;
-        if few && self.link.as_ref().is_none_or(|link| link.writer == Writer::Idle) {
-            self.singles = 0;
-        }
+    /// Whether there is something to do for a receiver that came back, and has a message: all
+    /// else was settled by the threads that changed it.
+    #[inline]
+    pub(super) fn coming_back_matters(&self) -> bool {
+        let ticks = self.link.as_ref().is_none_or(|link| link.tick != Tick::Off);
+        let acks = matches!(&self.protocol, Protocol::Framed(session) if session.must_ack());
+        self.driver_due || !ticks || acks
     }
 
     pub(super) fn leave_rest_to_driver(&mut self) {
-        if let Some(link) = &mut self.link
-            && link.writer == Writer::Idle
-            && (link.has_rest() || self.protocol.output() > Output::Nothing)
-        {
+        let output = self.protocol.output();
+        let Some(link) = &mut self.link else { return };
+        let waits = match output {
+            Output::Nothing => false,
+            Output::Messages => !link.row.has_net(),
+            Output::Due | Output::Batch => true,
+        };
+        if link.writer == Writer::Idle && (waits || link.has_rest()) {
             link.writer = Writer::Blocked;
             self.driver_due = true;
         }

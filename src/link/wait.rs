@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::halves::{ReadHalf, WriteHalf, Written};
 use super::locked::Locked;
 use super::roles::{Retired, ShutdownKind};
-use super::{Shared, State};
+use super::{Shared, State, Waiter};
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::proto::report::Output;
@@ -17,53 +17,6 @@ use crate::sync;
 /// How many batches a thread writes before it leaves the rest to the driver:
 /// its own, and one that others appended meanwhile.
 const BATCHES: usize = 2;
-
-/// What a thread waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waiter {
-    Receiver,
-    Other,
-}
-
-/// The threads that wait on a condition variable.
-///
-/// Those that were chosen, and have not come yet, are not chosen again: they
-/// look at what is there when they come. On a busy core that takes a while, in
-/// which another thread can send a thousand messages.
-#[derive(Debug, Default)]
-pub(super) struct Waiters {
-    count: usize,
-    chosen: usize,
-}
-
-impl Waiters {
-    pub(super) fn sleep(&mut self) {
-        self.count += 1;
-    }
-
-    /// One has come, notified or because its time is over.
-    pub(super) fn wake(&mut self) {
-        self.count -= 1;
-        self.chosen = self.chosen.saturating_sub(1);
-    }
-
-    /// Whether there is one to be chosen.
-    pub(super) fn are_asleep(&self) -> bool {
-        self.chosen < self.count
-    }
-
-    /// Chooses at most so many. Returns how many are to be notified: `most`, or none if no
-    /// thread is left to be chosen. One that was chosen before may not have been notified
-    /// yet, since that is done without the lock, and a notice for one may reach any thread
-    /// that sleeps. So where all are chosen, all are notified.
-    pub(super) fn choose(&mut self, most: usize) -> usize {
-        if !self.are_asleep() {
-            return 0;
-        }
-        self.chosen += most.min(self.count - self.chosen);
-        most
-    }
-}
 
 /// How long a call may block.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +31,7 @@ pub(crate) enum Patience {
 impl Locked<'_> {
     /// Waits until `ready` has a result, reading the link meanwhile if no other
     /// thread does. Releases the lock.
+    #[inline]
     pub(crate) fn wait<T>(
         mut self,
         waiter: Waiter,
@@ -87,15 +41,27 @@ impl Locked<'_> {
         if let Some(result) = ready(&mut self) {
             // A receiver that finds a message has not begun to wait: what was fed
             // may become more before it is written.
-            if waiter == Waiter::Other || self.has_consequences(Output::Due) {
+            if waiter == Waiter::Other || self.coming_back_matters() {
                 self.settle();
             }
             return result;
         }
+        self.wait_for(waiter, patience, ready)
+    }
+
+    #[inline(never)]
+    fn wait_for<T>(
+        mut self,
+        waiter: Waiter,
+        patience: Patience,
+        mut ready: impl FnMut(&mut State) -> Option<Result<T>>,
+    ) -> Result<T> {
         let foreign = foreign::is_running() || secure::is_inside();
         let patience = if foreign { Patience::None } else { patience };
-        // What was sent in a row is to be answered now.
-        self.singles = 0;
+        // What was sent in a row is to be answered now. Room is made for what follows.
+        if waiter == Waiter::Receiver || self.protocol.status().room > 0 {
+            self.end_row();
+        }
         // The time as it was given spares a system call when the same is asked
         // for again and again.
         let mut given = match patience {
@@ -110,7 +76,7 @@ impl Locked<'_> {
             if !settled && self.has_consequences(Output::Messages) {
                 self.settle_within();
                 if let Some(result) = ready(&mut self) {
-                    self.settle();
+                    self.leave(waiter);
                     return result;
                 }
             }
@@ -134,9 +100,20 @@ impl Locked<'_> {
             }
             given = None;
             if let Some(result) = ready(&mut self) {
-                self.settle();
+                self.leave(waiter);
                 return result;
             }
+        }
+    }
+
+    /// A sender that has waited for room goes on with its row.
+    fn leave(mut self, waiter: Waiter) {
+        match waiter {
+            Waiter::Other if self.gathers() => {
+                self.conclude();
+                self.release();
+            }
+            _ => self.settle(),
         }
     }
 
@@ -169,10 +146,15 @@ impl Locked<'_> {
 
     /// What was fed is to be written: sees to it, and releases the lock.
     pub(crate) fn post(mut self) {
-        if !self.gathers() {
-            self.flush();
+        match self.gathers() {
+            // All else was settled by the threads that changed it.
+            true if !self.driver_due => {}
+            true => self.release(),
+            false => {
+                self.flush();
+                self.release();
+            }
         }
-        self.release();
     }
 
     fn release(mut self) {
@@ -273,33 +255,5 @@ impl Notices {
             && !self.driver
             && self.retired.is_empty()
             && self.spent.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Else four threads that send make a system call for each message, to wake
-    /// those that are awake and wait for their turn on the core.
-    #[test]
-    fn a_thread_that_was_called_and_has_not_come_is_not_called_again() {
-        const ALL: usize = usize::MAX;
-        let mut waiters = Waiters::default();
-        assert_eq!([waiters.choose(1), waiters.choose(ALL)], [0; 2]);
-        (0..3).for_each(|_| waiters.sleep());
-        assert_eq!([waiters.choose(1), waiters.choose(1)], [1; 2]);
-        assert_eq!([waiters.choose(ALL), waiters.choose(1)], [ALL, 0]);
-        waiters.wake();
-        assert!(!waiters.are_asleep());
-        // It has found nothing, and waits again.
-        waiters.sleep();
-        assert_eq!([waiters.choose(1), waiters.choose(1)], [1, 0]);
-        (0..3).for_each(|_| waiters.wake());
-        // One that was never chosen comes by itself.
-        waiters.sleep();
-        waiters.wake();
-        waiters.sleep();
-        assert_eq!(waiters.choose(1), 1);
     }
 }

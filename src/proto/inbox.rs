@@ -290,11 +290,13 @@ impl Acks {
         Acks { first_window: window, window, ..Acks::default() }
     }
 
+    #[inline]
     pub(crate) fn record(&mut self, slot: Slot, freed: usize, now: Instant) {
-        if self.waiting.len() >= 2 {
-            self.waiting.pop_back();
+        let full = self.waiting.len() >= 2;
+        match self.waiting.back_mut() {
+            Some(last) if full || last.after == slot.after => *last = slot,
+            _ => self.waiting.push_back(slot),
         }
-        self.waiting.push_back(slot);
         self.owed += freed;
         self.since.get_or_insert(now);
     }
@@ -318,8 +320,8 @@ impl Acks {
     /// Whether one has to be written even if nothing else is. `window`: the one
     /// that the peer keeps to.
     #[inline]
-    pub(crate) fn is_due(&self, written: u64, ahead: bool, window: u32) -> bool {
-        (self.due || self.owed >= window as usize / 4) && self.ready(written, ahead).is_some()
+    pub(crate) fn is_due(&self, written: u64, ahead: impl FnOnce() -> bool, window: u32) -> bool {
+        (self.due || self.owed >= window as usize / 4) && self.ready(written, ahead()).is_some()
     }
 
     /// Whether the window is to be announced although nothing more is acknowledged. It grows

@@ -87,6 +87,7 @@ impl Protocol {
     }
 
     /// The application is done with the messages before.
+    #[inline]
     pub(crate) fn consume(&mut self, now: Instant) {
         match self {
             Protocol::Framed(session) => session.consume(now),
@@ -96,6 +97,7 @@ impl Protocol {
     }
 
     /// The next message, or the end.
+    #[inline]
     pub(crate) fn take(&mut self, now: Instant) -> Option<Received> {
         match self {
             Protocol::Framed(session) => session.take(now),

@@ -397,9 +397,9 @@ impl Session {
 
     /// Whether an ACK has to be written even if nothing else is.
     #[inline(always)]
-    fn must_ack(&self) -> bool {
+    pub(crate) fn must_ack(&self) -> bool {
         let most = self.own.window;
-        self.acks.is_due(self.outbox.written(), self.lets_ack_ahead(), self.receive_window())
+        self.acks.is_due(self.outbox.written(), || self.lets_ack_ahead(), self.receive_window())
             // Most of the time the peer knows the whole of it.
             || (self.acks.window() < most && self.acks.has_grown_to(self.inbox.room(most)))
     }

@@ -25,7 +25,7 @@ mod sealed;
 const LIMITS: Limits = Limits { window: 10_000, max_message: 100 };
 
 /// A server's side of a link without heartbeats of its own, and the client's socket.
-fn linked() -> (Arc<Shared>, TcpStream) {
+pub(in crate::link) fn linked() -> (Arc<Shared>, TcpStream) {
     carry(framed(), None)
 }
 
@@ -157,40 +157,6 @@ fn what_was_fed_is_written_when_the_application_waits_or_a_batch_is_full() {
     });
     assert!(fed.is_some_and(|messages| messages > 1), "{fed:?}");
     connection.abort();
-}
-
-/// Else each write of a stream wakes the peer; or each of a few messages
-/// that come slowly wakes the driver.
-#[test]
-fn the_third_in_a_row_is_left_to_the_driver() {
-    type Send = fn(&Connection) -> Result<()>;
-    let ways: [Send; 2] = [
-        |connection| connection.send(b"message"),
-        |connection| connection.feed(b"message").and_then(|()| connection.flush()),
-    ];
-    for (way, send) in ways.into_iter().enumerate() {
-        let (shared, _peer) = linked();
-        let connection = Connection::new(shared.clone());
-        shared.check_up(None);
-        let left = || {
-            shared.driver.answer();
-            send(&connection).unwrap();
-            let unwritten = shared.lock().protocol.output() > Output::Nothing;
-            assert_eq!(!shared.driver.answer().is_empty(), unwritten, "way {way}");
-            unwritten
-        };
-        assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
-        shared.check_up(None);
-        assert!(shared.lock().protocol.output() == Output::Nothing, "way {way}");
-        assert_eq!([left(), left(), left()], [false, false, true], "way {way}");
-        // Nothing was fed since.
-        shared.check_up(None);
-        connection.flush().unwrap();
-        connection.flush().unwrap();
-        connection.flush().unwrap();
-        assert_eq!(shared.driver.answer(), [0; 0], "way {way}");
-        connection.abort();
-    }
 }
 
 fn keep(shared: &Arc<Shared>) {

@@ -225,7 +225,7 @@ fn take(acks: &mut Acks, cursor: u64) -> Option<u64> {
 }
 
 fn is_due(acks: &Acks, cursor: u64) -> bool {
-    acks.is_due(cursor, false, 1000)
+    acks.is_due(cursor, || false, 1000)
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn on_a_new_link_the_peer_is_sure_to_know_only_what_the_session_began_with() {
 fn a_window_that_has_grown_is_announced_with_the_number_that_was_told() {
     let mut acks = Acks::new(400);
     let announced = |acks: &mut Acks, cursor, window| {
-        let due = acks.is_due(cursor, false, 400) || acks.has_grown_to(window);
+        let due = acks.is_due(cursor, || false, 400) || acks.has_grown_to(window);
         let ack = acks.take(cursor, false, window);
         assert_eq!(due, ack.is_some());
         ack.map(|ack| (ack.consumed, ack.window))
