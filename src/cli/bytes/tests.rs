@@ -115,7 +115,11 @@ fn an_end_in_order_is_none_that_breaks_anything() {
         let up = scope.spawn(|| send_all(&connection, &Silent, &received));
         // A failure is not to wait for that thread.
         let _done = Finally(|| received.store(true, Ordering::SeqCst));
-        let closing = scope.spawn(|| other.close());
+        let closing = scope.spawn(|| {
+            other.finish()?;
+            assert_eq!(other.recv()?, None);
+            other.close()
+        });
         while connection.recv().unwrap().is_some() {}
         closing.join().unwrap().unwrap();
         // The thread that sends is still looking.
