@@ -62,6 +62,7 @@ mod care;
 mod counts;
 mod driver;
 mod effects;
+mod gather;
 mod halves;
 mod life;
 mod locked;

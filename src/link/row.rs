@@ -13,15 +13,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::State;
-use super::locked::Locked;
-use super::roles::Writer;
-use crate::proto::report::Output;
-
 /// So many messages in a row are written by their senders.
-const SINGLES: u32 = 2;
+pub(super) const SINGLES: u32 = 2;
 /// A row in which the driver finds no more goes too slowly to be one.
-const FEW: u32 = 8;
+pub(super) const FEW: u32 = 8;
 /// How often the driver looks at one.
 pub(super) const NET: Duration = Duration::from_micros(200);
 
@@ -50,6 +45,26 @@ impl Row {
         self.singles = 0;
     }
 
+    /// A message is to be written that fills no batch. Returns whether its sender does so.
+    pub(super) fn takes_single(&mut self) -> bool {
+        let single = self.singles < SINGLES;
+        self.singles += u32::from(single);
+        single
+    }
+
+    /// The driver is to look, if it does not anyway. Returns whether it has to be woken.
+    pub(super) fn casts_net(&mut self) -> bool {
+        let new = !self.has_net();
+        if new {
+            self.net = Net::Due;
+        }
+        new
+    }
+
+    pub(super) fn gather(&mut self) {
+        self.gathered = self.gathered.saturating_add(1);
+    }
+
     /// Whether the driver will look at what was gathered.
     pub(super) fn has_net(&self) -> bool {
         self.net != Net::Off
@@ -75,65 +90,43 @@ impl Row {
     }
 }
 
-impl State {
-    pub(super) fn end_row(&mut self) {
-        if let Some(link) = &mut self.link {
-            link.row.end();
-        }
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "one reading as the origin of a fake clock")]
+mod tests {
+    use super::*;
+
+    fn sent(row: &mut Row, count: u32) {
+        (0..count).for_each(|_| row.gather());
     }
 
-    /// The driver has written what there was.
-    pub(super) fn look_at_row(&mut self, now: Instant) {
-        if let Some(link) = &mut self.link {
-            link.row.look(link.writer != Writer::Idle, now);
-        }
+    #[test]
+    fn a_row_goes_on_while_the_driver_finds_many() {
+        let (mut row, now) = (Row::default(), Instant::now());
+        assert_eq!([(); 4].map(|()| row.takes_single()), [true, true, false, false]);
+        assert_eq!([row.casts_net(), row.casts_net()], [true, false]);
+        sent(&mut row, FEW);
+        row.look(false, now);
+        assert_eq!(row.deadline(), Some(now + NET));
+        // It comes for something else, and counts nothing.
+        sent(&mut row, FEW - 1);
+        row.look(false, now + NET / 2);
+        assert_eq!((row.deadline(), row.takes_single()), (Some(now + NET), false));
+        sent(&mut row, 1);
+        row.look(false, now + NET);
+        assert_eq!((row.deadline(), row.casts_net()), (Some(now + 2 * NET), false));
+        sent(&mut row, FEW - 1);
+        row.look(false, now + 2 * NET);
+        assert_eq!((row.deadline(), row.has_net()), (None, false));
+        assert!(row.takes_single(), "the next one waits for a clock");
     }
 
-    /// What was fed is to be written: whether another thread is bound to do so.
-    pub(super) fn gathers(&mut self) -> bool {
-        let output = self.protocol.output();
-        let Some(link) = &mut self.link else { return false };
-        let row = &mut link.row;
-        match link.writer {
-            Writer::Dead => return false,
-            // The driver is in the callback for now.
-            _ if self.reporting => return false,
-            Writer::Busy | Writer::Blocked => {}
-            // A whole batch is worth a system call wherever it is made.
-            Writer::Idle if output != Output::Messages => return false,
-            Writer::Idle if row.singles < SINGLES => {
-                row.singles += 1;
-                return false;
-            }
-            Writer::Idle if row.has_net() => {}
-            Writer::Idle => {
-                row.net = Net::Due;
-                self.driver_due = true;
-            }
-        }
-        row.gathered = row.gathered.saturating_add(1);
-        true
-    }
-}
-
-/// For the driver.
-impl Locked<'_> {
-    /// What is polled for.
-    pub(super) fn read_covered(&mut self) {
-        if let Some(mut read_half) = self.take_covered_read_half() {
-            let result = self.unlocked(|| read_half.read(None));
-            self.after_read(read_half, result);
-        }
-    }
-
-    /// What the peer says while a row goes on is not polled for.
-    pub(super) fn read_by_the_way(&mut self) {
-        if self.link.as_ref().is_some_and(|link| link.row.has_net()) {
-            self.read_covered();
-        }
+    /// What could not be written is more than the few that came since.
+    #[test]
+    fn a_row_whose_writer_is_blocked_has_not_ended() {
+        let (mut row, now) = (Row::default(), Instant::now());
+        while row.takes_single() {}
+        row.casts_net();
+        row.look(true, now);
+        assert!(!row.has_net() && !row.takes_single() && row.casts_net());
     }
 }
-
-// With real sockets.
-#[cfg(all(test, not(shuttle)))]
-mod tests;

@@ -7,6 +7,7 @@ use super::*;
 use crate::connection::Connection;
 use crate::error::Result;
 use crate::link::care::tests::linked;
+use crate::link::row::{FEW, NET, SINGLES};
 use crate::link::{Checkup, Shared};
 use crate::net;
 use crate::proto::frame::{Ack, Frame};
