@@ -2,6 +2,7 @@
 //! server is killed, and when it says that it restarts.
 //!
 //!     cargo bench --bench crowd -- [LINKS [SECONDS]] [--tls]
+//!     cargo bench --bench crowd -- unread [LINKS [SECONDS]]
 //!     cargo bench --bench crowd -- retry
 //!
 //! First the same clients are linked to the least that a server can be, a bare thread for each that
@@ -17,6 +18,9 @@
 //! six minutes.
 //!
 //! With `--tls` the same is done once more with a server and clients that have keys, and compared.
+//!
+//! `unread` compares links that the application never reads with links that it reads on a thread
+//! each, at another server, which is this program.
 //!
 //! `retry` prints a simulation instead: what many clients do to a server that comes back.
 
@@ -40,10 +44,12 @@ mod bare;
 mod clients;
 mod memory;
 mod server;
-#[path = "../../tests/support/tls.rs"]
-mod tls;
+mod unread;
 #[path = "../harness/usage.rs"]
 mod usage;
+#[path = "../../tests/support/wire.rs"]
+#[allow(dead_code)]
+mod wire;
 
 use std::error::Error;
 use std::fmt;
@@ -60,7 +66,7 @@ use clients::{Clients, Tally};
 use memory::{Memory, Share};
 use queue::Queue;
 use server::Server;
-use tls::{Folder, Party};
+use wire::tls::{Folder, Party};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -98,10 +104,17 @@ fn main() -> ExitCode {
         (["bare"], _) => bare::serve(),
         (["play", addr, links], _) => clients::play(addr, links, false),
         (["play", addr, links, "tls"], _) => clients::play(addr, links, true),
+        (["serve", how, links], _) => unread::serve(links, *how == "read"),
         (["retry"], _) => Ok(simulate(1_000_000)),
+        (["unread"], _) => unread::measure(1000, 10, !test),
+        (["unread", links], _) => {
+            parse(links, "20").and_then(|(links, seconds)| unread::measure(links, seconds, !test))
+        }
+        (["unread", links, seconds], _) => parse(links, seconds)
+            .and_then(|(links, seconds)| unread::measure(links, seconds, !test)),
         ([], true) => {
             simulate(10_000);
-            measure(20, 1, false, true)
+            unread::measure(20, 1, false).and_then(|_| measure(20, 1, false, true))
         }
         ([], false) => measure(1000, 10, true, tls),
         ([links], _) => {
@@ -110,7 +123,9 @@ fn main() -> ExitCode {
         ([links, time], _) => {
             parse(links, time).and_then(|(links, time)| measure(links, time, true, tls))
         }
-        _ => Err("usage: crowd [LINKS [SECONDS]] [--tls] | retry".into()),
+        _ => {
+            Err("usage: crowd [LINKS [SECONDS]] [--tls] | unread [LINKS [SECONDS]] | retry".into())
+        }
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

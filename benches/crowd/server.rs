@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::port::Reserved;
 use crate::process::{self, Process, Stdout};
-use crate::tls::Folder;
+use crate::wire::tls::Folder;
 
 pub(crate) struct Server {
     process: Process,
