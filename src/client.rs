@@ -20,7 +20,7 @@ use crate::event::Event;
 use crate::foreign;
 use crate::host::{self, Host};
 use crate::link::{Checkup, Shared};
-use crate::net::{Interest, Socket};
+use crate::net::{Interest, Socket, poll_fd};
 use crate::proto::handshake::{Name, Token};
 use crate::proto::heartbeat::Heartbeat;
 use crate::retry::Budget;
@@ -178,8 +178,8 @@ impl Client {
         sockets: &[(usize, &Socket, Interest)],
     ) -> Result<Option<usize>, Over> {
         let deadline = [until, self.checkup.deadline].into_iter().flatten().min();
-        let link = self.checkup.poll.iter().map(|(socket, interest)| (None, &**socket, *interest));
-        let others = sockets.iter().map(|(index, socket, is)| (Some(*index), *socket, *is));
+        let link = self.checkup.poll.iter().map(|(socket, is)| (None, poll_fd(&**socket, *is)));
+        let others = sockets.iter().map(|(index, fd, is)| (Some(*index), poll_fd(*fd, *is)));
         let woken = self.driver.wait(deadline, link.chain(others));
         if woken.slept {
             foreign::log!(debug, "the machine has slept: checking the connection");

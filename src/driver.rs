@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::net::{self, Alarm, Interest, Pipe, Socket};
+use crate::net::{self, Alarm, Interest, Pipe, PollFd};
 use crate::sync::{self, Arc, AtomicBool, Mutex, Ordering};
 
 /// Wakes a driver thread, which waits in [`poll`](crate::net::poll) on the pipe. Only one
@@ -99,7 +99,7 @@ impl Driver {
     pub(crate) fn wait<'a, K>(
         &mut self,
         deadline: Option<Instant>,
-        sockets: impl IntoIterator<Item = (K, &'a Socket, Interest)>,
+        sockets: impl IntoIterator<Item = (K, PollFd<'a>)>,
     ) -> Woken<K> {
         let deadline = self.handle.begin_to_wait(deadline);
         let mut fds = Vec::with_capacity(16);
@@ -107,8 +107,8 @@ impl Driver {
         fds.extend(self.alarm.as_ref().map(|alarm| net::poll_fd(alarm, Interest::READ)));
         let own = fds.len();
         let mut keys = Vec::with_capacity(16);
-        for (key, socket, interest) in sockets {
-            fds.push(net::poll_fd(socket, interest));
+        for (key, socket) in sockets {
+            fds.push(socket);
             keys.push(key);
         }
         net::poll(&mut fds, deadline);

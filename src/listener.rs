@@ -88,7 +88,7 @@ impl Listener {
         let driver = Arc::new(DriverHandle::new()?);
         #[cfg(any(test, feature = "tls"))]
         let secured = builder.security.is_some();
-        let server = Server::new(builder, socket, queue.clone(), driver.clone());
+        let server = Server::new(builder, socket, queue.clone(), driver.clone())?;
         sync::spawn("longlink-server", move || server.run())?;
         Ok(Listener {
             queue,

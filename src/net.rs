@@ -7,7 +7,7 @@ mod pipe;
 mod poll;
 
 pub(crate) use pipe::Pipe;
-pub(crate) use poll::{Alarm, Interest, breathe, poll, poll_fd, readiness};
+pub(crate) use poll::{Alarm, Epoll, Interest, PollFd, breathe, poll, poll_fd, readiness};
 
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};

@@ -18,7 +18,8 @@ use self::queue::Drained;
 use self::sessions::Sessions;
 use crate::config::Builder;
 use crate::driver::{Driver, DriverHandle, Woken};
-use crate::net::Socket;
+use crate::error::Result;
+use crate::net::{Socket, poll_fd};
 use crate::sync::{self, Arc};
 
 pub(crate) struct Server {
@@ -29,9 +30,10 @@ pub(crate) struct Server {
     _drained: Drained,
 }
 
-/// What a socket that is polled belongs to.
+/// What a source belongs to that is polled for.
 enum Owner {
-    Session(u64),
+    /// One by its key, or those that epoll has.
+    Link(Option<u64>),
     Acceptor(usize),
 }
 
@@ -41,13 +43,13 @@ impl Server {
         socket: Socket,
         queue: Arc<AcceptQueue>,
         driver: Arc<DriverHandle>,
-    ) -> Server {
-        Server {
+    ) -> Result<Server> {
+        Ok(Server {
             acceptor: Acceptor::new(socket, &builder),
-            sessions: Sessions::new(builder, queue.clone(), driver.clone()),
+            sessions: Sessions::new(builder, queue.clone(), driver.clone())?,
             driver: Driver::new(driver),
             _drained: Drained(queue),
-        }
+        })
     }
 
     /// Runs until the listener is closed and the last connection is over.
@@ -60,7 +62,7 @@ impl Server {
             let mut accepting = Vec::new();
             for (owner, interest) in ready {
                 match owner {
-                    Owner::Session(id) => self.sessions.on_ready(id, interest),
+                    Owner::Link(source) => self.sessions.on_ready(source, interest),
                     Owner::Acceptor(index) => accepting.push(index),
                 }
             }
@@ -74,11 +76,9 @@ impl Server {
 
     fn wait(&mut self) -> Woken<Owner> {
         let deadlines = [self.sessions.deadline(), self.acceptor.deadline()];
-        let links = self.sessions.entries.polled();
-        let links = links.map(|(id, socket, interest)| (Owner::Session(id), socket, interest));
+        let links = self.sessions.entries.polled.sources().map(|(key, fd)| (Owner::Link(key), fd));
         let peers = self.acceptor.polled();
-        let peers =
-            peers.map(|(index, socket, interest)| (Owner::Acceptor(index), socket, interest));
+        let peers = peers.map(|(index, peer, is)| (Owner::Acceptor(index), poll_fd(peer, is)));
         self.driver.wait(deadlines.into_iter().flatten().min(), links.chain(peers))
     }
 }

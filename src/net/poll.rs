@@ -1,10 +1,20 @@
 //! What a thread waits for in poll(2): sockets, calls of other threads, and the end of
 //! the machine's sleep.
 
+// Other systems have none. With `--cfg like_macos` no system has it, for tests.
+#[cfg_attr(
+    not(all(any(target_os = "linux", target_os = "android"), not(like_macos))),
+    path = "poll/no_epoll.rs"
+)]
+mod epoll;
+
+pub(crate) use epoll::Epoll;
+pub(crate) use rustix::event::PollFd;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::sync::now;

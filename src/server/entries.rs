@@ -1,11 +1,13 @@
 //! The connections that a listener's thread drives, those that are not over: when each is
-//! looked after next, what is polled for, and which make room for new ones.
+//! looked after next, and which make room for new ones.
+
+mod polled;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use self::polled::Polled;
 use crate::link::{Checkup, Shared};
-use crate::net::{Interest, Socket};
 use crate::sync::Arc;
 
 /// Most idle deadlines move before they expire. So a server that is awake also checks up
@@ -20,6 +22,8 @@ struct Entry {
     due: Option<Instant>,
     /// Its place in [`Entries::lost`].
     lost: Option<Rank>,
+    /// The key of its link in [`Entries::polled`].
+    polled: Option<u64>,
 }
 
 /// Of a connection without a link: whether anything ever came from it, and since when it
@@ -30,8 +34,7 @@ type Rank = (bool, Instant);
 #[derive(Default)]
 pub(super) struct Entries {
     by_id: HashMap<u64, Entry>,
-    /// What is polled for. Of ten thousand links whose applications read, that is nothing.
-    polled: HashMap<u64, (Arc<Socket>, Interest)>,
+    pub(super) polled: Polled,
     due: BTreeSet<(Instant, u64)>,
     lost: BTreeSet<(Rank, u64)>,
     /// Until when connections were last looked after ahead of their time.
@@ -39,9 +42,13 @@ pub(super) struct Entries {
 }
 
 impl Entries {
+    pub(super) fn new() -> std::io::Result<Entries> {
+        Ok(Entries { polled: Polled::new()?, ..Entries::default() })
+    }
+
     /// A new one, whose link has woken the driver.
     pub(super) fn insert(&mut self, shared: Arc<Shared>) {
-        self.by_id.insert(shared.id(), Entry { shared, due: None, lost: None });
+        self.by_id.insert(shared.id(), Entry { shared, due: None, lost: None, polled: None });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,10 +61,6 @@ impl Entries {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Shared>> {
         self.by_id.values().map(|entry| &entry.shared)
-    }
-
-    pub(super) fn polled(&self) -> impl Iterator<Item = (u64, &Socket, Interest)> {
-        self.polled.iter().map(|(id, (socket, interest))| (*id, &**socket, *interest))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -79,10 +82,7 @@ impl Entries {
     pub(super) fn tend(&mut self, id: u64) -> Option<Arc<Shared>> {
         let entry = self.by_id.get_mut(&id)?;
         let Checkup { deadline, poll, lost, over, .. } = entry.shared.check_up(entry.due);
-        match poll {
-            Some(socket) => drop(self.polled.insert(id, socket)),
-            None => drop(self.polled.remove(&id)),
-        }
+        self.polled.set(&entry.shared, &mut entry.polled, poll);
         let lost = lost.map(|lost| (lost.has_received, lost.at));
         place(&mut self.due, id, &mut entry.due, deadline);
         place(&mut self.lost, id, &mut entry.lost, lost);

@@ -94,15 +94,15 @@ impl Sessions {
         builder: Builder,
         queue: Arc<AcceptQueue>,
         driver: Arc<DriverHandle>,
-    ) -> Sessions {
-        Sessions {
+    ) -> io::Result<Sessions> {
+        Ok(Sessions {
             builder,
             queue,
             driver,
             by_key: HashMap::new(),
             closed: VecDeque::new(),
             clients: Clients::default(),
-            entries: Entries::default(),
+            entries: Entries::new()?,
             next_id: 0,
             random: sync::random,
             prepare: Socket::prepare,
@@ -112,7 +112,7 @@ impl Sessions {
             reload: 0,
             turn: TURN,
             complained: None,
-        }
+        })
     }
 
     /// When there is something to do without a reason from outside.
@@ -186,12 +186,12 @@ impl Sessions {
         }
     }
 
-    /// The link of a connection is ready.
-    pub(super) fn on_ready(&mut self, id: u64, ready: Interest) {
-        if let Some(shared) = self.entries.get(id) {
-            shared.on_ready(ready);
+    /// The links of this source are ready.
+    pub(super) fn on_ready(&mut self, source: Option<u64>, ready: Interest) {
+        for (key, ready) in self.entries.polled.ready(source, ready) {
+            let id = self.entries.polled.on_ready(key, ready);
+            id.into_iter().for_each(|id| self.tend(id));
         }
-        self.tend(id);
     }
 
     /// The machine has slept.

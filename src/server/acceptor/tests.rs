@@ -53,7 +53,7 @@ impl Stage {
         let addr = socket.local_addr().unwrap();
         let acceptor = Acceptor::new(socket, &builder);
         let driver = Arc::new(DriverHandle::new().unwrap());
-        let sessions = Sessions::new(builder, Arc::new(AcceptQueue::new()), driver);
+        let sessions = Sessions::new(builder, Arc::new(AcceptQueue::new()), driver).unwrap();
         Stage { acceptor, sessions, addr }
     }
 

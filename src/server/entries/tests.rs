@@ -12,7 +12,7 @@ use crate::proto::session::Session;
 use crate::sync;
 
 /// A server's side, without a link.
-fn entry(id: u64, interval: Duration, driver: &Arc<DriverHandle>) -> Arc<Shared> {
+pub(super) fn entry(id: u64, interval: Duration, driver: &Arc<DriverHandle>) -> Arc<Shared> {
     let limits = Limits { window: 10_000, max_message: 100 };
     let (heartbeat, now) = (Heartbeat::every(interval), sync::now());
     let hello = Session::client(limits, heartbeat, now).next_hello();

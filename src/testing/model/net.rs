@@ -1,9 +1,13 @@
 //! Sockets in memory, for the model checker. The bounds are small, so that
 //! writes are cut short and reads are short often enough.
 
+#[path = "poll.rs"]
+mod poll;
+
+pub(crate) use poll::*;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::marker::PhantomData;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -28,7 +32,7 @@ pub(crate) struct Network {
     held: bool,
 }
 
-/// One side of a connection, a listener, or a pipe.
+/// One side of a connection, a listener, a pipe, or what polls for others.
 #[derive(Default)]
 struct End {
     addr: Option<SocketAddr>,
@@ -47,6 +51,8 @@ struct End {
     acknowledged: u64,
     /// It tells that the machine has slept.
     alarm: bool,
+    /// What it polls for, if it is for that.
+    registered: Vec<Registered>,
     read_timeout: Option<Duration>,
     reading: bool,
     writing: bool,
@@ -96,11 +102,12 @@ impl Network {
         let read = !end.inbox.is_empty()
             || end.end.is_some()
             || end.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
-        let (shut, swallowed) = (end.shut, end.swallowed);
+        let (shut, swallowed, registered) = (end.shut, end.swallowed, end.registered.clone());
         let room = match swallowed {
             Some(left) => left > 0,
             None => self.peer(id).is_none_or(|peer| peer.inbox.len() < ROOM),
         };
+        let read = read || registered.iter().any(|registered| self.is_ready(registered));
         Interest { read, write: failed || shut || room }
     }
 
@@ -421,113 +428,4 @@ impl Drop for Socket {
         });
         stir();
     }
-}
-
-#[derive(Debug)]
-pub(crate) struct Pipe(usize);
-
-impl Pipe {
-    pub(crate) fn new() -> io::Result<Pipe> {
-        Ok(Pipe(network(|network| network.add(End::default()))))
-    }
-
-    pub(crate) fn signal(&self) -> io::Result<()> {
-        switch();
-        network(|network| network.end(self.0).inbox.push_back(0));
-        stir();
-        Ok(())
-    }
-
-    pub(crate) fn drain(&self) {
-        switch();
-        network(|network| network.end(self.0).inbox.clear());
-    }
-}
-
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        network(|network| network.ends.remove(&self.0));
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Alarm(Pipe);
-
-impl Alarm {
-    pub(crate) fn new() -> Option<Alarm> {
-        let end = End { alarm: true, ..End::default() };
-        Some(Alarm(Pipe(network(|network| network.add(end)))))
-    }
-
-    pub(crate) fn answer(&self) {
-        self.0.drain();
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Interest {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-}
-
-impl Interest {
-    pub(crate) const READ: Interest = Interest { read: true, write: false };
-    pub(crate) const WRITE: Interest = Interest { read: false, write: true };
-}
-
-/// What can be waited for.
-pub(crate) trait Source {
-    fn id(&self) -> usize;
-}
-
-impl Source for Socket {
-    fn id(&self) -> usize {
-        self.0
-    }
-}
-
-impl Source for Pipe {
-    fn id(&self) -> usize {
-        self.0
-    }
-}
-
-impl Source for Alarm {
-    fn id(&self) -> usize {
-        self.0.id()
-    }
-}
-
-pub(crate) struct PollFd<'a> {
-    id: usize,
-    interest: Interest,
-    ready: Interest,
-    source: PhantomData<&'a ()>,
-}
-
-pub(crate) fn poll_fd(source: &impl Source, interest: Interest) -> PollFd<'_> {
-    let ready = Interest { read: false, write: false };
-    PollFd { id: source.id(), interest, ready, source: PhantomData }
-}
-
-pub(crate) fn readiness(fd: &PollFd<'_>) -> Interest {
-    fd.ready
-}
-
-pub(crate) fn breathe() {
-    switch();
-}
-
-pub(crate) fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) {
-    switch();
-    until(deadline, |network| {
-        let mut any = false;
-        for fd in fds.iter_mut() {
-            let ready = network.readiness(fd.id);
-            fd.ready.read = ready.read && fd.interest.read;
-            fd.ready.write = ready.write && fd.interest.write;
-            any |= fd.ready.read || fd.ready.write;
-        }
-        any.then_some(())
-    });
 }
