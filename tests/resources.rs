@@ -333,7 +333,7 @@ fn an_idle_client_takes_little_memory() {
     use longlink::cli::threads::{self, Job};
 
     const CLIENTS: u8 = 100;
-    const MOST: usize = 3 * 1024;
+    const MOST: usize = 2800;
     alone("an_idle_client_takes_little_memory", || {
         let listener = builder().max_clients(200).bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr();

@@ -34,7 +34,7 @@ pub(crate) struct Checkup {
     /// What to poll for.
     pub(crate) poll: Option<(Arc<Socket>, Interest)>,
     /// Why there is no link, if there should be one.
-    pub(crate) lost: Option<Lost>,
+    pub(crate) lost: Option<Box<Lost>>,
     /// A check was asked for: an attempt that waits for its time need not.
     pub(crate) hurry: bool,
     /// Nothing will happen any more.

@@ -130,10 +130,10 @@ impl State {
         let proof = Proof { moved, heard, waits, uptime };
         self.event(Event::Lost { cause: cause.clone() });
         self.announce(unanswered);
-        self.spent
-            .extend(link.write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
+        let batch = link.write_half.into_iter().flat_map(|write_half| write_half.batch.give_up());
+        self.protocol.spent().extend(batch);
         let has_received = status.has_received;
-        self.lost = Some(Lost { at: now, cause, has_received, proof, kept, away });
+        self.lost = Some(Box::new(Lost { at: now, cause, has_received, proof, kept, away }));
         self.driver_due = true;
     }
 
@@ -178,7 +178,7 @@ impl State {
 
     pub(super) fn forget(&mut self, event: Event) {
         if let Event::Unanswered { messages, .. } = event {
-            self.spent.extend(messages);
+            self.protocol.spent().extend(messages);
         }
     }
 
@@ -194,7 +194,6 @@ impl State {
             || self.receivers.are_asleep()
             || self.others.are_asleep()
             || !self.retired.is_empty()
-            || !self.spent.is_empty()
             || status.has_spent
             || !self.life.is_open()
             || status.closing
@@ -237,7 +236,7 @@ impl State {
     }
 
     pub(super) fn take_spent(&mut self) -> Spent {
-        let mut spent = std::mem::take(&mut self.spent);
+        let mut spent = Spent::default();
         spent.extend(self.protocol.spent());
         spent
     }
@@ -245,7 +244,8 @@ impl State {
     /// All that the application gave and does not get back.
     pub(super) fn take_remains(&mut self) -> Spent {
         let write_half = self.link.take().and_then(|link| link.write_half);
-        self.spent.extend(write_half.into_iter().flat_map(|write_half| write_half.batch.give_up()));
+        let batch = write_half.into_iter().flat_map(|write_half| write_half.batch.give_up());
+        self.protocol.spent().extend(batch);
         while let Some(event) = self.events.pop_front() {
             self.forget(event);
         }

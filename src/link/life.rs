@@ -10,7 +10,7 @@ use crate::proto::closing::Closing;
 pub(super) enum Life {
     Open,
     /// A close, or the drop of the last handle, is under way.
-    Closing(Closing),
+    Closing(Box<Closing>),
     /// It has ended for the application. What is left is to tell the peer.
     Ended(Ending, Telling),
     /// Nothing will happen any more; the driver has let go.
@@ -78,7 +78,7 @@ impl Life {
     /// Begins to close, unless it has begun before.
     pub(super) fn close(&mut self, closing: Closing) {
         if self.is_open() {
-            *self = Life::Closing(closing);
+            *self = Life::Closing(Box::new(closing));
         }
     }
 

@@ -98,7 +98,6 @@ use crate::identity::Who;
 use crate::net::Socket;
 use crate::proto::away::GoingAway;
 use crate::proto::protocol::Protocol;
-use crate::proto::spent::Spent;
 use crate::retry::Proof;
 use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, Ordering};
 
@@ -134,8 +133,8 @@ pub(crate) struct State {
     clock: Instant,
     /// When something was last read, over any link.
     heard: Option<Instant>,
-    /// The last loss, until a new link is up.
-    lost: Option<Lost>,
+    /// The last loss, until a new link is up: seldom there, and large.
+    lost: Option<Box<Lost>>,
     /// A link that has had its time, until a new one is up: the server has the one or the other.
     former: Option<Arc<Socket>>,
     life: Life,
@@ -159,8 +158,6 @@ pub(crate) struct State {
     expected: Option<Instant>,
     /// Sockets to part with once the lock is released.
     retired: Vec<Retired>,
-    /// What is to be dropped then, besides what the session has of that kind.
-    spent: Spent,
     events: VecDeque<Event>,
     /// The driver is calling the callback.
     reporting: bool,
@@ -236,7 +233,6 @@ impl Shared {
             driver_told: false,
             expected: None,
             retired: Vec::new(),
-            spent: Spent::default(),
             events: VecDeque::new(),
             reporting: false,
             reconnects: 0,

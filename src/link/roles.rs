@@ -236,7 +236,7 @@ impl State {
         let reads = self.protocol.status().may_read;
         let Some(link) = self.current(write_half.generation) else {
             let WriteHalf { socket, batch, .. } = *write_half;
-            self.spent.extend(batch.give_up());
+            self.protocol.spent().extend(batch.give_up());
             return self.retired.push(Retired::silently(socket, ShutdownKind::StopReading));
         };
         link.write_half = Some(write_half);

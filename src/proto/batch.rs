@@ -86,10 +86,10 @@ impl Batch {
         self.len
     }
 
-    /// Releases memory that a busy time has left.
+    /// Releases memory that a busy time has left, but for the heartbeat that comes next.
     pub(super) fn shrink(&mut self) {
         if self.is_empty() {
-            self.slices = VecDeque::new();
+            self.slices.shrink_to(1);
         }
     }
 

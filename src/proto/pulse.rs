@@ -145,7 +145,7 @@ pub(crate) struct Pulse {
     sent: Instant,
     /// The oldest ping sent since something was heard.
     unanswered: Option<Asked>,
-    check: Option<Check>,
+    check: Option<Box<Check>>,
     /// How many pings there were: the number of the last one.
     pings: u64,
     /// When the last ping of this link was due; whether its pong is still missing.
@@ -283,7 +283,7 @@ impl Pulse {
     pub(crate) fn check(&mut self, within: Duration, acknowledged: Option<u64>, now: Instant) {
         if self.check.is_none() {
             let due = now.checked_add(within);
-            self.check = due.map(|due| Check { within, due, acknowledged });
+            self.check = due.map(|due| Box::new(Check { within, due, acknowledged }));
             self.ask(now);
         }
     }
@@ -366,7 +366,7 @@ impl Pulse {
         let silent = self.rhythm.zip(self.unanswered).map(|(rhythm, asked)| {
             (asked.at + rhythm.ping_after).max(self.heard + rhythm.dead_after)
         });
-        silent.into_iter().chain(self.check.map(|check| check.due)).min()
+        silent.into_iter().chain(self.check.as_ref().map(|check| check.due)).min()
     }
 
     /// How long a server may take, at most, to notice the loss of a link that its client with

@@ -378,7 +378,8 @@ fn a_link_on_which_something_else_is_read_is_lost() {
         step(&shared, Interest::READ);
     }
     assert_eq!(connection.recv().unwrap().unwrap(), "hello");
-    let Some(Lost { cause: Cause::Protocol(what), .. }) = shared.lock().lost.clone() else {
+    let Some(Lost { cause: Cause::Protocol(what), .. }) = shared.lock().lost.as_deref().cloned()
+    else {
         panic!("{:?}", shared.lock().lost);
     };
     assert_eq!(what, "a forged record");
