@@ -333,25 +333,21 @@ impl Acks {
         window > self.window && window - self.window >= self.window / 4 && is_told
     }
 
-    /// Takes the one to be written now, with the window that it announces.
+    /// Takes the one to be written now, with the window that it announces. If only that has
+    /// grown, it is the last one again: what it follows was written.
     pub(crate) fn take(&mut self, written: u64, ahead: bool, window: u32) -> Option<Ack> {
-        let Some(newest) = self.ready(written, ahead) else {
-            return self.has_grown_to(window).then(|| self.repeat(window));
-        };
-        let Slot { consumed, after } = self.waiting.drain(..=newest).next_back()?;
-        // One that went ahead keeps its place on later links.
-        self.told = Some(Slot { consumed, after: after.min(written) });
-        self.window = window;
-        if self.waiting.is_empty() {
-            (self.owed, self.since, self.due) = (0, None, false);
+        if let Some(newest) = self.ready(written, ahead) {
+            let Slot { consumed, after } = self.waiting.drain(..=newest).next_back()?;
+            // One that went ahead keeps its place on later links.
+            self.told = Some(Slot { consumed, after: after.min(written) });
+            if self.waiting.is_empty() {
+                (self.owed, self.since, self.due) = (0, None, false);
+            }
+        } else if !self.has_grown_to(window) {
+            return None;
         }
-        Some(Ack { consumed: consumed.frames, window })
-    }
-
-    /// The last one again, with another window. What it follows was written.
-    fn repeat(&mut self, window: u32) -> Ack {
         self.window = window;
-        Ack { consumed: self.told().frames, window }
+        Some(Ack { consumed: self.told().frames, window })
     }
 
     /// What the peer is sure to know to be consumed, or will, if the present link lives.

@@ -86,13 +86,11 @@ impl Protocol {
         either!(self, protocol => protocol.feed(message));
     }
 
-    /// The application is done with the messages before.
+    /// The application is done with the messages before. Plain text acknowledges nothing.
     #[inline]
     pub(crate) fn consume(&mut self, now: Instant) {
-        match self {
-            Protocol::Framed(session) => session.consume(now),
-            // The peer takes no acknowledgement.
-            Protocol::Plain(_) => {}
+        if let Some(session) = self.framed() {
+            session.consume(now);
         }
     }
 
