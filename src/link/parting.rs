@@ -50,6 +50,8 @@ impl State {
     /// The connection has ended at once, and the peer is told within this time.
     pub(super) fn tell_at_once(&mut self, within: Duration) {
         let now = sync::now();
+        // Its next look for a tick may be too late to see soon whether that is told.
+        self.driver_due = true;
         self.life.tell(Telling::Until(sync::add(now, within)));
         let reads = self.free_read_half();
         if let Some(session) = self.protocol.framed() {

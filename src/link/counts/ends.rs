@@ -36,3 +36,13 @@ fn a_new_link_is_left_to_the_application_until_the_first_tick() {
     let (_, interest) = near.shared.check_up(checkup.deadline).poll.expect("no thread reads");
     assert_eq!(interest, Interest::READ);
 }
+
+/// Else it begins to look for an answer at its next tick.
+#[test]
+fn an_end_at_once_wakes_the_driver_although_it_ticks() {
+    for sealed in WAYS {
+        let [near, _far] = ends(sealed);
+        near.connection.abort();
+        assert_eq!(near.driver.answer(), [near.shared.id()], "sealed: {sealed}");
+    }
+}
