@@ -11,11 +11,11 @@ use crate::link::{Patience, State, Waiter};
 use crate::proto::report::{Output, Payload};
 
 impl Connection {
-    /// Sends a message: feeds it, and has everything fed so far written: at once,
-    /// on this thread, but from the third message in a row on by the heartbeat
-    /// thread, which writes together what piles up while it wakes and writes. No
-    /// message waits for a clock or for another. A row ends when this connection
-    /// waits for the peer.
+    /// Sends a message: feeds it, and has everything fed so far written: at once, on this
+    /// thread. From the third in a row on, messages are written together: by the thread that
+    /// fills a batch (a quarter of the window, at most 256 KiB), or by the heartbeat thread some
+    /// 200 µs later. A row ends when fewer than 8 are sent in that time, or when this connection
+    /// waits for the peer: so a lone message waits for no clock.
     ///
     /// Returns when the message is in the memory from which it is written, and
     /// written again if need be; not when it has arrived. Blocks while the
@@ -182,8 +182,8 @@ impl Connection {
     /// once, and what has no link at the moment, is written as soon as it can be.
     ///
     /// As with [`send`](Connection::send), the heartbeat thread may be left to
-    /// write it from the third flush in a row on, until this connection waits for
-    /// the peer. So a process that is about to exit calls [`close`](Connection::close).
+    /// write it, some 200 µs later, from the third flush in a row on, until this connection
+    /// waits for the peer. So a process that is about to exit calls [`close`](Connection::close).
     ///
     /// # Errors
     ///
