@@ -275,8 +275,12 @@ impl State {
     #[inline]
     pub(super) fn coming_back_matters(&self) -> bool {
         let ticks = self.link.as_ref().is_none_or(|link| link.tick != Tick::Off);
-        let acks = matches!(&self.protocol, Protocol::Framed(session) if session.must_ack());
-        self.driver_due || !ticks || acks
+        let says = match &self.protocol {
+            Protocol::Framed(session) => session.must_ack(),
+            // The end of both directions may be what it has found.
+            Protocol::Plain(_) => true,
+        };
+        self.driver_due || !ticks || says
     }
 
     pub(super) fn leave_rest_to_driver(&mut self) {

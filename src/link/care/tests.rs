@@ -19,6 +19,7 @@ use crate::proto::report::Output;
 use crate::proto::session::Session;
 use crate::secure::Channel;
 
+mod end;
 mod parting;
 mod sealed;
 
