@@ -6,10 +6,14 @@
 //! a row begins, and writes what there is. If it finds many, it is a net for what fills no
 //! batch: it looks again after [`NET`], and again, until it finds few. A row also ends when
 //! a thread waits for the peer. So a lone message waits for no clock, and one in a row for
-//! [`NET`] at most.
+//! [`NET`] at most, unless the driver is in a callback.
 //!
 //! While a row goes on, the driver does not poll for what the peer says, but reads when it
 //! looks: it would be woken for each acknowledgement, and take the sender's core.
+//!
+//! Under the ordinary scheduler, with both ends pinned, plain sends of 64 bytes made 33 times
+//! the messages of a raw socket that writes each; when the driver was woken for each row, it was
+//! 7 to 10 times (`cargo bench --bench stream`).
 
 use std::time::{Duration, Instant};
 
