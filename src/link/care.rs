@@ -228,7 +228,8 @@ impl Locked<'_> {
             }
             Opened::Anew { waiting } => Event::Reconnected { waiting, after },
         };
-        self.reconnects += u64::from(opened != Opened::First);
+        let first = opened == Opened::First;
+        self.reconnects += u64::from(!first);
         self.event(event);
         let status = self.protocol.status();
         decoder.allow_data(status.own_max_message);
@@ -256,9 +257,10 @@ impl Locked<'_> {
             read_half: None,
             writer: Writer::Idle,
             write_half: Some(Box::new(write_half)),
-            // A thread that waits for the first message takes the read half without a
-            // notice. At the first tick the driver sees whether one has.
-            cover: Cover::Application,
+            // A thread that waits for the first message takes the read half without a notice,
+            // and at the first tick the driver sees that. On a first link it does not poll until
+            // then; a later one may be cut at once.
+            cover: if first { Cover::Application } else { Cover::Driver },
             tick: Tick::Due,
             read_lately: false,
             read_timeout: None,
