@@ -14,7 +14,7 @@ impl State {
         }
     }
 
-    /// The driver has written what there was.
+    /// The driver looks, and holds the lock until it has written what there is.
     pub(super) fn look_at_row(&mut self, now: Instant) {
         if let Some(link) = &mut self.link {
             link.row.look(link.writer != Writer::Idle, now);

@@ -270,8 +270,8 @@ impl State {
         }
     }
 
-    /// Whether there is something to do for a receiver that came back, and has a message: all
-    /// else was settled by the threads that changed it.
+    /// Whether a receiver that came back and found something has changed more than what it took.
+    /// All that other threads have changed, they have settled.
     #[inline]
     pub(super) fn coming_back_matters(&self) -> bool {
         let ticks = self.link.as_ref().is_none_or(|link| link.tick != Tick::Off);

@@ -81,7 +81,8 @@ impl Row {
         }
     }
 
-    /// The driver has looked, and has written what there was, unless the writer is blocked.
+    /// The driver has looked, and writes what there is. If another thread writes, or the socket
+    /// is full (`blocked`), what comes meanwhile is theirs, net or not.
     pub(super) fn look(&mut self, blocked: bool, now: Instant) {
         if matches!(self.net, Net::At(at) if now < at) {
             return;

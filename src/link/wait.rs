@@ -147,7 +147,7 @@ impl Locked<'_> {
     /// What was fed is to be written: sees to it, and releases the lock.
     pub(crate) fn post(mut self) {
         match self.gathers() {
-            // All else was settled by the threads that changed it.
+            // Nothing but a message was added, and other threads settle what they change.
             true if !self.driver_due => {}
             true => self.release(),
             false => {
