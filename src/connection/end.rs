@@ -163,7 +163,7 @@ impl Connection {
     }
 
     /// Ends the connection at once, whatever is unacknowledged. Does not block. The peer is told if it
-    /// can be within a second, in the background: it answers, or at least its kernel acknowledges that.
+    /// can be within a second, in the background.
     ///
     /// The peer's calls then fail with [`Error::PeerClosed`], behind what had arrived: no
     /// abort looks like an end in order. If it cannot be told, a server waits for as long as it

@@ -9,16 +9,9 @@ use super::locked::Locked;
 use super::roles::{Retired, ShutdownKind};
 use crate::error::Cause;
 use crate::proto::closing::Headway;
-use crate::proto::session::Arrival;
 use crate::sync;
 
 impl State {
-    /// How many bytes were written on the present link, if none are left to be.
-    fn written(&self) -> Option<u64> {
-        let link = self.link.as_ref().filter(|link| link.is_written())?;
-        link.write_half.as_ref().map(|half| half.batch.written())
-    }
-
     pub(super) fn is_closing_due(&self, now: Instant) -> bool {
         let closing = self.life.closing().filter(|_| self.link.is_some());
         closing.is_some_and(|closing| closing.is_due(now))
@@ -53,37 +46,32 @@ impl State {
         // Its next look for a tick may be too late to see soon whether that is told.
         self.driver_due = true;
         self.life.tell(Telling::Until(sync::add(now, within)));
-        let reads = self.free_read_half();
-        if let Some(session) = self.protocol.framed() {
-            session.end_at_once(reads, now);
+        if !self.free_read_half()
+            && let Some(session) = self.protocol.framed()
+        {
+            session.end_at_once(now);
         }
     }
 }
 
 impl Locked<'_> {
-    /// After an end at once: whether our last word has arrived.
+    /// After an end at once, when reading was shut down: whether the peer has answered.
     pub(super) fn look_at_parting(&mut self, now: Instant) {
         let looks_at = self.protocol.framed().and_then(|session| session.looks_at());
-        if looks_at.is_none_or(|at| now < at) || self.link.is_none() {
+        if looks_at.is_none_or(|at| now < at) {
             return;
         }
-        let arrival = self.arrival();
+        // The thread that has read is on its way back, or the socket has what has come since.
+        let half = self.link.as_mut().and_then(|link| link.read_half.take_if(|it| it.is_free()));
+        if let Some(mut half) = half {
+            let result = self.unlocked(|| half.read(None));
+            self.after_read(half, result);
+        }
         if let Some(session) = self.protocol.framed()
-            && !session.look(arrival, now)
+            && session.peer_closed().is_none()
+            && !session.look(now)
         {
             self.lose(Cause::Eof);
-        }
-    }
-
-    /// Whether the peer's kernel has acknowledged all that was written on the present link.
-    fn arrival(&mut self) -> Arrival {
-        let Some(written) = self.written() else { return Arrival::Part };
-        let acknowledged = self.ask(|socket| socket.acknowledged(written));
-        match acknowledged {
-            Some(None) => Arrival::Unknown,
-            // More may be written by now.
-            Some(all) if self.written() == all => Arrival::All,
-            _ => Arrival::Part,
         }
     }
 }

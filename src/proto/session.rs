@@ -13,7 +13,6 @@ mod handshake;
 mod parting;
 
 pub(crate) use handshake::{Admission, Opened, Unwelcome};
-pub(crate) use parting::Arrival;
 
 use super::Violation;
 use super::away::GoingAway;
@@ -64,8 +63,6 @@ struct Up {
     look: Option<Look>,
     /// Then it may not be read any more.
     deaf: bool,
-    /// What was written has arrived, our CLOSE included.
-    told: bool,
 }
 
 #[derive(Debug)]

@@ -1,12 +1,11 @@
 //! The end of a session: CLOSE, and how this side knows that it is told.
 //!
-//! The peer answers CLOSE with its own. But an application that ends at once wants its threads
-//! back, and a thread that reads returns only when reading is shut down: then no answer can be
-//! heard on that link. So after such an end the driver asks the system, soon and then ever less
-//! often, whether the peer's kernel has acknowledged all that was written. That counts as told,
-//! since such an end promises nothing more: a peer that dies before it reads CLOSE takes its
-//! sessions along, and one for which something else has acknowledged waits as after an outage. A
-//! link on which nothing is acknowledged is given up, and a client tells the end over the next one.
+//! The peer answers CLOSE with its own, and only that tells that it has read ours: its kernel, or
+//! a proxy's, may have acknowledged what it never reads. But an application that ends at once wants
+//! its threads back, and a thread that reads returns only when reading is shut down. What arrives
+//! after that can still be read, as far as the system keeps it (Linux does), but not waited for. So
+//! the driver looks for the answer soon, and then ever less often. A link on which none comes is
+//! given up, and a client tells the end over the next one.
 
 use std::time::{Duration, Instant};
 
@@ -22,23 +21,12 @@ pub(super) const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// The last look comes after 255 ms: an abort is told for a second, and a client may have to dial.
 const LOOKS: u32 = 8;
 
-/// When to look whether what was written has arrived.
+/// When to look for the answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     at: Instant,
     /// From 1 on.
     number: u32,
-}
-
-/// What a look has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// All that was written has arrived.
-    All,
-    /// Not all was acknowledged, or written.
-    Part,
-    /// The system does not tell.
-    Unknown,
 }
 
 impl Session {
@@ -92,17 +80,17 @@ impl Session {
 
     /// Whether the peer knows that it has ended.
     pub(super) fn is_end_told(&self) -> bool {
-        self.peer_closed.is_some() || self.up.told
+        self.peer_closed.is_some()
     }
 }
 
 /// An end at once.
 impl Session {
-    /// The application waits for no answer. Unless the present link `reads` on, none is heard.
-    pub(crate) fn end_at_once(&mut self, reads: bool, now: Instant) {
+    /// The application waits for no answer, and reading was shut down on the present link.
+    pub(crate) fn end_at_once(&mut self, now: Instant) {
         if self.is_up() && self.closing.is_some() {
             self.up.look.get_or_insert(Look { at: now + FIRST_LOOK, number: 1 });
-            self.up.deaf |= !reads;
+            self.up.deaf = true;
         }
     }
 
@@ -116,22 +104,13 @@ impl Session {
         self.up.look.map(|look| look.at)
     }
 
-    /// So much has arrived. Returns whether the link is still of use.
-    pub(crate) fn look(&mut self, arrival: Arrival, now: Instant) -> bool {
+    /// There was no answer yet. Returns whether the link is still of use.
+    pub(crate) fn look(&mut self, now: Instant) -> bool {
         let next = self.up.look.take().map(|Look { number, .. }| Look {
             at: now + FIRST_LOOK * (1 << number),
             number: number + 1,
         });
-        match arrival {
-            Arrival::All if self.stage == Stage::Parting => {
-                self.up.told = true;
-                true
-            }
-            Arrival::All | Arrival::Part => {
-                self.up.look = next.filter(|look| look.number <= LOOKS);
-                self.up.look.is_some()
-            }
-            Arrival::Unknown => !self.up.deaf,
-        }
+        self.up.look = next.filter(|look| look.number <= LOOKS);
+        self.up.look.is_some()
     }
 }
