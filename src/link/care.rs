@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::halves::{Heard, ReadHalf, WriteHalf};
 use super::life::Telling;
 use super::locked::Locked;
-use super::roles::{Cover, Link, Tick, Writer};
+use super::roles::{Cover, Link, Writer};
 use super::row::Row;
 use super::term::Term;
+use super::tick::Tick;
 use super::{Ending, Lost, OnEvent, PendingLink, Shared, State};
 use crate::error::Cause;
 use crate::event::Event;
@@ -181,7 +182,7 @@ impl Locked<'_> {
 
     /// Asks the system about the present link. The lock is released meanwhile, and there is
     /// no answer if the link is lost by then.
-    pub(super) fn ask<T>(&mut self, question: impl FnOnce(&Socket) -> T) -> Option<T> {
+    fn ask<T>(&mut self, question: impl FnOnce(&Socket) -> T) -> Option<T> {
         let link = self.link.as_ref()?;
         let (socket, generation) = (link.socket.clone(), link.generation);
         let answer = self.unlocked(|| question(&socket));
@@ -413,10 +414,7 @@ impl State {
 
     fn deadline(&self) -> Option<Instant> {
         let session = self.protocol.deadline();
-        let tick = self.link.as_ref().and_then(|link| match link.tick {
-            Tick::At(at) => Some(at),
-            Tick::Off | Tick::Due => None,
-        });
+        let tick = self.link.as_ref().and_then(|link| link.tick.deadline());
         let term = self.link.as_ref().filter(|_| !self.life.has_ended());
         let term = term.and_then(|link| link.term.deadline());
         let row = self.link.as_ref().and_then(|link| link.row.deadline());

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::care::TICK;
-use super::roles::Tick;
+use super::tick::Tick;
 use super::{Shared, State};
 use crate::error::Cause;
 use crate::proto::close::CloseCode;

@@ -3,7 +3,8 @@
 
 use std::io;
 
-use super::roles::{Link, Retired, ShutdownKind, Tick, Writer};
+use super::roles::{Link, Retired, ShutdownKind, Writer};
+use super::tick::Tick;
 use super::wait::Notices;
 use super::waiters::{Waiter, Waiters};
 use super::{Ending, Lost, State};
@@ -236,9 +237,7 @@ impl State {
     }
 
     pub(super) fn take_spent(&mut self) -> Spent {
-        let mut spent = Spent::default();
-        spent.extend(self.protocol.spent());
-        spent
+        std::mem::take(self.protocol.spent())
     }
 
     /// All that the application gave and does not get back.

@@ -45,10 +45,8 @@ impl State {
 impl Locked<'_> {
     /// What is polled for.
     pub(super) fn read_covered(&mut self) {
-        if let Some(mut read_half) = self.take_covered_read_half() {
-            let result = self.unlocked(|| read_half.read(None));
-            self.after_read(read_half, result);
-        }
+        let read_half = self.take_covered_read_half();
+        self.read_at_once(read_half);
     }
 
     /// What the peer says while a row goes on is not polled for.

@@ -71,6 +71,7 @@ mod pending;
 mod roles;
 mod row;
 mod term;
+mod tick;
 mod wait;
 mod waiters;
 

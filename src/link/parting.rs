@@ -30,14 +30,14 @@ impl State {
     }
 
     /// A thread that reads does not wait for the peer's answer: it returns when reading is shut
-    /// down. Returns whether the link is still read.
+    /// down. Returns whether there is one.
     pub(super) fn free_read_half(&mut self) -> bool {
-        let Some(link) = self.link.as_ref().filter(|link| link.read_half.is_none()) else {
-            return true;
-        };
-        let retired = Retired::silently(link.socket.clone(), ShutdownKind::StopReading);
-        self.retired.push(retired);
-        false
+        let link = self.link.as_ref().filter(|link| link.read_half.is_none());
+        let stop =
+            link.map(|link| Retired::silently(link.socket.clone(), ShutdownKind::StopReading));
+        let stops = stop.is_some();
+        self.retired.extend(stop);
+        stops
     }
 
     /// The connection has ended at once, and the peer is told within this time.
@@ -46,7 +46,7 @@ impl State {
         // Its next look for a tick may be too late to see soon whether that is told.
         self.driver_due = true;
         self.life.tell(Telling::Until(sync::add(now, within)));
-        if !self.free_read_half()
+        if self.free_read_half()
             && let Some(session) = self.protocol.framed()
         {
             session.end_at_once(now);
@@ -63,12 +63,8 @@ impl Locked<'_> {
         }
         // The thread that has read is on its way back, or the socket has what has come since.
         let half = self.link.as_mut().and_then(|link| link.read_half.take_if(|it| it.is_free()));
-        if let Some(mut half) = half {
-            let result = self.unlocked(|| half.read(None));
-            self.after_read(half, result);
-        }
+        self.read_at_once(half);
         if let Some(session) = self.protocol.framed()
-            && session.peer_closed().is_none()
             && !session.look(now)
         {
             self.lose(Cause::Eof);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::halves::{Heard, ReadHalf, WriteHalf, Written};
 use super::row::Row;
 use super::term::Term;
+use super::tick::Tick;
 use super::{State, Waiter};
 use crate::error::Cause;
 use crate::event::Event;
@@ -29,6 +30,8 @@ pub(super) struct Link {
     /// The thread that takes it writes.
     pub(super) write_half: Option<Box<WriteHalf>>,
     pub(super) cover: Cover,
+    /// Whether the driver finds out, once a [`TICK`](super::care::TICK), that the application
+    /// still reads.
     pub(super) tick: Tick,
     /// An application thread took the read half since the last tick.
     pub(super) read_lately: bool,
@@ -47,16 +50,6 @@ pub(super) enum Cover {
     Driver,
     /// A thread of the application reads, or did so lately.
     Application,
-}
-
-/// Whether the driver finds out, once a [`TICK`](super::care::TICK), that the application
-/// still reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tick {
-    Off,
-    /// The driver was woken, and has not come yet.
-    Due,
-    At(Instant),
 }
 
 impl Link {

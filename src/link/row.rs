@@ -11,11 +11,13 @@
 //! While a row goes on, the driver does not poll for what the peer says, but reads when it
 //! looks: it would be woken for each acknowledgement, and take the sender's core.
 //!
-//! Under the ordinary scheduler, with both ends pinned, plain sends of 64 bytes made 33 times
-//! the messages of a raw socket that writes each; when the driver was woken for each row, it was
-//! 7 to 10 times (`cargo bench --bench stream`).
+//! Under the ordinary scheduler, with both ends pinned, plain sends of 64 bytes made 43 times
+//! the messages of a raw socket that writes each (`benches/peers`); when the driver was woken for
+//! each row, it was 7 to 10 times.
 
 use std::time::{Duration, Instant};
+
+use super::tick::Tick;
 
 /// So many messages in a row are written by their senders.
 pub(super) const SINGLES: u32 = 2;
@@ -31,16 +33,7 @@ pub(super) struct Row {
     singles: u32,
     /// Those that were gathered since the driver last looked.
     gathered: u32,
-    net: Net,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Net {
-    #[default]
-    Off,
-    /// The driver was woken, and has not come yet.
-    Due,
-    At(Instant),
+    net: Tick,
 }
 
 impl Row {
@@ -60,7 +53,7 @@ impl Row {
     pub(super) fn casts_net(&mut self) -> bool {
         let new = !self.has_net();
         if new {
-            self.net = Net::Due;
+            self.net = Tick::Due;
         }
         new
     }
@@ -71,24 +64,21 @@ impl Row {
 
     /// Whether the driver will look at what was gathered.
     pub(super) fn has_net(&self) -> bool {
-        self.net != Net::Off
+        self.net != Tick::Off
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.net {
-            Net::At(at) => Some(at),
-            Net::Off | Net::Due => None,
-        }
+        self.net.deadline()
     }
 
     /// The driver has looked, and writes what there is. If another thread writes, or the socket
     /// is full (`blocked`), what comes meanwhile is theirs, net or not.
     pub(super) fn look(&mut self, blocked: bool, now: Instant) {
-        if matches!(self.net, Net::At(at) if now < at) {
+        if matches!(self.net, Tick::At(at) if now < at) {
             return;
         }
         let few = std::mem::take(&mut self.gathered) < FEW;
-        self.net = if few { Net::Off } else { Net::At(now + NET) };
+        self.net = if few { Tick::Off } else { Tick::At(now + NET) };
         if few && !blocked {
             self.end();
         }

@@ -132,6 +132,14 @@ impl Locked<'_> {
         });
         self.after_read(read_half, result);
     }
+
+    /// Reads once, on the driver's thread: what is there.
+    pub(super) fn read_at_once(&mut self, read_half: Option<Box<ReadHalf>>) {
+        if let Some(mut read_half) = read_half {
+            let result = self.unlocked(|| read_half.read(None));
+            self.after_read(read_half, result);
+        }
+    }
 }
 
 /// What follows from a change.
@@ -146,15 +154,13 @@ impl Locked<'_> {
 
     /// What was fed is to be written: sees to it, and releases the lock.
     pub(crate) fn post(mut self) {
-        match self.gathers() {
+        if !self.gathers() {
+            self.flush();
+        } else if !self.driver_due {
             // Nothing but a message was added, and other threads settle what they change.
-            true if !self.driver_due => {}
-            true => self.release(),
-            false => {
-                self.flush();
-                self.release();
-            }
+            return;
         }
+        self.release();
     }
 
     fn release(mut self) {

@@ -59,10 +59,8 @@ struct Up {
     heard: bool,
     /// The server said then that it goes away.
     away: Option<(Instant, GoingAway)>,
-    /// The application has ended at once: when to look whether that is told.
+    /// The application has ended at once, and reading was shut down: when to look for an answer.
     look: Option<Look>,
-    /// Then it may not be read any more.
-    deaf: bool,
 }
 
 #[derive(Debug)]

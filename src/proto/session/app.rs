@@ -60,7 +60,7 @@ impl Session {
             round_trip: self.pulse.round_trip(),
             has_received: self.inbox.received().frames > 0,
             has_next: !self.inbox.is_empty(),
-            may_read: !self.up.deaf,
+            may_read: self.up.look.is_none(),
             deaf: false,
             owes_ack: self.acks.is_waiting(),
             counts_bytes: self.counts_bytes(),
@@ -69,8 +69,8 @@ impl Session {
             complete: self.is_complete(),
             closing: self.is_closing(),
             closed_by_peer: self.peer_closed.is_some(),
-            end_told: self.is_end_told(),
-            parted: self.stage == Stage::Parting && self.is_end_told(),
+            end_told: self.peer_closed.is_some(),
+            parted: self.stage == Stage::Parting && self.peer_closed.is_some(),
             has_spent: !self.outbox.spent.is_empty(),
         }
     }

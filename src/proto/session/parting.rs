@@ -77,11 +77,6 @@ impl Session {
     pub(crate) fn peer_closed(&self) -> Option<&CloseCode> {
         self.peer_closed.as_ref()
     }
-
-    /// Whether the peer knows that it has ended.
-    pub(super) fn is_end_told(&self) -> bool {
-        self.peer_closed.is_some()
-    }
 }
 
 /// An end at once.
@@ -90,21 +85,20 @@ impl Session {
     pub(crate) fn end_at_once(&mut self, now: Instant) {
         if self.is_up() && self.closing.is_some() {
             self.up.look.get_or_insert(Look { at: now + FIRST_LOOK, number: 1 });
-            self.up.deaf = true;
         }
     }
 
     /// The stream has ended: `None` if the link is lost by that. If reading was shut down, that
     /// is not the peer's word.
     pub(crate) fn end_of_stream(&self) -> Option<Unanswered> {
-        self.up.deaf.then(Unanswered::default)
+        self.up.look.map(|_| Unanswered::default())
     }
 
     pub(crate) fn looks_at(&self) -> Option<Instant> {
         self.up.look.map(|look| look.at)
     }
 
-    /// There was no answer yet. Returns whether the link is still of use.
+    /// Returns whether the link is still of use, if there was no answer.
     pub(crate) fn look(&mut self, now: Instant) -> bool {
         let next = self.up.look.take().map(|Look { number, .. }| Look {
             at: now + FIRST_LOOK * (1 << number),

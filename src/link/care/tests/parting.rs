@@ -43,3 +43,20 @@ fn a_link_whose_peer_does_not_answer_is_lost_soon() {
     part(&shared);
     assert!(!is_told(&shared) && begun.elapsed() < Duration::from_secs(1));
 }
+
+/// Else the driver spins until the peer takes what was written before.
+#[test]
+fn an_answer_to_what_is_not_all_written_is_waited_with_for_a_while() {
+    let (shared, mut peer) = linked();
+    let read_half = read_quietly(&shared);
+    abort(&shared, read_half);
+    // The socket is full, as far as the driver can tell.
+    if let Some(link) = &mut shared.lock().link {
+        link.write_half.as_mut().unwrap().batch.push(Bytes::from_static(b"rest"));
+        link.writer = Writer::Blocked;
+    }
+    let close = Frame::Close(Close { code: CloseCode::Done, consumed: 0 });
+    peer.write_all(&close.to_bytes()).unwrap();
+    part(&shared);
+    assert!(is_told(&shared) || !cfg!(target_os = "linux"));
+}

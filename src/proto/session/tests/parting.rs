@@ -20,7 +20,7 @@ fn look(session: &mut Session, start: Instant, looks: u32) -> Option<Duration> {
     let mut now = start;
     for _ in 0..looks {
         now = session.deadline().expect("it looks");
-        assert!(now > start && !session.is_end_told());
+        assert!(now > start && !session.status().end_told);
         if !session.look(now) {
             return None;
         }
