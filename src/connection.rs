@@ -1,38 +1,35 @@
 //! [`Connection`]: the handle that the user holds.
 
-mod callback;
+// rustdoc lists the methods in the order of these lines, and those of this file last.
+mod basics;
+mod open;
+mod send;
+
+mod receive;
+
 mod end;
-mod handles;
 mod held;
 mod many;
 mod numbers;
-mod receive;
-mod send;
+
+mod callback;
+mod handles;
 
 pub use held::Held;
 pub use many::Taken;
 pub use receive::Incoming;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::client::Client;
-use crate::config::Builder;
-use crate::driver::DriverHandle;
-use crate::error::{Error, Result};
-use crate::foreign;
-use crate::host::ToHosts;
 use crate::identity::PeerIdentity;
-use crate::link::{Patience, Shared, Waiter};
-use crate::proto::plain::PlainSession;
+use crate::link::Shared;
 use crate::proto::protocol;
-use crate::proto::session::Session;
 use crate::protocol::Protocol;
-use crate::secure::{self, Security};
 use crate::stats::Stats;
-use crate::sync::{self, Arc};
+use crate::sync::Arc;
 
 pub use handles::WeakConnection;
 
@@ -83,123 +80,7 @@ pub struct Connection {
     shared: Arc<Shared>,
 }
 
-/// Opening.
-impl Connection {
-    /// Connects with the default settings. See [`Builder::connect`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::connect`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use longlink::{Connection, Listener};
-    ///
-    /// let listener = Listener::bind("127.0.0.1:0")?;
-    /// let connection = Connection::connect(listener.local_addr())?;
-    /// assert!(connection.is_connected());
-    /// # Ok::<(), longlink::Error>(())
-    /// ```
-    pub fn connect(addr: impl ToHosts) -> Result<Connection> {
-        Connection::builder().connect(addr)
-    }
-
-    /// Settings for a connection or a listener.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use longlink::Connection;
-    ///
-    /// let builder = Connection::builder().max_message(64 * 1024);
-    /// ```
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-}
-
-impl Builder {
-    /// Connects, and stays connected.
-    ///
-    /// Blocks until the first link is up, or the retry policy has spent its attempts.
-    /// See [`ToHosts`] for what an address can be; with several, each attempt
-    /// tries them in turn, the last good one first. They are taken for different servers
-    /// unless [`Host::alias_of`](crate::Host::alias_of) says that they are paths to one.
-    /// After the first link, [`on_session_lost`](Builder::on_session_lost) can bind a client
-    /// to the server of that link.
-    ///
-    /// A host that refuses, rejects us, or has a name that cannot be resolved (yet)
-    /// fails in this attempt, and is tried again in the next one. Only when the last
-    /// word of every host is final is there no next one: a
-    /// [rejection](crate::Rejection::is_retryable) of that kind, or, after a loss, a
-    /// limit that is [too small](crate::Cause::TooLarge). A host that cannot be reached
-    /// says nothing, so its last word stays what it was.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::GaveUp`] with the cause of the last failure; [`Error::Config`] if the
-    /// address cannot be one, the [greeting](Builder::greeting) is too long, the
-    /// [first number](Builder::first_number) out of range, or the
-    /// security none that a client can have; [`Error::Io`] if no thread
-    /// could be started, or there is no randomness. [`Error::Refused`] if the first link was
-    /// lost before it was up, and the server has refused us meanwhile: as a rule that comes
-    /// from the calls that follow.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use longlink::{Connection, Error, RetryPolicy};
-    /// # let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    ///
-    /// let result = Connection::builder().retry(RetryPolicy::never()).connect(nobody);
-    /// assert!(matches!(result, Err(Error::GaveUp { .. })));
-    /// # Ok::<(), longlink::Error>(())
-    /// ```
-    pub fn connect(self, addr: impl ToHosts) -> Result<Connection> {
-        let hosts = addr.to_hosts()?;
-        if hosts.is_empty() {
-            return Err(Error::Config("there is no host to connect to".into()));
-        }
-        if foreign::is_running() || secure::is_inside() {
-            return Err(Error::WouldBlock);
-        }
-        self.security.as_ref().map(Security::check_client).transpose()?;
-        let greeting = self.checked_greeting()?;
-        let numbers = self.checked_numbers()?;
-        let now = sync::now();
-        let limits = self.limits();
-        let protocol = match self.plain {
-            None => {
-                let session = Session::client(limits, self.heartbeat, now)
-                    .on_loss(self.on_session_lost)
-                    .greeting_with(greeting)
-                    .numbered(numbers);
-                protocol::Protocol::Framed(session)
-            }
-            Some(plain) => {
-                let settings = plain.settings(self.heartbeat.interval);
-                let session = PlainSession::client(limits, settings, now).numbered(numbers);
-                protocol::Protocol::Plain(session)
-            }
-        };
-        let driver = Arc::new(DriverHandle::new()?);
-        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let shared = Arc::new(Shared::new(self.terms(None), protocol, nowhere, 0, driver.clone()));
-        let client = Client::new(shared.clone(), driver, hosts, &self)?;
-        client.start(self.on_event.is_some())?;
-        let connection = Connection::new(shared);
-        connection.shared.lock().wait(Waiter::Other, Patience::Forever, |state| {
-            match state.has_connected() {
-                true => Some(Ok(())),
-                false => state.check().err().map(Err),
-            }
-        })?;
-        Ok(connection)
-    }
-}
-
-/// Looking.
+/// The state of the connection.
 impl Connection {
     /// The address at the other end of the present link, or of the last one.
     ///
@@ -258,7 +139,7 @@ impl Connection {
     /// comes as an [`Event`](crate::Event).
     ///
     /// The peer is sent a ping, whether or not there are [heartbeats](crate::Heartbeat). If
-    /// within the [connect timeout](Builder::connect_timeout) not one byte of it has
+    /// within the [connect timeout](crate::Builder::connect_timeout) not one byte of it has
     /// come, and its kernel has acknowledged none, the link is lost, and a client looks
     /// for another. A check that is under way is not begun anew. A client that waits for
     /// its next attempt to connect makes one at once. That one does not count, so asking
@@ -310,7 +191,7 @@ impl Connection {
     }
 
     /// What the client says at the beginning of each session: at the server, that of the
-    /// session which was accepted; at the client, its [own](Builder::greeting). Empty if
+    /// session which was accepted; at the client, its [own](crate::Builder::greeting). Empty if
     /// there is none, and over [plain text](Protocol::Plain). Does not block.
     ///
     /// It is the peer's, who may have said anything of at most 2048 bytes.

@@ -234,12 +234,17 @@
 //!
 //! What goes over the wire is specified in [`wire`].
 
+// rustdoc lists the methods of a type in the order of these lines: what opens stands before
+// what sets, in the page of `Builder`.
+mod listener;
+
+mod connection;
+
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 mod client;
 mod config;
-mod connection;
 mod driver;
 mod error;
 mod event;
@@ -247,7 +252,6 @@ mod foreign;
 mod host;
 mod identity;
 mod link;
-mod listener;
 #[cfg_attr(shuttle, path = "testing/model/net.rs")]
 mod net;
 mod proto;

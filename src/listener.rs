@@ -147,91 +147,6 @@ impl Listener {
         Accepted { listener: Some(self) }
     }
 
-    /// The address that is listened on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
-    /// assert!(listener.local_addr().ip().is_loopback());
-    /// # Ok::<(), longlink::Error>(())
-    /// ```
-    pub fn local_addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// Whether new clients are told that the server is full, as they are beyond
-    /// [`max_clients`](crate::Builder::max_clients): they try again later, or
-    /// elsewhere. For servers that run out of something of their own which
-    /// serving a client takes, such as threads.
-    ///
-    /// Nothing changes for the connections that there are, those included that
-    /// wait to be [`accept`](Listener::accept)ed, nor for clients that come back
-    /// to them. Plain text clients are disconnected, since they cannot be told.
-    /// Does not block.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listener = longlink::Listener::bind("127.0.0.1:0")?;
-    /// # let client = longlink::Connection::connect(listener.local_addr())?;
-    /// let connection = listener.accept()?;
-    /// // There is one worker, and it is busy now.
-    /// listener.set_full(true);
-    /// # client.abort();
-    /// connection.incoming().count();
-    /// listener.set_full(false);
-    /// # Ok::<(), longlink::Error>(())
-    /// ```
-    pub fn set_full(&self, full: bool) {
-        self.queue.set_full(full);
-    }
-
-    /// Goes by other [`Security`] from now on: another key of this side's, and other peers that
-    /// are trusted.
-    ///
-    /// Clients that it does not let in have no sessions any more: those that there are end,
-    /// with [`Cause::Revoked`](crate::Cause::Revoked), also while the client is away, and before
-    /// they were [`accept`](Listener::accept)ed. What counts is the key, and the name that it has,
-    /// by which the client was let in last; a client with a new key goes on if it has come back
-    /// by that before the old one is taken from it. All others notice nothing.
-    ///
-    /// Blocks until that is done. With keys that is a moment; by certificates, each client is
-    /// judged anew, as in a handshake, while the others are served: ten thousand take seconds.
-    /// Only an [event callback](Builder::on_event) of this listener's connections that blocks
-    /// can hold it up: then this returns after one second, and it is done when the callback has
-    /// returned. In such a callback it does not block, and is done after it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Config`] if the listener was bound without [security](Builder::security),
-    /// since clear text does not become secure by this; or if no listener can have this one.
-    /// Then nothing changes.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// use longlink::{Identity, Listener, Security, Trust};
-    ///
-    /// /// Somebody was added to the peers, or taken away.
-    /// fn read_again(listener: &Listener) -> longlink::Result<()> {
-    ///     let (key, peers) = (Identity::from_file("server.key")?, Trust::peers_file("peers")?);
-    ///     listener.reload(Security::keys(key, peers))
-    /// }
-    /// ```
-    #[cfg(any(test, feature = "tls"))]
-    pub fn reload(&self, security: Security) -> Result<()> {
-        if !self.secured {
-            let what = "a listener of clear text cannot be given security later";
-            return Err(Error::Config(what.into()));
-        }
-        security.check_listener()?;
-        let number = self.queue.reload(security);
-        self.driver.wake();
-        self.queue.wait_reloaded(number, RELOAD);
-        Ok(())
-    }
-
     /// Stops accepting: every blocked [`accept`](Listener::accept) returns.
     ///
     /// The connections that were given out live on. So that their clients can
@@ -341,6 +256,91 @@ impl Listener {
         let deadline = sync::after(timeout);
         self.close();
         self.queue.wait_drained(deadline)
+    }
+
+    /// The address that is listened on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// assert!(listener.local_addr().ip().is_loopback());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Whether new clients are told that the server is full, as they are beyond
+    /// [`max_clients`](crate::Builder::max_clients): they try again later, or
+    /// elsewhere. For servers that run out of something of their own which
+    /// serving a client takes, such as threads.
+    ///
+    /// Nothing changes for the connections that there are, those included that
+    /// wait to be [`accept`](Listener::accept)ed, nor for clients that come back
+    /// to them. Plain text clients are disconnected, since they cannot be told.
+    /// Does not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listener = longlink::Listener::bind("127.0.0.1:0")?;
+    /// # let client = longlink::Connection::connect(listener.local_addr())?;
+    /// let connection = listener.accept()?;
+    /// // There is one worker, and it is busy now.
+    /// listener.set_full(true);
+    /// # client.abort();
+    /// connection.incoming().count();
+    /// listener.set_full(false);
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn set_full(&self, full: bool) {
+        self.queue.set_full(full);
+    }
+
+    /// Goes by other [`Security`] from now on: another key of this side's, and other peers that
+    /// are trusted.
+    ///
+    /// Clients that it does not let in have no sessions any more: those that there are end,
+    /// with [`Cause::Revoked`](crate::Cause::Revoked), also while the client is away, and before
+    /// they were [`accept`](Listener::accept)ed. What counts is the key, and the name that it has,
+    /// by which the client was let in last; a client with a new key goes on if it has come back
+    /// by that before the old one is taken from it. All others notice nothing.
+    ///
+    /// Blocks until that is done. With keys that is a moment; by certificates, each client is
+    /// judged anew, as in a handshake, while the others are served: ten thousand take seconds.
+    /// Only an [event callback](Builder::on_event) of this listener's connections that blocks
+    /// can hold it up: then this returns after one second, and it is done when the callback has
+    /// returned. In such a callback it does not block, and is done after it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if the listener was bound without [security](Builder::security),
+    /// since clear text does not become secure by this; or if no listener can have this one.
+    /// Then nothing changes.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use longlink::{Identity, Listener, Security, Trust};
+    ///
+    /// /// Somebody was added to the peers, or taken away.
+    /// fn read_again(listener: &Listener) -> longlink::Result<()> {
+    ///     let (key, peers) = (Identity::from_file("server.key")?, Trust::peers_file("peers")?);
+    ///     listener.reload(Security::keys(key, peers))
+    /// }
+    /// ```
+    #[cfg(any(test, feature = "tls"))]
+    pub fn reload(&self, security: Security) -> Result<()> {
+        if !self.secured {
+            let what = "a listener of clear text cannot be given security later";
+            return Err(Error::Config(what.into()));
+        }
+        security.check_listener()?;
+        let number = self.queue.reload(security);
+        self.driver.wake();
+        self.queue.wait_reloaded(number, RELOAD);
+        Ok(())
     }
 }
 

@@ -93,6 +93,7 @@ pub struct StreamWriter<'a> {
     connection: &'a Connection,
 }
 
+/// Bytes instead of messages.
 impl Connection {
     /// The connection as a stream of bytes: `Read`, `BufRead` and `Write`.
     ///

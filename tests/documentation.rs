@@ -6,13 +6,15 @@ use std::fs;
 use std::path::Path;
 
 /// Files in which public items are.
-const FACES: [&str; 18] = [
+const FACES: [&str; 20] = [
     "config",
     "connection",
+    "connection/basics",
     "connection/callback",
     "connection/end",
     "connection/handles",
     "connection/many",
+    "connection/open",
     "connection/receive",
     "connection/send",
     "error",

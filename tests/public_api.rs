@@ -155,6 +155,22 @@ fn signatures() {
     let _: fn(Rejection) -> bool = Rejection::is_retryable;
 }
 
+/// rustdoc lists the methods of a type in the order of the modules that they stand in.
+#[test]
+fn the_page_of_a_connection_begins_with_what_most_programs_need() {
+    fn begins(source: &str, with: &str, names: &[&str]) {
+        let lines = source.lines().filter_map(|line| line.trim_start().strip_prefix(with));
+        let names_of = lines.map(|line| line.split([';', '(']).next().unwrap());
+        assert_eq!(names_of.take(names.len()).collect::<Vec<_>>(), names);
+    }
+    begins(include_str!("../src/lib.rs"), "mod ", &["listener", "connection"]);
+    begins(include_str!("../src/connection.rs"), "mod ", &["basics"]);
+    let basics = include_str!("../src/connection/basics.rs");
+    begins(basics, "pub fn ", &["connect", "send", "recv", "close"]);
+    let listener = include_str!("../src/listener.rs");
+    begins(listener, "pub fn ", &["bind", "accept", "incoming", "close"]);
+}
+
 #[test]
 fn traits() {
     fn value<T: Debug + Clone + Send + Sync + Unpin + 'static>() {}

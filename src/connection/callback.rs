@@ -51,6 +51,7 @@ impl Builder {
     }
 }
 
+/// Events.
 impl Connection {
     /// Calls `callback` for the events of this connection, instead of the one
     /// given to [`Builder::on_event`], which says what it may do.

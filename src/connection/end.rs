@@ -10,60 +10,8 @@ use crate::link::{Patience, State, Waiter};
 use crate::proto::close::Refusal;
 use crate::sync;
 
+/// More ways to end.
 impl Connection {
-    /// Ends the connection in order: [finishes](Connection::finish), and blocks
-    /// until the peer's application has taken everything.
-    ///
-    /// It survives what the open connection would survive: an outage, for as long as
-    /// a client has attempts left, or a server [keeps the
-    /// session](crate::Builder::resume_within); and a slow path on which messages move.
-    /// While there is a link and nothing moves, since the peer's application takes
-    /// nothing, it waits for the [`close_timeout`](crate::Builder::close_timeout) (and up to
-    /// an eighth of it more), on as many links as it takes. So long it also waits for a
-    /// link if every message is acknowledged, and it would wait for ever, as with
-    /// [unlimited](crate::RetryPolicy::unlimited) attempts, for as long as the session is
-    /// [kept](crate::RetryPolicy::while_kept), or for a server that
-    /// [restarts](crate::Listener::restart). The parting that follows takes at most as long
-    /// again.
-    /// [`close_within`](Connection::close_within) bounds the call whatever happens.
-    ///
-    /// What was handed out before is acknowledged, unless it is [held](Connection::recv_held);
-    /// what was not is not: the peer learns how far this side has read. If both sides close and
-    /// neither has read what the other sent, both therefore wait in vain, and err.
-    ///
-    /// Sends fail with [`Error::Finished`] while it is under way, and with what ended the
-    /// connection from then on, as [`Error::Closed`]. What had arrived can still be received.
-    /// Further calls return the same result. When it returns, the peer
-    /// knows of the end or cannot be told, and the event callback has seen
-    /// everything, unless that took longer than the `close_timeout`.
-    ///
-    /// # Errors
-    ///
-    /// The final ones, if not every message was acknowledged; and if all were,
-    /// [`Error::Refused`], and [`Error::GaveUp`] or [`Error::SessionLost`] if the end could
-    /// not be told, since the attempts are spent or the server no longer knows the session.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
-    /// # let client = longlink::Connection::connect(listener.local_addr())?;
-    /// # let server = listener.accept()?;
-    /// client.send(b"the last word")?;
-    /// let handler = std::thread::spawn(move || -> longlink::Result<()> {
-    ///     for message in server.incoming() {
-    ///         message?;
-    ///     }
-    ///     server.close()
-    /// });
-    /// client.close()?; // the handler is done with the last word
-    /// # handler.join().unwrap()?;
-    /// # Ok::<(), longlink::Error>(())
-    /// ```
-    pub fn close(&self) -> Result<()> {
-        self.end_in_order(None)
-    }
-
     /// [`close`](Connection::close) that takes at most so long, whatever happens.
     ///
     /// May end late, see [Blocking](crate#blocking).
@@ -91,7 +39,7 @@ impl Connection {
         self.end_in_order(Some(time))
     }
 
-    fn end_in_order(&self, within: Option<Duration>) -> Result<()> {
+    pub(super) fn end_in_order(&self, within: Option<Duration>) -> Result<()> {
         let until = within.map(sync::later);
         let left = || until.map(|until| until.saturating_duration_since(sync::now()));
         let mut state = self.shared.lock();

@@ -52,6 +52,7 @@ pub struct Held {
     shared: Option<Weak<Shared>>,
 }
 
+/// Receiving for a pool of threads.
 impl Connection {
     /// [`recv`](Connection::recv) of a message that is acknowledged when its holder is
     /// [done](Held::done) with it: by any thread, and in any order.

@@ -35,7 +35,7 @@ const ENOUGH: usize = 64 * 1024;
 #[must_use = "the messages behind those that were taken are not sent"]
 pub struct Taken(pub usize);
 
-/// Many at once.
+/// Many messages by one call.
 impl Connection {
     /// Feeds several messages, all of them, in order.
     ///

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::link::Patience;
 use crate::proto::report::Payload;
 
-/// Numbers.
+/// Numbers that outlive sessions and processes.
 impl Connection {
     /// What the client calls itself: at the server, the client of this connection; at the
     /// client, [itself](crate::Builder::client_id). `None` if the client says nothing of the

@@ -8,36 +8,8 @@ use super::Connection;
 use crate::error::Result;
 use crate::link::{Patience, State, Waiter};
 
+/// More ways to receive.
 impl Connection {
-    /// The next message, or `Ok(None)` once the peer has finished. Blocks as
-    /// long as the peer lives and says nothing, also through a reconnection.
-    ///
-    /// Acknowledges the messages that were handed out before. Small ones that
-    /// came together share a piece of memory of at most 4 KiB, which stays as
-    /// long as one of them is kept.
-    ///
-    /// # Errors
-    ///
-    /// The final ones; what had arrived is handed out first, unless the client has
-    /// [another connection](crate::Cause::Replaced) now, where it sends that again.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
-    /// # let client = longlink::Connection::connect(listener.local_addr())?;
-    /// # let server = listener.accept()?;
-    /// client.send(b"hello")?;
-    /// client.finish()?;
-    /// while let Some(message) = server.recv()? {
-    ///     assert_eq!(message, "hello");
-    /// }
-    /// # Ok::<(), longlink::Error>(())
-    /// ```
-    pub fn recv(&self) -> Result<Option<Bytes>> {
-        self.receive(Patience::Forever)
-    }
-
     /// [`recv`](Connection::recv) that blocks for at most `timeout`.
     ///
     /// May end late, see [Blocking](crate#blocking).
@@ -140,7 +112,7 @@ impl Connection {
         state.settle();
     }
 
-    fn receive(&self, patience: Patience) -> Result<Option<Bytes>> {
+    pub(super) fn receive(&self, patience: Patience) -> Result<Option<Bytes>> {
         self.receive_by(patience, State::receive)
     }
 

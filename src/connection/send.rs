@@ -10,38 +10,8 @@ use crate::foreign;
 use crate::link::{Patience, State, Waiter};
 use crate::proto::report::{Output, Payload};
 
+/// More ways to send.
 impl Connection {
-    /// Sends a message: feeds it, and has everything fed so far written: at once, on this
-    /// thread. From the third in a row on, messages are written together: by the thread that
-    /// fills a batch (a quarter of the window, at most 256 KiB), or by the heartbeat thread some
-    /// 200 µs later. A row ends when fewer than 8 are sent in that time, or when this connection
-    /// waits for the peer: so a lone message waits for no clock.
-    ///
-    /// Returns when the message is in the memory from which it is written, and
-    /// written again if need be; not when it has arrived. Blocks while the
-    /// window is full, also through a reconnection.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TooLarge`] and [`Error::Finished`], which leave the connection
-    /// as it is, and the final ones. In all of them the message was not taken.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let listener = longlink::Listener::bind("127.0.0.1:0")?;
-    /// # let client = longlink::Connection::connect(listener.local_addr())?;
-    /// # let server = listener.accept()?;
-    /// client.send("first")?; // or anything else that is bytes
-    /// client.send(b"")?; // an empty message is one, too
-    /// assert_eq!(server.recv()?.as_deref(), Some(&b"first"[..]));
-    /// assert_eq!(server.recv()?.as_deref(), Some(&b""[..]));
-    /// # Ok::<(), longlink::Error>(())
-    /// ```
-    pub fn send(&self, message: impl AsRef<[u8]>) -> Result<()> {
-        self.submit(Patience::Forever, Payload::Slice(message.as_ref())).map(drop)
-    }
-
     /// [`send`](Connection::send) of a message that is kept without being copied:
     /// `Bytes`, or what becomes such by itself, as a `Vec<u8>` or a `String` does.
     ///
