@@ -2,50 +2,72 @@
 //!
 //! # Guide
 //!
-//! A [`Connection`] is what both sides hold: the client gets one from
-//! [`Connection::connect`] or, with settings, from [`Builder::connect`]; the
-//! server one for each client from [`Listener::accept`]. From then on both
-//! sides are the same. A *link* is one TCP connection; the *session* of a
-//! `Connection` outlives it.
+//! ## How do I ...
+//!
+//! | Question | Answer | Example |
+//! | --- | --- | --- |
+//! | send a request and get its reply? | Number the requests. One thread of the client receives, and hands each reply to the call that waits for it. The server [holds](Connection::recv_held) a request until it has answered. | `request_reply` |
+//! | log in? | With [keys](#security) a client proves who it is while its link is made. What it wants, it says in its [`greeting`](Builder::greeting), and the server may [`refuse`](Connection::refuse) it. | `chat` |
+//! | know who the peer is? | [`peer_identity`](Connection::peer_identity): the name that you gave to its key, or the name in its certificate. In clear text it is `None`: nobody can prove anything. | `chat` |
+//! | send to many clients? | Keep a clone of each [`Connection`], and [`try_send`](Connection::try_send) to each. A slow client slows nobody: it misses what its window has no room for. | `chat` |
+//! | send and never wait for the network? | [`try_send`](Connection::try_send). The [`window`](Builder::window) is the queue of an outage: what does not fit is yours to drop or to store. | `telemetry` |
+//! | carry bytes, not messages? | [`stream`](Connection::stream) is `Read`, `BufRead` and `Write`, for code that was written for a `TcpStream`. | `stream` |
+//! | stop a client cleanly? | [`close`](Connection::close). Its `Ok(())` says that the server is done with every message. | `shutdown` |
+//! | stop a server cleanly? | [`drain`](Listener::drain) accepts no new client, and waits until the connections that are open have ended. | `shutdown` |
+//! | restart a server? | [`restart`](Listener::restart) tells every client when to come back. What was not acknowledged is sent again then. | `shutdown` |
+//! | survive a crash, and process each message exactly once? | Keep the [number](Connection::recv_numbered) of the last message in your database, in one transaction with its effect: see [Exactly once](#exactly-once). | `ledger` |
+//! | watch a connection? | [`on_event`](Builder::on_event) tells of each loss, attempt and return. [`stats`](Connection::stats) counts messages, bytes and reconnections. | `events` |
+//!
+//! The examples are whole programs, in the folder `examples/` of this package.
+//! `cargo run --example NAME` shows one at work: it starts its two sides as two processes. By hand,
+//! each in a terminal of its own, they are started by
+//!
+//! ```sh
+//! cargo run --example NAME -- server 127.0.0.1:7000
+//! cargo run --example NAME -- client 127.0.0.1:7000
+//! ```
+//!
+//! Only `ledger` is a package of its own, in the repository: it needs a database.
 //!
 //! ## Beginning
 //!
-//! A client may say who it is or what it wants, with its [`greeting`](Builder::greeting). The
-//! server [reads it](Connection::greeting) when it has accepted the connection, before any
-//! message; after it was killed, too, before what is sent again. It may
-//! [refuse](Connection::refuse) the client, and say why. The example `named_chat` does both.
+//! A [`Connection`] is what both sides hold. The client gets one from [`Connection::connect`] or, with
+//! settings, from [`Builder::connect`]. The server gets one for each client from
+//! [`Listener::accept`]. From then on both sides are the same. A *link* is one TCP connection. The
+//! *session* of a `Connection` outlives its links.
+//!
+//! A client may say who it is or what it wants in its [`greeting`](Builder::greeting). The server
+//! [reads it](Connection::greeting) when it has accepted the connection, before any message. It can
+//! do so in each session: also after it was killed, before the messages that are sent again. It may
+//! [refuse](Connection::refuse) the client, and say why.
 //!
 //! ## Ending
 //!
-//! [`finish`](Connection::finish) ends one direction: the peer's
-//! [`recv`](Connection::recv) returns `Ok(None)`, and it can still answer.
-//! [`close`](Connection::close) does that and waits until the peer's
-//! application has taken everything; only its `Ok(())` says that nothing is
-//! open. A server whose handler simply returns from its loop on `Ok(None)` and
-//! closes is right. Before a server's process ends, [`drain`](Listener::drain)
-//! waits for its handlers; or [`restart`](Listener::restart) tells clients when to come back.
+//! [`finish`](Connection::finish) ends one direction: the peer's [`recv`](Connection::recv) returns
+//! `Ok(None)`, and the peer can still answer. [`close`](Connection::close) does the same, and waits
+//! until the peer's application has taken everything. Only its `Ok(())` says that every message was
+//! processed. A handler in a server does right if it leaves its loop on `Ok(None)` and closes.
 //!
-//! Code that reads and writes bytes, not messages, is given
-//! [`stream`](Connection::stream).
+//! Before the process of a server ends, [`drain`](Listener::drain) waits for its handlers. If the
+//! server is started again soon, [`restart`](Listener::restart) tells the clients when to come back.
 //!
 //! ## Threads
 //!
-//! All methods take `&self`; give each thread a clone of the `Connection`, or
-//! share it in a scope.
-//! The usual arrangement is one thread that receives and any number that send.
-//! To process messages on several threads and keep the promise for a restarted
-//! server, receive them by [`recv_held`](Connection::recv_held) and give them to the
-//! others: each says when it is [done](Held::done), in any order, as the example
-//! `request_reply` shows. With
-//! [`recv`](Connection::recv), receive the next message only when the last is processed,
-//! as explained at [`Connection`].
+//! All methods take `&self`. Give each thread a clone of the `Connection`, or share it in a scope. As a
+//! rule one thread receives, and any number of them send.
 //!
-//! The library starts one thread per client `Connection`, when the first link is up (before,
-//! if there is an [event callback](Builder::on_event)), and one per [`Listener`], however many
-//! clients that has: they send heartbeats, come back, write what is sent in a row, and call
-//! the callback. While a client looks up names, each has a thread, too.
-//! While your thread waits in `recv`, it reads the socket itself, and in `connect` it makes
-//! the first link.
+//! With [`recv`](Connection::recv), receive the next message only when the last one is processed: that
+//! acknowledges it, as explained at [`Connection`]. To process messages on several threads, receive
+//! them by [`recv_held`](Connection::recv_held) and hand them to the others. Each of these says when it
+//! is [done](Held::done), in any order, and a server that is killed loses none of them. The example
+//! `request_reply` has such a pool.
+//!
+//! The library starts one thread for each client `Connection`, when the first link is up (earlier if
+//! there is an [event callback](Builder::on_event)), and one for each [`Listener`], however many
+//! clients that has. These threads send heartbeats, make lost links again, write messages that are sent
+//! in quick succession, and call the callback. While a client looks up names, each name has a thread,
+//! too. A thread of yours that waits in `recv` reads the socket itself, and one in `connect` makes the
+//! first link.
 //!
 //! ## Blocking
 //!
@@ -53,53 +75,56 @@
 //! | --- | --- | --- |
 //! | [`connect`](Builder::connect) | attempts are left | the [`RetryPolicy`] and the [connect timeout](Builder::connect_timeout) |
 //! | [`send`](Connection::send), [`feed`](Connection::feed), and those that send numbered or many | the [window](Builder::window) is full | [`send_timeout`](Connection::send_timeout), [`try_send`](Connection::try_send) |
-//! | [`recv`](Connection::recv), and those that receive numbered, many or [held](Connection::recv_held) | the peer lives and says nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
+//! | [`recv`](Connection::recv), and those that receive numbered, many or [held](Connection::recv_held) | the peer is alive and sends nothing | [`recv_timeout`](Connection::recv_timeout), [`try_recv`](Connection::try_recv) |
 //! | [`sync`](Connection::sync) | the peer has not acknowledged everything | its argument |
-//! | [`close`](Connection::close) | the same | the [close timeout](Builder::close_timeout) while a live peer takes nothing; the retry policy, or the [time to resume](Builder::resume_within), in an outage; [`close_within`](Connection::close_within) in any case |
+//! | [`close`](Connection::close) | the peer has not acknowledged everything | the [close timeout](Builder::close_timeout) while a live peer takes nothing; in an outage the retry policy, or the [time to resume](Builder::resume_within); [`close_within`](Connection::close_within) in any case |
 //! | [`accept`](Listener::accept) | no new client comes | [`Listener::close`] |
 //! | [`drain`](Listener::drain) | connections that were accepted are open | its argument |
 //! | [`restart`](Listener::restart) | clients have not heard it | itself, after 0.3 s |
 //!
-//! In an [event callback](Builder::on_event) none of them blocks:
-//! [`Error::WouldBlock`] is returned instead.
+//! In an [event callback](Builder::on_event) none of them blocks: they return
+//! [`Error::WouldBlock`] instead.
 //!
-//! A lost link ends none of these calls. They go on when a new one is found,
-//! or fail when the attempts are spent. Two applications that both send and
-//! never receive block each other once both windows are full, although their
-//! heartbeats go on: receive on a thread of its own, or use the calls that do
-//! not block.
+//! A lost link ends none of these calls. They go on when there is a new link, or fail when the attempts
+//! are spent.
 //!
-//! A time-out may end late on Linux, by up to an eighth of its time, and never
-//! early: a thread that waits for the peer reads the socket itself, so the wait
-//! is the kernel's (`SO_RCVTIMEO`, [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)),
-//! whose timers are the coarser the longer they run (`kernel/time/timer.c`).
+//! Two applications that both send and never receive block each other once both windows are full,
+//! although their heartbeats go on. To avoid that, receive on a thread of its own, or use the calls that
+//! do not block.
+//!
+//! On Linux a timeout may end late, by up to an eighth of its time, and never early. The reason: a
+//! thread that waits for the peer reads the socket itself, so the kernel measures the wait
+//! (`SO_RCVTIMEO`, [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)), and its timers are
+//! coarser the longer they run (`kernel/time/timer.c`).
 //!
 //! ## Errors
 //!
-//! An [`Error`] either leaves the connection as it was, or
-//! [is final](Error::is_final). After a final one,
-//! [`take_unacknowledged`](Connection::take_unacknowledged) hands back what the
-//! peer has not confirmed, for another connection or a file. A timeout is an
-//! error; `Ok(None)` is the peer's end and nothing else. What happens to the
-//! link meanwhile is not an error but an [`Event`], with a [`Cause`].
+//! An [`Error`] either leaves the connection as it was, or [is final](Error::is_final). After a final
+//! one, [`take_unacknowledged`](Connection::take_unacknowledged) returns the messages that the peer has
+//! not acknowledged, for another connection or a file. A timeout is an error. `Ok(None)` is the peer's
+//! end and nothing else. What happens to the link meanwhile is no error but an [`Event`], with a
+//! [`Cause`].
 //!
 //! ## Exactly once
 //!
-//! Within a session each message arrives once. When a server is killed, its sessions are
-//! gone, and what was not acknowledged is [sent again](Event::SessionLost) in a new one: the
-//! server may have processed it. When a client is killed, what it had sent and the server had
-//! not processed is gone, unless the client has stored it. Two applications that have a
-//! database each can process every message exactly once all the same, whichever of them is
-//! killed, since a message keeps its number through all sessions and processes. This crate
-//! stores nothing.
+//! Within a session each message arrives once. A process that is killed ends that promise:
 //!
-//! The client draws a [`client_id`](Builder::client_id) once, and stores it. It stores each
-//! message under its number before it [sends](Connection::send_numbered) it, and forgets it
-//! when it is [acknowledged](Connection::acknowledged_number). A new process goes on with
-//! the first that is stored as its [`first_number`](Builder::first_number), and sends those
-//! that are stored, the same under the same numbers.
+//! * When a server is killed, its sessions are gone. What was not acknowledged is
+//!   [sent again](Event::SessionLost) in a new session, and the old server may have processed it.
+//! * When a client is killed, its messages that no server has processed are gone, unless the client has
+//!   stored them.
 //!
-//! The server keeps the number of the last message that it has processed of each client, and
+//! Two applications that have a database each can still process every message exactly once, whichever
+//! of them is killed. For a message keeps its number through all sessions and processes. This crate
+//! stores nothing itself.
+//!
+//! The client draws a [`client_id`](Builder::client_id) once, and stores it. It stores each message
+//! under its number before it [sends](Connection::send_numbered) it, and forgets it when it is
+//! [acknowledged](Connection::acknowledged_number). A new process begins with the number of the first
+//! stored message as its [`first_number`](Builder::first_number), and sends all stored messages again,
+//! under the same numbers.
+//!
+//! The server keeps, for each client, the number of the last message that it has processed. It
 //! [receives](Connection::recv_numbered) like this:
 //!
 //! ```
@@ -140,99 +165,60 @@
 //! # Ok::<(), longlink::Error>(())
 //! ```
 //!
-//! It is the transaction that decides, whatever else is going on. A listener has one
-//! connection of a client at a time: a new one ends the one before, whose calls then fail
-//! with [`Cause::Replaced`], before it is accepted. But a handler may be in the middle of its
-//! transaction then; and several servers, which share a database, do not know of each other's
-//! connections. So the last number is read and written in the transaction that has the
-//! effect, one that the database lets no other interfere with: serializable, or with the
-//! client's row locked. A key that is unique, of client and number, makes sure of it.
+//! The transaction decides, whatever else happens. A listener has one connection of a client at a
+//! time. A new one ends the one before, whose calls then fail with [`Cause::Replaced`], before it is
+//! accepted. But a handler of the old one may be in the middle of its transaction then; and several
+//! servers that share a database do not know of each other's connections. So read and write the last
+//! number in the same transaction as the effect, and let no other transaction interfere: make it
+//! serializable, or lock the client's row. A unique key of client and number makes sure of it.
 //!
-//! Of several at once, [`recv_many_numbered`](Connection::recv_many_numbered) tells the
-//! numbers, and one transaction serves for all.
+//! [`recv_many_numbered`](Connection::recv_many_numbered) receives several messages with their numbers,
+//! and one transaction serves for all of them.
 //!
 //! **A client id is a secret**, and every server that the client connects to learns it. Without
-//! [security](#security) it goes over the network in clear text. Whoever learns it can end the
-//! client's connection, and send in its name, so that the last number is pushed ahead and the
-//! client's own messages are skipped. With security, keep what is kept for a client under its
+//! [security](#security) it crosses the network in clear text. Whoever learns it can end the client's
+//! connection, and send in its name. That pushes the last number ahead, and the client's own messages
+//! are skipped. With security, keep what you keep for a client under its
 //! [identity](Connection::peer_identity) and its id: nobody else has both.
-//!
-//! ## Tuning the heartbeat
-//!
-//! Something between the two sides forgets silent links: a NAT, a firewall, a
-//! balancer. A heartbeat that comes more often than they forget keeps the link;
-//! how soon a dead peer is noticed is interval times misses.
-//!
-//! | between you | forgets an idle link after | heartbeat |
-//! | --- | --- | --- |
-//! | nothing, or a switched network | never | the default, 10 s; what counts is how soon a death is to be noticed |
-//! | a NAT that keeps to [RFC 5382](https://www.rfc-editor.org/rfc/rfc5382), REQ-5 | 2 h 4 min at the least | the default |
-//! | home routers and carriers' NATs that do not (a rule of thumb, not a standard) | a few minutes | at most 60 s |
-//! | a balancer or proxy | its idle timeout, often about a minute | less than half of it |
-//!
-//! On a battery, what a heartbeat costs is not its few bytes but the radio that
-//! wakes for it and stays up for seconds. There, take the longest interval that
-//! the network stands, and fewer misses rather than a shorter interval:
-//! `Heartbeat::every(Duration::from_secs(240)).misses(2)` notices a death within
-//! eight minutes. Measure on the network in question: [`Event::Lost`] again and
-//! again after the same idle time is a NAT that forgets sooner. Between heartbeats
-//! nothing is sent: the kernel's keepalive is off where a side has heartbeats, except over
-//! plain text.
-//!
-//! Give a client that may be away for longer (a tunnel, a flight) a
-//! [`RetryPolicy`] that goes on for as long, and its listener a
-//! [`resume_within`](Builder::resume_within) to match. One that goes on
-//! [while the session is kept](RetryPolicy::while_kept) needs no other number.
 //!
 //! ## What happens when ...
 //!
-//! With default settings, and in frames at both ends:
+//! With default settings, and with frames at both ends:
 //!
 //! | situation | what you see |
 //! | --- | --- |
-//! | the cable is out for less than the heartbeat grants | nothing; TCP sends again by itself, see [After an outage](#after-an-outage) |
+//! | the cable is out for less than the heartbeat allows | nothing; TCP sends again by itself, see [After an outage](#after-an-outage) |
 //! | it is out for longer | [`Event::Lost`] after 30 s of silence on the client, 40 s on the server; the client tries again, and [`Event::Resumed`] when it succeeds |
-//! | a NAT forgot the link | the same as a cable that is out, or a reset at once, if the NAT sends one |
+//! | a NAT forgot the link | the same as a cable that is out; or a reset at once, if the NAT sends one |
 //! | the server is killed | its kernel closes the socket, so [`Event::Lost`] at once; five attempts in some 12 s; then [`Error::GaveUp`] |
 //! | it is started again meanwhile | [`Event::SessionLost`]: what was not acknowledged is sent again, and may be processed twice. With [`SessionLoss::GiveUp`], [`Error::SessionLost`] instead |
-//! | the server [restarts](Listener::restart) | [`Event::Lost`] with [`Cause::Restarting`]; the client comes back when the server has said, at another host at once, and then as after a kill |
-//! | a secured link is a day old | [`Event::Lost`] with [`Cause::Aged`], and [`Event::Resumed`] at once: nothing is lost, and who is no longer trusted does not come back |
-//! | the server's machine loses power | as a cable that is out, and then as a server that was started again |
-//! | the client process is stopped (`SIGSTOP`) for longer than 40 s | the server loses the link, and keeps the session for [`resume_within`](Builder::resume_within); a client continued in time resumes |
-//! | an application never receives | its peer's window fills, and [`send`](Connection::send) blocks there; heartbeats go on, and neither side is taken for dead |
+//! | the server [restarts](Listener::restart) | [`Event::Lost`] with [`Cause::Restarting`]. The client asks its other hosts at once, and this server when the server has said; then as after a kill |
+//! | a secured link is a day old | [`Event::Lost`] with [`Cause::Aged`], and [`Event::Resumed`] at once. Nothing is lost, and a peer that is no longer trusted does not come back |
+//! | the server's machine loses power | the same as a cable that is out, and then as a server that was started again |
+//! | the client process is stopped (`SIGSTOP`) for longer than 40 s | the server loses the link, and keeps the session for [`resume_within`](Builder::resume_within). A client that is continued in time resumes it |
+//! | an application never receives | its peer's window fills, and [`send`](Connection::send) blocks there. Heartbeats go on, and neither side is taken for dead |
 //! | both applications only send | both block once both windows are full, see [Blocking](#blocking) |
 //! | the peer closes before it has read everything | what had arrived is handed out; then [`Error::PeerClosed`] |
-//! | the server's application [refuses](Connection::refuse) a client | what had arrived is handed out; then [`Error::Refused`] with a code and a text. No host is asked any more, and a client whose link is lost at the moment hears it when it comes back |
-//! | a handler panics | its connection is aborted as the panic unwinds: the peer gets [`Error::PeerClosed`] with the message that was being processed among the unacknowledged |
-//! | a worker drops a message that it [holds](Held), or panics with it | the connection ends, and the peer gets [`Error::PeerClosed`] with that message, and what came behind it, among the unacknowledged |
-//! | a process exits without [`close`](Connection::close) | what was not written is lost with it, be it sent or flushed. A server that lives loses the link, and gives the session up after `resume_within`; a client reconnects |
-//! | the machine is suspended, and wakes | every link is [checked](Connection::check), on Linux at once, elsewhere with the next heartbeat; those that died meanwhile are [`Event::Lost`] within the [connect timeout](Builder::connect_timeout), and a client that waits for its next attempt makes one at once |
-//! | the clock jumps | nothing: all times are measured on the monotonic clock, which stands still while the machine is suspended. Outside Linux a jump ahead is taken for a suspend, which costs a check |
-//!
-//! ## After an outage
-//!
-//! What was under way when the path failed is sent again by the kernel, at intervals
-//! that double. On Linux since 6.15 they double up to the heartbeat's interval, but at
-//! least 10 s, elsewhere up to a minute or two (`TCP_RTO_MAX`), and nothing that this
-//! crate can set changes that. So much later than the path may a link be back that
-//! outlives an outage. To make a new one takes no more than seconds: choose a
-//! heartbeat that grants less than such an outage; or call
-//! [`check`](Connection::check) when the path is back, after which a link that does
-//! not move is lost within the connect timeout, and made again.
+//! | the server's application [refuses](Connection::refuse) a client | what had arrived is handed out; then [`Error::Refused`] with a code and a text. The client asks no host any more. If its link is lost at that moment, it hears the refusal when it comes back |
+//! | a handler panics | its connection is aborted as the panic unwinds. The peer gets [`Error::PeerClosed`], with the message that was being processed among the unacknowledged |
+//! | a worker drops a message that it [holds](Held), or panics with it | the connection ends. The peer gets [`Error::PeerClosed`], with that message and those behind it among the unacknowledged |
+//! | a process exits without [`close`](Connection::close) | what was not written is lost with it, whether it was sent or flushed. A server that is alive loses the link, and gives the session up after `resume_within`; a client reconnects |
+//! | the machine is suspended, and wakes | every link is [checked](Connection::check): on Linux at once, elsewhere with the next heartbeat. Those that died meanwhile are [`Event::Lost`] within the [connect timeout](Builder::connect_timeout). A client that waits for its next attempt makes one at once |
+//! | the clock jumps | nothing. All times are measured on the monotonic clock, which stands still while the machine is suspended. Outside Linux a jump ahead is taken for a suspend, which costs a check |
 //!
 //! ## Limits
 //!
-//! A connection keeps at most its window (1 MiB) and one message (256 KiB) in
-//! each direction, whatever the other side does. A listener has at most
-//! [`max_clients`](Builder::max_clients) sessions, lost ones included, and keeps
-//! a lost one for [`resume_within`](Builder::resume_within). All of them are in
-//! [`Builder`]; the smaller limit of both sides counts.
+//! A connection keeps at most its window (1 MiB) and one message (256 KiB) in each direction, whatever
+//! the other side does. A listener has at most [`max_clients`](Builder::max_clients) sessions, including
+//! those whose link is lost. It keeps such a session for [`resume_within`](Builder::resume_within). All
+//! limits are set in [`Builder`]. Where both sides have one, the smaller counts.
 //!
-//! The crate logs through [`log`](https://docs.rs/log): what a listener refuses or drops at
-//! info, what needs an operator at warn and error, the rest at debug. It never
-//! logs what is in a message.
+//! The crate logs through [`log`](https://docs.rs/log): at info what a listener refuses or drops, at
+//! warn and error what needs an operator, at debug the rest. It never logs the content of a message.
 //!
 //! What goes over the wire is specified in [`wire`].
+//!
+#![doc = include_str!("../docs/tuning.md")]
 
 // rustdoc lists the methods of a type in the order of these lines: what opens stands before
 // what sets, in the page of `Builder`.
