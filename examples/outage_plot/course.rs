@@ -46,7 +46,7 @@ impl Course {
             heartbeat: seconds(1),
             retry_delay: Duration::from_millis(500),
             bin: Duration::from_millis(250),
-            plan: [(5, 8), (14, 22), (29, 32)].map(|(begin, end)| (seconds(begin), seconds(end))),
+            plan: [(5, 9), (14, 22), (28, 32)].map(|(begin, end)| (seconds(begin), seconds(end))),
         }
     }
 
@@ -82,9 +82,9 @@ impl Course {
 
     fn fail(&self, start: Start, tracks: &mut [Track; 2]) -> Result<Vec<Outage>> {
         let outages: [(&str, Change, Change); 3] = [
-            ("reset, and refused", Track::reset, Track::admit),
+            ("reset, then refused", Track::reset, Track::admit),
             ("forgotten by a NAT", Track::forget, Track::reset_forgotten),
-            ("kill -9 of the server", Track::kill, Track::start_again),
+            ("server killed", Track::kill, Track::start_again),
         ];
         let mut happened = Vec::new();
         for ((name, begins, ends), (begin, end)) in outages.into_iter().zip(self.plan) {

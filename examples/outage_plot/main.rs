@@ -1,5 +1,5 @@
-//! Draws what outages look like: the messages that arrive each second, through
-//! three outages, with longlink and without.
+//! Draws what outages cost: the messages that come back each second, through three outages, with
+//! longlink and without, and in red those that never do, when they were sent.
 //!
 //!     cargo run --release --example outage_plot -- examples/outage_plot/outages.svg
 //!

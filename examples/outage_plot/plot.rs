@@ -3,85 +3,71 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::course::{Course, MISSES, Outage, PAUSE};
-use crate::svg::{self, TEXT, text};
+use crate::course::{Course, Outage, PAUSE};
+use crate::svg::{self, BAD, GOOD, INK, MUTED, OURS, OUTAGE, SANS, text};
 use crate::tally::Tally;
 
-const WIDTH: f64 = 900.0;
-const LEFT: f64 = 44.0;
-const RIGHT: f64 = WIDTH - 8.0;
-const PANEL: f64 = 130.0;
-const TITLE: f64 = 22.0;
+/// As wide as GitHub shows it; on a phone it is half of that.
+const WIDTH: f64 = 830.0;
+const MARGIN: f64 = 20.0;
+const LEFT: f64 = 72.0;
+const RIGHT: f64 = WIDTH - 30.0;
+/// Where the first panel begins, below the title and the names of the outages.
+const TOP: f64 = 124.0;
+const HEADING: f64 = 34.0;
+const PANEL: f64 = 120.0;
 const GAP: f64 = 20.0;
-/// Where the first panel begins, below the names of the outages.
-const TOP: f64 = 24.0;
-const LINE: f64 = 16.0;
+const LINE: f64 = 23.0;
 /// What is higher is cut off, and says how high it is.
-const HIGHEST: f64 = 600.0;
-const OURS: &str = "#2f81f7";
-const OTHERS: &str = "#8b949e";
-const BAD: &str = "#da3633";
+const HIGHEST: f64 = 500.0;
 const MIDDLE: &str = " text-anchor=\"middle\"";
+const END: &str = " text-anchor=\"end\"";
 
 pub(crate) fn draw(course: &Course, outages: &[Outage], tallies: &[Tally; 2]) -> String {
-    let plot = Plot { length: course.length.as_secs_f64() };
+    let plot = Plot { length: course.length.as_secs_f64(), bin: course.bin };
     let mut body = String::new();
-    let panels = [(&tallies[0], OURS), (&tallies[1], OTHERS)];
-    let top = |panel: usize| TOP + TITLE + panel as f64 * (TITLE + PANEL + GAP);
-    let bottom = top(1) + PANEL;
+    title(&mut body, course);
     for outage in outages {
-        text(&mut body, plot.middle(outage), TOP - 8.0, MIDDLE, outage.name);
+        text(&mut body, plot.middle(outage), TOP - 14.0, &(bold(INK, 17) + MIDDLE), outage.name);
     }
-    for (number, (tally, colour)) in panels.into_iter().enumerate() {
+    let mut bottom = TOP;
+    let names = [("with longlink", OURS), ("with a TcpStream that reconnects", MUTED)];
+    for (tally, (name, class)) in tallies.iter().zip(names) {
+        let top = bottom + HEADING;
+        plot.heading(&mut body, top - 12.0, tally, (name, class));
         for (outage, lost) in outages.iter().zip(tally.lost_in(outages)) {
-            plot.shade(&mut body, top(number), outage, lost);
+            plot.outage(&mut body, top, outage, lost);
         }
-        plot.panel(&mut body, top(number), tally, course.bin, colour);
-        let Tally { name, sent, doubled, .. } = tally;
-        let (sent, lost, doubled) = (sent.len(), tally.lost(), doubled.len());
-        let account = format!("{name}: sent {sent}, lost {lost}, doubled {doubled}");
-        let x = LEFT + number as f64 * (RIGHT - LEFT) / 2.0;
-        text(&mut body, x, bottom + 42.0, &bold(colour), &account);
+        plot.panel(&mut body, top, tally, class);
+        bottom = top + PANEL + GAP;
     }
-    plot.seconds(&mut body, bottom);
-    let mut y = bottom + 68.0;
-    for note in notes(course) {
-        text(&mut body, 0.0, y, "", &note);
+    plot.seconds(&mut body, bottom - GAP);
+    let mut y = bottom + LINE + 12.0;
+    for note in [
+        "Red: messages that never came back. Peaks: what waited comes back all at once.",
+        "Both clients reconnect. A TcpStream has no heartbeat, and no memory of what it wrote.",
+        "A killed server has forgotten what it did: longlink may double then, and says so.",
+    ] {
+        text(&mut body, MARGIN, y, &format!(" class=\"{MUTED}\""), note);
         y += LINE;
     }
-    let height = y - LINE + 6.0;
-    let attributes = format!("font-family=\"sans-serif\" font-size=\"12\" fill=\"{TEXT}\"");
-    svg::document((WIDTH, height), &attributes, &body)
+    let attributes = format!("font-family=\"{SANS}\" font-size=\"17\"");
+    svg::document((WIDTH, y - LINE + MARGIN), &attributes, &body)
 }
 
-fn notes(course: &Course) -> Vec<String> {
-    let Course { heartbeat, retry_delay, bin, .. } = course;
-    let rate = 1.0 / PAUSE.as_secs_f64();
-    vec![
-        format!(
-            "Numbered messages, {rate} a second, to an echo server and back, counted every {} ms when \
-             they are back; both clients at the same time.",
-            bin.as_millis()
-        ),
-        "Reset, and refused: a reset, then no new link is let in. Forgotten by a NAT: the link is \
-         silent, new ones pass, and the reset comes at the end."
-            .into(),
-        format!(
-            "longlink: a heartbeat every {heartbeat:?}, {MISSES} misses; an attempt every \
-             {retry_delay:?}. It may double what is sent again after the kill, and says so."
-        ),
-        "TcpStream: connects again at once when a read or a write fails, then ten times a second, and \
-         writes that line again; it has no"
-            .into(),
-        "heartbeat, and no memory of what it wrote before. What becomes due meanwhile is sent later, \
-         by both."
-            .into(),
-    ]
+fn title(body: &mut String, course: &Course) {
+    let (messages, rate) = (grouped(course.messages()), 1.0 / PAUSE.as_secs_f64());
+    text(body, MARGIN, 42.0, &bold(INK, 27), "What three outages cost");
+    let what = format!(
+        "{messages} messages to a server and back, {rate} a second, by each of two clients"
+    );
+    text(body, MARGIN, 70.0, &format!(" class=\"{MUTED}\""), &what);
 }
 
 struct Plot {
     /// In seconds.
     length: f64,
+    bin: Duration,
 }
 
 impl Plot {
@@ -93,62 +79,102 @@ impl Plot {
         self.x((outage.begin + outage.end).as_secs_f64() / 2.0)
     }
 
-    fn shade(&self, body: &mut String, top: f64, outage: &Outage, lost: usize) {
+    fn heading(&self, body: &mut String, y: f64, tally: &Tally, (name, class): (&str, &str)) {
+        text(body, LEFT, y, &bold(class, 20), name);
+        let (lost, doubled) = (tally.lost(), tally.doubled.len());
+        let account = format!("{} lost", grouped(lost));
+        text(body, RIGHT - 134.0, y, &(bold(verdict(lost), 24) + END), &account);
+        let account = format!("{} doubled", grouped(doubled));
+        text(body, RIGHT, y, &(bold(MUTED, 20) + END), &account);
+    }
+
+    fn outage(&self, body: &mut String, top: f64, outage: &Outage, lost: usize) {
         let (begin, end) = (self.x(outage.begin.as_secs_f64()), self.x(outage.end.as_secs_f64()));
         let width = end - begin;
         let _ = writeln!(
             body,
-            "<rect x=\"{begin:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{PANEL}\" \
-             fill=\"{BAD}\" fill-opacity=\"0.13\"/>"
+            "<rect class=\"{OUTAGE}\" x=\"{begin:.1}\" y=\"{top}\" width=\"{width:.1}\" \
+             height=\"{PANEL}\"/>"
         );
-        let attributes = bold(if lost > 0 { BAD } else { TEXT }) + MIDDLE;
-        text(body, self.middle(outage), top + 44.0, &attributes, &format!("{lost} lost"));
+        let attributes = bold(verdict(lost), 20) + MIDDLE;
+        let account = format!("{} lost", grouped(lost));
+        text(body, self.middle(outage), top + 48.0, &attributes, &account);
     }
 
-    fn panel(&self, body: &mut String, top: f64, tally: &Tally, bin: Duration, colour: &str) {
-        let title = format!("{}, messages a second", tally.name);
-        text(body, LEFT, top - 8.0, &bold(colour), &title);
-
+    fn panel(&self, body: &mut String, top: f64, tally: &Tally, class: &str) {
         let bottom = top + PANEL;
-        let y = |rate: f64| bottom - PANEL * rate.min(HIGHEST) / HIGHEST;
-        for rate in [0.0, 200.0, 400.0, 600.0] {
-            let y = y(rate);
+        for (rate, label) in [(0.0, "0"), (200.0, "200/s")] {
+            let y = height(bottom, rate);
             let _ = writeln!(
                 body,
-                "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"{TEXT}\" stroke-opacity=\"0.3\"/>"
+                "<path class=\"{MUTED}\" d=\"M{LEFT} {y:.1}H{RIGHT}\" fill=\"none\" \
+                 stroke=\"currentColor\" stroke-width=\"0.5\"/>"
             );
-            text(body, LEFT - 6.0, y + 4.0, " text-anchor=\"end\"", &rate.to_string());
+            let attributes = format!(" class=\"{MUTED}\"{END}");
+            text(body, LEFT - 8.0, y + 5.0, &attributes, label);
         }
-
-        let seconds = bin.as_secs_f64();
-        let bins = tally.bins(bin, (self.length / seconds).ceil() as usize);
-        let mut steps = format!("M{LEFT} {bottom}");
-        let mut peaks = String::new();
-        for (number, count) in bins.iter().enumerate() {
-            let rate = *count as f64 / seconds;
-            let end = self.x((number + 1) as f64 * seconds);
-            let _ = write!(steps, "V{:.1}H{end:.1}", y(rate));
-            if rate > HIGHEST {
-                text(&mut peaks, end + 4.0, top + 10.0, "", &format!("↑ {rate}"));
-            }
-        }
+        let seconds = self.bin.as_secs_f64();
+        let back = self.rates(tally.back.iter().flatten().copied());
         let _ = writeln!(
             body,
-            "<path d=\"{steps}V{bottom}Z\" fill=\"{colour}\" fill-opacity=\"0.35\" \
-             stroke=\"{colour}\"/>"
+            "<path class=\"{class}\" d=\"{}\" fill-opacity=\"0.35\" stroke=\"currentColor\"/>",
+            self.steps(&back, bottom)
         );
-        body.push_str(&peaks);
+        let missing = self.steps(&self.rates(tally.missing()), bottom);
+        let _ = writeln!(body, "<path class=\"{BAD}\" d=\"{missing}\"/>");
+        for (number, rate) in back.iter().enumerate().filter(|(_, rate)| **rate > HIGHEST) {
+            let x = self.x((number + 1) as f64 * seconds) + 5.0;
+            let attributes = format!(" class=\"{MUTED}\" font-size=\"15\"");
+            text(body, x, top + 14.0, &attributes, &format!("↑ {}/s", grouped(*rate as usize)));
+        }
+    }
+
+    /// Of each interval.
+    fn rates(&self, times: impl Iterator<Item = Duration>) -> Vec<f64> {
+        let seconds = self.bin.as_secs_f64();
+        let mut rates = vec![0.0; (self.length / seconds).ceil() as usize];
+        for time in times {
+            if let Some(rate) = rates.get_mut((time.as_secs_f64() / seconds) as usize) {
+                *rate += 1.0 / seconds;
+            }
+        }
+        rates
+    }
+
+    fn steps(&self, rates: &[f64], bottom: f64) -> String {
+        let mut steps = format!("M{LEFT} {bottom}");
+        for (number, rate) in rates.iter().enumerate() {
+            let end = self.x((number + 1) as f64 * self.bin.as_secs_f64());
+            let _ = write!(steps, "V{:.1}H{end:.1}", height(bottom, *rate));
+        }
+        steps + &format!("V{bottom}Z")
     }
 
     fn seconds(&self, body: &mut String, bottom: f64) {
-        let step = if self.length > 20.0 { 5 } else { 1 };
+        let step = if self.length > 20.0 { 10 } else { 2 };
         for second in (0..=self.length as u32).step_by(step) {
-            let unit = if second == 0 { " s" } else { "" };
-            text(body, self.x(second.into()), bottom + 16.0, MIDDLE, &format!("{second}{unit}"));
+            let attributes = format!(" class=\"{MUTED}\"{MIDDLE}");
+            text(body, self.x(second.into()), bottom + 20.0, &attributes, &format!("{second} s"));
         }
     }
 }
 
-fn bold(colour: &str) -> String {
-    format!(" font-weight=\"bold\" fill=\"{colour}\"")
+fn height(bottom: f64, rate: f64) -> f64 {
+    bottom - PANEL * rate.min(HIGHEST) / HIGHEST
+}
+
+fn verdict(lost: usize) -> &'static str {
+    if lost > 0 { BAD } else { GOOD }
+}
+
+fn bold(class: &str, size: u32) -> String {
+    format!(" class=\"{class}\" font-weight=\"bold\" font-size=\"{size}\"")
+}
+
+/// With a comma before the last three digits.
+fn grouped(number: usize) -> String {
+    match number / 1000 {
+        0 => number.to_string(),
+        thousands => format!("{thousands},{:03}", number % 1000),
+    }
 }

@@ -43,9 +43,9 @@ impl Tally {
     /// than to another, how many are lost.
     pub(crate) fn lost_in(&self, outages: &[Outage]) -> Vec<usize> {
         let mut lost = vec![0; outages.len()];
-        for (sent, _) in self.sent.iter().zip(&self.back).filter(|(_, back)| back.is_none()) {
+        for sent in self.missing() {
             let distance = |(_, outage): &(usize, &Outage)| {
-                outage.begin.saturating_sub(*sent) + sent.saturating_sub(outage.end)
+                outage.begin.saturating_sub(sent) + sent.saturating_sub(outage.end)
             };
             if let Some((nearest, _)) = outages.iter().enumerate().min_by_key(distance) {
                 lost[nearest] += 1;
@@ -54,16 +54,10 @@ impl Tally {
         lost
     }
 
-    /// How many came back in each interval.
-    pub(crate) fn bins(&self, bin: Duration, count: usize) -> Vec<usize> {
-        let mut bins = vec![0; count];
-        for time in self.back.iter().flatten() {
-            let bin = (time.as_nanos() / bin.as_nanos()) as usize;
-            if let Some(bin) = bins.get_mut(bin) {
-                *bin += 1;
-            }
-        }
-        bins
+    /// When those were sent that never came back.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = Duration> {
+        let missing = self.sent.iter().zip(&self.back).filter(|(_, back)| back.is_none());
+        missing.map(|(sent, _)| *sent)
     }
 }
 

@@ -6,94 +6,120 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::film::{Film, Place};
-use crate::screen::{Look, Row, Run};
+use crate::screen::{Look, Run};
 use crate::story::WINDOWS;
-use crate::svg::{self, TEXT};
+use crate::svg::{self, BAD, GOOD, INK, MUTED, SANS};
 use crate::window::COLUMNS;
 
 const FONT: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace";
-const SIZE: f64 = 14.0;
+/// As wide as GitHub shows it.
+const WIDTH: f64 = 830.0;
+const MARGIN: f64 = 14.0;
+const PADDING: f64 = 12.0;
 /// Of a cell. Text is stretched to it, whatever the font is.
-const CELL: f64 = 8.4;
-const LINE: f64 = 19.0;
-const PADDING: f64 = 14.0;
+const CELL: f64 = (WIDTH - 2.0 * (MARGIN + PADDING)) / COLUMNS as f64;
+const SIZE: f64 = CELL / 0.6;
+const LINE: f64 = 20.0;
 const TITLE: f64 = 28.0;
-const GAP: f64 = 12.0;
-const CAPTION: f64 = 34.0;
+const GAP: f64 = 14.0;
+const CAPTION: f64 = 56.0;
 
-const PAPER: &str = "#0d1117";
-const INK: &str = "#d1d7e0";
-const BAR: &str = "#1c2128";
-const FRAME: &str = "#444c56";
+/// Of a terminal, on light paper as well as on dark.
+const SCREEN: &str = "#0d1117";
+const PLAIN: &str = "#d1d7e0";
+const BAR: &str = "#262c36";
 /// The eight colours, and their bright ones.
 const COLOURS: [&str; 16] = [
-    "#545d68", "#f47067", "#57ab5a", "#c69026", "#539bf5", "#b083f0", "#39c5cf", "#d1d7e0",
+    "#768390", "#f47067", "#57ab5a", "#c69026", "#539bf5", "#b083f0", "#39c5cf", "#d1d7e0",
     "#768390", "#ff938a", "#6bc46d", "#daaa3f", "#6cb6ff", "#dcbdfb", "#56d4dd", "#ffffff",
 ];
 
 pub(crate) fn draw(film: &Film) -> String {
     let (scenes, length) = film.scenes();
-    let width = f64::from(COLUMNS) * CELL + 2.0 * PADDING;
-    let height = top(WINDOWS.len()) + CAPTION - GAP;
-
     let mut timing = Timing { length, names: BTreeMap::new() };
     let mut body = String::new();
-    for (window, (name, rows)) in WINDOWS.into_iter().enumerate() {
-        frame(&mut body, top(window), width, name, rows);
+    for (number, (name, rows)) in WINDOWS.into_iter().enumerate() {
+        window(&mut body, top(number), name, rows);
+        frame(&mut body, number, MUTED, 1);
     }
     for ((place, row), times) in &scenes {
         let name = timing.name(times);
         let ends = times.last().is_some_and(|(_, until)| *until == length);
         let hidden = if ends { "" } else { " class=\"h\"" };
         let _ = write!(body, "<g{hidden} style=\"animation-name:{name}\">");
-        match *place {
-            Place::Caption => caption(&mut body, width, height, row),
-            Place::Row { window, row: number } => {
-                let y = top(window) + TITLE + PADDING / 2.0 + LINE * number as f64;
-                row.iter().for_each(|run| self::run(&mut body, y, run));
+        for run in row {
+            match (*place, class(run.look)) {
+                (Place::Caption, class) => caption(&mut body, class.unwrap_or(INK), &run.text),
+                (Place::Frame(window), Some(class)) => frame(&mut body, window, class, 4),
+                (Place::Frame(_), None) => {}
+                (Place::Row { window, row }, _) => {
+                    let y = top(window) + TITLE + PADDING / 2.0 + LINE * row as f64;
+                    self::run(&mut body, y, run);
+                }
             }
         }
         body.push_str("</g>\n");
     }
-    let attributes = format!(
-        "font-family=\"{FONT}\" font-size=\"{SIZE}\" fill=\"{INK}\" xml:space=\"preserve\""
-    );
+    let attributes =
+        format!("font-family=\"{FONT}\" font-size=\"{SIZE:.1}\" xml:space=\"preserve\"");
     let style = format!("<style>\ntext{{white-space:pre}}\n{}</style>\n", timing.style());
-    svg::document((width, height), &attributes, &(style + &body))
+    let height = top(WINDOWS.len()) - GAP + MARGIN;
+    svg::document((WIDTH, height), &attributes, &(style + &body))
 }
 
+/// Below the caption.
 fn top(window: usize) -> f64 {
-    WINDOWS[..window].iter().map(|(_, rows)| TITLE + LINE * f64::from(*rows) + PADDING + GAP).sum()
+    let windows = WINDOWS[..window].iter();
+    CAPTION + windows.map(|(_, rows)| height(*rows) + GAP).sum::<f64>()
 }
 
-fn frame(body: &mut String, top: f64, width: f64, name: &str, rows: u16) {
-    let (x, y, width) = (0.5, top + 0.5, width - 1.0);
-    let (height, middle) = (TITLE + LINE * f64::from(rows) + PADDING - 1.0, width / 2.0);
-    let _ = writeln!(
-        body,
-        "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"{PAPER}\"/>\
-         <path d=\"M{x} {}v-{}a8 8 0 0 1 8-8h{}a8 8 0 0 1 8 8v{}z\" fill=\"{BAR}\"/>\
-         <rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"none\" \
-         stroke=\"{FRAME}\"/>",
-        y + TITLE,
-        TITLE - 8.0,
-        width - 16.0,
-        TITLE - 8.0,
-    );
+fn height(rows: u16) -> f64 {
+    TITLE + LINE * f64::from(rows) + PADDING
+}
+
+fn window(body: &mut String, top: f64, name: &str, rows: u16) {
+    let mut area = |top: f64, height: f64, attributes: &str| {
+        let _ = writeln!(
+            body,
+            "<rect x=\"{MARGIN}\" y=\"{top}\" width=\"{}\" height=\"{height}\" {attributes}/>",
+            WIDTH - 2.0 * MARGIN
+        );
+    };
+    area(top, height(rows), &format!("rx=\"8\" fill=\"{SCREEN}\""));
+    area(top, TITLE, &format!("rx=\"8\" fill=\"{BAR}\""));
+    area(top + 8.0, TITLE - 8.0, &format!("fill=\"{BAR}\""));
     for (dot, colour) in ["#f47067", "#daaa3f", "#57ab5a"].into_iter().enumerate() {
-        let (x, y) = (18.0 + 18.0 * dot as f64, y + TITLE / 2.0);
+        let (x, y) = (MARGIN + 18.0 + 18.0 * dot as f64, top + TITLE / 2.0);
         let _ = write!(body, "<circle cx=\"{x}\" cy=\"{y}\" r=\"5\" fill=\"{colour}\"/>");
     }
-    let attributes = format!(" text-anchor=\"middle\" fill=\"{}\"", COLOURS[8]);
-    svg::text(body, middle, y + 19.0, &attributes, name);
+    let attributes = format!(" text-anchor=\"middle\" font-weight=\"bold\" fill=\"{PLAIN}\"");
+    svg::text(body, WIDTH / 2.0, top + 19.5, &attributes, name);
 }
 
-fn caption(body: &mut String, width: f64, height: f64, row: &Row) {
-    for Run { text, .. } in row {
-        let attributes = format!(
-            " text-anchor=\"middle\" font-family=\"sans-serif\" font-size=\"15\" fill=\"{TEXT}\""
-        );
-        svg::text(body, width / 2.0, height - 10.0, &attributes, text);
+fn frame(body: &mut String, window: usize, class: &str, thickness: u32) {
+    let (x, y, width) = (MARGIN, top(window), WIDTH - 2.0 * MARGIN);
+    let height = height(WINDOWS[window].1);
+    let _ = writeln!(
+        body,
+        "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"8\" \
+         fill=\"none\" stroke=\"currentColor\" stroke-width=\"{thickness}\"/>"
+    );
+}
+
+fn caption(body: &mut String, class: &str, text: &str) {
+    let attributes = format!(
+        " class=\"{class}\" text-anchor=\"middle\" font-family=\"{SANS}\" font-size=\"26\" \
+         font-weight=\"bold\""
+    );
+    svg::text(body, WIDTH / 2.0, 38.0, &attributes, text);
+}
+
+/// Of captions, and of frames that are not as ever.
+fn class(look: Look) -> Option<&'static str> {
+    match look {
+        Look::RED => Some(BAD),
+        Look::GREEN => Some(GOOD),
+        _ => None,
     }
 }
 
@@ -101,9 +127,9 @@ fn run(body: &mut String, y: f64, Run { column, text, look }: &Run) {
     let Look { colour, background, bold, dim, inverse } = *look;
     let (mut ink, mut paper) = (colour.map(self::colour), background.map(self::colour));
     if inverse {
-        (ink, paper) = (Some(paper.unwrap_or(PAPER)), Some(ink.unwrap_or(INK)));
+        (ink, paper) = (Some(paper.unwrap_or(SCREEN)), Some(ink.unwrap_or(PLAIN)));
     }
-    let x = PADDING + *column as f64 * CELL;
+    let x = MARGIN + PADDING + *column as f64 * CELL;
     let width = text.chars().count() as f64 * CELL;
     if let Some(paper) = paper {
         let _ = write!(
@@ -114,22 +140,17 @@ fn run(body: &mut String, y: f64, Run { column, text, look }: &Run) {
     if text.trim().is_empty() {
         return;
     }
-    let mut attributes = format!(" textLength=\"{width:.1}\"");
-    if let Some(ink) = ink {
-        let _ = write!(attributes, " fill=\"{ink}\"");
-    }
+    let ink = ink.unwrap_or(if dim { COLOURS[8] } else { PLAIN });
+    let mut attributes = format!(" textLength=\"{width:.1}\" fill=\"{ink}\"");
     if bold {
         attributes.push_str(" font-weight=\"bold\"");
-    }
-    if dim {
-        attributes.push_str(" opacity=\"0.65\"");
     }
     svg::text(body, x, y + 14.5, &attributes, text);
 }
 
 /// The programs use no others than these.
 fn colour(index: u8) -> &'static str {
-    COLOURS.get(usize::from(index)).unwrap_or(&INK)
+    COLOURS.get(usize::from(index)).unwrap_or(&PLAIN)
 }
 
 /// When what is to be seen.

@@ -12,7 +12,7 @@ const BLINK: Duration = Duration::from_millis(25);
 /// Waits are not shown longer than that.
 const LONGEST_WAIT: Duration = Duration::from_millis(1500);
 /// The end is shown for so long, before it all begins again.
-const END: Duration = Duration::from_secs(6);
+const END: Duration = Duration::from_secs(5);
 
 /// What all windows are filmed with.
 #[derive(Clone)]
@@ -26,9 +26,20 @@ impl Camera {
         Camera { film: Arc::default(), start: now() }
     }
 
-    pub(crate) fn caption(&self, text: &str) {
-        let run = Run { column: 0, text: text.into(), look: Look::default() };
-        self.show([(Place::Caption, vec![run])]);
+    pub(crate) fn caption(&self, look: Look, text: &str) {
+        self.show([(Place::Caption, vec![Run { column: 0, text: text.into(), look }])]);
+    }
+
+    /// Shows the frame of a window in a colour.
+    pub(crate) fn frame(&self, window: usize, look: Look) {
+        self.show([(Place::Frame(window), vec![Run { column: 0, text: String::new(), look }])]);
+    }
+
+    /// The film begins with what is shown now.
+    pub(crate) fn begin(&self) {
+        let mut film = lock(&self.film);
+        let shown = film.changes.drain(..).flat_map(|(_, shown)| shown).collect();
+        film.changes.push((self.start.elapsed(), shown));
     }
 
     pub(crate) fn show(&self, rows: impl IntoIterator<Item = (Place, Row)>) {
@@ -45,10 +56,11 @@ impl Camera {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     Caption,
+    Frame(usize),
     Row { window: usize, row: usize },
 }
 
-/// What a place shows; captions have one run.
+/// What a place shows; captions and frames have one run.
 type Shown = BTreeMap<Place, Row>;
 
 #[derive(Default)]

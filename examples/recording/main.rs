@@ -5,9 +5,9 @@
 //!
 //! Nothing is made up: each window is a pseudo-terminal with a shell in it, into
 //! which everything is typed that is seen; the next thing is typed when the
-//! screen shows what it waits for. Afterwards times in which nothing changes are
-//! cut to a second and a half. The exit code is 1 if a line that was typed did not come back,
-//! or came back twice.
+//! screen shows what it waits for. The film begins when both programs are connected; afterwards,
+//! times in which nothing changes are cut to a second and a half. The exit code is 1 if a line that
+//! was typed did not come back, or came back twice.
 //!
 //! It takes Linux, `bash` and `setsid`.
 

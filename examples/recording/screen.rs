@@ -12,7 +12,7 @@ pub(crate) struct Run {
 
 pub(crate) type Row = Vec<Run>;
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Look {
     /// Of the 256 colours.
     pub(crate) colour: Option<u8>,
@@ -24,6 +24,11 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    pub(crate) const RED: Look = Look { colour: Some(1), ..Look::PLAIN };
+    pub(crate) const GREEN: Look = Look { colour: Some(2), ..Look::PLAIN };
+    pub(crate) const PLAIN: Look =
+        Look { colour: None, background: None, bold: false, dim: false, inverse: false };
+
     fn of(cell: &Cell) -> Look {
         Look {
             colour: index(cell.fgcolor()),

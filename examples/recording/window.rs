@@ -19,7 +19,7 @@ use crate::screen;
 use crate::story::WINDOWS;
 use crate::typist::Typist;
 
-pub(crate) const COLUMNS: u16 = 92;
+pub(crate) const COLUMNS: u16 = 88;
 const PROMPT: &str = "$ ";
 /// The patience of every wait.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -1,5 +1,8 @@
 //! Pictures for the README: where they go, and whether they can be shown there.
 
+#[path = "contrast.rs"]
+mod contrast;
+
 use std::path::PathBuf;
 
 use crate::Result;
@@ -29,7 +32,7 @@ impl Order {
     }
 
     pub(crate) fn deliver(&self, svg: &str) -> Result<()> {
-        roxmltree::Document::parse(svg).map_err(|error| format!("not XML: {error}"))?;
+        contrast::check(svg)?;
         if svg.len() > MAX_BYTES {
             return Err(format!("{} bytes are more than {MAX_BYTES}", svg.len()).into());
         }

@@ -61,7 +61,7 @@ pub(crate) struct Row {
 pub(crate) struct Cell {
     pub(crate) kind: &'static str,
     /// What of it, where there is more than one.
-    way: Option<&'static str>,
+    pub(crate) way: Option<&'static str>,
     /// In the row's unit, and what the unit says stands beside it.
     pub(crate) figure: Spread,
     beside: Vec<Spread>,
@@ -296,7 +296,7 @@ impl Row {
 }
 
 impl Cell {
-    pub(crate) fn name(&self) -> String {
+    fn name(&self) -> String {
         self.way.map_or(self.kind.into(), |way| format!("{}, {way}", self.kind))
     }
 }
