@@ -1,7 +1,7 @@
 //! [`Listener`]: accepts sessions, and keeps them while their links come and go.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::config::Builder;
@@ -374,6 +374,43 @@ impl Builder {
             }
         }
         Err(failure.map_or_else(|| Error::Config("no address to listen on".into()), Error::from))
+    }
+
+    /// Listens on a socket that was made elsewhere: by a service manager that starts the
+    /// server (systemd's socket activation), or with options of your own.
+    ///
+    /// Whoever keeps a handle of the socket keeps the port. While one server ends and the
+    /// next one starts, clients are not refused: they wait in the socket's queue.
+    ///
+    /// # Notes
+    ///
+    /// The socket becomes non-blocking, for all handles of it, and its queue as long as that of
+    /// [`bind`](Builder::bind).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the socket cannot listen; [`Error::Config`] if a listener cannot have
+    /// this security.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use longlink::Connection;
+    /// use std::net::TcpListener;
+    /// use std::thread;
+    ///
+    /// let socket = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = socket.local_addr()?;
+    /// let client = thread::spawn(move || Connection::connect(address));
+    /// // However late it starts, the client waits.
+    /// let listener = Connection::builder().listen(socket)?;
+    /// let connection = listener.accept()?;
+    /// # drop(client.join());
+    /// # Ok::<(), longlink::Error>(())
+    /// ```
+    pub fn listen(self, socket: TcpListener) -> Result<Listener> {
+        self.security.as_ref().map(Security::check_listener).transpose()?;
+        Listener::start(self, Socket::inherit(socket)?)
     }
 }
 

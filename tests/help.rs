@@ -250,6 +250,26 @@ fn manual_pages_render_without_a_warning() {
 }
 
 #[test]
+fn a_program_with_another_name_is_described_under_that() {
+    use std::os::unix::process::CommandExt;
+
+    for program in Program::both() {
+        let name = format!("longlink-{}", program.name);
+        let described = |args: &[&str]| {
+            let output =
+                Command::new(program.path).arg0(format!("/bin/{name}")).args(args).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        let page = described(&["--man"]);
+        let heading = format!(".TH {name} 1 ");
+        assert!(page.lines().any(|line| line.starts_with(&heading)), "{page}");
+        let script = described(&["--completions", "bash"]);
+        let completes = |line: &str| line.contains("complete ") && line.ends_with(&name);
+        assert!(script.lines().any(completes), "{script}");
+    }
+}
+
+#[test]
 fn what_is_for_packages_stands_alone() {
     for program in Program::both() {
         for args in [&["--man", "host"][..], &["--completions", "tcsh"], &["--completions"]] {

@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::io::{self, BufRead, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::{Deref, Range};
 use std::result::Result as StdResult;
 use std::sync::Arc;
@@ -127,6 +127,7 @@ fn signatures() {
     let _: fn(Builder, Callback) -> Builder = Builder::on_event;
     let _: fn(Builder, &'static str) -> Result<Connection> = Builder::connect;
     let _: fn(Builder, &'static str) -> Result<Listener> = Builder::bind;
+    let _: fn(Builder, TcpListener) -> Result<Listener> = Builder::listen;
 
     let _: fn(Duration) -> Heartbeat = Heartbeat::every;
     let _: fn() -> Heartbeat = Heartbeat::off;

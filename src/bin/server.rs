@@ -3,8 +3,8 @@
 
 use std::net::ToSocketAddrs;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use anyhow::{Context, anyhow};
 use log::{Level, LevelFilter};
@@ -16,7 +16,7 @@ use longlink::cli::end::{self, Ending, HangUps};
 use longlink::cli::printer::Printer;
 use longlink::cli::security::ServerSecurity;
 use longlink::cli::threads::{self, Job};
-use longlink::cli::{chat, code, descriptors, events, log as journal, text};
+use longlink::cli::{chat, code, descriptors, events, log as journal, metrics, service, text};
 use longlink::{Connection, Listener, Protocol};
 
 /// How long Ctrl-C waits for the printer.
@@ -48,6 +48,7 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let leaving = server.clone();
     let leave = move |_| {
         let ending = Ending::begin();
+        service::stopping();
         let carried = account.carried();
         let carries = leaving.get().is_some_and(|server| server.leave());
         printing.finish(LAST_WORDS);
@@ -70,6 +71,10 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
         Some((fewer, _)) if args.to().is_some() => fewer.max(1) as u32,
         _ => args.max_clients(),
     };
+    if let Some(file) = args.stats() {
+        let kept = metrics::keep(file, clients.clone());
+        kept.with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let listener = listen(args, most)?;
     let (level, limits) = args.limits(most);
     log::log!(if too_few.is_some() { Level::Info } else { level }, "{limits}");
@@ -86,9 +91,10 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let server = server.get_or_init(|| Arc::new(serving));
     if let Some(hang_ups) = hang_ups {
         let (files, server) = (args.security.clone(), server.clone());
-        let begun = hang_ups.each(move || server.read_again(&files));
-        begun.context("cannot start a thread")?;
+        let read_again = move || service::reload(|| server.read_again(&files));
+        hang_ups.each(read_again).context("cannot start a thread")?;
     }
+    service::ready();
     if !args.chat {
         server.accept(most);
         return Ok(code::OK);
@@ -104,23 +110,34 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     Ok(if sent && delivered { code::OK } else { code::FAILED })
 }
 
-/// Reads the files that say who is let in, if there are any, and listens for so many clients.
+/// Reads the files that say who is let in, if there are any, and listens for so many clients: on
+/// the socket that was handed over, if there is one.
 fn listen(args: &ServerArgs, most: u32) -> anyhow::Result<Listener> {
+    let handed = service::socket()?;
     let security = args.security.read().map_err(|error| anyhow!(text::error(&error)))?;
     let (address, port) = args.address();
-    let deaf = |error| {
-        anyhow!(text::deaf(&error)).context(format!("cannot listen on {address} port {port}"))
+    let place = match &handed {
+        Some(_) => "the socket that was handed over".to_string(),
+        None => format!("{address} port {port}"),
     };
+    let deaf = |error| anyhow!(text::deaf(&error)).context(format!("cannot listen on {place}"));
     // A name is resolved once: what is checked is what is listened on.
-    let addresses: Vec<_> =
-        (address, port).to_socket_addrs().map_err(|error| deaf(error.into()))?.collect();
+    let addresses: io::Result<Vec<_>> = match &handed {
+        Some(socket) => socket.local_addr().map(|address| vec![address]),
+        None => (address, port).to_socket_addrs().map(Iterator::collect),
+    };
+    let addresses = addresses.map_err(|error| deaf(error.into()))?;
     args.security.check(&addresses).unwrap_or_else(|stop| stop.exit("server"));
     let builder = args.builder().max_clients(most as usize);
     let builder = match security {
         Some(security) => builder.security(security),
         None => builder,
     };
-    let listener = builder.bind(&addresses[..]).map_err(deaf)?;
+    let listener = match handed {
+        Some(socket) => builder.listen(socket),
+        None => builder.bind(&addresses[..]),
+    };
+    let listener = listener.map_err(deaf)?;
     let local = listener.local_addr();
     log::info!("listening on {local}{}", args.security.reach(local.ip()));
     if let Some(service) = args.to() {

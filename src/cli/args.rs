@@ -5,6 +5,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -324,6 +325,12 @@ pub struct ServerArgs {
     /// It keeps what the client is to get meanwhile. Then it reclaims the session.
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     resume_within: Option<Duration>,
+    /// Keep totals in this file, for Prometheus
+    ///
+    /// Its node_exporter collects files that are called *.prom. The file is replaced
+    /// every second.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    stats: Option<PathBuf>,
     /// Who is let in.
     #[command(flatten)]
     pub security: ServerSecurity,
@@ -418,6 +425,11 @@ impl ServerArgs {
         let carried = if self.to.is_some() { bytes::MEMORY } else { 0 };
         let each = 4 * (window + max_message) + (256 << 10) + carried;
         u64::from(clients) * each + (24 << 20)
+    }
+
+    /// Where totals are kept, if they are.
+    pub fn stats(&self) -> Option<&Path> {
+        self.stats.as_deref()
     }
 
     /// The service that sessions lead to, if there is one.

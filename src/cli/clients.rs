@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use super::layout::Prompt;
 use super::monitor::Monitor;
 use super::roster::Roster;
-use super::{keyboard, log, now, terminal, text};
-use crate::{Cause, Connection, Error, Event};
+use super::{keyboard, log, metrics, now, terminal, text};
+use crate::{Cause, Connection, Error, Event, Stats};
 
 /// Why a session has ended.
 const LEFT: &str = "it left";
@@ -156,6 +156,21 @@ impl Clients {
         self.records.lock().counts().account(now().saturating_duration_since(self.since))
     }
 
+    /// The account so far, for Prometheus.
+    pub fn metrics(&self) -> String {
+        let (mut all, present) = {
+            let records = self.records.lock();
+            (records.past, records.connections())
+        };
+        let (mut lost, mut unacknowledged) = (0, 0);
+        for stats in present.iter().map(Connection::stats) {
+            all.add_stats(&stats);
+            lost += u64::from(stats.connected_since.is_none());
+            unacknowledged += stats.unacknowledged;
+        }
+        metrics::exposition(&all, present.len() as u64 - lost, lost, unacknowledged)
+    }
+
     /// The account of those that were carried as bytes.
     pub fn carried(&self) -> String {
         self.records.lock().counts().carried(now().saturating_duration_since(self.since))
@@ -163,27 +178,20 @@ impl Clients {
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Counts {
-    clients: u64,
-    received: u64,
-    sent: u64,
-    bytes_received: u64,
-    bytes_sent: u64,
+pub(super) struct Counts {
+    pub(super) clients: u64,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) bytes_received: u64,
+    pub(super) bytes_sent: u64,
     unacknowledged: u64,
-    resumed: u64,
-    lost: u64,
+    pub(super) resumed: u64,
+    pub(super) lost: u64,
 }
 
 impl Counts {
     fn add(&mut self, connection: &Connection) {
-        let stats = connection.stats();
-        self.clients += 1;
-        self.received += stats.messages_received;
-        self.sent += stats.messages_sent;
-        self.bytes_received += stats.bytes_received;
-        self.bytes_sent += stats.bytes_sent;
-        self.unacknowledged += stats.unacknowledged;
-        self.resumed += stats.reconnects;
+        self.add_stats(&connection.stats());
         // How a connection ended is told by whatever is asked of it afterwards. A session
         // that the server has ended has lost no client.
         let by_us = |cause: &Cause| matches!(cause, Cause::Restarting | Cause::Revoked);
@@ -193,6 +201,16 @@ impl Counts {
             Ok(()) => false,
         };
         self.lost += u64::from(lost);
+    }
+
+    fn add_stats(&mut self, stats: &Stats) {
+        self.clients += 1;
+        self.received += stats.messages_received;
+        self.sent += stats.messages_sent;
+        self.bytes_received += stats.bytes_received;
+        self.bytes_sent += stats.bytes_sent;
+        self.unacknowledged += stats.unacknowledged;
+        self.resumed += stats.reconnects;
     }
 
     fn account(&self, time: Duration) -> String {

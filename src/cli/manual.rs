@@ -3,6 +3,10 @@
 //! The texts behind the options stand in files, as a terminal shows them; everything else
 //! comes from the definitions in [`args`](super::args).
 
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
 use clap::{Arg, Args, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -49,8 +53,18 @@ pub struct Packaging {
 }
 
 impl Packaging {
-    /// Stops with what was asked for, if anything was.
+    /// Stops with what was asked for, if anything was: under the name by which this program was
+    /// called, since packages have longer ones.
     pub fn answer(&self, command: Command, behind: &str) -> Result<(), Stop> {
+        let called = env::args_os().next().map(PathBuf::from);
+        let name = called.as_deref().and_then(Path::file_name).and_then(OsStr::to_str);
+        let command = match name {
+            // Clap wants it for as long as the process lasts, which ends with this.
+            Some(name) if self.man || self.completions.is_some() => {
+                command.name(String::from(name).leak() as &str)
+            }
+            _ => command,
+        };
         match self.completions {
             Some(shell) => Err(Stop::Print(completions(command, shell))),
             None if self.man => Err(Stop::Print(page(command, behind))),

@@ -1,7 +1,7 @@
 //! Listening, and accepting what comes.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use rustix::io::Errno;
 use socket2::SockAddr;
@@ -24,6 +24,16 @@ impl Socket {
             socket.set_only_v6(false)?;
         }
         socket.bind(&SockAddr::from(addr))?;
+        Socket::listen_on(socket)
+    }
+
+    /// Listens on a socket of somebody else's, which may listen already.
+    pub(crate) fn inherit(socket: TcpListener) -> io::Result<Socket> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Socket::listen_on(socket.into())
+    }
+
+    fn listen_on(socket: socket2::Socket) -> io::Result<Socket> {
         // The kernel takes no more than its own limit: net.core.somaxconn on Linux,
         // kern.ipc.somaxconn on macOS, where it is 128.
         socket.listen(BACKLOG)?;

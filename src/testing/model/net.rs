@@ -8,7 +8,7 @@ pub(crate) use poll::*;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
@@ -246,6 +246,11 @@ impl Socket {
         let backlog = Some(VecDeque::new());
         let end = End { addr: Some(addr), backlog, ..End::default() };
         Ok(Socket(network(|network| network.add(end))))
+    }
+
+    /// A model has no system that could hand one over.
+    pub(crate) fn inherit(_: TcpListener) -> io::Result<Socket> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
