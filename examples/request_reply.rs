@@ -14,35 +14,27 @@
 //! A request that was answered just before the server was killed may be processed again by the
 //! next one. Where that does harm, number the effects (see `ledger`).
 
-use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use longlink::{Builder, Connection, Error as LinkError, Event, Listener, RetryPolicy};
 
 use caller::Caller;
+use process::{Process, Result};
 
 #[path = "request_reply/caller.rs"]
 mod caller;
 #[path = "request_reply/pool.rs"]
 mod pool;
-
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+#[path = "support/process.rs"]
+mod process;
 
 const WORKERS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["server", address] => server(address),
-        ["client", address] => client(address),
-        [] => demonstrate(),
-        _ => Err("arguments: none, or server HOST:PORT, or client HOST:PORT".into()),
-    }
+fn main() -> ExitCode {
+    process::run(server, client, demonstrate)
 }
 
 fn server(address: &str) -> Result<()> {
@@ -94,16 +86,15 @@ fn settings() -> Builder {
     )
 }
 
-/// Both, as two processes: this one is the client.
+/// The demonstration. This process is the client.
 fn demonstrate() -> Result<()> {
-    let (server, said) = Server::start("127.0.0.1:0")?;
-    let address = wait_for(&said, "listening on ")?;
+    let (server, address) = Process::server("127.0.0.1:0")?;
     let caller = Caller::connect(settings(), &*address)?;
     let call = |request: &str| caller.call(request.as_bytes(), PATIENCE);
 
     thread::scope(|scope| -> Result<()> {
         let slow = scope.spawn(|| call("1500 slow"));
-        wait_for(&said, "a worker has \"1500 slow\"")?;
+        server.says("a worker has \"1500 slow\"")?;
         for number in 1..=10 {
             assert_eq!(call(&format!("0 quick{number}"))?, format!("QUICK{number}"));
         }
@@ -119,14 +110,14 @@ fn demonstrate() -> Result<()> {
 
         let slow: Vec<_> =
             ["2000 a", "2000 b", "2000 c"].map(|request| scope.spawn(move || call(request))).into();
-        (0..slow.len()).try_for_each(|_| wait_for(&said, "a worker has \"2000").map(drop))?;
+        (0..slow.len()).try_for_each(|_| server.says("a worker has \"2000").map(drop))?;
         assert_eq!(call("0 quick")?, "QUICK");
         // It came behind those, and is acknowledged with them.
         until(|| caller.connection().stats().unacknowledged == 4)?;
         println!("client: kill -9 of the server, with three calls in its workers' hands");
         drop(server);
-        let (_server, said) = Server::start(&address)?;
-        (0..4).try_for_each(|_| wait_for(&said, "a worker has ").map(drop))?;
+        let (server, _) = Process::server(&address)?;
+        (0..4).try_for_each(|_| server.says("a worker has ").map(drop))?;
         println!("client: the three were sent again, and the one that was answered");
         for (call, reply) in slow.into_iter().zip(["A", "B", "C"]) {
             assert_eq!(call.join().unwrap()?, reply);
@@ -139,42 +130,6 @@ fn demonstrate() -> Result<()> {
         assert!(matches!(call("0 more"), Err(LinkError::Closed { .. })));
         Ok(())
     })
-}
-
-/// The server's process, which is killed when this is dropped.
-struct Server(Child);
-
-impl Server {
-    /// Returns it with the lines that it says.
-    fn start(address: &str) -> Result<(Server, Receiver<String>)> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.args(["server", address]).stdout(Stdio::piped()).spawn()?;
-        let output = child.stdout.take().ok_or("no pipe")?;
-        let (sender, said) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
-                println!("server: {line}");
-                let _ = sender.send(line);
-            }
-        });
-        Ok((Server(child), said))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = (self.0.kill(), self.0.wait());
-    }
-}
-
-/// The rest of the next line that begins so.
-fn wait_for(said: &Receiver<String>, start: &str) -> Result<String> {
-    loop {
-        let line = said.recv_timeout(PATIENCE).map_err(|_| format!("never {start:?}"))?;
-        if let Some(rest) = line.strip_prefix(start) {
-            return Ok(rest.to_owned());
-        }
-    }
 }
 
 fn until(done: impl Fn() -> bool) -> Result<()> {

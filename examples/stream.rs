@@ -1,20 +1,50 @@
-//! Shows a line protocol that was written for any `BufRead` and `Write`, here a
-//! small store of keys, over a connection whose link is cut ten times.
+//! Shows bytes instead of messages: a line protocol that was written for any `BufRead` and
+//! `Write`, here a small store of keys, over a connection. To copy: `store` knows nothing of
+//! longlink, `server` and `Asker` give it a stream.
 //!
-//!     cargo run --example stream
+//! By itself, over a link that is cut ten times:
+//!
+//!     cargo run --release --example stream
+//!
+//! By hand, each in a terminal of its own; the client sends the lines that it reads, such as
+//! `SET color red` and `GET color`:
+//!
+//!     cargo run --example stream -- server 127.0.0.1:7000
+//!     cargo run --example stream -- client 127.0.0.1:7000
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::io::{self, BufRead, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
 use std::thread;
 
-use longlink::{Connection, Listener};
+use longlink::{Connection, Listener, Stream};
 
-const CUTS: u64 = 10;
-const KEYS: u32 = 2_000;
+use process::{Process, Result};
 
-/// It knows nothing of longlink: `SET key value` and `GET key`, a line each.
+#[path = "support/process.rs"]
+mod process;
+#[path = "support/relay.rs"]
+mod relay;
+
+fn main() -> ExitCode {
+    process::run(server, client, demonstrate)
+}
+
+fn server(address: &str) -> Result<()> {
+    let listener = Listener::bind(address)?;
+    println!("listening on {}", listener.local_addr());
+    for connection in listener.incoming() {
+        let connection = connection?;
+        thread::spawn(move || -> io::Result<()> {
+            let (reader, writer) = connection.stream().split();
+            store(reader, writer)?;
+            Ok(connection.close()?)
+        });
+    }
+    Ok(())
+}
+
+/// `SET key value` and `GET key`, a line each.
 fn store(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     let mut values = HashMap::new();
     for line in input.lines() {
@@ -35,48 +65,46 @@ fn store(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let listener = Listener::bind("127.0.0.1:0")?;
-    let server = listener.local_addr();
-    thread::spawn(move || -> io::Result<()> {
-        let connection = listener.accept()?;
-        store(connection.stream(), connection.stream())?;
-        Ok(connection.close()?)
-    });
-    let front = TcpListener::bind("127.0.0.1:0")?;
-    let address = front.local_addr()?;
-    thread::spawn(move || relay(&front, server));
+/// What is written is sent when it is flushed.
+struct Asker<'a>(Stream<'a>);
 
-    let connection = Connection::builder().on_event(|_, event| println!("  {event}"));
-    let connection = connection.connect(address)?;
-    let mut stream = connection.stream();
-    let mut ask = |question: String| -> io::Result<String> {
-        stream.write_all(question.as_bytes())?;
-        stream.flush()?;
+impl Asker<'_> {
+    fn ask(&mut self, question: &str) -> io::Result<String> {
+        writeln!(self.0, "{question}")?;
+        self.0.flush()?;
         let mut answer = String::new();
-        stream.read_line(&mut answer)?;
-        Ok(answer)
-    };
-    for key in 0..KEYS {
-        assert_eq!(ask(format!("SET {key} value {key}\n"))?, "+OK\n");
-        assert_eq!(ask(format!("GET {key}\n"))?, format!("+value {key}\n"));
+        self.0.read_line(&mut answer)?;
+        Ok(answer.trim_end().to_string())
     }
-    assert_eq!(ask("GET nothing\n".into())?, "-no such key\n");
+}
+
+fn client(address: &str) -> Result<()> {
+    let connection = Connection::connect(address)?;
+    let mut store = Asker(connection.stream());
+    for line in io::stdin().lines() {
+        println!("{}", store.ask(&line?)?);
+    }
+    Ok(connection.close()?)
+}
+
+/// The demonstration. This process is the client.
+fn demonstrate() -> Result<()> {
+    const CUTS: u64 = 10;
+    const KEYS: u32 = 2_000;
+
+    let (_server, address) = Process::server("127.0.0.1:0")?;
+    let address = relay::start(address, |link| if link <= CUTS { 5_000 } else { u64::MAX })?;
+    let connection = Connection::builder().on_event(|_, event| println!("client: {event}"));
+    let connection = connection.connect(address)?;
+    let mut store = Asker(connection.stream());
+    for key in 0..KEYS {
+        assert_eq!(store.ask(&format!("SET {key} value {key}"))?, "+OK");
+        assert_eq!(store.ask(&format!("GET {key}"))?, format!("+value {key}"));
+    }
+    assert_eq!(store.ask("GET nothing")?, "-no such key");
     connection.close()?;
     let cuts = connection.stats().reconnects;
     println!("{KEYS} keys set and got, each answer right, the link cut {cuts} times");
-    if cuts < CUTS { Err("there were fewer cuts than that".into()) } else { Ok(()) }
-}
-
-/// Passes bytes on; the first links only so many.
-fn relay(front: &TcpListener, server: SocketAddr) -> io::Result<()> {
-    for (number, client) in (1..).zip(front.incoming()) {
-        let (client, server) = (client?, TcpStream::connect(server)?);
-        let (mut back, mut replies) = (client.try_clone()?, server.try_clone()?);
-        thread::spawn(move || io::copy(&mut replies, &mut back));
-        let limit = if number <= CUTS { 5_000 } else { u64::MAX };
-        let _ = io::copy(&mut (&client).take(limit), &mut &server);
-        let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
-    }
+    assert!(cuts >= CUTS);
     Ok(())
 }

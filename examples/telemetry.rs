@@ -1,81 +1,106 @@
-//! Shows a sensor that only sends, and never waits for the network: its window
-//! is the queue, and what does not fit into it during an outage is dropped and
-//! counted. (With `send` in place of `try_send` it would wait instead.)
+//! Shows a sensor that only sends, and never waits for the network: its window is the queue of an
+//! outage, and what does not fit is dropped and counted. To copy: `sense` (with `send` in place of
+//! `try_send` it would wait instead) and `collect`.
 //!
-//!     cargo run --example telemetry
+//! By itself, with an outage:
+//!
+//!     cargo run --release --example telemetry
+//!
+//! By hand, each in a terminal of its own. Stop the server for a while (Ctrl-Z, then `fg`):
+//!
+//!     cargo run --example telemetry -- server 127.0.0.1:7000
+//!     cargo run --example telemetry -- client 127.0.0.1:7000
 
-use std::error::Error;
-use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use longlink::{Connection, Error as LinkError, Listener};
+use longlink::{Builder, Connection, Error, Listener};
+
+use process::{Process, Result};
+
+#[path = "support/process.rs"]
+mod process;
+#[path = "support/relay.rs"]
+mod relay;
 
 const READINGS: u64 = 2_000;
-const PACE: Duration = Duration::from_millis(1);
-const OUTAGE: Duration = Duration::from_millis(500);
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let listener = Listener::bind("127.0.0.1:0")?;
-    let server = listener.local_addr();
-    let collector = thread::spawn(move || collect(&listener));
-    let front = TcpListener::bind("127.0.0.1:0")?;
-    let address = front.local_addr()?;
-    thread::spawn(move || relay(&front, server));
+fn main() -> ExitCode {
+    process::run(server, client, demonstrate)
+}
 
-    // A reading counts 8 bytes and 64, so some 110 of them may wait.
-    let sensor = Connection::builder()
-        .window(8 * 1024)
-        .on_event(|_, event| println!("  {event}"))
-        .connect(address)?;
+fn client(address: &str) -> Result<()> {
+    let sensor = settings().connect(address)?;
+    let dropped = sense(&sensor, Duration::from_millis(10))?;
+    println!("{READINGS} readings, {dropped} of them dropped");
+    Ok(())
+}
+
+/// A reading counts its 8 bytes and 64 more, so some 110 of them may wait.
+fn settings() -> Builder {
+    Connection::builder().window(8 * 1024).on_event(|_, event| match event {
+        longlink::Event::Heartbeat { .. } => {}
+        event => println!("sensor: {event}"),
+    })
+}
+
+/// Returns how many readings were dropped.
+fn sense(sensor: &Connection, pace: Duration) -> longlink::Result<u64> {
     let mut dropped = 0;
     for number in 1..=READINGS {
         match sensor.try_send(number.to_be_bytes()) {
             Ok(()) => {}
-            Err(LinkError::WouldBlock) => dropped += 1,
-            Err(e) => return Err(e.into()),
+            Err(Error::WouldBlock) => dropped += 1,
+            Err(e) => return Err(e),
         }
-        thread::park_timeout(PACE);
+        thread::park_timeout(pace);
     }
-    sensor.close()?; // the collector is done with what was taken
+    sensor.close()?; // the server is done with all that were not dropped
+    Ok(dropped)
+}
 
-    let collected = collector.join().map_err(|_| "the collector panicked")??;
-    println!(
-        "{READINGS} readings: {collected} collected in order, {dropped} dropped in the outage"
-    );
-    assert_eq!(collected + dropped, READINGS);
-    assert_ne!(dropped, 0, "the outage was shorter than the queue");
-    assert_eq!(sensor.stats().reconnects, 1);
+fn server(address: &str) -> Result<()> {
+    let listener = Listener::bind(address)?;
+    println!("listening on {}", listener.local_addr());
+    for connection in listener.incoming() {
+        let connection = connection?;
+        thread::spawn(move || match collect(&connection) {
+            Ok(count) => println!("collected {count} readings"),
+            Err(e) => println!("{}: {e}", connection.peer_addr()),
+        });
+    }
     Ok(())
 }
 
 /// Counts the readings, which may have gaps and nothing else.
-fn collect(listener: &Listener) -> longlink::Result<u64> {
-    let connection = listener.accept()?;
+fn collect(connection: &Connection) -> Result<u64> {
     let mut last = 0;
     for message in connection.incoming() {
-        let number = message?.as_ref().try_into().map(u64::from_be_bytes).expect("8 bytes");
-        assert!(number > last, "{number} after {last}");
+        let number = u64::from_be_bytes(message?.as_ref().try_into()?);
+        if number <= last {
+            return Err(format!("{number} after {last}").into());
+        }
         last = number;
     }
     connection.close()?;
     Ok(connection.stats().messages_received)
 }
 
-/// Passes bytes on. The first link ends after some, and then nothing gets
-/// through for a while.
-fn relay(front: &TcpListener, server: SocketAddr) -> io::Result<()> {
-    for (number, client) in (1..).zip(front.incoming()) {
-        let (client, server) = (client?, TcpStream::connect(server)?);
-        let (mut back, mut replies) = (client.try_clone()?, server.try_clone()?);
-        thread::spawn(move || io::copy(&mut replies, &mut back));
-        let limit = if number == 1 { 5_000 } else { u64::MAX };
-        let _ = io::copy(&mut (&client).take(limit), &mut &server);
-        let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
-        if number == 1 {
-            thread::park_timeout(OUTAGE);
+/// The demonstration: the first link is cut, and the second comes late. This process is the sensor.
+fn demonstrate() -> Result<()> {
+    let (server, address) = Process::server("127.0.0.1:0")?;
+    let address = relay::start(address, |link| {
+        if link == 2 {
+            thread::park_timeout(Duration::from_millis(500));
         }
-    }
+        if link == 1 { 5_000 } else { u64::MAX }
+    })?;
+    let sensor = settings().connect(address)?;
+    let dropped = sense(&sensor, Duration::from_millis(1))?;
+    println!("sensor: {READINGS} readings, {dropped} of them dropped in the outage");
+    server.says(&format!("collected {} readings", READINGS - dropped))?;
+    assert_ne!(dropped, 0, "the outage was shorter than the queue");
+    assert_eq!(sensor.stats().reconnects, 1);
     Ok(())
 }
