@@ -203,11 +203,26 @@ fn a_file_of_totals_that_cannot_be_written_is_told_at_once() {
     assert_eq!(server.ends(), 1);
 }
 
-/// A unit's command is one that the server takes.
+/// What the page and the unit have people type is what the server takes, and what they look for
+/// is what it writes.
 #[test]
-fn the_unit_starts_a_server() {
+fn the_page_for_operators_is_true() {
+    let page = include_str!("../docs/running.md");
     let unit = include_str!("../docs/systemd/longlink-server.service");
-    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-    let words = command.split(' ').filter(|word| !word.starts_with('$'));
-    ServerArgs::try_parse_from(words).unwrap();
+    let of_page = page.lines().filter_map(|line| line.strip_prefix("sudo -u longlink "));
+    let of_unit = unit.lines().filter_map(|line| line.strip_prefix("ExecStart="));
+    let commands: Vec<&str> = of_page.chain(of_unit).collect();
+    assert_eq!(commands.len(), 2);
+    for command in commands {
+        let words = command.split(' ').filter(|word| !word.starts_with('$'));
+        ServerArgs::try_parse_from(words).unwrap();
+    }
+
+    let folder = Folder::new("page");
+    let file = folder.file("longlink.prom");
+    let _server = process::Server::start(&["--stats", &file]);
+    let written = fs::read_to_string(&file).unwrap();
+    let metrics = page.split('`').filter(|word| word.starts_with("longlink_"));
+    let missing: Vec<&str> = metrics.filter(|name| !written.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}:\n{written}");
 }
