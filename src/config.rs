@@ -15,8 +15,8 @@ use crate::retry::RetryPolicy;
 use crate::secure::Security;
 use crate::sync;
 
-/// Settings of a [`Connection`](crate::Connection) or a [`Listener`](crate::Listener),
-/// to be made before it is.
+/// Settings of a [`Connection`](crate::Connection) or a [`Listener`](crate::Listener), chosen
+/// before it is made.
 ///
 /// # Examples
 ///
@@ -114,13 +114,13 @@ impl Builder {
         self
     }
 
-    /// How long one address may take to accept the connection and to welcome
-    /// us (default 5 s). The addresses of a name are not waited for in turn: each
-    /// is asked 250 ms after the one before, and the first that accepts is taken.
+    /// How long one address may take to accept the connection and to welcome us (default 5 s). The
+    /// addresses of a name do not wait for each other's timeout: each is asked 250 ms after the one
+    /// before, and the first that accepts is taken.
     ///
-    /// A name may take as long to be resolved. After one second the other hosts are
-    /// tried before it. A resolver that hangs goes on in the background, one for
-    /// each name at most, and its answer serves the attempts that follow.
+    /// A name may take as long to be resolved. After one second the other hosts are tried before
+    /// it. A resolver that hangs goes on in the background, at most one for each name, and its
+    /// answer serves the attempts that follow.
     ///
     /// # Examples
     ///
@@ -136,10 +136,9 @@ impl Builder {
         self
     }
 
-    /// How long a closing connection goes on while there is a link and nothing moves
-    /// on it, and how long the parting takes at most once everything is
-    /// acknowledged (default 5 s). See [`close`](crate::Connection::close). The same bounds
-    /// hold for a dropped connection, in the background.
+    /// How long a [`close`](crate::Connection::close) waits while there is a link and nothing moves
+    /// on it, and then at most for the peer to hear of the end (default 5 s). The same bounds hold
+    /// for a dropped connection, which closes in the background.
     ///
     /// # Examples
     ///
@@ -155,12 +154,11 @@ impl Builder {
         self
     }
 
-    /// How many bytes may be under way unacknowledged, in each direction
-    /// (default 1 MiB).
+    /// How many bytes may be unacknowledged at a time, in each direction (default 1 MiB).
     ///
-    /// It bounds what this side keeps for sending again and what it holds for
-    /// the application to receive. Each message counts its length and 64 bytes.
-    /// When the peer's window is smaller, that one counts for sending.
+    /// It bounds what this side keeps to send it again, and what it holds until the application
+    /// receives it. Each message counts its length and 64 bytes. For sending, the smaller window of
+    /// both sides counts.
     ///
     /// # Examples
     ///
@@ -173,8 +171,8 @@ impl Builder {
         self
     }
 
-    /// The largest message that this side sends or accepts, in bytes (default
-    /// 256 KiB). Never more than the window.
+    /// The largest message that this side sends or accepts, in bytes (default 256 KiB). It is never
+    /// larger than the window.
     ///
     /// # Examples
     ///
@@ -187,9 +185,8 @@ impl Builder {
         self
     }
 
-    /// How long a listener keeps a session whose link is lost (default 60 s),
-    /// whether anything was said in it or not. Time that its machine spends
-    /// suspended does not count.
+    /// How long a listener keeps a session whose link is lost (default 60 s), also if nothing was
+    /// ever said in it. Time that its machine spends suspended does not count.
     ///
     /// # Examples
     ///
@@ -205,36 +202,35 @@ impl Builder {
         self
     }
 
-    /// What is done when the server no longer knows a client's session (default:
+    /// What happens when the server no longer knows a client's session (default:
     /// [`SendAgain`](SessionLoss::SendAgain)). [Plain text](Builder::plain) has no sessions.
     ///
-    /// At a client, with [`GiveUp`](SessionLoss::GiveUp), no second session comes into being, and no
-    /// message is processed twice. From its first link on, the client asks for that session
-    /// only, and only the server that has it: all addresses of that host, and of its
-    /// [aliases](crate::Host::alias_of). No other host is asked any more, so several are of
+    /// At a client, [`GiveUp`](SessionLoss::GiveUp) means: no second session is begun, and no
+    /// message is processed twice. From its first link on, the client asks for that session only,
+    /// and only the server that has it: all addresses of that host, and of its
+    /// [aliases](crate::Host::alias_of). It asks no other host any more, so several hosts are of
     /// use for the first link alone. If the server says that there is no such session, the
-    /// connection ends with [`Error::SessionLost`], which calls
-    /// that block then return, [`close`](crate::Connection::close) included, and the callback
-    /// sees an [`Event::GaveUp`](crate::Event::GaveUp). What had arrived can still be received,
-    /// and [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns the messages
-    /// that were not acknowledged, in order; whether the server had processed them is not
-    /// known. While the server does not answer, or has another reason to refuse, attempts go on
-    /// as the [retry policy](Builder::retry) says, and when they are spent the error is
+    /// connection ends with [`Error::SessionLost`]. Calls that block then return it,
+    /// [`close`](crate::Connection::close) included, and the callback sees an
+    /// [`Event::GaveUp`](crate::Event::GaveUp). What had arrived can still be received, and
+    /// [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns the messages that
+    /// were not acknowledged, in order; whether the server had processed them is not known. While
+    /// the server does not answer, or has another reason to refuse, attempts go on as the [retry
+    /// policy](Builder::retry) says. When they are spent the error is
     /// [`GaveUp`](crate::Error::GaveUp), as ever.
     ///
-    /// The first link may take several attempts, and make a session at several hosts, if they
-    /// accept and their answers are lost. No message is sent before an answer has come, so
-    /// none of those but the last ever receives one; each is given up after its
-    /// listener's [`resume_within`](Builder::resume_within).
+    /// The first link may take several attempts. Where a host accepts and its answer is lost, there
+    /// is a session at each such host. No message is sent before an answer has come, so none of
+    /// these sessions but the last ever receives one. Each of them is given up after its listener's
+    /// [`resume_within`](Builder::resume_within).
     ///
-    /// At a listener, with [`GiveUp`](SessionLoss::GiveUp), a client that comes from a session
-    /// which this listener does not have begins none here: neither one that was lost, nor one
-    /// of another server. So what is received here was never sent in another session, whatever
-    /// its clients are set to. One that is set to `GiveUp`, too, ends as said above. One that
-    /// is not may go on with another of its hosts, and when none takes it, it ends with
-    /// [`Error::SessionLost`] if the server of its session is among those that said so. A
-    /// client that connects is let in, and so is one that comes back since the first
-    /// answer was lost.
+    /// At a listener, [`GiveUp`](SessionLoss::GiveUp) means: a client whose session this listener
+    /// does not have begins no other one here, whether that session was lost or is another
+    /// server's. So what is received here was never sent in another session, whatever its clients
+    /// are set to. A client that is set to `GiveUp`, too, ends as said above. One that is not may
+    /// go on with another of its hosts. When none takes it, it ends with [`Error::SessionLost`], if
+    /// the server of its session is among those that said so. A client that connects is let in, and
+    /// so is one that comes back because the first answer was lost.
     ///
     /// # Examples
     ///
@@ -262,21 +258,18 @@ impl Builder {
         self
     }
 
-    /// How many sessions a listener keeps at once, live and lost ones
-    /// together (default 1024). When there are as many, a newcomer takes the
-    /// place of a lost one: of those from which nothing ever came, if there are
-    /// any, and among them of the one that was lost first. Without a lost one it
-    /// is rejected, and tries again.
+    /// How many sessions a listener keeps at once, including those whose link is lost (default
+    /// 1024). When there are as many, a newcomer takes the place of one whose link is lost: of one
+    /// from which nothing ever came, if there is one, and of several the one whose link was lost
+    /// first. If there is none, the newcomer is rejected, and tries again.
     ///
-    /// This bounds what peers can make a listener use. In memory it is
-    /// `max_clients` × (4 × (window + `max_message`) + 256 KiB), and a few
-    /// megabytes in all: what messages count for in both directions, as much
-    /// again for keeping them if they are tiny, and buffers. What is held by
-    /// the kernel comes on top, and so do connections that are over and not
-    /// dropped. In descriptors it is one for each, 256 for peers that have not
-    /// introduced themselves, and five. With fewer (`ulimit -n`), silent peers
-    /// are dropped and new clients rejected when they run out; clients that
-    /// come back are taken.
+    /// This bounds what peers can make a listener use. The memory is at most `max_clients` × (4 ×
+    /// (window + `max_message`) + 256 KiB), and a few megabytes in all: what messages count for in
+    /// both directions, as much again for keeping them if they are tiny, and buffers. What the
+    /// kernel holds comes on top, and so do connections that are over and not dropped. The
+    /// descriptors are one for each session, 256 for peers that have not introduced themselves, and
+    /// five. If the system allows fewer (`ulimit -n`) and they run out, silent peers are dropped
+    /// and new clients rejected; clients that come back are taken.
     ///
     /// # Examples
     ///
@@ -292,13 +285,13 @@ impl Builder {
     /// Makes a client speak [plain text](crate::Protocol::Plain), to any
     /// server of lines. A listener has no use for it.
     ///
-    /// Its heartbeat is the text `keepalive` without a newline, after an
-    /// interval without sending anything, while no line waits for its reply;
-    /// one at most before the server has said something on this link. Servers
-    /// that would take it for text need [`Heartbeat::off`]. Nothing answers it:
-    /// after `misses` intervals (30 s without heartbeats) in which the server's
-    /// kernel acknowledges nothing, ours ends the link. Ours asks no more often than
-    /// once an interval; that of a listener, which knows of none, does after 10 s.
+    /// Its heartbeat is the text `keepalive` without a newline. It is sent after an interval
+    /// without sending anything, while no line waits for its reply, and only once before the server
+    /// has said something on this link. Servers that would take it for text need
+    /// [`Heartbeat::off`]. Nothing answers it: after `misses` intervals (30 s without heartbeats)
+    /// in which the server's kernel acknowledges nothing, our kernel ends the link. Our kernel asks
+    /// no more often than once an interval; that of a listener, which knows of no interval, after
+    /// 10 s.
     ///
     /// # Examples
     ///
@@ -374,8 +367,8 @@ impl Builder {
         }
     }
 
-    /// What a client calls itself, in all its sessions and processes (default: at random, anew
-    /// for each connection). A listener has no use for it.
+    /// The id of a client, which is the same in all its sessions and processes (default: random,
+    /// and new for each connection). A listener has no use for it.
     ///
     /// A server tells by it which messages it has processed; see
     /// [the guide](crate#exactly-once). Draw it once, from a secure source, keep it with what
@@ -383,8 +376,8 @@ impl Builder {
     /// place. It is not logged. Over [plain text](Builder::plain) it is not sent.
     ///
     /// There is one connection of an id at a time. A listener that gets another ends the one
-    /// before, with [`Cause::Replaced`](crate::Cause::Replaced), so that two clients with one
-    /// id end each other's connections in turn.
+    /// before, with [`Cause::Replaced`](crate::Cause::Replaced). So two clients with one id end
+    /// each other's connections in turn.
     ///
     /// # Examples
     ///
@@ -412,7 +405,7 @@ impl Builder {
     /// [id](Builder::client_id), in whatever process. So a server that has processed nothing
     /// of a client can begin with 0 as its last. A listener has no use for it.
     ///
-    /// From 1 to 2^61. There is no time to send so many that a number no longer fits into a
+    /// From 1 to 2^61. No client lives long enough to send so many messages that a number exceeds a
     /// signed integer of 64 bits, as databases have them.
     ///
     /// # Examples
@@ -436,9 +429,9 @@ impl Builder {
 
     /// Secures all links, as [`Security`] says. Without it they are in clear text.
     ///
-    /// Whoever speaks in clear text, or shows nothing that is trusted, is refused, and makes
-    /// no session. [`Connection::peer_identity`](crate::Connection::peer_identity) tells who
-    /// the peer has shown to be. A session is resumed by the identity that began it only.
+    /// A peer that speaks in clear text, or shows nothing that is trusted, is refused, and gets no
+    /// session. [`Connection::peer_identity`](crate::Connection::peer_identity) tells who the peer
+    /// has proven to be. Only the identity that began a session resumes it.
     ///
     /// # Examples
     ///

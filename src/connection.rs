@@ -39,21 +39,19 @@ pub use handles::WeakConnection;
 /// All methods take `&self`: any number of threads may send and receive at
 /// once. Messages of one thread stay in order.
 ///
-/// Done means done: a message is acknowledged when the application comes back for
-/// the next one, sees the end, or calls [`done`](Connection::done) or
-/// [`close`](Connection::close). Each speaks for all messages handed out before, to
-/// any thread. With several receiving threads, or a queue behind one,
-/// acknowledgement therefore comes before processing, unless they receive by
-/// [`recv_held`](Connection::recv_held).
+/// A message is acknowledged when the application is done with it: when it comes back for the next
+/// one, sees the end, or calls [`done`](Connection::done) or [`close`](Connection::close). Each of
+/// these speaks for all messages that were handed out before, to any thread. So with several
+/// receiving threads, or a queue behind one, a message is acknowledged before it is processed,
+/// unless they receive by [`recv_held`](Connection::recv_held).
 ///
-/// A clone is another handle of the same connection. Dropping the last handle
-/// acknowledges nothing, so a handler may leave by `?` or `return` when it fails. It
-/// closes the connection in the background, without blocking and for as long as
-/// [`close`](Connection::close) would take; a process that exits first loses what
-/// was not sent by then, so call `close` before. A handle dropped by a panic
-/// [aborts](Connection::abort) the connection, whatever other handles there are,
-/// so that the peer does not take an unprocessed message for a processed one. A
-/// [`WeakConnection`] does not keep the connection open.
+/// A clone is another handle of the same connection. Dropping the last handle acknowledges nothing,
+/// so a handler may leave by `?` or `return` when it fails. It closes the connection in the
+/// background, without blocking, and takes as long as [`close`](Connection::close) would. A process
+/// that exits before that loses what was not sent by then: so call `close`. A handle that is
+/// dropped by a panic [aborts](Connection::abort) the connection, whatever other handles there are,
+/// so that the peer does not take an unprocessed message for a processed one. A [`WeakConnection`]
+/// does not keep the connection open.
 ///
 /// # Examples
 ///
@@ -97,9 +95,9 @@ impl Connection {
         self.shared.lock().peer()
     }
 
-    /// Who the peer is, as it has proven when the present link was made, or the last one.
-    /// `None` of a peer that has shown nothing, and in clear text, where nobody can prove
-    /// anything: all links are, unless the feature `tls` secures them. Does not block.
+    /// Who the peer is, as it has proven when the present link or the last one was made. `None` if
+    /// the peer has shown nothing, and in clear text, where nobody can prove anything: all links
+    /// are in clear text, unless the feature `tls` secures them. Does not block.
     ///
     /// At a server it stays the same for as long as the connection lives, since only the
     /// identity that began a session resumes it.
@@ -134,9 +132,8 @@ impl Connection {
         self.shared.lock().is_up()
     }
 
-    /// Has the link checked now, for an application that knows more than the link
-    /// shows: the network has changed, or came back. Does not block; what is found
-    /// comes as an [`Event`](crate::Event).
+    /// Checks the link now, for an application that knows more than the link shows: that the
+    /// network has changed, or is back. Does not block; the result is an [`Event`](crate::Event).
     ///
     /// The peer is sent a ping, whether or not there are [heartbeats](crate::Heartbeat). If
     /// within the [connect timeout](crate::Builder::connect_timeout) not one byte of it has

@@ -24,10 +24,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed.
 ///
-/// The first group leaves the connection as it was, and the call may be made
-/// again; the second says that the connection is over, and every later call
-/// says the same. No program has to read the text to tell them apart:
-/// [`Error::is_final`] does.
+/// The variants up to [`Io`](Error::Io) leave the connection as it was, and the call may be made
+/// again. The others say that the connection is over: every later call says the same. No program
+/// has to read the text to tell them apart: [`Error::is_final`] does.
 ///
 /// # Examples
 ///
@@ -76,10 +75,9 @@ pub enum Error {
     /// port to listen on.
     Io(Arc<io::Error>),
 
-    /// The link was lost and could not be regained within the retry budget
-    /// (or, on the server, the client did not come back in time, began
-    /// [another connection](Cause::Replaced), or is [no longer trusted](Cause::Revoked), or
-    /// the listener [restarts](crate::Listener::restart)).
+    /// The link was lost, or never made, and the attempts to connect are spent. On a server: the
+    /// client did not come back in time, began [another connection](Cause::Replaced), or is [no
+    /// longer trusted](Cause::Revoked), or the listener [restarts](crate::Listener::restart).
     #[non_exhaustive]
     GaveUp {
         /// How many messages were not acknowledged;
@@ -96,8 +94,8 @@ pub enum Error {
         /// [`take_unacknowledged`](crate::Connection::take_unacknowledged) returns them.
         unacknowledged: u64,
     },
-    /// The server's application [refused](crate::Connection::refuse) this client: no host is
-    /// asked any more.
+    /// The server's application [refused](crate::Connection::refuse) this client. The client asks
+    /// no host any more.
     #[non_exhaustive]
     Refused {
         /// What the application means by it.

@@ -12,9 +12,8 @@ use crate::words::{count, humane, messages};
 
 /// What happened to the link of a [`Connection`](crate::Connection).
 ///
-/// Events are handed to the callback given to
-/// [`Builder::on_event`](crate::Builder::on_event), in order, on the heartbeat
-/// thread. `Display` prints each as one line for a log.
+/// The callback given to [`Builder::on_event`](crate::Builder::on_event) gets the events in order,
+/// on the heartbeat thread. `Display` prints each as one line for a log.
 ///
 /// # Examples
 ///
@@ -94,9 +93,9 @@ pub enum Event {
         /// How long there was no link.
         after: Duration,
     },
-    /// Messages over [plain text](crate::Protocol::Plain) were written to a link
-    /// that is gone now, and not answered. They may have been processed or
-    /// not, and are not sent again. Not told when this side closes.
+    /// Messages over [plain text](crate::Protocol::Plain) were written to a link that is lost now,
+    /// and were not answered. They may have been processed or not, and are not sent again. There is
+    /// no such event when this side closes.
     #[non_exhaustive]
     Unanswered {
         /// The messages in order, as they were written; of many, the newest

@@ -24,9 +24,9 @@ const RELOAD: Duration = Duration::from_secs(1);
 
 /// Listens for connections.
 ///
-/// One thread of the library's own serves all the connections of a listener:
-/// it accepts, greets, resumes lost sessions, sends heartbeats and reclaims
-/// sessions whose time is over. A slow or hostile peer delays no other.
+/// One thread of the library serves all connections of a listener: it accepts, greets, resumes lost
+/// sessions, sends heartbeats, and removes sessions whose time is over. A slow or hostile peer
+/// delays no other.
 ///
 /// Dropping a listener is [`close`](Listener::close).
 ///
@@ -99,13 +99,13 @@ impl Listener {
         })
     }
 
-    /// The next new connection. Blocks until there is one.
+    /// Returns the connection of the next new client. Blocks until there is one.
     ///
-    /// A client that comes back to a session which is still known is not a
-    /// new connection: the one it had goes on. One that begins another, since it
-    /// [was started again](crate::Builder::client_id) for instance, has ended the one it had
-    /// before the new one is accepted. A session that has ended before it was
-    /// accepted is not handed out; its client knows what was not acknowledged.
+    /// A client that comes back to a session which is still known is not a new one: its connection
+    /// goes on. A client that begins another session, because it [was started
+    /// again](crate::Builder::client_id) for instance, has ended its old connection before the new
+    /// one is accepted. A session that has ended before it was accepted is not handed out; its
+    /// client knows what was not acknowledged.
     ///
     /// # Errors
     ///
@@ -149,9 +149,9 @@ impl Listener {
 
     /// Stops accepting: every blocked [`accept`](Listener::accept) returns.
     ///
-    /// The connections that were given out live on. So that their clients can
-    /// come back to them, the port stays open until the last of them has
-    /// ended; new clients are told meanwhile that the server is shutting down.
+    /// The connections that were handed out go on. The port stays open until the last of them has
+    /// ended, so that their clients can come back; new clients are told meanwhile that the server
+    /// is shutting down.
     ///
     /// # Examples
     ///
@@ -166,29 +166,27 @@ impl Listener {
         self.driver.wake();
     }
 
-    /// Goes away, for a server whose process ends and is started again: tells all clients
-    /// to come back `after` this time, and ends all connections.
+    /// Ends all connections, for a server that is started again soon, and tells their clients to
+    /// come back `after` this time.
     ///
-    /// A client then says that [the server is restarting](crate::Cause::Restarting), asks its
-    /// other hosts at once, and this one when the time has come, so that no attempt is
-    /// wasted. Clients come back one after the other, within 2 ms for each of them: a
-    /// thousand within 2 s. The time is when a new server listens at the earliest; one that
-    /// takes longer is found by the attempts that the client has. A client believes ten
-    /// minutes at most.
+    /// A client then reports that [the server is restarting](crate::Cause::Restarting). It asks its
+    /// other hosts at once, and this one when the time has come, so that no attempt is wasted.
+    /// Clients come back one after the other, within 2 ms for each of them: a thousand within 2 s.
+    /// `after` is the earliest time at which a new server listens; one that takes longer is found
+    /// by the attempts that the client has. A client waits for ten minutes at most.
     ///
     /// Blocks for 0.3 s at most, and less if all clients have heard it; in an [event
-    /// callback](Builder::on_event) it only begins. A link that is blocked, or busy for so
-    /// long, is not waited for: its client is told nothing, and finds the link lost, as are
-    /// clients that are away, and those over [plain text](crate::Protocol::Plain). Afterwards
-    /// the port is free. The listener accepts nothing any more, as after
-    /// [`close`](Listener::close), which ends no connection and lets clients come back.
+    /// callback](Builder::on_event) it only begins. It does not wait for a link that is blocked, or
+    /// busy for so long: the client is told nothing, and finds the link lost. So do clients that
+    /// are away, and those over [plain text](crate::Protocol::Plain). Afterwards the port is free,
+    /// and the listener accepts nothing any more. ([`close`](Listener::close), in contrast, ends no
+    /// connection, and lets clients come back.)
     ///
     /// All connections end with [`Error::GaveUp`] and
-    /// [`Cause::Restarting`](crate::Cause::Restarting). What their handlers are done with by
-    /// then is acknowledged before; all else the clients send again in their new sessions, and
-    /// it is processed again. What handlers have sent and clients have not acknowledged is lost
-    /// with the connections. To lose nothing of that, end each conversation and
-    /// [`drain`](Listener::drain).
+    /// [`Cause::Restarting`](crate::Cause::Restarting). What their handlers are done with by then
+    /// is acknowledged before. The clients send all else again in their new sessions, where it is
+    /// processed again. What handlers have sent and clients have not acknowledged is lost with the
+    /// connections. To lose nothing of that, end each conversation and [`drain`](Listener::drain).
     ///
     /// # Examples
     ///
@@ -220,15 +218,14 @@ impl Listener {
         let _ = self.queue.wait_drained(sync::add(until, FAREWELL / 2).into());
     }
 
-    /// [Closes](Listener::close) the listener, and waits until every connection
-    /// that it gave out has ended, at most for `timeout`. Afterwards the port is
-    /// free.
+    /// [Closes](Listener::close) the listener, and waits until every connection that it handed out
+    /// has ended, for at most `timeout`. Afterwards the port is free.
     ///
-    /// It ends none of them: that is what their handlers do, or their clients. A
-    /// connection has ended when it was closed, aborted or dropped and the peer was
-    /// told, or the [`close_timeout`](Builder::close_timeout) is over; one whose
-    /// client is away, after [`resume_within`](Builder::resume_within) at the latest.
-    /// A thread that goes on after its connection's end is not waited for.
+    /// It ends no connection itself: their handlers do, or their clients. A connection has ended
+    /// when it was closed, aborted or dropped and the peer was told, or the
+    /// [`close_timeout`](Builder::close_timeout) is over. One whose client is away ends after
+    /// [`resume_within`](Builder::resume_within) at the latest. A thread that goes on after its
+    /// connection's end is not waited for.
     ///
     /// # Errors
     ///
@@ -271,15 +268,13 @@ impl Listener {
         self.addr
     }
 
-    /// Whether new clients are told that the server is full, as they are beyond
-    /// [`max_clients`](crate::Builder::max_clients): they try again later, or
-    /// elsewhere. For servers that run out of something of their own which
-    /// serving a client takes, such as threads.
+    /// Sets whether new clients are told that the server is full, as they are beyond
+    /// [`max_clients`](crate::Builder::max_clients): they try again later, or elsewhere. For
+    /// servers that run out of something of their own which a client takes, such as threads.
     ///
-    /// Nothing changes for the connections that there are, those included that
-    /// wait to be [`accept`](Listener::accept)ed, nor for clients that come back
-    /// to them. Plain text clients are disconnected, since they cannot be told.
-    /// Does not block.
+    /// Nothing changes for the connections that exist, including those that wait to be
+    /// [`accept`](Listener::accept)ed, nor for clients that come back to them. Plain text clients
+    /// are disconnected, since they cannot be told. Does not block.
     ///
     /// # Examples
     ///
@@ -298,14 +293,14 @@ impl Listener {
         self.queue.set_full(full);
     }
 
-    /// Goes by other [`Security`] from now on: another key of this side's, and other peers that
-    /// are trusted.
+    /// Replaces the [`Security`] from now on: another key of this side, or other peers that are
+    /// trusted.
     ///
-    /// Clients that it does not let in have no sessions any more: those that there are end,
-    /// with [`Cause::Revoked`](crate::Cause::Revoked), also while the client is away, and before
-    /// they were [`accept`](Listener::accept)ed. What counts is the key, and the name that it has,
-    /// by which the client was let in last; a client with a new key goes on if it has come back
-    /// by that before the old one is taken from it. All others notice nothing.
+    /// Clients that it does not let in lose their sessions. These end with
+    /// [`Cause::Revoked`](crate::Cause::Revoked), also while the client is away, and before they
+    /// were [`accept`](Listener::accept)ed. What counts is the key by which the client was let in
+    /// last, and the name of that key. A client with a new key goes on if it has come back by that
+    /// before the old one is taken from it. All others notice nothing.
     ///
     /// Blocks until that is done. With keys that is a moment; by certificates, each client is
     /// judged anew, as in a handshake, while the others are served: ten thousand take seconds.

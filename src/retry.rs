@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How often, and how far apart, a lost link is tried again.
+/// How often, and after which delays, to try to connect again.
 ///
 /// The first attempt after the loss of a link that worked is made at once, the
 /// others after a delay. When the attempts are spent, the connection gives up
@@ -28,11 +28,11 @@ use std::time::{Duration, Instant};
 /// Attempts without a delay are limited to 32, of which one comes back each
 /// second: a server that crashes on what it is sent again is not hammered.
 ///
-/// A server that [restarts](crate::Listener::restart) says when it is back, at most ten
-/// minutes later and with ten minutes more to come at any time in. The client comes back
-/// then. Until then it asks its other hosts, if it has any, at once and after the delays
-/// of the policy, which costs no attempt: attempts count from the return on, or from a link
-/// to one of those hosts on which nothing moves.
+/// A server that [restarts](crate::Listener::restart) says when it is back, at most ten minutes
+/// later, and over how long its clients come back, at most ten minutes more. The client comes back
+/// then. Until then it asks its other hosts, if it has any, at once and after the delays of the
+/// policy, which costs no attempt. Attempts count from the return on, or from a link to one of those
+/// hosts on which nothing moves.
 ///
 /// Delays are times in which the machine is awake. When it wakes from a suspend, or
 /// is told to [check](crate::Connection::check), a client that waits makes an

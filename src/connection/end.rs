@@ -71,22 +71,21 @@ impl Connection {
         }
     }
 
-    /// [`abort`](Connection::abort) that tells a client why: it gets [`Error::Refused`] with
-    /// this code and text, of which it is told the first 256 bytes. Does not block.
+    /// Ends the connection at once, and tells the client why: it gets [`Error::Refused`] with this
+    /// code and the first 256 bytes of this text. Does not block.
     ///
-    /// For a server whose application has judged a client, by its
-    /// [greeting](Connection::greeting) for instance: the client tries no other host, nor
-    /// this one again. If its link is lost before it hears the refusal, it hears it when it
-    /// comes back, for as long as a lost session is
+    /// For a server that does not want a client, because of its [greeting](Connection::greeting)
+    /// for instance. The client tries no other host, nor this one again. If its link is lost before
+    /// it hears the refusal, it hears it when it comes back, for as long as a lost session is
     /// [kept](crate::Builder::resume_within).
     ///
     /// What the client sent is acknowledged as far as this side is done with it. What was
     /// sent to the client and is not written yet is dropped. A client whose messages and
     /// whose end are all acknowledged has closed, and hears no refusal any more.
     ///
-    /// The first word counts: after a refusal, an abort, or a close that is over, this does
-    /// nothing. Like an abort, it ends a close under way. At a client, and over [plain
-    /// text](crate::Protocol::Plain), which have no words for it, it is an abort.
+    /// After a refusal, an abort, or a close that is over, this does nothing. It ends a close under
+    /// way, as an abort does. At a client, and over [plain text](crate::Protocol::Plain), which
+    /// have no words for it, it is an abort.
     ///
     /// # Examples
     ///
@@ -110,8 +109,8 @@ impl Connection {
         self.end_at_once(|state| state.refuse(Refusal::new(code, text)));
     }
 
-    /// Ends the connection at once, whatever is unacknowledged. Does not block. The peer is told if it
-    /// can be within a second, in the background.
+    /// Ends the connection at once, whatever is unacknowledged. Does not block. The peer is told in
+    /// the background, if that is possible within a second.
     ///
     /// The peer's calls then fail with [`Error::PeerClosed`], behind what had arrived: no
     /// abort looks like an end in order. If it cannot be told, a server waits for as long as it
@@ -134,8 +133,8 @@ impl Connection {
         self.end_at_once(State::abort);
     }
 
-    /// [`abort`](Connection::abort) of which the peer is told within that time, if it can be.
-    /// Does not block.
+    /// [`abort`](Connection::abort) that goes on for that time, in the background, to tell the
+    /// peer. Does not block.
     ///
     /// For a client whose link may be out for longer than a second: it goes on to look for one
     /// in the background, as its [retry policy](crate::RetryPolicy) says, so that the server

@@ -26,12 +26,11 @@ impl Builder {
     /// After the first link, [`on_session_lost`](Builder::on_session_lost) can bind a client
     /// to the server of that link.
     ///
-    /// A host that refuses, rejects us, or has a name that cannot be resolved (yet)
-    /// fails in this attempt, and is tried again in the next one. Only when the last
-    /// word of every host is final is there no next one: a
-    /// [rejection](crate::Rejection::is_retryable) of that kind, or, after a loss, a
-    /// limit that is [too small](crate::Cause::TooLarge). A host that cannot be reached
-    /// says nothing, so its last word stays what it was.
+    /// A host that refuses, rejects us, or has a name that cannot be resolved (yet) fails in this
+    /// attempt, and is tried again in the next one. There is no next one only if the last answer of
+    /// every host is final: a [rejection](crate::Rejection::is_retryable) of that kind, or, after a
+    /// loss, a limit that is [too small](crate::Cause::TooLarge). A host that cannot be reached
+    /// gives no answer, so its last one still counts.
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@ impl Connection {
         self.submit(Patience::Forever, Payload::Owned(message.into())).map(drop)
     }
 
-    /// [`send`](Connection::send) if it need not block.
+    /// [`send`](Connection::send) that does not block.
     ///
     /// # Errors
     ///
@@ -148,8 +148,8 @@ impl Connection {
         self.append_message(Payload::Owned(message.into()))
     }
 
-    /// Has what was fed written. Never blocks: what the socket does not take at
-    /// once, and what has no link at the moment, is written as soon as it can be.
+    /// Writes everything that was fed so far. Never blocks: what the socket does not take at once,
+    /// and what has no link at the moment, is written as soon as it can be.
     ///
     /// As with [`send`](Connection::send), the heartbeat thread may be left to
     /// write it, some 200 µs later, from the third flush in a row on, until this connection

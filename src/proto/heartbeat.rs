@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
-/// How often a silent side says that it is alive, and how long it believes
-/// in a silent peer.
+/// How often to send heartbeats, and after how much silence a peer is taken for dead.
 ///
-/// A side that has sent nothing for an interval sends a ping, which the peer
-/// answers. A peer that has not been heard at all for `misses` intervals is
-/// dead: the link is given up and a new one is made. A message that takes longer to
-/// cross a slow path is no silence: as long as it comes, its receiver says a word once
-/// in an interval.
+/// A side that has sent nothing for an interval sends a ping, which the peer answers. A peer that
+/// has not been heard at all for `misses` intervals is taken for dead: the link is given up and a
+/// new one is made. A message that takes longer to cross a slow path is no silence: while its bytes
+/// arrive, the receiver sends something once in an interval.
 ///
-/// The client announces its interval; a server keeps to it rather than to its
-/// own (it pings after 1.25 intervals, and grants one interval of grace). A
-/// server's own setting serves for clients that announce none. A server whose
-/// heartbeats are [off](Heartbeat::off) neither pings nor judges any client.
+/// The client announces its interval. A server keeps to that rather than to its own: it pings after
+/// 1.25 intervals, and allows one interval more. A server's own setting serves for clients that
+/// announce none. A server whose heartbeats are [off](Heartbeat::off) neither pings any client nor
+/// takes one for dead.
 ///
-/// A side with heartbeats judges by itself: on its sockets the kernel asks nothing
-/// (keepalive), and gives up nothing before that (`TCP_USER_TIMEOUT`).
+/// On a side with heartbeats the kernel sends no probes (keepalive), and ends no link earlier than
+/// the heartbeat does (`TCP_USER_TIMEOUT`).
 ///
 /// # Examples
 ///
@@ -59,7 +57,8 @@ impl Heartbeat {
     /// ```
     pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// A ping after `interval` without sending anything. 3 misses are death.
+    /// A ping after each `interval` without sending anything. After 3 misses the peer is taken for
+    /// dead.
     ///
     /// The interval is kept between 100 ms and 24 h, in whole milliseconds.
     ///
@@ -77,9 +76,9 @@ impl Heartbeat {
         Heartbeat { interval: Some(interval), misses: 3 }
     }
 
-    /// No pings, and no judgement, whatever the peer announces. Pings of the peer
-    /// are answered all the same, and while bytes come, the peer hears a word once in
-    /// its interval.
+    /// No pings, and no peer is taken for dead, whatever it announces. Pings of the peer are
+    /// answered all the same, and while bytes arrive, the peer is sent something once in its
+    /// interval.
     ///
     /// A dead peer is then noticed by the kernel's keepalive and
     /// `TCP_USER_TIMEOUT`, which cannot see a peer that hangs while its kernel
