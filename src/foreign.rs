@@ -25,7 +25,7 @@ fn contain(code: impl FnOnce()) -> bool {
     let result = catch_unwind(AssertUnwindSafe(code));
     let fine = result.is_ok();
     // What it panicked with may panic when it is dropped, and so on.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(result))) {
+    if let Err(payload) = result.or_else(|it| catch_unwind(AssertUnwindSafe(|| drop(it)))) {
         std::mem::forget(payload);
     }
     RUNNING.with(|running| running.set(before));

@@ -98,16 +98,16 @@ impl Outbox {
     }
 
     /// Appends a message that is kept without being copied, if it is large.
-    pub(crate) fn feed_bytes(&mut self, message: Bytes) {
+    pub(crate) fn feed_bytes(&mut self, message: &Bytes) {
         if message.len() < KEEP {
-            return self.append(kind::DATA, &message);
+            return self.append(kind::DATA, message);
         }
         self.seal();
         self.reserve(HEADER);
         put_header(&mut self.tail, kind::DATA, message.len());
         self.end.pass(message.len());
         let frames = self.tail.split().freeze();
-        self.segments.push_back(Segment { frames, body: message, end: self.end });
+        self.segments.push_back(Segment { frames, body: message.clone(), end: self.end });
     }
 
     /// Appends the FIN, once.

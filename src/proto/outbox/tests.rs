@@ -107,7 +107,7 @@ fn operate(rng: &mut fastrand::Rng, outbox: &mut Outbox, naive: &mut Naive, wind
             let message = draw(rng);
             match rng.bool() {
                 true => outbox.feed(&message),
-                false => outbox.feed_bytes(message.clone()),
+                false => outbox.feed_bytes(&message),
             }
             naive.frames.push(Frame::data(message));
         }
@@ -189,7 +189,7 @@ fn a_large_owned_message_is_not_copied_and_a_small_one_pins_nothing() {
     for len in [KEEP - 1, KEEP, 2 * KEEP] {
         let message = Bytes::from(vec![9; len]);
         let mut outbox = Outbox::default();
-        outbox.feed_bytes(message.clone());
+        outbox.feed_bytes(&message);
         let is_same = outbox.kept()[0].as_ptr() == message.as_ptr();
         assert_eq!(is_same, len >= KEEP, "{len} bytes");
     }

@@ -81,7 +81,7 @@ impl Session {
         self.totals.bytes_sent += message.len() as u64;
         match message {
             Payload::Slice(bytes) => self.outbox.feed(bytes),
-            Payload::Owned(bytes) => self.outbox.feed_bytes(bytes.clone()),
+            Payload::Owned(bytes) => self.outbox.feed_bytes(bytes),
         }
     }
 
