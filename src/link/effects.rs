@@ -190,18 +190,24 @@ impl State {
     pub(super) fn has_consequences(&self, least: Output) -> bool {
         let status = self.protocol.status();
         self.protocol.output() >= least
-            || self.news
+            || self.has_notices()
+            || !self.life.is_open()
+            || status.closing
+            || self.link.as_ref().is_some_and(Link::has_rest)
+            || (status.owes_ack && self.link.as_ref().is_some_and(|link| link.tick == Tick::Off))
+    }
+
+    /// Whether [`notices`](State::notices) may find any.
+    #[inline]
+    pub(super) fn has_notices(&self) -> bool {
+        let unseen = |link: &Link| link.tick == Tick::Off && link.is_neglected();
+        self.news
             || self.driver_due
             || self.receivers.are_asleep()
             || self.others.are_asleep()
             || !self.retired.is_empty()
-            || status.has_spent
-            || !self.life.is_open()
-            || status.closing
-            || self.link.as_ref().is_some_and(Link::has_rest)
-            || self.link.as_ref().is_some_and(|link| {
-                link.tick == Tick::Off && (status.owes_ack || link.is_neglected())
-            })
+            || self.protocol.status().has_spent
+            || self.link.as_ref().is_some_and(unseen)
     }
 
     pub(super) fn waiters(&mut self, waiter: Waiter) -> &mut Waiters {

@@ -204,6 +204,10 @@ impl State {
                 Seen::Closed => self.news = true,
                 Seen::Pong(id, round_trip) => self.event(Event::Heartbeat { id, round_trip }),
             }
+            // To ask once more took 190 instructions of a round trip.
+            if decoder.unread().is_empty() {
+                break;
+            }
         }
         Ok(())
     }

@@ -245,18 +245,18 @@ impl Outbox {
             return Ok(is_news);
         }
         let cost = self.cost();
-        self.acknowledged = self.position(consumed);
-        // What was sent on an earlier link may be acknowledged before the
-        // replay gets there.
-        self.written = self.written.max(self.acknowledged);
         while let Some(front) = self.segments.front_mut() {
-            if front.end > self.acknowledged {
+            if front.end.frames > consumed {
+                self.acknowledged = front.walk(self.acknowledged, |at| at.frames < consumed);
                 front.frames.advance(front.offset(self.acknowledged));
                 break;
             }
+            self.acknowledged = front.end;
             let front = self.segments.pop_front().expect("it has a front");
             self.recycle(front, cost);
         }
+        // What was sent on an earlier link may be acknowledged before the replay gets there.
+        self.written = self.written.max(self.acknowledged);
         Ok(is_news)
     }
 
