@@ -301,6 +301,7 @@ fn discard(message: Payload<'_>) {
 }
 
 /// Feeds a message if there is room, and returns its number; `None` if there is not.
+#[inline]
 fn offer(state: &mut State, message: &Payload<'_>) -> Option<Result<u64>> {
     let room = look_for_room(state, message.len())?;
     Some(room.map(|()| {
@@ -310,6 +311,7 @@ fn offer(state: &mut State, message: &Payload<'_>) -> Option<Result<u64>> {
 }
 
 /// Whether a message of that size may be fed; `None` if there is no room yet.
+#[inline]
 pub(super) fn look_for_room(state: &State, size: usize) -> Option<Result<()>> {
     if let Err(e) = state.check() {
         return Some(Err(e));

@@ -273,7 +273,7 @@ pub(crate) struct Acks {
     /// Later ones, ascending. At most two wait: the first keeps its place in the stream,
     /// so that it is reached, and the second gives way to newer ones. On a new link, the
     /// one that was told waits before them.
-    waiting: VecDeque<Slot>,
+    waiting: Vec<Slot>,
     /// The cost that is free and that the peer does not know to be.
     owed: usize,
     since: Option<Instant>,
@@ -293,9 +293,9 @@ impl Acks {
     #[inline]
     pub(crate) fn record(&mut self, slot: Slot, freed: usize, now: Instant) {
         let full = self.waiting.len() >= 2;
-        match self.waiting.back_mut() {
+        match self.waiting.last_mut() {
             Some(last) if full || last.after == slot.after => *last = slot,
-            _ => self.waiting.push_back(slot),
+            _ => self.waiting.push(slot),
         }
         self.owed += freed;
         self.since.get_or_insert(now);
@@ -370,7 +370,7 @@ impl Acks {
     /// A new link: what was written on the old one may not have arrived.
     pub(crate) fn replay(&mut self) {
         if let Some(slot) = self.told.take() {
-            self.waiting.push_front(slot);
+            self.waiting.insert(0, slot);
         }
         self.window = self.first_window;
         self.due |= !self.waiting.is_empty();
