@@ -199,10 +199,11 @@ impl ClientArgs {
     }
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
-        let args = ClientArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
+        let line: Vec<_> = line.collect();
+        let args = ClientArgs::try_parse_from(&line).map_err(|error| Stop::new(&error))?;
         let hosts: Vec<_> = args.hosts.iter().flat_map(|paths| paths.0.clone()).collect();
         values::no_port_apart(&hosts).map_err(Stop::Usage)?;
-        args.shared.packaging.answer(ClientArgs::command(), CLIENT)?;
+        args.shared.packaging.answer(ClientArgs::command(), CLIENT, line.first())?;
         Ok(args)
     }
 
@@ -366,7 +367,8 @@ impl ServerArgs {
     }
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
-        let args = ServerArgs::try_parse_from(line).map_err(|error| Stop::new(&error))?;
+        let line: Vec<_> = line.collect();
+        let args = ServerArgs::try_parse_from(&line).map_err(|error| Stop::new(&error))?;
         if let (Some(port), Some(of_address)) = (args.port, args.bind.port)
             && port != of_address
         {
@@ -378,7 +380,7 @@ impl ServerArgs {
             let wrong = format!("--max-message ({largest}) can be at most the --window ({window})");
             return Err(Stop::Usage(wrong));
         }
-        args.shared.packaging.answer(ServerArgs::command(), SERVER)?;
+        args.shared.packaging.answer(ServerArgs::command(), SERVER, line.first())?;
         Ok(args)
     }
 

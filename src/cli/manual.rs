@@ -3,9 +3,8 @@
 //! The texts behind the options stand in files, as a terminal shows them; everything else
 //! comes from the definitions in [`args`](super::args).
 
-use std::env;
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use clap::{Arg, Args, Command, ValueHint};
 use clap_complete::Shell;
@@ -53,11 +52,15 @@ pub struct Packaging {
 }
 
 impl Packaging {
-    /// Stops with what was asked for, if anything was: under the name by which this program was
-    /// called, since packages have longer ones.
-    pub fn answer(&self, command: Command, behind: &str) -> Result<(), Stop> {
-        let called = env::args_os().next().map(PathBuf::from);
-        let name = called.as_deref().and_then(Path::file_name).and_then(OsStr::to_str);
+    /// Stops with what was asked for, if anything was: under the name by which the program was
+    /// `called`, since packages have longer ones.
+    pub fn answer(
+        &self,
+        command: Command,
+        behind: &str,
+        called: Option<&OsString>,
+    ) -> Result<(), Stop> {
+        let name = called.and_then(|called| Path::new(called).file_name()).and_then(OsStr::to_str);
         let command = match name {
             // Clap wants it for as long as the process lasts, which ends with this.
             Some(name) if self.man || self.completions.is_some() => {
