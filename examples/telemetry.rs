@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use longlink::{Builder, Connection, Error, Listener};
+use longlink::{Builder, Connection, Error, RetryPolicy};
 
 use process::{Process, Result};
 
@@ -25,6 +25,9 @@ mod process;
 mod relay;
 
 const READINGS: u64 = 2_000;
+
+/// For so long a sensor may be away, and then goes on where it was.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn main() -> ExitCode {
     process::run(server, client, demonstrate)
@@ -37,12 +40,14 @@ fn client(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// A reading counts its 8 bytes and 64 more, so some 110 of them may wait.
+/// A reading counts its 8 bytes and 64 more, so some 110 of them may wait. A sensor never gives up.
 fn settings() -> Builder {
-    Connection::builder().window(8 * 1024).on_event(|_, event| match event {
-        longlink::Event::Heartbeat { .. } => {}
-        event => println!("sensor: {event}"),
-    })
+    Connection::builder().window(8 * 1024).retry(RetryPolicy::default().unlimited()).on_event(
+        |_, event| match event {
+            longlink::Event::Heartbeat { .. } => {}
+            event => println!("sensor: {event}"),
+        },
+    )
 }
 
 /// Returns how many readings were dropped.
@@ -61,7 +66,7 @@ fn sense(sensor: &Connection, pace: Duration) -> longlink::Result<u64> {
 }
 
 fn server(address: &str) -> Result<()> {
-    let listener = Listener::bind(address)?;
+    let listener = Connection::builder().resume_within(DAY).bind(address)?;
     println!("listening on {}", listener.local_addr());
     for connection in listener.incoming() {
         let connection = connection?;

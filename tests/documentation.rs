@@ -1,9 +1,10 @@
 //! What rustdoc does not check: that each public item has an example, that the crate page and the
-//! README say the same, and that links lead somewhere where each of them is read.
+//! pages of the repository say the same, that the README stays short, and that links lead somewhere
+//! where each of them is read.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Files in which public items are.
 const FACES: [&str; 20] = [
@@ -29,20 +30,27 @@ const FACES: [&str; 20] = [
     "stream",
 ];
 
-/// The sections of the README that begin the crate page, in its order there.
-const SECTIONS: [&str; 7] = [
-    "# longlink",
-    "## The library",
-    "## What is guaranteed",
-    "## Plain or framed",
-    "## Security",
-    "## What it does not do",
-    "## What else there is",
+/// The sections that begin the crate page, in its order there.
+const SECTIONS: [(&str, &str); 7] = [
+    ("README.md", "# longlink"),
+    ("README.md", "## The library"),
+    ("README.md", "## What is guaranteed"),
+    ("README.md", "## Use it when"),
+    ("README.md", "## What it does not do"),
+    ("docs/plain-text.md", "# Plain or framed"),
+    ("docs/security.md", "# Security"),
 ];
 const EXCERPT: &str = "src/readme.md";
 
+/// The longest that a README may be for a reader to decide within a minute.
+const README_WORDS: usize = 1100;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -80,38 +88,80 @@ fn every_public_item_has_an_example() {
     assert!(items > 70, "only {items} items were found; is the public face elsewhere?");
 }
 
-/// The excerpt as the README has it. Of the first section, the promise; of the others, what comes
-/// before the first link to a file, which leads nowhere from a crate page.
-fn excerpt(readme: &str) -> String {
+/// The excerpt as the pages have it: of the README's first section the promise, of the others
+/// everything, but for links to files, which lead nowhere from a crate page, and paragraphs that begin
+/// with one.
+fn excerpt() -> String {
     let mut excerpt = String::new();
-    for heading in SECTIONS {
-        let begin =
-            readme.find(&format!("{heading}\n")).unwrap_or_else(|| panic!("no {heading:?}"));
-        let section = &readme[begin..];
-        let end = section.find("\n## ").map_or(section.len(), |end| end + 1);
-        let paragraphs = section[..end].split_inclusive("\n\n");
-        match heading {
-            "# longlink" => excerpt.extend(paragraphs.skip(1).take(1)),
-            _ => excerpt.extend(paragraphs.take_while(|text| file_links(text).is_empty())),
+    for (page, heading) in SECTIONS {
+        let page = read(page);
+        let (_, section) =
+            page.split_once(&format!("{heading}\n\n")).unwrap_or_else(|| panic!("no {heading:?}"));
+        let section = section.split("\n#").next().unwrap().trim_end();
+        let mut paragraphs: Vec<String> = section.split("\n\n").map(without_file_links).collect();
+        paragraphs.retain(|text| !text.is_empty());
+        if heading == "# longlink" {
+            paragraphs.truncate(1);
+        } else {
+            excerpt.push_str(&format!("## {}\n\n", heading.trim_start_matches('#').trim()));
         }
-        excerpt.truncate(excerpt.trim_end().len());
-        excerpt.push_str("\n\n");
+        excerpt.push_str(&(paragraphs.join("\n\n") + "\n\n"));
     }
     excerpt.truncate(excerpt.trim_end().len());
     excerpt + "\n"
 }
 
+/// `[text](file)` as `text`; of a paragraph that begins so, nothing.
+fn without_file_links(paragraph: &str) -> String {
+    let mut text = paragraph.to_string();
+    for link in file_links(paragraph) {
+        let target = format!("]({link})");
+        let end = text.find(&target).unwrap();
+        let begin = text[..end].rfind('[').unwrap();
+        if begin == 0 {
+            return String::new();
+        }
+        text.replace_range(end..end + target.len(), "");
+        text.remove(begin);
+    }
+    text
+}
+
 /// With `LONGLINK_EXCERPT=write` in the environment, it makes it so.
 #[test]
-fn the_crate_page_begins_with_what_the_readme_says() {
-    let right = excerpt(&read("README.md"));
+fn the_crate_page_begins_with_what_the_pages_say() {
+    let right = excerpt();
     if std::env::var_os("LONGLINK_EXCERPT").is_some_and(|value| value == "write") {
-        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(EXCERPT), &right).unwrap();
+        fs::write(root().join(EXCERPT), &right).unwrap();
     }
     assert!(
         read(EXCERPT) == right,
-        "the README has changed; run LONGLINK_EXCERPT=write cargo test --test documentation"
+        "a page has changed; run LONGLINK_EXCERPT=write cargo test --test documentation"
     );
+}
+
+#[test]
+fn the_readme_is_short() {
+    let words = read("README.md").split_whitespace().count();
+    assert!(words <= README_WORDS, "{words} words; what explains belongs into docs/");
+}
+
+/// The README's figures are those of the page that says how they were taken.
+#[test]
+fn the_figures_of_the_readme_are_those_of_the_benchmarks() {
+    let (readme, benches) = (read("README.md"), read("benches/README.md"));
+    let (_, section) = readme.split_once("\n## Five figures\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let mut found = 0;
+    for (what, figure) in rows {
+        let number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+        for figure in figure.split_whitespace().filter(number) {
+            found += 1;
+            assert!(benches.split([' ', '\n']).any(|word| word == figure), "{what}: {figure}");
+        }
+    }
+    assert!(found >= 5, "{found} figures");
 }
 
 /// The targets of `](target)` and of `[label]: target`, code left out.
@@ -152,15 +202,31 @@ fn lacks(page: &str, anchors: &[String]) -> Vec<String> {
     links
 }
 
+/// The pages that are read in the repository.
+fn pages() -> Vec<PathBuf> {
+    let folders = ["", "docs", "benches", "examples", "tests/traps", "src/proto"];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let files = entries.map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect()
+}
+
 #[test]
 fn links_lead_somewhere() {
-    let readme = read("README.md");
-    for link in file_links(&readme) {
-        let file = link.split('#').next().unwrap();
-        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "README.md: {link}");
+    let pages = pages();
+    assert!(pages.len() > 15, "{pages:?}");
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        for link in file_links(&text) {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let file = page.parent().unwrap().join(file);
+            assert!(file.exists(), "{}: {link}", page.display());
+            if !anchor.is_empty() {
+                let anchors = anchors(&fs::read_to_string(&file).unwrap());
+                assert!(anchors.iter().any(|a| a == anchor), "{}: {link}", page.display());
+            }
+        }
+        assert_eq!(lacks(&text, &anchors(&text)), [""; 0], "{}", page.display());
     }
-    assert_eq!(lacks(&readme, &anchors(&readme)), [""; 0], "README.md");
-
     let guide = read("src/lib.rs");
     let guide = guide.lines().filter_map(|line| line.strip_prefix("//!"));
     let guide = guide.map(|line| line.strip_prefix(' ').unwrap_or(line).to_string() + "\n");
@@ -186,11 +252,9 @@ fn stand_in(file: &str, lines: &[&str]) -> bool {
 /// A block of code begins with the name of the file that it is from; what is left out between its
 /// parts is a line of three dots.
 #[test]
-fn the_code_of_the_ledger_is_what_the_readme_shows() {
-    let readme = read("README.md");
-    let (_, section) = readme.split_once("\n## Messages that outlive a crash\n").unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let blocks: Vec<&str> = section.split("```").skip(1).step_by(2).collect();
+fn the_code_of_the_ledger_is_what_its_page_shows() {
+    let page = read("docs/exactly-once.md");
+    let blocks: Vec<&str> = page.split("```").skip(1).step_by(2).collect();
     let blocks = blocks.iter().filter_map(|block| block.strip_prefix("rust\n// "));
     let mut shown = 0;
     for block in blocks {
@@ -240,7 +304,7 @@ fn the_list_of_traps_is_that_of_their_tests() {
     }
     assert!(listed.len() > 80, "{}", listed.len());
     let mut cited = BTreeSet::new();
-    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traps")).unwrap();
+    let folder = fs::read_dir(root().join("tests/traps")).unwrap();
     let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let folder =
         names.filter(|name| name.ends_with(".rs")).map(|name| format!("tests/traps/{name}"));

@@ -1,7 +1,9 @@
 //! What the programs say of themselves: help, completions, manual pages.
 #![cfg(feature = "cli")]
 
+use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use clap::{CommandFactory, ValueHint};
@@ -137,22 +139,36 @@ fn the_examples_are_taken() {
     }
 }
 
+/// The pages that show how the programs are used.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+    pages.chain([root.join("README.md"), root.join("README.zh-CN.md")]).collect()
+}
+
 #[test]
-fn the_readme_has_the_same_exit_codes() {
-    let readme = include_str!("../README.md");
-    let (_, table) = readme.split_once("| exit code | `client` | `server` |\n").unwrap();
-    let table: Vec<Vec<&str>> = table
-        .lines()
-        .skip(1)
-        .take_while(|line| line.starts_with('|'))
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-        .collect();
-    for (column, program) in Program::both().iter().enumerate() {
-        let ours = rows(program.chapter("Exit codes"));
-        let theirs: Vec<_> =
-            table.iter().map(|row| (row[0], row[1 + column].to_string())).collect();
-        assert_eq!(ours, theirs, "{}", program.name);
+fn the_commands_of_the_pages_are_taken() {
+    let mut taken = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let blocks = text.split("```").skip(1).step_by(2);
+        let lines = blocks.filter_map(|block| block.strip_prefix("sh\n")).flat_map(str::lines);
+        for line in lines {
+            let command = line.split(" #").next().unwrap();
+            for program in Program::both() {
+                let words = command.split_whitespace().take_while(|word| !"<>|&".contains(word));
+                if command.split(' ').next() != Some(program.name) {
+                    continue;
+                }
+                if let Err(error) = program.definition.clone().try_get_matches_from(words) {
+                    panic!("{}: {line}: {error}", page.display());
+                }
+                taken += 1;
+            }
+        }
     }
+    assert!(taken > 10, "only {taken} commands were found");
 }
 
 #[test]
