@@ -147,6 +147,43 @@ fn the_service_manager_is_told_how_far_the_server_is() {
     assert_eq!(server.ends(), 0);
 }
 
+/// Of a container manager, for instance.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_service_manager_without_a_path_is_told() {
+    use std::os::linux::net::SocketAddrExt as _;
+    let name = format!("longlink-running-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let manager = UnixDatagram::bind_addr(&address).unwrap();
+    manager.set_read_timeout(Some(SOON)).unwrap();
+    let mut command = Command::new(SERVER);
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    let _server = Process::start_by(command, SERVER, &["--port", "0"], Stdout::Read);
+    let mut told = [0; 200];
+    let length = manager.recv(&mut told).unwrap();
+    assert_eq!(&told[..length], b"READY=1\n");
+}
+
+#[test]
+fn a_service_manager_that_hangs_stops_nothing() {
+    let folder = Folder::new("hangs");
+    let manager = folder.file("manager");
+    let _manager = UnixDatagram::bind(&manager).unwrap();
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send_to(b"not read", &manager).is_ok() {}
+    let mut command = Command::new(SERVER);
+    command.env("NOTIFY_SOCKET", manager);
+    let port = port::Reserved::new();
+    let mut server = Process::start_by(command, SERVER, &["--port", &port.port()], Stdout::Read);
+    server.says("listening on ");
+    let mut client = client(port.addr());
+    client.send("hello\n");
+    client.prints("hello");
+    server.signal("TERM");
+    assert_eq!(server.ends(), 0);
+}
+
 /// Waits until these lines are in the file of the server's totals.
 fn until_it_says(file: &str, wanted: &[&str]) {
     let says = |text: &str| wanted.iter().all(|wanted| text.lines().any(|line| line == *wanted));
@@ -201,6 +238,25 @@ fn a_file_of_totals_that_cannot_be_written_is_told_at_once() {
     let mut server = Process::start(SERVER, &args, Stdout::Read);
     server.says(&format!("cannot write {nowhere}: "));
     assert_eq!(server.ends(), 1);
+}
+
+/// Whoever asks for `--stats /dev/stdout` as root keeps that.
+#[test]
+fn totals_replace_nothing_but_a_file() {
+    let folder = Folder::new("replaced");
+    let socket = folder.file("socket");
+    let _socket = UnixListener::bind(&socket).unwrap();
+    let link = folder.file("link");
+    std::os::unix::fs::symlink("/dev/stdout", &link).unwrap();
+    for file in [socket, link, folder.make("folder")] {
+        let kind = || fs::symlink_metadata(&file).unwrap().file_type();
+        let before = kind();
+        let mut server = Process::start(SERVER, &["--port", "0", "--stats", &file], Stdout::Read);
+        server.says(&format!("cannot write {file}: "));
+        assert_eq!(server.ends(), 1);
+        assert_eq!(kind(), before);
+        assert!(!fs::exists(format!("{file}.new")).unwrap());
+    }
 }
 
 /// What the page and the unit have people type is what the server takes, and what they look for

@@ -21,6 +21,10 @@ const EVERY: Duration = Duration::from_secs(1);
 ///
 /// If it cannot be written now. Later that is logged, and tried again.
 pub fn keep(file: &Path, clients: Arc<Clients>) -> io::Result<()> {
+    // A device, such as /dev/stdout, would be gone.
+    if fs::symlink_metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("it is there, and no regular file"));
+    }
     write(file, &clients.metrics())?;
     let (file, mut failed) = (PathBuf::from(file), false);
     let keep = move || loop {
