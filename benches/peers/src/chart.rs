@@ -42,7 +42,7 @@ pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
 fn panel(body: &mut String, row: &Row, left: f64, top: f64) {
     let better = match row.unit {
         Unit::Micros | Unit::Age => "shorter is better",
-        Unit::Connections | Unit::Millions | Unit::Gigabytes => "longer is better",
+        Unit::Thousands | Unit::Millions | Unit::Gigabytes => "longer is better",
     };
     text(body, left, top + 16.0, &bold(INK, 16), row.title);
     let end = class(MUTED) + " text-anchor=\"end\"";

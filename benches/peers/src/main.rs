@@ -70,7 +70,7 @@ pub(crate) struct Cell {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Micros,
-    Connections,
+    Thousands,
     Millions,
     Gigabytes,
     /// In µs.
@@ -182,7 +182,7 @@ fn contests() -> Vec<Contest> {
             title: "connect, one request, close",
             places: Place::of_connections().into(),
             size: 64,
-            unit: Unit::Connections,
+            unit: Unit::Thousands,
             entries: all(&SHORT, Job::Trips),
         },
         Contest {
@@ -229,7 +229,7 @@ impl Contest {
         let Effort { rounds, turn } = effort;
         match self.unit {
             // The ports of ended connections are in use for a minute.
-            Unit::Connections => Effort { rounds: rounds.min(11), turn },
+            Unit::Thousands => Effort { rounds: rounds.min(11), turn },
             Unit::Age | Unit::Millions => effort.of_streams(),
             Unit::Micros | Unit::Gigabytes => effort,
         }
@@ -259,7 +259,7 @@ impl Contest {
             };
             let figure = match unit {
                 Unit::Micros => times(1e6),
-                Unit::Connections => rates(1.0),
+                Unit::Thousands => rates(1e-3),
                 Unit::Millions => rates(1e-6),
                 Unit::Gigabytes => rates(self.size as f64 * 1e-9),
                 Unit::Age => age(0),
@@ -305,7 +305,7 @@ impl Unit {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Unit::Micros | Unit::Age => "µs",
-            Unit::Connections => "/s",
+            Unit::Thousands => "thousand/s",
             Unit::Millions => "million/s",
             Unit::Gigabytes => "GB/s",
         }
@@ -314,16 +314,13 @@ impl Unit {
     fn columns(self) -> String {
         match self {
             Unit::Age => "the median in µs, the 99th percentile, and million/s".into(),
-            Unit::Connections => "connections in a second, and ratio to raw".into(),
+            Unit::Thousands => "thousand connections/s, and ratio to raw".into(),
             _ => format!("{}, ratio to raw, and to raw + length", self.name()),
         }
     }
 
     pub(crate) fn of(self, figure: f64) -> String {
-        match self {
-            Unit::Connections => format!("{figure:.0}{}", self.name()),
-            _ => format!("{figure:.*} {}", if figure < 10.0 { 2 } else { 1 }, self.name()),
-        }
+        format!("{figure:.*} {}", if figure < 10.0 { 2 } else { 1 }, self.name())
     }
 }
 
