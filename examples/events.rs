@@ -56,7 +56,7 @@ fn client(address: &str) -> Result<()> {
     connection.close()?;
     let stats = connection.stats();
     println!(
-        "{} messages, {} sent again, {} reconnections, {} sessions lost",
+        "messages: {}, sent again: {}; reconnections: {}, sessions lost: {}",
         stats.messages_sent, stats.replayed, stats.reconnects, stats.sessions_lost
     );
     Ok(())
@@ -66,19 +66,21 @@ fn client(address: &str) -> Result<()> {
 fn watch(connection: &Connection, event: Event) {
     match event {
         Event::Connected { peer, .. } => println!("UP: {peer}"),
-        Event::Heartbeat { round_trip, .. } => println!("up: the server answers in {round_trip:?}"),
+        Event::Heartbeat { round_trip, .. } => {
+            println!("up: the server answers in {round_trip:.1?}")
+        }
         Event::Lost { cause, .. } => println!("DOWN: {cause}"),
         Event::Failed { host, cause, .. } => println!("down: {host}: {cause}"),
         Event::Retrying { attempt, .. } => {
             let waiting = connection.stats().unacknowledged;
-            println!("down: attempt {attempt}; {waiting} messages wait");
+            println!("down: attempt {attempt}; {waiting} unacknowledged");
         }
         Event::Resumed { replayed, after, .. } => {
-            println!("UP after {after:?}: nothing is lost, {replayed} messages are sent again");
+            println!("UP after {after:.1?}: nothing is lost, {replayed} messages are sent again");
         }
         Event::SessionLost { unacknowledged, after, .. } => {
             println!(
-                "UP after {after:?}: another session, {unacknowledged} messages are sent again"
+                "UP after {after:.1?}: another session, {unacknowledged} messages are sent again"
             );
         }
         // The application learns from its next call that the connection is over, and why.
@@ -112,7 +114,7 @@ fn demonstrate() -> Result<()> {
     drop(server);
     client.says("DOWN: ")?;
     client.types("a line that waits")?;
-    client.says("messages wait")?;
+    client.says("unacknowledged")?;
     let (server, _) = Process::server(&address)?;
     client.says("another session")?;
     server.says("a line that waits")?;

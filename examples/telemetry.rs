@@ -6,7 +6,8 @@
 //!
 //!     cargo run --release --example telemetry
 //!
-//! By hand, each in a terminal of its own. Stop the server for a while (Ctrl-Z, then `fg`):
+//! By hand, each in a terminal of its own. End the server and start it again, or stop it for longer
+//! than 30 s (Ctrl-Z, then `fg`), until its silence is noticed:
 //!
 //!     cargo run --example telemetry -- server 127.0.0.1:7000
 //!     cargo run --example telemetry -- client 127.0.0.1:7000

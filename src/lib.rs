@@ -190,7 +190,7 @@
 //! | the cable is out for less than the heartbeat allows | nothing; TCP sends again by itself, see [After an outage](#after-an-outage) |
 //! | it is out for longer | [`Event::Lost`] after 30 s of silence on the client, 40 s on the server; the client tries again, and [`Event::Resumed`] when it succeeds |
 //! | a NAT forgot the link | the same as a cable that is out; or a reset at once, if the NAT sends one |
-//! | the server is killed | its kernel closes the socket, so [`Event::Lost`] at once; five attempts in some 12 s; then [`Error::GaveUp`] |
+//! | the server is killed | its kernel closes the socket, so [`Event::Lost`] at once; five attempts in some 12 s, or longer where they are not answered; then [`Error::GaveUp`] |
 //! | it is started again meanwhile | [`Event::SessionLost`]: what was not acknowledged is sent again, and may be processed twice. With [`SessionLoss::GiveUp`], [`Error::SessionLost`] instead |
 //! | the server [restarts](Listener::restart) | [`Event::Lost`] with [`Cause::Restarting`]. The client asks its other hosts at once, and this server when the server has said; then as after a kill |
 //! | a secured link is a day old | [`Event::Lost`] with [`Cause::Aged`], and [`Event::Resumed`] at once. Nothing is lost, and a peer that is no longer trusted does not come back |

@@ -111,6 +111,9 @@ fn help_names_everything_and_fits_the_terminal() {
         }
         for (title, lines) in &program.chapters {
             let (_, behind) = long.split_once(&format!("\n{title}:\n")).unwrap();
+            for line in lines.lines() {
+                assert!(behind.lines().any(|shown| shown == line), "torn: {line}\n{long}");
+            }
             for (term, _) in rows(lines) {
                 assert!(behind.contains(&format!("  {term}")), "{term}:\n{long}");
             }
