@@ -80,7 +80,8 @@ pub struct Connection {
 
 /// The state of the connection.
 impl Connection {
-    /// The address at the other end of the present link, or of the last one.
+    /// The address at the other end of the present link, or of the last one. A peer that came by IPv4
+    /// has an IPv4 address, also where the listener takes both kinds on `[::]`.
     ///
     /// # Examples
     ///

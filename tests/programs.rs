@@ -386,9 +386,10 @@ fn a_line_beyond_the_limit_is_refused_with_its_number_and_size() {
     let mut client = server.client(&[]);
     let long = "x".repeat(1000);
     let fits = "y".repeat(999);
-    client.send_all([format!("one\n{long}\n{fits}\nlast\n")]);
+    client.send_all([format!("one\n{long}\n{fits}\nlast\n{long}y")]);
     assert_eq!(client.ends(), 1);
-    client.says("line 2 refused: it has 1001 bytes, the limit is 1000");
+    client.says("line 2 refused: with its newline it has 1001 bytes, the limit is 1000");
+    client.says("line 5 refused: it has 1001 bytes, the limit is 1000");
     assert_eq!(client.out.text(), format!("one\n{fits}\nlast\n"));
 }
 

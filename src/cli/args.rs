@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Args, CommandFactory, Parser, ValueEnum, ValueHint, value_parser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, ValueEnum, ValueHint};
 use log::{Level, LevelFilter};
 
 use super::bytes::{self, target::Target};
@@ -48,7 +49,7 @@ pub struct Shared {
     heartbeat: Heartbeat,
     /// After this many silent intervals the other side counts as dead
     #[arg(long, value_name = "N", default_value = "3", help_heading = "Heartbeat",
-        value_parser = value_parser!(u32).range(1..=1000))]
+        value_parser = values::misses)]
     misses: u32,
     /// Say only what went wrong
     ///
@@ -129,7 +130,7 @@ pub struct ClientArgs {
     listen: Option<SocketAddr>,
     /// How many of them at once; the next is reset [default: 1024]
     #[arg(long, value_name = "N", requires = "listen", help_heading = "Bytes",
-        value_parser = value_parser!(u32).range(1..=1_000_000))]
+        value_parser = values::clients)]
     max_connections: Option<u32>,
     /// Which server is trusted.
     #[command(flatten)]
@@ -141,7 +142,7 @@ pub struct ClientArgs {
     /// got through on it, or nothing had to for a while. With --stdio and --listen, 5
     /// are made for the first link only: once there was one, they go on for as long
     /// as the server keeps the session.
-    #[arg(long, value_name = "N", value_parser = values::retries,
+    #[arg(long, value_name = "N", value_parser = values::retries, allow_negative_numbers = true,
         help_heading = "Reconnecting")]
     retries: Option<Retries>,
     /// The wait before each attempt but the first
@@ -200,7 +201,7 @@ impl ClientArgs {
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
         let line: Vec<_> = line.collect();
-        let args = ClientArgs::try_parse_from(&line).map_err(|error| Stop::new(&error))?;
+        let args = ClientArgs::try_parse_from(&line).map_err(wrong_of_client)?;
         let hosts: Vec<_> = args.hosts.iter().flat_map(|paths| paths.0.clone()).collect();
         values::no_port_apart(&hosts).map_err(Stop::Usage)?;
         args.shared.packaging.answer(ClientArgs::command(), CLIENT, line.first())?;
@@ -341,7 +342,7 @@ pub struct ServerArgs {
     /// link: of one that never sent anything, if there is one. Of several, the
     /// one goes that lost its link first.
     #[arg(long, value_name = "N", help_heading = "Limits",
-        value_parser = value_parser!(u32).range(1..=1_000_000))]
+        value_parser = values::clients)]
     max_clients: Option<u32>,
     /// How much may be unacknowledged, per client and direction [default: 1MiB]
     #[arg(long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
@@ -368,7 +369,7 @@ impl ServerArgs {
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
         let line: Vec<_> = line.collect();
-        let args = ServerArgs::try_parse_from(&line).map_err(|error| Stop::new(&error))?;
+        let args = ServerArgs::try_parse_from(&line).map_err(wrong_of_server)?;
         if let (Some(port), Some(of_address)) = (args.port, args.bind.port)
             && port != of_address
         {
@@ -454,4 +455,27 @@ impl ServerArgs {
             .window(self.window())
             .max_message(self.max_message())
     }
+}
+
+/// What clap has to say, and what a file is for that is no key.
+fn wrong_of_client(mut error: clap::Error) -> Stop {
+    let missing = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if error.kind() == ErrorKind::MissingRequiredArgument && missing.contains("|--cert ") {
+        add_tip(&mut error, "an invite goes to --invite");
+    }
+    Stop::new(&error)
+}
+
+/// What clap has to say, and where an address goes.
+fn wrong_of_server(mut error: clap::Error) -> Stop {
+    let unknown = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if error.kind() == ErrorKind::UnknownArgument && !unknown.starts_with('-') {
+        add_tip(&mut error, "an address goes to --bind");
+    }
+    Stop::new(&error)
+}
+
+fn add_tip(error: &mut clap::Error, tip: &str) {
+    let tips = vec![tip.to_string().into()];
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
 }

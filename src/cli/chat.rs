@@ -83,7 +83,7 @@ fn obey_all(clients: &Clients, lines: &mut Lines<Source>, max_message: usize) ->
     loop {
         let done = match lines.next(|| ())? {
             Line::Text(line) => obey(clients, &line, patience),
-            Line::TooLong(size) => Err(too_long(size, max_message)),
+            Line::TooLong { size, newline } => Err(too_long(size, newline, max_message)),
             Line::End => return Ok(sent),
         };
         if let Err(why) = done {
@@ -128,7 +128,7 @@ fn obey(clients: &Clients, line: &[u8], patience: Duration) -> Result<(), String
     let (number, connection, last) = records.roster.target()?;
     drop(records);
     connection.send_timeout(text, patience).map_err(|error| match error {
-        Error::TooLarge { size, limit } => too_long(size as u64, limit),
+        Error::TooLarge { size, limit } => too_long(size as u64, text.ends_with(b"\n"), limit),
         Error::TimedOut => format!("client-{number} takes nothing now, the line was not sent"),
         error => format!("client-{number}: the line was not sent: {}", text::error(&error)),
     })?;
@@ -178,9 +178,8 @@ fn untaken(clients: &[Connection]) -> Option<String> {
     Some(format!("{clients} did not take all that was sent: {messages} not acknowledged"))
 }
 
-fn too_long(size: u64, limit: usize) -> String {
-    let size = text::count(size, "byte");
-    format!("has {size}, the limit is {limit}; it was not sent")
+fn too_long(size: u64, newline: bool, limit: usize) -> String {
+    format!("{}; it was not sent", text::too_long(size, newline, limit))
 }
 
 #[cfg(test)]

@@ -167,11 +167,11 @@ impl Watch {
     pub(super) fn prompt(&self) -> Prompt {
         let seen = self.seen.lock();
         let prompt = seen.prompt(now());
-        Prompt { text: format!("{}> ", prompt.text), stays: seen.over, ..prompt }
+        Prompt { text: format!("{}> ", prompt.text), ..prompt }
     }
 
     /// The connection is over by itself, although its last event may be still
-    /// to come. The prompt stays, and says so.
+    /// to come. A prompt that stays, before text, says so.
     pub(super) fn end(&self) {
         self.seen.lock().over = true;
     }
@@ -185,7 +185,8 @@ impl Watch {
     /// another thread than errors.
     pub(super) fn has_told(&self, error: &Error) -> bool {
         let gave_up = |seen: &Seen| matches!(seen.link, Some((Event::GaveUp { .. }, _)));
-        matches!(error, Error::GaveUp { .. }) && gave_up(&self.seen.wait_for(MOMENT, gave_up))
+        let is_told = matches!(error, Error::GaveUp { .. } | Error::SessionLost { .. });
+        is_told && gave_up(&self.seen.wait_for(MOMENT, gave_up))
     }
 
     /// Waits a moment until it was logged that there is a connection.
@@ -407,6 +408,20 @@ mod tests {
         let gave_up = Event::GaveUp { attempts: 0, unacknowledged: 2, cause: Cause::Eof };
         let line = "gave up, 2 messages not acknowledged: the peer closed the socket";
         assert_eq!(of_client(&gave_up, None).1, line);
+    }
+
+    /// Of both there is this event.
+    #[test]
+    fn an_end_is_said_once() {
+        let watch = Watch::default();
+        let cause = Cause::Rejected(crate::Rejection::Ended);
+        let errors = [
+            Error::GaveUp { unacknowledged: 2, cause: cause.clone() },
+            Error::SessionLost { unacknowledged: 2 },
+        ];
+        watch.on_event(&Event::GaveUp { attempts: 5, unacknowledged: 2, cause });
+        assert!(errors.iter().all(|error| watch.has_told(error)));
+        assert!(!watch.has_told(&Error::PeerClosed { unacknowledged: 2 }));
     }
 
     #[test]

@@ -50,18 +50,18 @@ fn read(client: &Client, mut lines: Lines<Source>, exit_ends: bool) {
             client.enter(Stage::Waiting);
             let _ = client.connection.get().map(Connection::flush);
         });
-        let sent = match read {
+        let (newline, sent) = match read {
             Ok(Line::Text(line)) if exit_ends && matches!(&line[..], b"exit\n" | b"exit") => {
                 break Stage::Exit;
             }
             Ok(Line::Text(line)) => {
                 let connection = client.connection.wait();
                 client.enter(Stage::Sending);
-                connection.feed_bytes(line)
+                (line.ends_with(b"\n"), connection.feed_bytes(line))
             }
-            Ok(Line::TooLong(size)) => {
+            Ok(Line::TooLong { size, newline }) => {
                 let limit = client.connection.wait().max_message();
-                Err(Error::TooLarge { size: size as usize, limit })
+                (newline, Err(Error::TooLarge { size: size as usize, limit }))
             }
             Ok(Line::End) => break Stage::AllRead,
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break Stage::Unread,
@@ -81,8 +81,8 @@ fn read(client: &Client, mut lines: Lines<Source>, exit_ends: bool) {
                 let number = lines.number();
                 match error {
                     Error::TooLarge { size, limit } => {
-                        let size = text::count(size as u64, "byte");
-                        log::error!("line {number} refused: it has {size}, the limit is {limit}");
+                        let why = text::too_long(size as u64, newline, limit);
+                        log::error!("line {number} refused: {why}");
                     }
                     error => log::error!("line {number} not sent: {}", text::error(&error)),
                 }

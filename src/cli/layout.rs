@@ -17,8 +17,6 @@ pub(super) struct Prompt {
     /// The sequence that begins its colour, where the terminal may have colours; empty for
     /// none.
     pub(super) colour: &'static str,
-    /// Whether it stays on the screen at the end.
-    pub(super) stays: bool,
     /// For how long it is right; `None`: until the keyboard is [woken](super::keyboard::wake).
     pub(super) changes: Option<Duration>,
 }

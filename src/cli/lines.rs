@@ -7,8 +7,8 @@ use std::io::{self, BufRead, BufReader, Read};
 pub(super) enum Line {
     /// A line with its newline, or a last one without.
     Text(Vec<u8>),
-    /// A line beyond the limit has this size in bytes, newline included.
-    TooLong(u64),
+    /// A line beyond the limit has this size in bytes, its newline included, if it has one.
+    TooLong { size: u64, newline: bool },
     /// There is no more.
     End,
 }
@@ -64,7 +64,7 @@ impl<R: Read> Lines<R> {
     /// which may block: a good time to pass on what was handed out before.
     pub(super) fn next(&mut self, mut before_wait: impl FnMut()) -> io::Result<Line> {
         let (mut line, mut size) = (Vec::new(), 0);
-        loop {
+        let newline = loop {
             if self.reader.buffer().is_empty() {
                 before_wait();
             }
@@ -77,14 +77,14 @@ impl<R: Read> Lines<R> {
             }
             self.reader.consume(taken);
             if whole.is_some() || taken == 0 {
-                break;
+                break whole.is_some();
             }
-        }
+        };
         self.number += u64::from(size > 0);
         Ok(match size {
             0 => Line::End,
             _ if size <= self.limit => Line::Text(line),
-            _ => Line::TooLong(size as u64),
+            _ => Line::TooLong { size: size as u64, newline },
         })
     }
 }
@@ -134,8 +134,8 @@ mod tests {
     fn a_line_beyond_the_limit_is_measured_and_skipped() {
         let mut lines = Lines::new(&b"1234\n12345\n1234567\n1\n12345"[..], 5);
         assert_eq!(lines.next(|| ()).unwrap(), text(b"1234\n"));
-        assert!(matches!(lines.next(|| ()), Ok(Line::TooLong(6))));
-        assert!(matches!(lines.next(|| ()), Ok(Line::TooLong(8))));
+        assert!(matches!(lines.next(|| ()), Ok(Line::TooLong { size: 6, newline: true })));
+        assert!(matches!(lines.next(|| ()), Ok(Line::TooLong { size: 8, newline: true })));
         assert_eq!(lines.number(), 3);
         assert_eq!(lines.next(|| ()).unwrap(), text(b"1\n"));
         assert_eq!(lines.next(|| ()).unwrap(), text(b"12345"));
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_huge_line_takes_no_memory() {
         let mut lines = Lines::new(io::repeat(b'x').take(100 << 20), 1000);
-        assert_eq!(lines.next(|| ()).unwrap(), Line::TooLong(100 << 20));
+        assert_eq!(lines.next(|| ()).unwrap(), Line::TooLong { size: 100 << 20, newline: false });
     }
 
     #[test]

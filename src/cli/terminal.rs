@@ -214,15 +214,15 @@ pub(super) fn is_closed() -> bool {
     CLOSED.load(Ordering::SeqCst)
 }
 
-/// Gives the terminal back for good: in its old mode, and without the prompt, unless it
-/// [stays](Prompt::stays) or stands before text.
+/// Gives the terminal back for good: in its old mode, and without the prompt, unless it stands
+/// before text. A shell's comes next.
 pub(super) fn close() {
     if CLOSED.swap(true, Ordering::SeqCst) {
         return;
     }
     give_back(|screen| {
         match &screen.bottom {
-            Bottom::Line(line, ..) if !screen.away && (!line.is_empty() || prompt().stays) => {
+            Bottom::Line(line, ..) if !screen.away && !line.is_empty() => {
                 let line = left_behind(line);
                 screen.rise();
                 screen.out.push_str(&line);

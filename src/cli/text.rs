@@ -126,6 +126,12 @@ pub fn known_as(peer: &PeerIdentity) -> String {
     }
 }
 
+/// Why a line is refused, which has this size in bytes, its newline included, if it has one.
+pub fn too_long(size: u64, newline: bool, limit: usize) -> String {
+    let with = if newline { "with its newline " } else { "" };
+    format!("{with}it has {}, the limit is {limit}", count(size, "byte"))
+}
+
 /// An error of the library with its cause, on one line.
 pub fn error(error: &Error) -> String {
     match error {

@@ -60,6 +60,16 @@ pub fn retries(text: &str) -> Result<Retries, String> {
     }
 }
 
+/// How many silent intervals.
+pub fn misses(text: &str) -> Result<u32, String> {
+    number(text, 1..=1000, "a number from 1 to 1000")
+}
+
+/// How many clients, or connections.
+pub fn clients(text: &str) -> Result<u32, String> {
+    number(text, 1..=1_000_000, "a number from 1 to 1000000")
+}
+
 /// A port to connect to.
 pub fn port(text: &str) -> Result<u16, String> {
     number(text, 1..=u16::MAX, "a port is a number from 1 to 65535")

@@ -47,7 +47,9 @@ impl Socket {
     pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         let (socket, addr) = self.inner.accept()?;
         // macOS gives no address of a peer that has gone again.
-        let addr = addr.as_socket().ok_or(Errno::CONNABORTED)?;
+        let mut addr = addr.as_socket().ok_or(Errno::CONNABORTED)?;
+        // Where IPv6 takes IPv4 as well, the kernel says ::ffff:192.0.2.1 of that.
+        addr.set_ip(addr.ip().to_canonical());
         let socket = Socket::from(socket);
         // Of the listener's flags, Linux hands on none; macOS and the BSDs O_NONBLOCK.
         if NONBLOCKING || !cfg!(target_os = "linux") {

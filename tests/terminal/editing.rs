@@ -158,8 +158,8 @@ fn a_line_that_is_too_long_is_refused_by_its_number() {
     let mut window = Window::client(&server.port, &[]);
     window.types(&format!("first\r{}\r{}\rfourth\r", "x".repeat(100), "x".repeat(300)));
     window.shows("server> fourth");
-    window.shows("line 2 refused: it has 101 bytes, the limit is 100");
-    window.shows("line 3 refused: it has 301 bytes, the limit is 100");
+    window.shows("line 2 refused: with its newline it has 101 bytes");
+    window.shows("line 3 refused: with its newline it has 301 bytes");
     window.types("exit\r");
     assert_eq!(window.closes(), 1);
 }

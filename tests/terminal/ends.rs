@@ -94,6 +94,25 @@ fn ctrl_c_counts_what_waits() {
     window.shows("interrupted, 50 messages not acknowledged");
 }
 
+/// One that stayed would look as if it waited for a line.
+#[track_caller]
+fn has_no_prompt(window: &Window) {
+    let rows = window.rows();
+    assert!(rows.iter().all(|row| !row.ends_with('>')), "{rows:#?}");
+}
+
+#[test]
+fn no_prompt_stays_without_text() {
+    let mut server = Server::start(&["--chat"]);
+    let mut window = Window::client(&server.port, &[]);
+    server.process.says("client-1: connected");
+    window.ends_with(&["up>"]);
+    server.process.send("/end 1\n");
+    assert_eq!(window.closes(), 0);
+    window.shows("info] ended by the other side");
+    has_no_prompt(&window);
+}
+
 #[test]
 fn the_other_side_ends() {
     let mut server = Server::start(&["--chat"]);
@@ -188,7 +207,7 @@ fn a_line_cannot_be_read_any_more() {
     let mut window = Window::client(&server.port, &["--retries", "1"]);
     drop(server);
     assert_eq!(window.closes(), 1);
-    window.ends_with(&["gone>"]);
+    has_no_prompt(&window);
 }
 
 /// A shell that is told to start a client, between `begin` and `end`.
