@@ -6,17 +6,17 @@
 //!
 //! | Question | Answer | Example |
 //! | --- | --- | --- |
-//! | send a request and get its reply? | Number the requests. One thread of the client receives, and hands each reply to the call that waits for it. The server [holds](Connection::recv_held) a request until it has answered. | `request_reply` |
-//! | log in? | With [keys](#security) a client proves who it is while its link is made. What it wants, it says in its [`greeting`](Builder::greeting), and the server may [`refuse`](Connection::refuse) it. | `chat` |
-//! | know who the peer is? | [`peer_identity`](Connection::peer_identity): the name that you gave to its key, or the name in its certificate. In clear text it is `None`: nobody can prove anything. | `chat` |
-//! | send to many clients? | Keep a clone of each [`Connection`], and [`try_send`](Connection::try_send) to each. A slow client slows nobody: it misses what its window has no room for. | `chat` |
-//! | send and never wait for the network? | [`try_send`](Connection::try_send). The [`window`](Builder::window) is the queue of an outage: what does not fit is yours to drop or to store. | `telemetry` |
-//! | carry bytes, not messages? | [`stream`](Connection::stream) is `Read`, `BufRead` and `Write`, for code that was written for a `TcpStream`. | `stream` |
-//! | stop a client cleanly? | [`close`](Connection::close). Its `Ok(())` says that the server is done with every message. | `shutdown` |
-//! | stop a server cleanly? | [`drain`](Listener::drain) accepts no new client, and waits until the connections that are open have ended. | `shutdown` |
-//! | restart a server? | [`restart`](Listener::restart) tells every client when to come back. What was not acknowledged is sent again then. | `shutdown` |
+//! | send a request and get its reply? | Number the requests. One thread of the client receives, and hands each reply to the call that waits for it. The server [holds](Connection::recv_held) a request until it has answered. | [`request_reply`] |
+//! | log in? | With [keys](#security) a client proves who it is while its link is made. What it wants, it says in its [`greeting`](Builder::greeting), and the server may [`refuse`](Connection::refuse) it. | [`chat`] |
+//! | know who the peer is? | [`peer_identity`](Connection::peer_identity): the name that you gave to its key, or the name in its certificate. In clear text it is `None`: nobody can prove anything. | [`chat`] |
+//! | send to many clients? | Keep a clone of each [`Connection`], and [`try_send`](Connection::try_send) to each. A slow client slows nobody: it misses what its window has no room for. | [`chat`] |
+//! | send and never wait for the network? | [`try_send`](Connection::try_send). The [`window`](Builder::window) is the queue of an outage: what does not fit is yours to drop or to store. | [`telemetry`] |
+//! | carry bytes, not messages? | [`stream`](Connection::stream) is `Read`, `BufRead` and `Write`, for code that was written for a `TcpStream`. | [`stream`] |
+//! | stop a client cleanly? | [`close`](Connection::close). Its `Ok(())` says that the server is done with every message. | [`shutdown`] |
+//! | stop a server cleanly? | [`drain`](Listener::drain) accepts no new client, and waits until the connections that are open have ended. | [`shutdown`] |
+//! | restart a server? | [`restart`](Listener::restart) tells every client when to come back. What was not acknowledged is sent again then. | [`shutdown`] |
 //! | survive a crash, and process each message exactly once? | Keep the [number](Connection::recv_numbered) of the last message in your database, in one transaction with its effect: see [Exactly once](#exactly-once). | `ledger` |
-//! | watch a connection? | [`on_event`](Builder::on_event) tells of each loss, attempt and return. [`stats`](Connection::stats) counts messages, bytes and reconnections. | `events` |
+//! | watch a connection? | [`on_event`](Builder::on_event) tells of each loss, attempt and return. [`stats`](Connection::stats) counts messages, bytes and reconnections. | [`events`] |
 //!
 //! The examples are whole programs, in the folder `examples/` of this package.
 //! `cargo run --example NAME` shows one at work: it starts its two sides as two processes. By hand,
@@ -28,6 +28,13 @@
 //! ```
 //!
 //! Only `ledger` is a package of its own, in the repository: it needs a database.
+//!
+//! [`chat`]: https://docs.rs/crate/longlink/latest/source/examples/chat.rs
+//! [`events`]: https://docs.rs/crate/longlink/latest/source/examples/events.rs
+//! [`request_reply`]: https://docs.rs/crate/longlink/latest/source/examples/request_reply.rs
+//! [`shutdown`]: https://docs.rs/crate/longlink/latest/source/examples/shutdown.rs
+//! [`stream`]: https://docs.rs/crate/longlink/latest/source/examples/stream.rs
+//! [`telemetry`]: https://docs.rs/crate/longlink/latest/source/examples/telemetry.rs
 //!
 //! ## Beginning
 //!

@@ -42,6 +42,9 @@ const SECTIONS: [(&str, &str); 7] = [
 ];
 const EXCERPT: &str = "src/readme.md";
 
+/// Where the crate page's readers find the files of the package.
+const SOURCES: &str = "https://docs.rs/crate/longlink/latest/source/";
+
 /// The longest that a README may be for a reader to decide within a minute.
 const README_WORDS: usize = 1100;
 
@@ -232,6 +235,10 @@ fn links_lead_somewhere() {
     let guide = guide.map(|line| line.strip_prefix(' ').unwrap_or(line).to_string() + "\n");
     let page = read(EXCERPT) + &guide.collect::<String>() + &read("docs/tuning.md");
     assert_eq!(file_links(&page), [""; 0], "no file is there, beside a crate page");
+    let sources = links(&page);
+    let sources = sources.iter().filter_map(|link| link.strip_prefix(SOURCES));
+    let missing: Vec<_> = sources.filter(|path| !root().join(path).exists()).collect();
+    assert!(missing.is_empty(), "not in the package: {missing:?}");
     let anchors = anchors(&page);
     assert_eq!(lacks(&page, &anchors), [""; 0], "the crate page");
     for face in FACES {
