@@ -392,7 +392,7 @@ impl Sealer {
 
     /// A record with this in it, and what the other side is to make of that.
     fn seal(&mut self, typ: ContentType, plain: &[u8]) -> Vec<u8> {
-        match (typ, plain) {
+        match unpadded(typ, plain) {
             // What is behind the end is not looked at.
             _ if self.ended => {}
             (ContentType::ApplicationData, []) => self.empty += 1,
@@ -419,6 +419,15 @@ impl Sealer {
                 other => panic!("{other:?}"),
             }
         }
+    }
+}
+
+/// As the other side reads it: zeros behind the last other byte, which is the type, are padding
+/// (RFC 8446, 5.4).
+fn unpadded(typ: ContentType, plain: &[u8]) -> (ContentType, &[u8]) {
+    match plain.iter().rposition(|byte| *byte != 0) {
+        Some(at) if u8::from(typ) == 0 => (ContentType::from(plain[at]), &plain[..at]),
+        _ => (typ, plain),
     }
 }
 
