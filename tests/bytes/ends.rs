@@ -170,7 +170,9 @@ fn a_client_of_lines_goes_on_in_no_other_session() {
     client.send("two\n");
     let _again = start_server(&reserved, address, &[]);
     assert_eq!(client.ends(), 1);
-    client.says("the session is lost, 2 messages not acknowledged");
+    client.says("2 messages not acknowledged: ");
+    client.says("rejected: the session has ended");
+    assert_eq!(client.err.count("messages not acknowledged"), 1, "it says twice that it has ended");
 }
 
 #[test]
