@@ -37,6 +37,8 @@ const QUICK: [&str; 6] =
 /// A service, and the two programs that lead to it.
 struct Tunnel {
     service: TcpListener,
+    /// The service's: nobody else gets it when the service is gone.
+    _port: Reserved,
     reserved: Arc<Reserved>,
     server: Server,
     /// Between the two programs.
@@ -53,16 +55,17 @@ impl Tunnel {
 
     /// With more arguments for the server, and for the client.
     fn with(server: &[&str], client: &[&str]) -> Tunnel {
-        let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = Reserved::new();
+        let service = TcpListener::bind(port.addr()).unwrap();
         let reserved = Arc::new(Reserved::new());
-        let server = start_server(&reserved, service.local_addr().unwrap(), server);
+        let server = start_server(&reserved, port.addr(), server);
         let proxy = Proxy::to(reserved.addr());
         let to = proxy.addr().to_string();
         let args = [&["--listen", "0", &to], client, &QUICK].concat();
         let client = Process::start(CLIENT, &args, Stdout::Read);
         let said = client.says("listening on ");
         let entry = said.split_whitespace().last().unwrap().parse().unwrap();
-        Tunnel { service, reserved, server, proxy, client, entry }
+        Tunnel { service, _port: port, reserved, server, proxy, client, entry }
     }
 
     /// A program connects. Returns its connection, and that of the service.
