@@ -9,12 +9,16 @@ mod port;
 #[path = "support/process.rs"]
 #[allow(dead_code, reason = "of use to other tests")]
 mod process;
+#[path = "support/wait.rs"]
+#[allow(dead_code, reason = "of use to other tests")]
+mod wait;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
@@ -22,6 +26,7 @@ use folder::Folder;
 use longlink::cli::args::ServerArgs;
 use process::{CLIENT, Process, SERVER, Stdout};
 use rustix::event::{PollFd, PollFlags, poll};
+use wait::now;
 
 /// The patience of these tests.
 const SOON: Duration = Duration::from_secs(30);
@@ -187,11 +192,11 @@ fn a_service_manager_that_hangs_stops_nothing() {
 /// Waits until these lines are in the file of the server's totals.
 fn until_it_says(file: &str, wanted: &[&str]) {
     let says = |text: &str| wanted.iter().all(|wanted| text.lines().any(|line| line == *wanted));
-    let (mut text, mut looks) = (String::new(), 0);
+    let mut text = String::new();
+    let deadline = now() + SOON;
     while !says(&text) {
-        assert!(looks < 3000, "{wanted:?}:\n{text}");
-        std::thread::park_timeout(SOON / 3000);
-        looks += 1;
+        assert!(now() < deadline, "{wanted:?}:\n{text}");
+        thread::park_timeout(Duration::from_millis(10));
         text = fs::read_to_string(file).unwrap();
     }
 }

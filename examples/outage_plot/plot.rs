@@ -4,11 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::course::{Course, Outage, PAUSE};
-use crate::svg::{self, BAD, GOOD, INK, MUTED, OURS, OUTAGE, SANS, text};
+use crate::svg::{self, BAD, GOOD, INK, MUTED, OURS, OUTAGE, SANS, WIDTH, bold, class, text};
 use crate::tally::Tally;
 
-/// As wide as GitHub shows it; on a phone it is half of that.
-const WIDTH: f64 = 830.0;
 const MARGIN: f64 = 20.0;
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = WIDTH - 30.0;
@@ -48,7 +46,7 @@ pub(crate) fn draw(course: &Course, outages: &[Outage], tallies: &[Tally; 2]) ->
         "Both clients reconnect. A TcpStream has no heartbeat, and no memory of what it wrote.",
         "A killed server has forgotten what it did: longlink may double then, and says so.",
     ] {
-        text(&mut body, MARGIN, y, &format!(" class=\"{MUTED}\""), note);
+        text(&mut body, MARGIN, y, &class(MUTED), note);
         y += LINE;
     }
     let attributes = format!("font-family=\"{SANS}\" font-size=\"17\"");
@@ -61,7 +59,7 @@ fn title(body: &mut String, course: &Course) {
     let what = format!(
         "{messages} messages to a server and back, {rate} a second, by each of two clients"
     );
-    text(body, MARGIN, 70.0, &format!(" class=\"{MUTED}\""), &what);
+    text(body, MARGIN, 70.0, &class(MUTED), &what);
 }
 
 struct Plot {
@@ -165,10 +163,6 @@ fn height(bottom: f64, rate: f64) -> f64 {
 
 fn verdict(lost: usize) -> &'static str {
     if lost > 0 { BAD } else { GOOD }
-}
-
-fn bold(class: &str, size: u32) -> String {
-    format!(" class=\"{class}\" font-weight=\"bold\" font-size=\"{size}\"")
 }
 
 /// With a comma before the last three digits.

@@ -8,12 +8,10 @@ use std::time::Duration;
 use crate::film::{Film, Place};
 use crate::screen::{Look, Run};
 use crate::story::WINDOWS;
-use crate::svg::{self, BAD, GOOD, INK, MUTED, SANS};
+use crate::svg::{self, BAD, GOOD, INK, MUTED, SANS, WIDTH, bold};
 use crate::window::COLUMNS;
 
 const FONT: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace";
-/// As wide as GitHub shows it.
-const WIDTH: f64 = 830.0;
 const MARGIN: f64 = 14.0;
 const PADDING: f64 = 12.0;
 /// Of a cell. Text is stretched to it, whatever the font is.
@@ -107,10 +105,8 @@ fn frame(body: &mut String, window: usize, class: &str, thickness: u32) {
 }
 
 fn caption(body: &mut String, class: &str, text: &str) {
-    let attributes = format!(
-        " class=\"{class}\" text-anchor=\"middle\" font-family=\"{SANS}\" font-size=\"26\" \
-         font-weight=\"bold\""
-    );
+    let font = format!(" text-anchor=\"middle\" font-family=\"{SANS}\"");
+    let attributes = bold(class, 26) + &font;
     svg::text(body, WIDTH / 2.0, 38.0, &attributes, text);
 }
 

@@ -4,6 +4,9 @@
 
 use std::fmt::Write;
 
+/// As wide as GitHub shows it; on a phone it is half of that.
+pub(crate) const WIDTH: f64 = 830.0;
+
 /// Fonts that are about as wide as each other.
 pub(crate) const SANS: &str = "-apple-system,'Segoe UI',Helvetica,Arial,sans-serif";
 
@@ -43,6 +46,16 @@ pub(crate) fn style() -> String {
     };
     let (light, dark) = (colours(0), colours(1));
     format!("<style>\n{light}\n@media (prefers-color-scheme:dark){{{dark}}}\n</style>\n")
+}
+
+/// Attributes of what is drawn in that colour.
+pub(crate) fn class(class: &str) -> String {
+    format!(" class=\"{class}\"")
+}
+
+/// Those of large text.
+pub(crate) fn bold(class: &str, size: u32) -> String {
+    self::class(class) + &format!(" font-weight=\"bold\" font-size=\"{size}\"")
 }
 
 /// Text whose line stands there. Attributes begin with a blank.

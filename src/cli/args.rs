@@ -201,7 +201,15 @@ impl ClientArgs {
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
         let line: Vec<_> = line.collect();
-        let args = ClientArgs::try_parse_from(&line).map_err(wrong_of_client)?;
+        let args = ClientArgs::try_parse_from(&line).map_err(|error| {
+            let is_no_key = |missing: &str| missing.contains("|--cert ");
+            wrong(
+                error,
+                ErrorKind::MissingRequiredArgument,
+                is_no_key,
+                "an invite goes to --invite",
+            )
+        })?;
         let hosts: Vec<_> = args.hosts.iter().flat_map(|paths| paths.0.clone()).collect();
         values::no_port_apart(&hosts).map_err(Stop::Usage)?;
         args.shared.packaging.answer(ClientArgs::command(), CLIENT, line.first())?;
@@ -369,7 +377,10 @@ impl ServerArgs {
 
     fn from_line(line: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
         let line: Vec<_> = line.collect();
-        let args = ServerArgs::try_parse_from(&line).map_err(wrong_of_server)?;
+        let args = ServerArgs::try_parse_from(&line).map_err(|error| {
+            let is_no_option = |unknown: &str| !unknown.starts_with('-');
+            wrong(error, ErrorKind::UnknownArgument, is_no_option, "an address goes to --bind")
+        })?;
         if let (Some(port), Some(of_address)) = (args.port, args.bind.port)
             && port != of_address
         {
@@ -457,25 +468,12 @@ impl ServerArgs {
     }
 }
 
-/// What clap has to say, and what a file is for that is no key.
-fn wrong_of_client(mut error: clap::Error) -> Stop {
-    let missing = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    if error.kind() == ErrorKind::MissingRequiredArgument && missing.contains("|--cert ") {
-        add_tip(&mut error, "an invite goes to --invite");
+/// What clap has to say, and a tip, if it says that of an argument that `is` so.
+fn wrong(mut error: clap::Error, says: ErrorKind, is: fn(&str) -> bool, tip: &str) -> Stop {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if error.kind() == says && is(&argument) {
+        let tips = vec![tip.to_string().into()];
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
     }
     Stop::new(&error)
-}
-
-/// What clap has to say, and where an address goes.
-fn wrong_of_server(mut error: clap::Error) -> Stop {
-    let unknown = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    if error.kind() == ErrorKind::UnknownArgument && !unknown.starts_with('-') {
-        add_tip(&mut error, "an address goes to --bind");
-    }
-    Stop::new(&error)
-}
-
-fn add_tip(error: &mut clap::Error, tip: &str) {
-    let tips = vec![tip.to_string().into()];
-    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
 }

@@ -2,11 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::svg::{self, INK, MUTED, OURS, SANS, text};
+use crate::svg::{self, INK, MUTED, OURS, SANS, WIDTH, bold, class, text};
 use crate::{Row, Unit};
 
-/// As wide as GitHub shows it.
-const WIDTH: f64 = 830.0;
 const MARGIN: f64 = 20.0;
 /// From the begin of a column to that of the next.
 const COLUMN: f64 = 408.0;
@@ -63,12 +61,4 @@ fn panel(body: &mut String, row: &Row, left: f64, top: f64) {
         );
         text(body, x + length + 6.0, y + 12.0, &label, &row.unit.of(cell.figure.median));
     }
-}
-
-fn class(class: &str) -> String {
-    format!(" class=\"{class}\"")
-}
-
-fn bold(class: &str, size: u32) -> String {
-    self::class(class) + &format!(" font-weight=\"bold\" font-size=\"{size}\"")
 }
