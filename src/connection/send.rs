@@ -171,7 +171,7 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn flush(&self) -> Result<()> {
-        let state = self.shared.lock();
+        let state = self.shared.lock_to_send();
         let result = state.check();
         state.post();
         result
@@ -253,7 +253,7 @@ impl Connection {
 
     /// Feeds a message, and sees to it that it is written. Returns its number.
     pub(super) fn submit(&self, patience: Patience, message: Payload<'_>) -> Result<u64> {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.lock_to_send();
         let result = match offer(&mut state, &message) {
             Some(Ok(number)) => {
                 state.post();
@@ -280,7 +280,7 @@ impl Connection {
         &self,
         mut feed: impl FnMut(&mut State) -> Option<Result<T>>,
     ) -> Result<T> {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.lock_to_send();
         if let Some(result) = feed(&mut state) {
             // A whole batch does not wait for more, so that the peer has work
             // before the window is full.

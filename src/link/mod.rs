@@ -6,9 +6,10 @@
 //!    window has room; else it waits.
 //! 2. `proto/session/app.rs`, `proto/outbox.rs`: the message is encoded, and kept until
 //!    it is acknowledged.
-//! 3. `link/wait.rs`: [`Locked::post`] takes the [`WriteHalf`](halves::WriteHalf)
-//!    (`link/halves.rs`), fills its batch from the outbox (`proto/session.rs`), unlocks, and
-//!    writes. In a row of messages it leaves that to the driver.
+//! 3. `link/wait.rs`: [`post`](locked::Locked::post) takes the
+//!    [`WriteHalf`](halves::WriteHalf) (`link/halves.rs`), fills its batch from the outbox
+//!    (`proto/session.rs`), unlocks, and writes. In a row of messages it leaves that to the
+//!    driver.
 //! 4. At the peer a thread in `recv` holds the [`ReadHalf`](halves::ReadHalf); it reads
 //!    (`link/wait.rs`), and `link/roles.rs` hands the frames to the session, which puts
 //!    the message into `proto/inbox.rs`. If no thread waits, the driver reads
@@ -51,8 +52,8 @@
 //! * **A socket is closed when its last user lets go of it.** Until then it is only shut
 //!   down, by the thread that releases the lock: in one direction or both, or with a reset
 //!   if the peer was silent. A thread that reads returns by that; no thread blocks in a write.
-//! * **Effects in one place**: a change is followed by [`Locked::settle`], which
-//!   writes what is due, ends what is over, wakes the threads that have to go on, and
+//! * **Effects in one place**: a change is followed by [`settle`](locked::Locked::settle),
+//!   which writes what is due, ends what is over, wakes the threads that have to go on, and
 //!   wakes the driver. `post` does so for a message that was fed, and `settle_within` for
 //!   a thread that goes on.
 
@@ -78,7 +79,6 @@ mod waiters;
 pub(crate) use care::Checkup;
 pub(crate) use life::Ending;
 use life::Life;
-use locked::Locked;
 pub(crate) use pending::PendingLink;
 use roles::{Link, Retired};
 pub(crate) use term::{DAY, lasts};
@@ -247,10 +247,6 @@ impl Shared {
             handles: AtomicUsize::new(1),
             driver,
         }
-    }
-
-    pub(crate) fn lock(&self) -> Locked<'_> {
-        Locked::new(self)
     }
 
     fn condvar(&self, waiter: Waiter) -> &Condvar {

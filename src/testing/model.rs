@@ -193,6 +193,10 @@ impl<T> Mutex<T> {
         MutexGuard { mutex: self, guard }
     }
 
+    pub(crate) fn lock_in_turn(&self) -> MutexGuard<'_, T> {
+        self.lock()
+    }
+
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
