@@ -280,7 +280,7 @@ impl Connection {
         &self,
         mut feed: impl FnMut(&mut State) -> Option<Result<T>>,
     ) -> Result<T> {
-        let mut state = self.shared.lock_to_send();
+        let mut state = self.shared.lock();
         if let Some(result) = feed(&mut state) {
             // A whole batch does not wait for more, so that the peer has work
             // before the window is full.

@@ -22,7 +22,7 @@ use crate::proto::pulse::Verdict;
 use crate::proto::report::Excuse;
 use crate::proto::session::Opened;
 use crate::secure::End;
-use crate::sync::{self, Arc};
+use crate::sync::{self, Arc, Ordering};
 
 /// How often the driver looks at a link on which the application is active.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
@@ -100,6 +100,7 @@ impl Shared {
             }
         }
         state.reporting = !state.events.is_empty();
+        self.rush.store(state.is_rush(), Ordering::Relaxed);
         state.expected = state.protocol.deadline();
         let events = std::mem::take(&mut state.events);
         // The last events are the last use of the callback, which may itself hold the

@@ -21,6 +21,11 @@ impl State {
         }
     }
 
+    /// Whether threads that send take turns. In the callback the driver does not look.
+    pub(super) fn is_rush(&self) -> bool {
+        !self.reporting && self.link.as_ref().is_some_and(|link| link.row.is_rush())
+    }
+
     /// What was fed is to be written: whether another thread is bound to do so.
     pub(super) fn gathers(&mut self) -> bool {
         let output = self.protocol.output();

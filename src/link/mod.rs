@@ -100,7 +100,7 @@ use crate::net::Socket;
 use crate::proto::away::GoingAway;
 use crate::proto::protocol::Protocol;
 use crate::retry::Proof;
-use crate::sync::{self, Arc, AtomicUsize, Condvar, Mutex, Ordering};
+use crate::sync::{self, Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Ordering};
 
 /// How long an ended session goes on telling the peer so.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
@@ -176,6 +176,8 @@ pub(crate) struct Shared {
     id: u64,
     /// How many handles the application holds, from 1 on; or [`GONE`].
     handles: AtomicUsize,
+    /// Threads that send take turns, see `link/row.rs`.
+    rush: AtomicBool,
     driver: Arc<DriverHandle>,
 }
 
@@ -245,6 +247,7 @@ impl Shared {
             progress: Condvar::new(),
             id,
             handles: AtomicUsize::new(1),
+            rush: AtomicBool::new(false),
             driver,
         }
     }

@@ -23,6 +23,8 @@ use super::tick::Tick;
 pub(super) const SINGLES: u32 = 2;
 /// A row in which the driver finds no more goes too slowly to be one.
 pub(super) const FEW: u32 = 8;
+/// So many between two looks are a rush: a million in a second.
+pub(super) const RUSH: u32 = 200;
 /// How often the driver looks at one.
 pub(super) const NET: Duration = Duration::from_micros(200);
 
@@ -34,6 +36,7 @@ pub(super) struct Row {
     /// Those that were gathered since the driver last looked.
     gathered: u32,
     net: Tick,
+    rush: bool,
 }
 
 impl Row {
@@ -62,6 +65,11 @@ impl Row {
         self.gathered = self.gathered.saturating_add(1);
     }
 
+    /// Whether messages come so fast that threads which send should take turns.
+    pub(super) fn is_rush(&self) -> bool {
+        self.rush
+    }
+
     /// Whether the driver will look at what was gathered.
     pub(super) fn has_net(&self) -> bool {
         self.net != Tick::Off
@@ -77,7 +85,11 @@ impl Row {
         if matches!(self.net, Tick::At(at) if now < at) {
             return;
         }
-        let few = std::mem::take(&mut self.gathered) < FEW;
+        let gathered = std::mem::take(&mut self.gathered);
+        let few = gathered < FEW;
+        // One who comes late has not the core when it wants it, nor would a thread whose turn it is.
+        let in_time = matches!(self.net, Tick::At(at) if now < at + NET);
+        self.rush = in_time && gathered >= RUSH;
         self.net = if few { Tick::Off } else { Tick::At(now + NET) };
         if few && !blocked {
             self.end();
@@ -113,6 +125,19 @@ mod tests {
         row.look(false, now + 2 * NET);
         assert_eq!((row.deadline(), row.has_net()), (None, false));
         assert!(row.takes_single(), "the next one waits for a clock");
+    }
+
+    #[test]
+    fn a_rush_is_many_in_a_short_time() {
+        let (mut row, now) = (Row::default(), Instant::now());
+        row.casts_net();
+        // Since when they have come is not known for the first.
+        let looks = [(RUSH, 0, false), (RUSH, 1, true), (RUSH - 1, 2, false), (RUSH, 4, false)];
+        for (count, at, rush) in looks {
+            sent(&mut row, count);
+            row.look(false, now + at * NET);
+            assert_eq!(row.is_rush(), rush, "{at}: {count}");
+        }
     }
 
     /// What could not be written is more than the few that came since.

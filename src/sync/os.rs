@@ -1,6 +1,6 @@
 //! Threads, locks, the clock and randomness of the operating system.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,15 +20,14 @@ impl<T> Mutex<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks it for a thread that may do so very often, and lets others run first if it is
-    /// taken: twice at most. Else several such threads take it from each other, and what is
-    /// behind it out of each other's caches.
+    /// Locks it, and lets other threads run first if it is taken: twice at most.
     pub(crate) fn lock_in_turn(&self) -> MutexGuard<'_, T> {
         for _ in 0..2 {
-            if let Ok(guard) = self.0.try_lock() {
-                return guard;
+            match self.0.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(error)) => return error.into_inner(),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
-            std::thread::yield_now();
         }
         self.lock()
     }
@@ -126,4 +125,22 @@ pub(crate) fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_held_that_panicked_can_be_locked() {
+        let mutex = std::sync::Arc::new(Mutex::new(7));
+        let held = mutex.clone();
+        let panics = std::thread::spawn(move || {
+            let _guard = held.lock();
+            panic!("with the lock held");
+        });
+        panics.join().unwrap_err();
+        assert_eq!(*mutex.lock(), 7);
+        assert_eq!(*mutex.lock_in_turn(), 7);
+    }
 }

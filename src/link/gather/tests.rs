@@ -1,17 +1,18 @@
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::connection::Connection;
-use crate::error::Result;
+use crate::error::{Cause, Result};
 use crate::link::care::tests::linked;
-use crate::link::row::{FEW, NET, SINGLES};
+use crate::link::row::{FEW, NET, RUSH, SINGLES};
 use crate::link::{Checkup, Shared};
 use crate::net;
 use crate::proto::frame::{Ack, Frame};
-use crate::sync::{self, Arc};
+use crate::sync::{self, Arc, Ordering};
 
 fn unwritten(shared: &Shared) -> bool {
     shared.lock().protocol.output() > Output::Nothing
@@ -138,4 +139,25 @@ fn a_sender_that_has_waited_for_room_goes_on_with_its_row() {
     connection.send(Bytes::from_static(b"message")).unwrap();
     assert!(unwritten(&shared), "it was written alone");
     connection.abort();
+}
+
+#[test]
+fn threads_that_send_take_turns_in_a_rush_until_the_link_is_lost() {
+    let (shared, _connection, _peer) = in_a_row();
+    let take_turns = |shared: &Arc<Shared>| {
+        shared.check_up(None);
+        shared.rush.load(Ordering::Relaxed)
+    };
+    assert!(!take_turns(&shared));
+    // The driver's next look is no look yet.
+    let hour = sync::later(Duration::from_secs(3600));
+    for looks in 0..2 {
+        let mut state = shared.lock();
+        let row = &mut state.link.as_mut().expect("a link").row;
+        (0..RUSH).for_each(|_| row.gather());
+        row.look(false, hour + looks * NET);
+    }
+    assert!(take_turns(&shared));
+    shared.lock().lose(Cause::Eof);
+    assert!(!take_turns(&shared));
 }
