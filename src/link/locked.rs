@@ -19,10 +19,11 @@ impl Shared {
         Locked::new(self, self.state.lock())
     }
 
-    /// Locks it for a thread that sends. In a rush it lets others go first: of four that sent
-    /// without a pause, each took the state out of the other's cache for each message, and together
-    /// they made two thirds of the messages of one (`benches/peers`, not pinned). In turn they make
-    /// as many. Others have time, and a core for which many processes wait is not given away.
+    /// Locks it for a thread that sends. In a rush it lets others go first if it is taken: four
+    /// threads that sent without a pause moved the state from cache to cache for each message,
+    /// and made two thirds of the messages of one (`benches/peers`, not pinned). In turn they make
+    /// as many. Outside a rush it waits like any other: on a busy machine, a core that is yielded
+    /// is gone for milliseconds.
     pub(crate) fn lock_to_send(&self) -> Locked<'_> {
         let rush = self.rush.load(Ordering::Relaxed);
         Locked::new(self, if rush { self.state.lock_in_turn() } else { self.state.lock() })

@@ -11,7 +11,8 @@
 //! While a row goes on, the driver does not poll for what the peer says, but reads when it
 //! looks: it would be woken for each acknowledgement, and take the sender's core.
 //!
-//! In a *rush*, threads that send take turns: see [`lock_to_send`](super::Shared::lock_to_send).
+//! A *rush* is a row of a million messages in a second. Threads that send take turns in it:
+//! see [`lock_to_send`](super::Shared::lock_to_send).
 //!
 //! Under the ordinary scheduler, with both ends pinned, plain sends of 64 bytes made 33 to
 //! 43 times the messages of a raw socket that writes each (`benches/peers`); when the driver was
@@ -89,7 +90,7 @@ impl Row {
         }
         let gathered = std::mem::take(&mut self.gathered);
         let few = gathered < FEW;
-        // One who comes late has not the core when it wants it, nor would a thread whose turn it is.
+        // A driver that is late has waited for a core, and so would a thread that yields its own.
         let in_time = matches!(self.net, Tick::At(at) if now < at + NET);
         self.rush = in_time && gathered >= RUSH;
         self.net = if few { Tick::Off } else { Tick::At(now + NET) };
