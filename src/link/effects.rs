@@ -203,8 +203,8 @@ impl State {
         let unseen = |link: &Link| link.tick == Tick::Off && link.is_neglected();
         self.news
             || self.driver_due
-            || self.receivers.are_asleep()
-            || self.others.are_asleep()
+            || self.receivers.has_unchosen()
+            || self.others.has_unchosen()
             || !self.retired.is_empty()
             || self.protocol.status().has_spent
             || self.link.as_ref().is_some_and(unseen)
@@ -227,13 +227,13 @@ impl State {
             self.start_ticking();
         }
         let receivers = match () {
-            _ if news && (self.life.has_ended() || self.left) => self.receivers.choose(usize::MAX),
-            _ if free || self.protocol.status().has_next => self.receivers.choose(1),
+            _ if news && (self.life.has_ended() || self.left) => self.receivers.call(),
+            _ if free || self.protocol.status().has_next => self.receivers.choose(),
             _ => 0,
         };
         let others = match () {
-            _ if news => self.others.choose(usize::MAX),
-            _ if free && receivers == 0 => self.others.choose(1),
+            _ if news => self.others.call(),
+            _ if free && receivers == 0 => self.others.choose(),
             _ => 0,
         };
         let driver =

@@ -200,7 +200,7 @@ impl State {
                 // For receivers, see `State::notices`.
                 Seen::Nothing | Seen::Received => {}
                 // Threads that wait, and do not read, are counted.
-                Seen::Acknowledged => self.news |= self.others.are_asleep(),
+                Seen::Acknowledged => self.news |= self.others.has_uncalled(),
                 Seen::Closed => self.news = true,
                 Seen::Pong(id, round_trip) => self.event(Event::Heartbeat { id, round_trip }),
             }
