@@ -289,9 +289,9 @@ impl Builder {
     /// without sending anything, while no line waits for its reply, and only once before the server
     /// has said something on this link. Servers that would take it for text need
     /// [`Heartbeat::off`]. Nothing answers it: after `misses` intervals (30 s without heartbeats)
-    /// in which the server's kernel acknowledges nothing, our kernel ends the link. Our kernel asks
-    /// no more often than once an interval; that of a listener, which knows of no interval, after
-    /// 10 s.
+    /// in which the server's kernel acknowledges nothing, or has no room because its application
+    /// takes nothing, our kernel ends the link. Our kernel asks no more often than once an
+    /// interval; that of a listener, which knows of no interval, after 10 s.
     ///
     /// # Examples
     ///
