@@ -223,6 +223,9 @@ impl Connection {
     /// `Ok(None)` once it has received everything. Receiving goes on.
     /// Does not block; a second time it does nothing.
     ///
+    /// Sends that wait for room fail with [`Finished`](crate::Error::Finished): at once, but for
+    /// one that reads meanwhile and finds out with what the peer says next.
+    ///
     /// # Errors
     ///
     /// The final ones.
@@ -245,7 +248,7 @@ impl Connection {
         let mut state = self.shared.lock();
         let result = state.check();
         if result.is_ok() {
-            state.protocol.finish();
+            state.finish();
         }
         state.settle();
         result

@@ -57,12 +57,19 @@ impl State {
         (self.left, self.news) = (true, true);
     }
 
+    /// No more sends. Those that wait for room hear of it.
+    pub(crate) fn finish(&mut self) {
+        self.protocol.finish();
+        self.news = true;
+    }
+
     /// A close begins: no more sends, no more messages. `done`: the application is
     /// done with those it was handed.
     pub(crate) fn detach(&mut self, done: bool) {
         if !self.life.has_ended() {
             let now = sync::now();
             self.protocol.detach(done, now);
+            self.news = true;
             self.life.close(Closing::new(self.terms.close_timeout, now));
             self.look_soon();
         }

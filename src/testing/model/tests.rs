@@ -676,6 +676,37 @@ fn a_close_that_nobody_answers_frees_everybody_in_time() {
 }
 
 #[test]
+fn who_waits_for_room_hears_that_there_will_be_none() {
+    explore(|| {
+        let (client, _server, _listener) = pair(settings().window(3));
+        client.send([0; 3]).unwrap();
+        let (done, closes) = (Arc::new(AtomicUsize::new(0)), below(2) == 0);
+        let senders = (0..3).map(|_| {
+            let (client, done) = (client.clone(), done.clone());
+            thread::spawn(move || {
+                pause(50);
+                let sent = client.send([1; 3]);
+                assert!(matches!(sent, Err(Error::Finished | Error::Closed { .. })), "{sent:?}");
+                done.fetch_add(1, Ordering::SeqCst);
+            })
+        });
+        let senders: Vec<_> = senders.collect();
+        pause(100);
+        let ending = client.clone();
+        let ending = thread::spawn(move || match closes {
+            true => drop(ending.close().unwrap_err()),
+            false => ending.finish().unwrap(),
+        });
+        client.sync(ACK).unwrap_err();
+        // One may read, and hears of it when something comes.
+        assert!(done.load(Ordering::SeqCst) >= 2);
+        ending.join().unwrap();
+        client.abort();
+        join(senders);
+    });
+}
+
+#[test]
 fn two_closes_and_a_cut_return_in_time() {
     explore(|| {
         end(|client, server| {
