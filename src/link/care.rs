@@ -152,8 +152,13 @@ impl Shared {
 }
 
 impl Locked<'_> {
-    /// Asks the peer out of turn.
+    /// Asks the peer out of turn. While a thread is writing, it is not known from where on what
+    /// the peer's kernel acknowledges is an answer: then a tick later.
     fn check(&mut self, now: Instant) {
+        if self.link.as_ref().is_some_and(|link| link.write_half.is_none()) {
+            self.check_due = true;
+            return;
+        }
         let acknowledged = self.measure().map(|reach| reach.acknowledged);
         let within = self.terms.connect_timeout;
         self.protocol.check(within, acknowledged, now);
@@ -423,8 +428,9 @@ impl State {
             self.lost.as_ref().zip(self.terms.resume_within).filter(|_| !self.life.has_ended());
         let resume = resume.and_then(|(lost, within)| lost.at.checked_add(within));
         let closing = self.life.closing().and_then(Closing::deadline);
+        let check = self.check_due.then(|| sync::later(TICK));
         let ends = [closing, self.closes_alone_at(), self.life.told_until()];
-        [session, tick, row, term, resume].into_iter().chain(ends).flatten().min()
+        [session, tick, row, term, resume, check].into_iter().chain(ends).flatten().min()
     }
 
     fn polled(&self) -> Option<(Arc<Socket>, Interest)> {

@@ -203,6 +203,20 @@ fn the_kernel_tells_what_the_peers_kernel_has_acknowledged() {
     connection.abort();
 }
 
+/// Else nothing that the peer's kernel acknowledges answers it, however long the path is.
+#[test]
+fn a_check_waits_for_a_thread_that_writes() {
+    let (shared, _peer) = linked();
+    let checks = || shared.lock().protocol.status().counts_bytes;
+    let write_half = shared.lock().link.as_mut().unwrap().write_half.take();
+    shared.lock().request_check();
+    let deadline = shared.check_up(None).deadline.expect("it looks again");
+    assert!(!checks() && deadline <= sync::now() + TICK);
+    shared.lock().link.as_mut().unwrap().write_half = write_half;
+    shared.check_up(None);
+    assert!(checks());
+}
+
 fn reset(peer: TcpStream) {
     socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
 }
