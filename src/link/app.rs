@@ -79,7 +79,8 @@ impl State {
     pub(crate) fn stop_closing(&mut self) {
         if !self.life.has_ended() {
             self.end(Ending::Closed);
-            self.life.tell(Telling::Until(sync::later(LINGER)));
+            let told = LINGER.min(self.terms.close_timeout);
+            self.life.tell(Telling::Until(sync::later(told)));
         }
     }
 

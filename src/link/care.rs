@@ -88,8 +88,9 @@ impl Shared {
         }
         state.look_at_parting(now);
         state.look_at_term(now);
-        state.time_to_end(now);
+        // An end is written, if it can be, before the time to tell it is over.
         state.settle_within();
+        state.time_to_end(now);
         state.look_at_row(now);
         let over = state.is_over();
         if over && state.life.finish() {

@@ -40,12 +40,15 @@ impl State {
         stops
     }
 
-    /// The connection has ended at once, and the peer is told within this time.
+    /// The connection has ended at once, and the peer is told within this time, or within that
+    /// of an end before.
     pub(super) fn tell_at_once(&mut self, within: Duration) {
         let now = sync::now();
+        let until = sync::add(now, within);
+        let until = self.life.told_until().map_or(until, |before| before.max(until));
         // Its next look for a tick may be too late to see soon whether that is told.
         self.driver_due = true;
-        self.life.tell(Telling::Until(sync::add(now, within)));
+        self.life.tell(Telling::Until(until));
         if self.free_read_half()
             && let Some(session) = self.protocol.framed()
         {

@@ -675,6 +675,31 @@ fn a_close_that_nobody_answers_frees_everybody_in_time() {
     });
 }
 
+/// Also of what it takes to tell the peer.
+#[test]
+fn a_close_over_a_dead_path_keeps_to_its_time_however_short_that_is() {
+    explore(|| {
+        let time = Duration::from_millis(80);
+        let (client, _server, _listener) = pair(settings().close_timeout(time));
+        swallow();
+        client.send(b"lost").unwrap();
+        let closed = within(time * 9 / 8 + time, "close", || client.close());
+        assert!(matches!(closed, Err(Error::Closed { unacknowledged: 1 })), "{closed:?}");
+    });
+}
+
+#[test]
+fn a_close_without_any_time_tells_the_peer_what_the_socket_takes() {
+    explore(|| {
+        let (client, server, _listener) = pair(settings().close_timeout(Duration::ZERO));
+        client.send(b"not taken").unwrap();
+        within(Duration::ZERO, "close", || client.close().unwrap_err());
+        let _ = server.try_send(b"not taken either");
+        let told = server.sync(ACK);
+        assert!(matches!(told, Err(Error::PeerClosed { .. })), "{told:?}");
+    });
+}
+
 #[test]
 fn who_waits_for_room_hears_that_there_will_be_none() {
     explore(|| {

@@ -60,3 +60,19 @@ fn an_answer_to_what_is_not_all_written_is_waited_with_for_a_while() {
     part(&shared);
     assert!(is_told(&shared) || !cfg!(target_os = "linux"));
 }
+
+/// Else a handle that is dropped by a panic lets the server keep the session for nothing.
+#[test]
+fn an_end_that_comes_later_cuts_no_time_to_tell_the_peer() {
+    let (shared, _peer) = linked();
+    lose(&shared, Cause::Eof);
+    let connection = Connection::new(shared.clone());
+    let told_until = || shared.lock().life.told_until();
+    connection.abort_within(Duration::from_secs(3600));
+    let until = told_until();
+    connection.abort();
+    connection.refuse(7, "no");
+    assert_eq!(told_until(), until);
+    connection.abort_within(Duration::from_secs(7200));
+    assert!(told_until() > until);
+}
