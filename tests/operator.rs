@@ -78,7 +78,7 @@ fn who_is_there() {
     assert!(list[1][column("state")..].starts_with("lost "), "{list:#?}");
     assert!(list[1].ends_with(" 1"), "{list:#?}");
 
-    server.process.send("@2 bye\n");
+    server.process.send("@2 bye\n/end 2\n");
     assert_eq!(second.ends(), 0);
     assert_eq!(second.out.text(), "bye\n");
     // Standard output carries messages only.
@@ -150,6 +150,24 @@ fn answers_wait_for_somebody() {
     assert_eq!(client.ends(), 0);
     assert_eq!(client.out.text(), "one\ntwo\n");
     assert_eq!(server.process.ends(), 0);
+}
+
+/// A file has no last line but its last.
+#[test]
+fn a_client_that_has_ended_its_input_gets_all_answers_of_a_file() {
+    let mut server = Server::start(&["--chat"]);
+    let mut client = server.client(&[]);
+    client.send("question\n");
+    client.end_input();
+    server.process.says("client-1: has sent all it had, it stays until your input ends");
+    server.process.send("one\ntwo\nthree\n");
+    client.prints("three");
+    server.process.send("four\n");
+    server.process.end_input();
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "one\ntwo\nthree\nfour\n");
+    assert_eq!(server.process.ends(), 0);
+    assert_eq!(server.process.err.count("warn]"), 0);
 }
 
 #[test]

@@ -617,28 +617,20 @@ fn both_sides_say_why_a_session_has_ended() {
     by_exit.says("info] ended: `exit`, and everything is acknowledged");
     server.process.says("client-2: closed: it left");
 
-    let mut by_a_last_line = server.client(&[]);
-    by_a_last_line.end_input();
-    server.process.says("client-3: has sent all it had");
-    server.process.send("@3 bye\n");
-    assert_eq!(by_a_last_line.ends(), 0);
-    by_a_last_line.says("info] ended: the other side has ended, too");
-    server.process.says("client-3: closed: it had finished, and has your last line");
-
     let mut by_ctrl_c = server.client(&[]);
-    server.process.says("client-4: connected");
+    server.process.says("client-3: connected");
     by_ctrl_c.signal("INT");
     assert_eq!(by_ctrl_c.ends(), 130);
-    server.process.says("client-4: closed: it left");
+    server.process.says("client-3: closed: it left");
 
     let mut by_the_end = server.client(&[]);
-    server.process.says("client-5: connected");
+    server.process.says("client-4: connected");
     server.process.end_input();
     assert_eq!(by_the_end.ends(), 0);
     by_the_end.says("info] ended by the other side");
-    server.process.says("client-5: closed: your input has ended");
+    server.process.says("client-4: closed: your input has ended");
     assert_eq!(server.process.ends(), 0);
-    assert_eq!(server.process.err.count(": closed"), 5);
+    assert_eq!(server.process.err.count(": closed"), 4);
 }
 
 /// From its first word on, whether or not the server has taken it in by then.
@@ -708,19 +700,6 @@ fn a_chat_with_two_clients() {
     server.process.send("/end 2\n");
     assert_eq!(second.ends(), 0);
     assert_eq!(second.out.text(), "hello second\nand more\n");
-}
-
-#[test]
-fn a_chat_ends_with_the_next_line_after_the_clients_end_of_input() {
-    let mut server = Server::start(&["--chat"]);
-    let mut client = server.client(&[]);
-    client.send("question\n");
-    client.end_input();
-    server.process.says("client-1: has sent all it had");
-    client.says("waiting for the other side to end (Ctrl-C leaves)");
-    server.process.send("answer\n");
-    assert_eq!(client.ends(), 0);
-    assert_eq!(client.out.text(), "answer\n");
 }
 
 #[test]

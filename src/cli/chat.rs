@@ -40,7 +40,11 @@ pub fn serve(
             printer.print(number, message);
         }
         if !clients.records.lock().roster.finish(number) {
-            ::log::info!("client-{number}: has sent all it had, your next line to it is the last");
+            let rest = match is_person() {
+                true => "your next line to it is the last".to_string(),
+                false => format!("it stays until your input ends, or /end {number}"),
+            };
+            ::log::info!("client-{number}: has sent all it had, {rest}");
         }
         drop(clients.records.wait(|records| records.roster.why_ended(number).is_some()));
         connection.close()
@@ -78,11 +82,11 @@ pub fn operate(clients: &Arc<Clients>, max_message: usize) -> bool {
 }
 
 fn obey_all(clients: &Clients, lines: &mut Lines<Source>, max_message: usize) -> io::Result<bool> {
-    let patience = if io::stdin().is_terminal() { PATIENCE } else { FOREVER };
+    let person = is_person();
     let mut sent = true;
     loop {
         let done = match lines.next(|| ())? {
-            Line::Text(line) => obey(clients, &line, patience),
+            Line::Text(line) => obey(clients, &line, person),
             Line::TooLong { size, newline } => Err(too_long(size, newline, max_message)),
             Line::End => return Ok(sent),
         };
@@ -95,10 +99,15 @@ fn obey_all(clients: &Clients, lines: &mut Lines<Source>, max_message: usize) ->
     }
 }
 
+/// Whether a person types the answers, and no file or pipe has them.
+fn is_person() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Does what a line says, or says why not.
-fn obey(clients: &Clients, line: &[u8], patience: Duration) -> Result<(), String> {
+fn obey(clients: &Clients, line: &[u8], person: bool) -> Result<(), String> {
     let command = Command::parse(line).map_err(|why| format!("{why}; nothing was sent"))?;
-    if patience == FOREVER && !matches!(command, Command::Who | Command::Help) {
+    if !person && !matches!(command, Command::Who | Command::Help) {
         // A file of answers is ready before a client can ask.
         drop(clients.records.wait(|records| records.has_begun()));
     }
@@ -127,12 +136,14 @@ fn obey(clients: &Clients, line: &[u8], patience: Duration) -> Result<(), String
     };
     let (number, connection, last) = records.roster.target()?;
     drop(records);
+    let patience = if person { PATIENCE } else { FOREVER };
     connection.send_timeout(text, patience).map_err(|error| match error {
         Error::TooLarge { size, limit } => too_long(size as u64, text.ends_with(b"\n"), limit),
         Error::TimedOut => format!("client-{number} takes nothing now, the line was not sent"),
         error => format!("client-{number}: the line was not sent: {}", text::error(&error)),
     })?;
-    if last && clients.records.lock().roster.dismiss(number, LAST_LINE).is_ok() {
+    // What a file has behind this line is for that client, too.
+    if last && person && clients.records.lock().roster.dismiss(number, LAST_LINE).is_ok() {
         let _ = connection.finish();
     }
     Ok(())

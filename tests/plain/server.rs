@@ -123,10 +123,10 @@ fn an_operator_speaks_to_plain_clients_and_framed_ones() {
     assert_eq!(second.line(), b"to the second\r\n");
     assert_eq!(first.line(), b"to the first\n");
     assert_eq!(first.line(), b"and again\n");
-    // Who has sent all it had gets one line more, and the end.
+    // Who has sent all it had waits for its end.
     second.finish();
     server.process.says("client-2: has sent all it had");
-    server.process.send("@2 goodbye\n");
+    server.process.send("@2 goodbye\n/end 2\n");
     assert_eq!(second.rest(), "goodbye\r\n");
     // And so does everybody when the operator has.
     server.process.end_input();

@@ -47,7 +47,7 @@ fn the_end_of_input_is_not_the_end_of_replies() {
     server.process.says("has sent all it had");
     window.shows("waiting for the other side to end");
     assert!(!window.is_raw());
-    server.process.send("answer\n");
+    server.process.send("answer\n/end 1\n");
     assert_eq!(window.closes(), 0);
     window.ended_with(&["server> answer"], BOTH, &[]);
 }

@@ -59,6 +59,24 @@ fn nobody_is_the_target_and_somebody_is_there() {
     window.ends_with(&["to client-3>"]);
 }
 
+/// A person has no more to say to a client that has ended its input.
+#[test]
+fn the_line_after_a_clients_end_of_input_is_the_last_to_it() {
+    let mut window = Window::open(SERVER, &["--chat", "--port", "0"]);
+    let mut client = client(&window);
+    client.send("question\n");
+    client.end_input();
+    window.shows("client-1: has sent all it had, your next line to it is the last");
+    client.says("waiting for the other side to end (Ctrl-C leaves)");
+    window.types("answer\r");
+    assert_eq!(client.ends(), 0);
+    assert_eq!(client.out.text(), "answer\n");
+    client.says("info] ended: the other side has ended, too");
+    window.shows("client-1: closed: it had finished, and has your last line");
+    window.types("\x04");
+    assert_eq!(window.closes(), 0);
+}
+
 /// A terminal that cannot move its cursor shows a prompt, and no colours.
 #[test]
 fn an_operator_at_a_dumb_terminal() {
