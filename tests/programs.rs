@@ -11,6 +11,9 @@ mod process;
 #[allow(unreachable_pub)]
 mod proxy;
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -558,7 +561,71 @@ fn a_server_that_ends_says_what_it_did_not_print() {
     client.send("exit\n");
     assert_eq!(client.ends(), 0);
     server.process.signal("INT");
+    let line = server.process.says(" messages not printed: standard output is too slow");
+    // Of what is being written, a part may be out.
+    assert!(line.contains("warn] at most "), "{line}");
+    assert_eq!(server.process.ends(), 1);
+}
+
+/// A chat at the end of its input. It has this output for the messages of a client that has left;
+/// the second result is what they are there.
+fn ending_chat(output: Stdio) -> (Server, String) {
+    let reserved = Arc::new(Reserved::new());
+    let streams = [Stdio::piped(), output, Stdio::piped()];
+    let args = ["--chat", "--port", &reserved.port()];
+    let process = Process::start_on(Command::new(SERVER), SERVER, &args, streams);
+    process.says("listening on ");
+    let mut server = Server::running(process, &reserved);
+    let mut client = server.client(&[]);
+    // More than a pipe takes, and less than what may wait.
+    let input = format!("{}\n", "z".repeat(9_999)).repeat(20);
+    client.send(&input);
+    client.send("exit\n");
+    assert_eq!(client.ends(), 0);
+    server.process.says("client-1: closed");
+    server.process.end_input();
+    (server, input.lines().map(|line| format!("client-1> {line}\n")).collect())
+}
+
+/// `server --chat < answers | slow`
+#[test]
+fn a_chat_that_ends_waits_for_what_reads_its_messages() {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let (mut server, printed) = ending_chat(writer.into());
+    server.process.says("waiting for what reads standard output (Ctrl-C leaves)");
+    let mut read = String::new();
+    reader.read_to_string(&mut read).unwrap();
+    assert!(read == printed, "not what was sent");
+    assert_eq!(server.process.ends(), 0);
+    assert_eq!(server.process.err.count("not printed"), 0);
+}
+
+#[test]
+fn a_chat_waits_for_no_reader_after_ctrl_c() {
+    let (_reader, writer) = io::pipe().unwrap();
+    let (mut server, _) = ending_chat(writer.into());
+    server.process.says("waiting for what reads standard output (Ctrl-C leaves)");
+    server.process.signal("INT");
     server.process.says(" messages not printed: standard output is too slow");
+    assert_eq!(server.process.ends(), 1);
+}
+
+/// What was dropped before the end counts as well.
+#[test]
+fn a_chat_on_a_full_disk_does_not_end_well() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (mut server, _) = ending_chat(full.into());
+    server.process.says("not printed: standard output: No space left on device");
+    assert_eq!(server.process.ends(), 1);
+}
+
+/// What nobody wants is not missed.
+#[test]
+fn a_chat_whose_reader_has_left_ends_well() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let (mut server, _) = ending_chat(writer.into());
+    server.process.says("messages are no longer printed");
     assert_eq!(server.process.ends(), 0);
 }
 

@@ -46,14 +46,16 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let (printing, account) = (printer.clone(), clients.clone());
     let server = Arc::new(OnceLock::<Arc<Server>>::new());
     let leaving = server.clone();
+    // What an echo does not print was answered.
+    let answered = !args.chat;
     let leave = move |_| {
         let ending = Ending::begin();
         service::stopping();
         let carried = account.carried();
         let carries = leaving.get().is_some_and(|server| server.leave());
-        printing.finish(LAST_WORDS);
+        let well = printing.finish(LAST_WORDS) || answered;
         log::info!("{}", if carries { carried } else { account.account() });
-        ending.exit(code::OK)
+        ending.exit(if well { code::OK } else { code::FAILED })
     };
     // What is carried is to be reset on both sides, however the server ends.
     let reloads = args.security.has_files() && HangUps::can_be();
@@ -104,10 +106,10 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     acceptor.spawn(move || accepting.accept(most)).context("cannot start a thread")?;
     let sent = chat::operate(&server.clients, args.max_message());
     server.listener.close();
-    chat::say_goodbye(&server.clients, &server.printer);
+    let printed = chat::say_goodbye(&server.clients, &server.printer);
     let delivered = server.clients.is_acknowledged();
     log::info!("{}", server.clients.account());
-    Ok(if sent && delivered { code::OK } else { code::FAILED })
+    Ok(if sent && delivered && printed { code::OK } else { code::FAILED })
 }
 
 /// Reads the files that say who is let in, if there are any, and listens for so many clients: on

@@ -19,7 +19,7 @@ use crate::{Cause, Connection, Error};
 
 /// How long all clients together may take to send their last messages and to end.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// How long a person waits for a client that takes nothing; a pipe waits for ever.
+/// How long a person waits for a client that takes nothing, or for a terminal; a pipe waits for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Why a session has ended.
@@ -149,9 +149,10 @@ fn obey(clients: &Clients, line: &[u8], person: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Ends all sessions, waits until the clients have gone, and says how many have not taken
-/// what they were sent. No new clients may come any more.
-pub fn say_goodbye(clients: &Clients, printer: &Printer) {
+/// Ends all sessions, waits until the clients have gone and their messages are printed, and says how
+/// many have not taken what they were sent. No new clients may come any more. Returns whether
+/// everything was printed.
+pub fn say_goodbye(clients: &Clients, printer: &Printer) -> bool {
     let all = clients.close();
     let stay =
         |most| clients.records.wait_for(most, |records| records.roster.len() == 0).connections();
@@ -173,7 +174,7 @@ pub fn say_goodbye(clients: &Clients, printer: &Printer) {
     if let Some(word) = untaken(&all) {
         ::log::warn!("{word}");
     }
-    printer.finish(PATIENCE);
+    printer.finish_all(PATIENCE)
 }
 
 /// Says how many clients have not taken all that they were sent, whether they are still

@@ -32,6 +32,8 @@ pub struct Printer {
     queue: Queue<Message>,
     /// Nothing is printed, or nothing reads standard output any more.
     closed: AtomicBool,
+    /// Something was not printed that should have been.
+    missed: AtomicBool,
 }
 
 impl Printer {
@@ -39,7 +41,7 @@ impl Printer {
     pub fn start(prints: bool) -> io::Result<Arc<Printer>> {
         let closed = AtomicBool::new(!prints);
         let queue = Queue::new(ROOM, |Message(_, text)| text.len() + OVERHEAD);
-        let printer = Arc::new(Printer { queue, closed });
+        let printer = Arc::new(Printer { queue, closed, missed: AtomicBool::new(false) });
         if prints {
             let printing = printer.clone();
             thread::Builder::new().name("printer".into()).spawn(move || printing.work())?;
@@ -72,14 +74,27 @@ impl Printer {
     }
 
     /// Before the end of the process: waits until what came so far is printed, but
-    /// no longer than this, and says what was not.
-    pub fn finish(&self, most: Duration) {
+    /// no longer than this, and says what was not. Returns whether everything was printed, from
+    /// the first message on.
+    pub fn finish(&self, most: Duration) -> bool {
         let waiting = self.queue.flush(most);
         let (dropped, why) = self.queue.dropped(true);
-        let why = if waiting > 0 { "standard output is too slow" } else { &why };
-        if waiting + dropped > 0 && !self.is_closed() {
-            log::warn!("{} not printed: {why}", text::messages(waiting + dropped));
+        match waiting {
+            0 => self.say_missed("", dropped, &why),
+            // A part of them may be written.
+            _ => self.say_missed("at most ", waiting + dropped, "standard output is too slow"),
         }
+        !self.missed.load(Ordering::Relaxed)
+    }
+
+    /// [`finish`](Printer::finish) without a limit where standard output is no terminal: a file or a
+    /// pipe has no reader who knows that something is missing. For messages that are acknowledged.
+    pub fn finish_all(&self, most: Duration) -> bool {
+        if !stdout().is_terminal() && self.queue.flush(most) > 0 {
+            log::info!("waiting for what reads standard output (Ctrl-C leaves)");
+            self.queue.flush(Duration::MAX);
+        }
+        self.finish(most)
     }
 
     /// The printing thread.
@@ -126,8 +141,14 @@ impl Printer {
 
     fn say_dropped(&self) {
         let (count, why) = self.queue.dropped(false);
-        if count > 0 {
-            log::warn!("{} not printed: {why}", text::messages(count));
+        self.say_missed("", count, &why);
+    }
+
+    fn say_missed(&self, about: &str, count: u64, why: &str) {
+        // Nobody misses what nothing reads.
+        if count > 0 && !self.is_closed() {
+            self.missed.store(true, Ordering::Relaxed);
+            log::warn!("{about}{} not printed: {why}", text::messages(count));
         }
     }
 }
