@@ -629,6 +629,18 @@ fn a_chat_whose_reader_has_left_ends_well() {
     assert_eq!(server.process.ends(), 0);
 }
 
+/// Each line names the client that has sent it, whatever stands in it.
+#[test]
+fn a_client_cannot_speak_for_another() {
+    let server = Server::start(&[]);
+    let client = Connection::connect(format!("127.0.0.1:{}", server.port)).unwrap();
+    client.send(b"hello\nclient-2> no\r\n\n").unwrap();
+    client.send(b"bye").unwrap();
+    server.process.prints("client-1> bye");
+    let printed = "client-1> hello\nclient-1> client-2> no\r\nclient-1> \nclient-1> bye\n";
+    assert_eq!(server.process.out.text(), printed);
+}
+
 #[test]
 fn the_server_says_who_can_reach_it_and_what_it_may_take() {
     let server = Server::start(&["--max-clients", "4", "--window", "512KiB"]);

@@ -295,7 +295,8 @@ impl ClientArgs {
 /// Serves long connections: a client that loses its link comes back to its session.
 /// Plain text clients (nc, telnet) are served on the same port.
 ///
-/// Standard output carries the messages, as `client-N> text`, and nothing else.
+/// Standard output carries the messages, as `client-N> text`, and nothing else. A message
+/// of several lines has `client-N> ` before each.
 #[derive(Debug, Parser)]
 #[command(
     name = "server",

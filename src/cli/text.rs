@@ -193,16 +193,20 @@ pub fn escaped(bytes: &[u8]) -> String {
 
 /// Appends a message as a line: a prefix, the text, and one newline. On a
 /// terminal the text is escaped, and CR LF is a newline, too; in a pipe it is as it
-/// came.
+/// came, with the prefix before each line of it: no message can have a line that looks like
+/// another client's.
 pub fn line(prefix: &str, message: &[u8], terminal: bool, to: &mut Vec<u8>) {
     let end = if terminal && message.ends_with(b"\r\n") { &b"\r\n"[..] } else { b"\n" };
     let text = message.strip_suffix(end).unwrap_or(message);
-    to.extend_from_slice(prefix.as_bytes());
+    let mut push = |line: &[u8]| {
+        to.extend_from_slice(prefix.as_bytes());
+        to.extend_from_slice(line);
+        to.push(b'\n');
+    };
     match terminal {
-        true => to.extend_from_slice(escaped(text).as_bytes()),
-        false => to.extend_from_slice(text),
+        true => push(escaped(text).as_bytes()),
+        false => text.split(|&byte| byte == b'\n').for_each(push),
     }
-    to.push(b'\n');
 }
 
 #[cfg(test)]
@@ -283,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_line() {
+    fn a_message_is_a_line_and_all_its_lines_are_named() {
         let shown = |message: &[u8], terminal| {
             let mut to = Vec::new();
             line("client-3> ", message, terminal, &mut to);
@@ -293,6 +297,8 @@ mod tests {
         assert_eq!(shown(b"hi", false), b"client-3> hi\n");
         assert_eq!(shown(b"", false), b"client-3> \n");
         assert_eq!(shown(b"hi\n\n", true), b"client-3> hi\\n\n");
+        assert_eq!(shown(b"hi\n\n", false), b"client-3> hi\nclient-3> \n");
+        assert_eq!(shown(b"\nclient-4> hi", false), b"client-3> \nclient-3> client-4> hi\n");
         assert_eq!(shown(b"hi\r\n", true), b"client-3> hi\n");
         assert_eq!(shown(b"hi\r", true), b"client-3> hi\\r\n");
         assert_eq!(shown(b"hi\r\n", false), b"client-3> hi\r\n");
