@@ -503,6 +503,38 @@ fn an_interrupted_server_leaves_its_port_and_its_clients() {
     at_least_once(&client.out.text().replace("one", "1").replace("two", "2"), 2);
 }
 
+/// The end of a terminal or of a shell is that of the server, and of no session.
+#[test]
+fn a_server_that_is_hung_up_is_restarting_for_its_clients() {
+    for more in [&[][..], &["--chat"]] {
+        let mut server = Server::start(more);
+        let client = server.client(&QUICK);
+        server.process.says("client-1: connected from");
+        server.process.signal("HUP");
+        assert_eq!(server.process.ends(), 0);
+        server.process.says("served 1 client in ");
+        client.says("lost: the server is restarting");
+    }
+}
+
+/// As `nohup` has it.
+#[test]
+fn a_server_that_ignores_hang_ups_goes_on() {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "" HUP; exec "$@""#, "sh", SERVER]);
+    let reserved = Arc::new(Reserved::new());
+    let args = ["--port", &reserved.port()];
+    let process = Process::start_by(command, SERVER, &args, Stdout::Read);
+    process.says("listening on ");
+    let mut server = Server::running(process, &reserved);
+    server.process.signal("HUP");
+    let mut client = server.client(&[]);
+    client.send("hello\n");
+    client.prints("hello");
+    server.process.signal("INT");
+    assert_eq!(server.process.ends(), 0);
+}
+
 /// Its input stays open, and it waits for no client that hangs.
 #[test]
 fn a_chat_that_is_terminated_is_restarting_for_all_its_clients() {

@@ -57,11 +57,11 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
         log::info!("{}", if carries { carried } else { account.account() });
         ending.exit(if well { code::OK } else { code::FAILED })
     };
-    // What is carried is to be reset on both sides, however the server ends.
     let reloads = args.security.has_files() && HangUps::can_be();
-    let told = match args.to() {
-        Some(_) if !reloads => end::when_told_or_hung_up(leave),
-        _ => end::when_told(leave),
+    let told = match reloads {
+        true => end::when_told(leave),
+        // The clients hear of it, however the server ends.
+        false => end::when_told_or_hung_up(leave),
     };
     told.context("cannot wait for Ctrl-C")?;
 

@@ -30,16 +30,15 @@ static ENDING: Mutex<()> = Mutex::new(());
 /// program ends, and under `nohup` it does not. Where lines are edited, the terminal gets its mode
 /// back before. It is this thread that does so, since that of the keyboard may be stuck in a write.
 pub fn when_told(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
-    let others = if terminal::can_edit() { &[SIGHUP, SIGQUIT][..] } else { &[] };
-    when(&[SIGINT, SIGTERM], others, leave)
+    when(&[SIGINT, SIGTERM], leave)
 }
 
 /// [`when_told`] that counts SIGHUP as well, unless whoever started the program has it ignored,
-/// as `nohup` does. For programs that edit no lines.
+/// as `nohup` does.
 pub fn when_told_or_hung_up(leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
     match is_ignored(SIGHUP) {
-        true => when(&[SIGINT, SIGTERM], &[], leave),
-        false => when(&[SIGINT, SIGTERM, SIGHUP], &[], leave),
+        true => when(&[SIGINT, SIGTERM], leave),
+        false => when(&[SIGINT, SIGTERM, SIGHUP], leave),
     }
 }
 
@@ -52,18 +51,19 @@ fn is_ignored(signal: i32) -> bool {
     ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-fn when(
-    ours: &'static [i32],
-    others: &'static [i32],
-    leave: impl FnOnce(u8) + Send + 'static,
-) -> io::Result<()> {
-    let mut signals = Signals::new(ours.iter().chain(others))?;
+fn when(ours: &'static [i32], leave: impl FnOnce(u8) + Send + 'static) -> io::Result<()> {
+    let mut others = vec![];
+    if terminal::can_edit() {
+        others.extend([SIGHUP, SIGQUIT]);
+        others.retain(|signal| !ours.contains(signal) && !is_ignored(*signal));
+    }
+    let mut signals = Signals::new(ours.iter().chain(&others))?;
     let again = Arc::new(AtomicBool::new(false));
     for signal in ours {
         flag::register_conditional_shutdown(*signal, code_of(*signal).into(), again.clone())?;
     }
     for signal in others {
-        flag::register_conditional_default(*signal, again.clone())?;
+        flag::register_conditional_default(signal, again.clone())?;
     }
     let wait = move || match signals.forever().next() {
         Some(signal) if ours.contains(&signal) => {

@@ -94,6 +94,17 @@ fn an_operator_at_a_dumb_terminal() {
     assert!(!window.bytes().contains(&0x1b));
 }
 
+/// Clients hear of it.
+#[test]
+fn an_operator_whose_terminal_hangs_up() {
+    let mut window = Window::open(SERVER, &["--chat", "--port", "0"]);
+    let client = client(&window);
+    window.ends_with(&["to client-1>"]);
+    window.signal("HUP");
+    assert_eq!(window.closes(), 0);
+    client.says("lost: the server is restarting");
+}
+
 #[test]
 fn an_operator_leaves_by_ctrl_c() {
     let mut window = Window::open(SERVER, &["--chat", "--port", "0"]);
