@@ -477,6 +477,22 @@ fn interrupting_a_client_tells_what_is_open() {
     assert_eq!(client.ends(), 130);
 }
 
+/// As for a client that gives up.
+#[test]
+fn interrupting_a_client_tells_what_of_its_input_is_left() {
+    let listener = Connection::builder().window(1000).max_message(1000);
+    let listener = listener.bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().to_string();
+    let mut client = Process::start(CLIENT, &[&addr], Stdout::Read);
+    let connection = listener.accept().unwrap();
+    client.send_all(std::iter::repeat_n("a line\n".repeat(1000), 100));
+    assert!(connection.recv().unwrap().is_some());
+    client.signal("TERM");
+    assert_eq!(client.ends(), 143);
+    client.says("messages not acknowledged");
+    client.says("the input was not sent from line ");
+}
+
 #[test]
 fn an_interrupted_server_leaves_its_port_and_its_clients() {
     let mut server = Server::start(&[]);

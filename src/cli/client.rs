@@ -152,11 +152,7 @@ impl Client {
                     log::error!("{}", text::error(&error));
                 }
                 self.name(&waiting);
-                if self.connection.get().is_some()
-                    && let Some(line) = unsent
-                {
-                    log::error!("the input was not sent from line {line} on");
-                }
+                self.say_unsent();
             }
         }
         code::FAILED
@@ -172,6 +168,7 @@ impl Client {
         let messages = text::messages(count + waiting.len() as u64);
         log::warn!("interrupted, {messages} not acknowledged");
         self.name(&waiting);
+        self.say_unsent();
         ending.exit(code)
     }
 
@@ -187,6 +184,16 @@ impl Client {
         }
         names.append(&mut text::named("not sent", waiting));
         names.iter().for_each(|line| log::warn!("{line}"));
+    }
+
+    /// Says from where on a pipe was not sent, after the end of the connection. Without one nothing
+    /// of it is read.
+    fn say_unsent(&self) {
+        if self.connection.get().is_some()
+            && let Some(line) = self.unsent()
+        {
+            log::error!("the input was not sent from line {line} on");
+        }
     }
 
     pub(super) fn stage(&self) -> Stage {
