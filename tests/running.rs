@@ -60,12 +60,22 @@ fn a_socket_that_is_handed_over_is_listened_on() {
     let socket = free();
     let address = local(&socket);
     let server = handed(socket, 1, &["--bind", "192.0.2.1:9"]);
-    server.says(&format!("listening on {address} (this machine only"));
+    server.says(&format!("listening on {address} (this machine only)"));
     let mut client = client(address);
     client.send("hello\n");
     client.prints("hello");
     client.end_input();
     assert_eq!(client.ends(), 0);
+}
+
+/// What it says of those whom it lets in tells of no option that has no effect.
+#[test]
+fn a_socket_that_is_handed_over_stays_where_it_listens() {
+    let folder = Folder::new("handed_keys");
+    let keys = folder.file("keys");
+    let invited = Command::new(SERVER).args(["--keys", &keys, "--invite", "alice"]).output();
+    assert!(invited.unwrap().status.success());
+    handed(free(), 1, &["--keys", &keys]).says(" (this machine only)");
 }
 
 /// Nobody is refused while the server is away, and who was connected comes back by itself.

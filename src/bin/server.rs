@@ -70,7 +70,7 @@ fn run(args: &ServerArgs) -> anyhow::Result<u8> {
     let too_few = descriptors::allow(args.max_clients(), args.descriptors());
     // Each of those that are too many would find no way to the service.
     let most = match too_few {
-        Some((fewer, _)) if args.to().is_some() => fewer.max(1) as u32,
+        Some((fewer, _)) if args.to().is_some() => fewer as u32,
         _ => args.max_clients(),
     };
     if let Some(file) = args.stats() {
@@ -118,6 +118,7 @@ fn listen(args: &ServerArgs, most: u32) -> anyhow::Result<Listener> {
     let handed = service::socket()?;
     let security = args.security.read().map_err(|error| anyhow!(text::error(&error)))?;
     let (address, port) = args.address();
+    let is_handed = handed.is_some();
     let place = match &handed {
         Some(_) => "the socket that was handed over".to_string(),
         None => format!("{address} port {port}"),
@@ -141,7 +142,7 @@ fn listen(args: &ServerArgs, most: u32) -> anyhow::Result<Listener> {
     };
     let listener = listener.map_err(deaf)?;
     let local = listener.local_addr();
-    log::info!("listening on {local}{}", args.security.reach(local.ip()));
+    log::info!("listening on {local}{}", args.security.reach(local.ip(), is_handed));
     if let Some(service) = args.to() {
         log::info!("each session leads to a connection of its own to {service}");
     }

@@ -109,9 +109,11 @@ impl ServerSecurity {
         }
     }
 
-    /// Who can use a server that listens on this address.
-    pub fn reach(&self, address: IpAddr) -> &'static str {
+    /// Who can use a server that listens on this address. No option changes that of a socket that
+    /// was handed over.
+    pub fn reach(&self, address: IpAddr, is_handed: bool) -> &'static str {
         match (address.to_canonical().is_loopback(), self.has_files()) {
+            (true, _) if is_handed => " (this machine only)",
             (true, true) => " (this machine only; --bind :: for all)",
             (true, false) => " (this machine only; --keys is for others)",
             (false, true) if self.asks_clients() => "",
@@ -363,10 +365,12 @@ mod tests {
 
     #[test]
     fn who_can_use_a_server() {
-        let reach = |line, address: &str| server(line).reach(address.parse().unwrap());
+        let reach = |line, address: &str| server(line).reach(address.parse().unwrap(), false);
         for local in LOCAL {
             assert_eq!(reach("", local), " (this machine only; --keys is for others)");
             assert_eq!(reach("--keys k", local), " (this machine only; --bind :: for all)");
+            let handed = server("--keys k").reach(local.parse().unwrap(), true);
+            assert_eq!(handed, " (this machine only)");
         }
         for elsewhere in ELSEWHERE {
             assert!(reach("--open", elsewhere).ends_with("in clear text)"), "{elsewhere}");

@@ -245,6 +245,16 @@ fn a_port_in_use_is_said() {
     client.says("another program does so; port 0 takes a free one");
 }
 
+/// Too few descriptors are left for one, by the count that is made before.
+#[test]
+fn a_client_with_few_descriptors_says_how_many_it_serves() {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", r#"ulimit -n 20; exec "$@""#, "sh", CLIENT]);
+    let args = ["--listen", "0", "127.0.0.1"];
+    let client = Process::start_by(command, CLIENT, &args, Stdout::Read);
+    client.says("at most 1 connection at once: ulimit -n is 20");
+}
+
 /// Neither threads nor descriptors.
 #[test]
 fn a_hundred_connections_leave_nothing_behind() {

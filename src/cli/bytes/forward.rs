@@ -48,7 +48,7 @@ pub fn run(args: &ClientArgs, at: SocketAddr) -> anyhow::Result<Infallible> {
     let local = listener.local_addr().context("cannot listen")?;
     let mut most = args.max_connections();
     if let Some((fewer, limit)) = descriptors::allow(most, DESCRIPTORS) {
-        most = fewer.max(1) as u32;
+        most = fewer as u32;
         log::warn!("at most {} at once: ulimit -n is {limit}", text::count(fewer, "connection"));
     }
     let all =
