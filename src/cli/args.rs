@@ -53,7 +53,7 @@ pub struct Shared {
     misses: u32,
     /// Say only what went wrong
     ///
-    /// A server then prints no messages, either.
+    /// A server then prints no messages, either, unless an operator answers them.
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Log, on standard error")]
     quiet: bool,
     /// Say more: every heartbeat answered, too
@@ -357,6 +357,8 @@ pub struct ServerArgs {
     #[arg(long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
     window: Option<usize>,
     /// The largest message, at most the window [default: 256KiB]
+    ///
+    /// More than 256KiB is for programs of your own: `client` neither sends nor takes it.
     #[arg(long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
     max_message: Option<usize>,
     /// What both programs take.

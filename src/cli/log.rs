@@ -112,8 +112,8 @@ fn write() {
         let (dropped, _) = QUEUE.dropped(false);
         if dropped > 0 {
             let note = format!(
-                "[{dropped} lines of the log are left out: more than {PACE} a second, or than \
-                 standard error takes]\n"
+                "[{dropped} lines of the log are left out: more than {PACE} of a level a \
+                 second, or than standard error takes]\n"
             );
             batch.push(note.as_bytes());
         }
