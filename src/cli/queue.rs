@@ -26,6 +26,8 @@ struct State<T> {
     taken: (usize, u64),
     /// How many entries came.
     came: u64,
+    /// How many threads have one for which there is no room yet.
+    held: u64,
     /// Entries that were dropped, and are to be told of.
     dropped: u64,
     /// Why the last was dropped.
@@ -41,6 +43,7 @@ impl<T> Queue<T> {
             weight: 0,
             taken: (0, 0),
             came: 0,
+            held: 0,
             dropped: 0,
             why: String::new(),
             pace: Pace::of(1),
@@ -68,7 +71,9 @@ impl<T> Queue<T> {
 
     /// Takes an entry; waits while there is no room for it.
     pub(super) fn push(&self, entry: T) {
+        self.state.lock().held += 1;
         let mut state = self.state.wait(|state| self.fits(state, &entry));
+        state.held -= 1;
         self.add(&mut state, entry);
         self.state.notify();
     }
@@ -97,7 +102,10 @@ impl<T> Queue<T> {
     /// Waits until what has come so far is written, but no longer than this. Returns how
     /// many entries are not.
     pub(super) fn flush(&self, time: Duration) -> u64 {
-        let came = self.state.lock().came;
+        let came = {
+            let state = self.state.lock();
+            state.came + state.held
+        };
         let left = |state: &State<T>| {
             came.saturating_sub(state.came - state.waiting.len() as u64 - state.taken.1)
         };
@@ -168,6 +176,26 @@ mod tests {
             let at = |n: u32| start + SECOND * second + SECOND * n / (5 * PACE);
             assert_eq!((0..5 * PACE).filter(|n| pace.allows(at(*n))).count(), PACE as usize);
         }
+    }
+
+    /// Whoever sent it does not send it again.
+    #[test]
+    fn an_entry_that_waits_for_room_counts() {
+        let queue = Queue::new(1, Vec::<u8>::len);
+        queue.push(vec![0]);
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.push(vec![0]));
+            let deadline = now() + 20 * SECOND;
+            while queue.flush(Duration::ZERO) < 2 && now() < deadline {
+                std::thread::yield_now();
+            }
+            let waiting = queue.flush(Duration::ZERO);
+            // One is written when the next is asked for.
+            for _ in 0..2 {
+                assert_eq!(queue.take(1).len(), 1);
+            }
+            assert_eq!(waiting, 2);
+        });
     }
 
     #[test]
