@@ -61,17 +61,17 @@ impl Clients {
         Clients { chains, names }
     }
 
-    /// Who shows this chain, which was verified.
+    /// Who shows this chain, which was verified in a handshake that began then.
     pub(super) fn identify(
         &self,
         chain: &[CertificateDer<'_>],
-        now: SystemTime,
+        began: SystemTime,
     ) -> Result<Peer, String> {
         let leaf = chain.first().ok_or("is damaged")?;
         Ok(Peer {
             identity: self.identity(leaf)?,
             credential: Credential::Chain(chain.iter().map(|der| der.as_ref().into()).collect()),
-            expires: expiry(chain, now),
+            expires: expiry(chain, began),
         })
     }
 
@@ -176,21 +176,22 @@ fn of_different_subjects<'a>(others: &'a [CertificateDer<'a>]) -> Vec<Certificat
     firsts.map(|der| CertificateDer::from(der.as_ref())).collect()
 }
 
-/// The server that was dialed by this name, and has shown this chain, which was verified.
-pub(super) fn server(name: &str, chain: &[CertificateDer<'_>], now: SystemTime) -> Peer {
+/// The server that was dialed by this name, and has shown this chain, which was verified in a
+/// handshake that began then.
+pub(super) fn server(name: &str, chain: &[CertificateDer<'_>], began: SystemTime) -> Peer {
     Peer {
         identity: PeerIdentity::Certified(name.into()),
         // Nobody asks a client whether its server is still trusted.
         credential: Credential::Chain([].into()),
-        expires: expiry(chain, now),
+        expires: expiry(chain, began),
     }
 }
 
-/// When the first part of this chain counts no more, which was verified now. One that has
-/// expired by now was not needed for that.
-fn expiry(chain: &[CertificateDer<'_>], now: SystemTime) -> Option<SystemTime> {
+/// When the first part of this chain counts no more, which was verified in a handshake that began
+/// then. One that had expired before was not needed for that.
+fn expiry(chain: &[CertificateDer<'_>], began: SystemTime) -> Option<SystemTime> {
     let ends = chain.iter().filter_map(|der| Some(end(Certificate::read(der)?.not_after)));
-    ends.filter(|end| *end > now).min()
+    ends.filter(|end| *end > began).min()
 }
 
 /// What a server must be certified to be, which is dialed by this name.

@@ -14,6 +14,7 @@ pub(super) mod tests;
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::time::SystemTime;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
@@ -68,6 +69,8 @@ struct State {
     /// By which name a client has dialed the server.
     dialed: Option<Box<str>>,
     peers: Peers,
+    /// When the handshake began. What the peer shows is verified in the midst of it.
+    began: SystemTime,
     /// The handshake is over.
     open: bool,
     /// Both say that they speak longlink.
@@ -176,6 +179,7 @@ impl State {
         State {
             dialed,
             peers: setup.peers.clone(),
+            began: wall_clock(),
             open: false,
             speaks_longlink: false,
             peer: None,
@@ -284,16 +288,17 @@ impl State {
         // rustls lets in a client that offers none, and a server that chooses none.
         self.speaks_longlink = tls.alpn_protocol() == Some(ALPN);
         let shown = tls.peer_certificates().unwrap_or_default();
-        let now = wall_clock();
         match (&self.peers, &self.dialed) {
             (Peers::Keys(_), _) if !self.speaks_longlink => Err(NOT_LONGLINK),
             (Peers::Keys(trusted), _) => {
                 let peer = shown.first().and_then(|key| trusted.get(&fingerprint(key)));
                 peer.cloned().map(Some).ok_or(UNEXPECTED)
             }
-            (Peers::Certified(_), Some(name)) => Ok(Some(Arc::new(server(name, shown, now)))),
+            (Peers::Certified(_), Some(name)) => {
+                Ok(Some(Arc::new(server(name, shown, self.began))))
+            }
             (Peers::Certified(Some(clients)), None) => {
-                let peer = clients.identify(shown, now);
+                let peer = clients.identify(shown, self.began);
                 peer.map(|peer| Some(Arc::new(peer))).map_err(|_| UNEXPECTED)
             }
             (Peers::Certified(None), None) => Ok(None),

@@ -248,6 +248,36 @@ fn a_peer_expires_with_the_first_of_its_chain() {
     }
 }
 
+/// Who waits for that with the last byte has a link whose time is over.
+#[test]
+fn a_certificate_that_expires_during_the_handshake_counts_no_more() {
+    let late = in_year(2200);
+    let files = |names: &[SanType], seed| {
+        let mut about = about(names);
+        about.not_after = date_time_ymd(2199, 1, 1);
+        let mut setup = Files::certified(&about, seed).setup();
+        // In records that are so small that what is verified is not in the last.
+        Arc::make_mut(setup.client.as_mut().unwrap()).max_fragment_size = Some(64);
+        Arc::make_mut(setup.server.as_mut().unwrap()).max_fragment_size = Some(64);
+        setup
+    };
+    let (client, server) = (files(&[dns("alice")], ALICE), files(&[dns("server.example")], SERVER));
+    let waits = |side: &mut Side, flight: Vec<u8>| {
+        let (last, rest) = flight.split_last().unwrap();
+        side.hear(rest);
+        set_wall_clock(late);
+        side.hear(&[*last]);
+        assert!(side.is_well(), "{:?}", side.failure);
+        assert!(side.tls.peer().unwrap().expires.is_some_and(|end| end < late));
+        set_wall_clock(in_year(2026));
+    };
+    set_wall_clock(in_year(2026));
+    let (mut client, mut server) = (Side::client(&client), Side::server(&server));
+    server.hear(&client.take_control());
+    waits(&mut client, server.take_control());
+    waits(&mut server, client.take_control());
+}
+
 #[test]
 fn a_server_is_who_it_was_dialed_as() {
     let named = |names: &[SanType]| Files::certified(&about(names), SERVER).setup();
