@@ -283,7 +283,8 @@ impl Builder {
     }
 
     /// Makes a client speak [plain text](crate::Protocol::Plain), to any
-    /// server of lines. A listener has no use for it.
+    /// server of lines: in clear, or over TLS with certificates, not with keys. A listener has no
+    /// use for it.
     ///
     /// Its heartbeat is the text `keepalive` without a newline. It is sent after an interval
     /// without sending anything, while no line waits for its reply, and only once before the server
@@ -306,7 +307,8 @@ impl Builder {
 
     /// Whether a listener accepts peers that speak [plain
     /// text](crate::Protocol::Plain), which it tells by their first byte
-    /// (default: yes). Otherwise they are dropped. A client has no use for it.
+    /// (default: yes). Otherwise they are dropped; and so they are where links are secured with
+    /// keys. A client has no use for it.
     ///
     /// They count against [`max_clients`](Builder::max_clients), and
     /// [`Connection::protocol`](crate::Connection::protocol) tells them apart. The

@@ -13,7 +13,7 @@ use crate::link::{Patience, Shared, Waiter};
 use crate::proto::plain::PlainSession;
 use crate::proto::protocol::Protocol;
 use crate::proto::session::Session;
-use crate::secure::{self, Security};
+use crate::secure;
 use crate::sync::{self, Arc};
 
 impl Builder {
@@ -36,9 +36,9 @@ impl Builder {
     ///
     /// [`Error::GaveUp`] with the cause of the last failure; [`Error::Config`] if the
     /// address cannot be one, the [greeting](Builder::greeting) is too long, the
-    /// [first number](Builder::first_number) out of range, or the
-    /// security none that a client can have; [`Error::Io`] if no thread
-    /// could be started, or there is no randomness. [`Error::Refused`] if the first link was
+    /// [first number](Builder::first_number) out of range, or the security none that a client can
+    /// have, which are keys where it speaks [plain text](Builder::plain), too; [`Error::Io`] if no
+    /// thread could be started, or there is no randomness. [`Error::Refused`] if the first link was
     /// lost before it was up, and the server has refused us meanwhile: as a rule that comes
     /// from the calls that follow.
     ///
@@ -60,9 +60,11 @@ impl Builder {
         if foreign::is_running() || secure::is_inside() {
             return Err(Error::WouldBlock);
         }
-        self.security.as_ref().map(Security::check_client).transpose()?;
         let greeting = self.checked_greeting()?;
         let numbers = self.checked_numbers()?;
+        if let Some(security) = &self.security {
+            security.check_client(self.plain.is_some())?;
+        }
         let now = sync::now();
         let limits = self.limits();
         let protocol = match self.plain {

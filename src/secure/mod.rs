@@ -147,9 +147,13 @@ impl Security {
         self.mode.read_again()
     }
 
-    /// Whether a client can have it.
-    pub(crate) fn check_client(&self) -> error::Result<()> {
-        self.mode.can_connect().map_err(|why| Error::Config(why.into()))
+    /// Whether a client can have it, also for `text`.
+    pub(crate) fn check_client(&self, text: bool) -> error::Result<()> {
+        self.mode.can_connect().map_err(|why| Error::Config(why.into()))?;
+        match text && !self.takes_text() {
+            true => Err(Error::Config("plain text is not spoken with keys".into())),
+            false => Ok(()),
+        }
     }
 
     /// Whether a listener can have it.

@@ -78,8 +78,6 @@ fn text_is_not_spoken_over_keys() {
     let [client, server] = securities();
     let listener = sealed(server).bind("127.0.0.1:0").unwrap();
     let plain = sealed(client).plain(Plain::new());
-    let client = plain.connect(listener.local_addr()).unwrap();
-    client.send(b"a line\n").unwrap();
-    let error = client.recv_timeout(std::time::Duration::from_secs(20)).unwrap_err();
-    assert!(matches!(error, Error::GaveUp { .. }), "{error}");
+    let error = plain.connect(listener.local_addr()).unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error}");
 }
