@@ -244,13 +244,15 @@ impl PlainSession {
         {
             self.found(found, now);
         }
-        if let Role::Client(_) = self.role
-            && !self.link.fin
-        {
-            return Ok(None);
-        }
+        let unanswered = match self.role {
+            Role::Client(_) if !self.link.fin => return Ok(None),
+            // All of its lines are written, and there will be no reply any more.
+            Role::Client(_) => self.give_up_unanswered(0),
+            // What it has to say is written yet.
+            Role::Server(_) => Unanswered::default(),
+        };
         self.eof = true;
-        Ok(Some(self.give_up_unanswered(0)))
+        Ok(Some(unanswered))
     }
 
     /// Moves what is to be written next into `batch`, which is empty.

@@ -228,6 +228,17 @@ fn telnet_is_answered_in_kind() {
 }
 
 #[test]
+fn what_a_server_is_writing_when_its_peer_ends_is_not_written_by_that() {
+    let mut server = Side::server();
+    server.room = 2;
+    server.feed("stuck\n").write();
+    assert!(server.session.end(server.now).unwrap().is_some());
+    assert_eq!(server.session.status().unacknowledged, 1);
+    server.session.link_lost(server.batch.len());
+    assert_eq!(server.session.take_unacknowledged(), ["stuck\n"]);
+}
+
+#[test]
 fn a_line_has_a_limit() {
     let fits = "x".repeat(199) + "\n";
     for (line, ok) in [(fits.clone(), true), ("x".to_string() + &fits, false)] {
