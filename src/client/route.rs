@@ -95,8 +95,13 @@ impl Route {
     pub(super) fn welcomed(&mut self, host: usize, stays: bool) {
         (self.home, self.stays) = (host, stays);
         self.closed[host] = None;
-        // It takes the message that was too large for others.
-        self.words.retain(|(by, word)| *by != host && !matches!(word, Cause::TooLarge { .. }));
+        let server = self.servers[host];
+        // It takes the message that was too large for others, and has a session, whatever it said
+        // on another path.
+        self.words.retain(|(by, word)| {
+            let ended = is_end(word) && self.servers[*by] == server;
+            *by != host && !ended && !matches!(word, Cause::TooLarge { .. })
+        });
     }
 
     /// An address of this host was no good.
@@ -117,10 +122,14 @@ impl Route {
     /// Why the session is not asked for any more: the host that has it says that it has
     /// ended. The others never knew it.
     pub(super) fn ended(&self) -> Option<&Cause> {
-        let is_end = |word: &Cause| matches!(word, Cause::Rejected(Rejection::Ended));
         let mut words = self.words.iter();
         words.find(|(by, word)| self.is_home(*by) && is_end(word)).map(|(_, word)| word)
     }
+}
+
+/// The session is over, as a server says.
+fn is_end(word: &Cause) -> bool {
+    matches!(word, Cause::Rejected(Rejection::Ended))
 }
 
 /// Whether the host that fails in this way has said its final word; `None` if it
@@ -305,6 +314,15 @@ mod tests {
         assert!(route.ended().is_none());
         route.failed(1, &rejected(Rejection::Ended));
         assert!(route.ended().is_some());
+    }
+
+    /// As it does when it was started again, with other settings, before it had a session.
+    #[test]
+    fn a_welcome_takes_back_what_that_server_said_on_another_path() {
+        let mut route = Route::new(vec![0, 0]);
+        route.failed(0, &rejected(Rejection::Ended));
+        route.welcomed(1, false);
+        assert!(route.ended().is_none());
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl Session {
             let replayed = self.outbox.resume(welcome.received)?;
             self.totals.replayed += replayed;
             self.resume_within = welcome.resume_within;
+            self.peer_window = self.peer_window.max(welcome.limits.window);
             self.start_link(welcome.received, welcome.interval, now);
             return Ok(Opened::Resumed { replayed });
         }

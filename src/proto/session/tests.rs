@@ -608,6 +608,28 @@ fn a_repeated_hello_offers_its_room_anew() {
     assert!(server.status().room > 0);
 }
 
+/// What the peer keeps to may be as much as it ever announced, and with that it may have room.
+#[test]
+fn a_window_that_resumes_a_session_keeps_an_ack_in_its_place() {
+    let Pair { mut client, mut server, now } = Pair::new(100_000, 1000);
+    for _ in 0..2 {
+        server.feed(&Slice(&[0; 500]));
+    }
+    read(&mut client, written(&mut server), now);
+    client.link_lost();
+    server.resume(&client.next_hello(), now).unwrap();
+    let (mut welcome, _) = welcome(&mut server);
+    welcome.limits.window = 100_000;
+    client.welcomed(&welcome, now).unwrap();
+    assert_eq!([client.take(now), client.take(now)].map(|taken| taken.is_some()), [true; 2]);
+    for _ in 0..3 {
+        client.feed(&Slice(&[0; 500]));
+    }
+    client.consume(now);
+    let acks = written(&mut client).into_iter().filter(|frame| matches!(frame, Frame::Ack(_)));
+    assert_eq!(acks.collect::<Vec<_>>(), []);
+}
+
 #[test]
 fn what_became_complete_after_the_hello_stays_so() {
     let Pair { mut client, mut server, now } = Pair::new(WINDOW, WINDOW);
