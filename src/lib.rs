@@ -88,9 +88,10 @@
 //! | [`accept`](Listener::accept) | no new client comes | [`Listener::close`] |
 //! | [`drain`](Listener::drain) | connections that were accepted are open | its argument |
 //! | [`restart`](Listener::restart) | clients have not heard it | itself, after 0.3 s |
+//! | `Listener::reload`, with TLS | sessions are judged | itself, after seconds if there are ten thousand with certificates |
 //!
 //! In an [event callback](Builder::on_event) none of them blocks: they return
-//! [`Error::WouldBlock`] instead.
+//! [`Error::WouldBlock`] instead; `close`, `restart` and `reload` begin what is done later.
 //!
 //! A lost link ends none of these calls. They go on when there is a new link, or fail when the attempts
 //! are spent.

@@ -151,7 +151,8 @@ impl Listener {
     ///
     /// The connections that were handed out go on. The port stays open until the last of them has
     /// ended, so that their clients can come back; new clients are told meanwhile that the server
-    /// is shutting down.
+    /// is shutting down. Those that nobody has accepted are aborted: they get
+    /// [`Error::PeerClosed`], which is final. [`restart`](Listener::restart) has them come back.
     ///
     /// # Examples
     ///

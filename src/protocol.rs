@@ -33,14 +33,16 @@ pub enum Protocol {
     /// * A message is a line, and carries its newline; the last one before the
     ///   end of the stream may come without. One that is sent without gets one;
     ///   newlines within a message make several lines of it. Lines are any
-    ///   bytes, of at most [`max_message`](crate::Builder::max_message); a
-    ///   longer one ends the link with [`Cause::Protocol`](crate::Cause::Protocol).
+    ///   bytes, of at most [`max_message`](crate::Builder::max_message) with their
+    ///   newline, also if that is added; a longer one ends the receiver's link with
+    ///   [`Cause::Protocol`](crate::Cause::Protocol).
     /// * A listener takes the 9 bytes `keepalive` at the start of a line, and
     ///   without a newline behind them, for a heartbeat: it answers nothing and
     ///   hands nothing out. A client that has sent one (two, before it was sent
     ///   anything) is given up when it falls silent for three times the longest
     ///   time between two of them, and at least 30 s, while no line of it waits
-    ///   for a reply. Of any other, only its kernel tells whether it lives. To a
+    ///   for a reply. Of any other, only its kernel tells whether it lives. An empty line
+    ///   right behind a heartbeat makes a line of text of it, `keepalive`. To a
     ///   client whose first line ended in `\r\n`, lines go out with `\r\n`, and
     ///   come in without the `\r`.
     /// * [Acknowledged](crate::Connection::sync) means written, that is, handed to
