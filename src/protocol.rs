@@ -34,7 +34,7 @@ pub enum Protocol {
     ///   end of the stream may come without. One that is sent without gets one;
     ///   newlines within a message make several lines of it. Lines are any
     ///   bytes, of at most [`max_message`](crate::Builder::max_message) with their
-    ///   newline, also if that is added; a longer one ends the receiver's link with
+    ///   newline, also if that is added; a longer one that comes ends the link with
     ///   [`Cause::Protocol`](crate::Cause::Protocol).
     /// * A listener takes the 9 bytes `keepalive` at the start of a line, and
     ///   without a newline behind them, for a heartbeat: it answers nothing and

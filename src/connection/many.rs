@@ -71,8 +71,7 @@ impl Connection {
         if foreign::is_running() {
             return self.feed_all_or_none(messages);
         }
-        let sizes = messages.iter().map(|message| message.as_ref().len());
-        let mut largest = sizes.max().unwrap_or(0);
+        let mut largest = largest(messages.iter().map(AsRef::as_ref));
         let mut rest = messages;
         while !rest.is_empty() {
             rest = &rest[self.feed_piece(rest, std::mem::take(&mut largest))?..];
@@ -113,17 +112,17 @@ impl Connection {
     /// # Ok::<(), longlink::Error>(())
     /// ```
     pub fn feed_some<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<Taken> {
-        self.feed_piece(messages, 0).map(Taken)
+        self.feed_piece(messages, &[]).map(Taken)
     }
 
     /// Where nothing waits for room: of a part, the caller would not know how much it is.
     fn feed_all_or_none<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<()> {
         let messages: Vec<&[u8]> = messages.iter().map(AsRef::as_ref).collect();
         let Some((_, before)) = messages.split_last() else { return Ok(()) };
-        let largest = messages.iter().map(|message| message.len()).max().unwrap_or(0);
+        let largest = largest(messages.iter().copied());
         let before: usize = before.iter().map(|message| cost(message.len())).sum();
         self.append(|state| {
-            let room = look_for_room(state, largest)?;
+            let room = look_for_room(state, state.protocol.size(largest))?;
             if room.is_ok() && before >= state.protocol.status().room {
                 return None;
             }
@@ -134,15 +133,15 @@ impl Connection {
 
     /// Feeds at least the first message, if there is one. Fails if that is too
     /// large, or `largest` is.
-    fn feed_piece<M: AsRef<[u8]>>(&self, messages: &[M], largest: usize) -> Result<usize> {
+    fn feed_piece<M: AsRef<[u8]>>(&self, messages: &[M], largest: &[u8]) -> Result<usize> {
         let mut piece = [&[][..]; PIECE];
         let count = piece.len().min(messages.len());
         for (slice, message) in piece.iter_mut().zip(messages) {
             *slice = message.as_ref();
         }
         let Some((first, rest)) = piece[..count].split_first() else { return Ok(0) };
-        let size = largest.max(first.len());
         self.append(|state| {
+            let size = state.protocol.size(first).max(state.protocol.size(largest));
             let room = look_for_room(state, size)?;
             Some(room.map(|()| {
                 state.protocol.feed(&Payload::Slice(first));
@@ -185,13 +184,20 @@ impl Connection {
     }
 }
 
+/// The largest of them, also if each is to be a line.
+fn largest<'a>(messages: impl Iterator<Item = &'a [u8]>) -> &'a [u8] {
+    let size =
+        |message: &&[u8]| (message.len() + usize::from(!message.ends_with(b"\n")), message.len());
+    messages.max_by_key(size).unwrap_or_default()
+}
+
 /// Feeds the messages that there is room for, and returns how many.
 fn feed_what_fits(state: &mut State, messages: &[&[u8]]) -> usize {
     let protocol = &mut state.protocol;
     let limit = protocol.status().max_message;
     let (mut fed, mut bytes) = (0, 0);
     for message in messages {
-        if message.len() > limit || bytes >= ENOUGH || protocol.status().room == 0 {
+        if protocol.size(message) > limit || bytes >= ENOUGH || protocol.status().room == 0 {
             break;
         }
         protocol.feed(&Payload::Slice(message));

@@ -306,7 +306,7 @@ fn discard(message: Payload<'_>) {
 /// Feeds a message if there is room, and returns its number; `None` if there is not.
 #[inline]
 fn offer(state: &mut State, message: &Payload<'_>) -> Option<Result<u64>> {
-    let room = look_for_room(state, message.len())?;
+    let room = look_for_room(state, state.protocol.size(message.as_slice()))?;
     Some(room.map(|()| {
         state.protocol.feed(message);
         state.protocol.status().totals.sent_number()

@@ -81,6 +81,15 @@ impl Protocol {
 
 /// The application's side.
 impl Protocol {
+    /// What a message counts for against the limit: in plain text, with its newline.
+    #[inline]
+    pub(crate) fn size(&self, message: &[u8]) -> usize {
+        match self {
+            Protocol::Framed(_) => message.len(),
+            Protocol::Plain(session) => session.line_len(message),
+        }
+    }
+
     /// Takes a message, for which there is room.
     pub(crate) fn feed(&mut self, message: &Payload<'_>) {
         either!(self, protocol => protocol.feed(message));

@@ -95,11 +95,15 @@ pub(crate) enum Payload<'a> {
 }
 
 impl Payload<'_> {
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
-            Payload::Slice(bytes) => bytes.len(),
-            Payload::Owned(bytes) => bytes.len(),
+            Payload::Slice(bytes) => bytes,
+            Payload::Owned(bytes) => bytes,
         }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.as_slice().len()
     }
 }
 

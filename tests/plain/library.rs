@@ -5,6 +5,7 @@ use std::thread;
 
 use longlink::{
     Builder, Cause, Connection, Error, Event, Heartbeat, Listener, Plain, Protocol, RetryPolicy,
+    Taken,
 };
 
 use crate::classic::{Classic, ClassicServer};
@@ -48,6 +49,27 @@ fn a_listener_yields_both_kinds_of_peers() {
     let mut peer = Classic::connect(&port);
     peer.send("hello\n");
     assert_eq!(peer.rest(), "");
+}
+
+/// Else the peer's link ends with it, and the line is lost.
+#[test]
+fn a_line_that_its_newline_makes_too_long_is_not_sent() {
+    let (listener, _) = listen(Connection::builder().max_message(8));
+    let plain = Connection::builder().max_message(8).plain(Plain::new());
+    let client = plain.connect(listener.local_addr()).unwrap();
+    let too_large = |result: Result<(), Error>| {
+        assert!(matches!(result, Err(Error::TooLarge { size: 9, limit: 8, .. })), "{result:?}");
+    };
+    too_large(client.send(b"12345678"));
+    too_large(client.send_bytes("12345678"));
+    too_large(client.feed("12345678"));
+    too_large(client.feed_many(&["1234567", "1234567\n", "12345678"]));
+    too_large(client.feed_some(&["12345678"]).map(drop));
+    assert_eq!(client.feed_some(&["1234567", "12345678"]).unwrap(), Taken(1));
+    client.send(b"7654321\n").unwrap();
+    let server = listener.accept().unwrap();
+    takes(&server, "1234567\n");
+    takes(&server, "7654321\n");
 }
 
 #[test]

@@ -369,7 +369,7 @@ fn plain_text_has_no_refusal() {
     let server = Side::new(listener.accept().unwrap(), Log::new("server"));
     server.takes("ann\n");
     for _ in 0..30 {
-        server.send_bytes(vec![b'x'; 1 << 20]).unwrap();
+        server.send_bytes(vec![b'x'; (1 << 20) - 1]).unwrap();
     }
     refuse(&server);
     assert!(matches!(server.send("more"), Err(Error::Closed { .. })));

@@ -57,14 +57,26 @@ impl PlainSession {
 
     /// A message with the newline that the peer expects.
     fn as_line(&self, message: &Payload<'_>) -> Bytes {
-        let newline: &[u8] = if self.incoming.is_crlf() { b"\r\n" } else { b"\n" };
-        let message: &[u8] = match message {
-            Payload::Owned(line) if line.ends_with(newline) => return line.clone(),
-            Payload::Owned(message) => message,
-            Payload::Slice(message) => message,
-        };
+        let line = self.text_and_newline(message.as_slice());
+        match message {
+            Payload::Owned(line) if line.ends_with(self.newline()) => line.clone(),
+            _ => line.concat().into(),
+        }
+    }
+
+    /// How long it is.
+    pub(crate) fn line_len(&self, message: &[u8]) -> usize {
+        self.text_and_newline(message).map(<[u8]>::len).iter().sum()
+    }
+
+    fn text_and_newline<'a>(&self, message: &'a [u8]) -> [&'a [u8]; 2] {
+        let newline = self.newline();
         let text = message.strip_suffix(newline).or(message.strip_suffix(b"\n"));
-        [text.unwrap_or(message), newline].concat().into()
+        [text.unwrap_or(message), newline]
+    }
+
+    fn newline(&self) -> &'static [u8] {
+        if self.incoming.is_crlf() { b"\r\n" } else { b"\n" }
     }
 
     pub(crate) fn finish(&mut self) {

@@ -227,6 +227,20 @@ fn telnet_is_answered_in_kind() {
     assert_eq!(client.write(), b"one\n");
 }
 
+/// With the newline that it gets, it goes no further than a peer with the same limit allows.
+#[test]
+fn what_a_message_counts_for_is_what_its_line_takes() {
+    let mut telnet = Side::server();
+    telnet.says("hello\r\n");
+    telnet.takes();
+    for mut side in [Side::client(SETTINGS), telnet] {
+        for message in ["", "\n", "\r\n", "text", "text\n", "text\r\n", "text\r", "two\nlines"] {
+            let size = side.session.line_len(message.as_bytes());
+            assert_eq!(side.feed(message).write().len(), size, "{message:?}");
+        }
+    }
+}
+
 #[test]
 fn what_a_server_is_writing_when_its_peer_ends_is_not_written_by_that() {
     let mut server = Side::server();
