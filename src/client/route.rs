@@ -95,13 +95,10 @@ impl Route {
     pub(super) fn welcomed(&mut self, host: usize, stays: bool) {
         (self.home, self.stays) = (host, stays);
         self.closed[host] = None;
-        let server = self.servers[host];
-        // It takes the message that was too large for others, and has a session, whatever it said
-        // on another path.
-        self.words.retain(|(by, word)| {
-            let ended = is_end(word) && self.servers[*by] == server;
-            *by != host && !ended && !matches!(word, Cause::TooLarge { .. })
-        });
+        // Whatever that server said, on another path or before; and it takes the message that was
+        // too large for others.
+        let is_of = |by: usize| self.servers[by] == self.servers[host];
+        self.words.retain(|(by, word)| !is_of(*by) && !matches!(word, Cause::TooLarge { .. }));
     }
 
     /// An address of this host was no good.
@@ -122,14 +119,10 @@ impl Route {
     /// Why the session is not asked for any more: the host that has it says that it has
     /// ended. The others never knew it.
     pub(super) fn ended(&self) -> Option<&Cause> {
+        let is_end = |word: &Cause| matches!(word, Cause::Rejected(Rejection::Ended));
         let mut words = self.words.iter();
         words.find(|(by, word)| self.is_home(*by) && is_end(word)).map(|(_, word)| word)
     }
-}
-
-/// The session is over, as a server says.
-fn is_end(word: &Cause) -> bool {
-    matches!(word, Cause::Rejected(Rejection::Ended))
 }
 
 /// Whether the host that fails in this way has said its final word; `None` if it
