@@ -68,13 +68,19 @@ fn a_socket_that_is_handed_over_is_listened_on() {
     assert_eq!(client.ends(), 0);
 }
 
+/// Those of a server that has invited a client.
+fn keys_in(folder: &Folder) -> String {
+    let keys = folder.file("keys");
+    let invited = Command::new(SERVER).args(["--keys", &keys, "--invite", "alice"]).output();
+    assert!(invited.unwrap().status.success());
+    keys
+}
+
 /// What it says of those whom it lets in tells of no option that has no effect.
 #[test]
 fn a_socket_that_is_handed_over_stays_where_it_listens() {
     let folder = Folder::new("handed_keys");
-    let keys = folder.file("keys");
-    let invited = Command::new(SERVER).args(["--keys", &keys, "--invite", "alice"]).output();
-    assert!(invited.unwrap().status.success());
+    let keys = keys_in(&folder);
     handed(free(), 1, &["--keys", &keys]).says(" (this machine only)");
 }
 
@@ -136,9 +142,7 @@ fn what_is_no_listening_socket_is_not_taken() {
 #[test]
 fn the_service_manager_is_told_how_far_the_server_is() {
     let folder = Folder::new("notify");
-    let keys = folder.file("keys");
-    let invited = Command::new(SERVER).args(["--keys", &keys, "--invite", "alice"]).output();
-    assert!(invited.unwrap().status.success());
+    let keys = keys_in(&folder);
     let manager = UnixDatagram::bind(folder.file("manager")).unwrap();
     manager.set_read_timeout(Some(SOON)).unwrap();
     let told = || {
