@@ -120,9 +120,9 @@ impl Client {
             log::info!("{why}");
             if failed { code::FAILED } else { code::OK }
         };
-        let (stage, waiting, unsent) = (self.stage(), self.waiting(), self.unsent());
+        let (stage, waiting) = (self.stage(), self.waiting());
         match end {
-            Ok(End::Printed | End::Unprinted) => match unsent {
+            Ok(End::Printed | End::Unprinted) => match self.unsent() {
                 // A pipe that makes us wait may have no more.
                 Some(line) if stage == Stage::Sending => {
                     log::error!("the other side ended: the input was not sent from line {line} on");
